@@ -1,5 +1,5 @@
-//! Embeds the pages: every file of `dashboard/dist`, which `make dashboard` builds. Without it,
-//! the program says at `/` how to build them, and all else works; Node is not needed.
+//! Embeds the pages: every file of `dashboard/dist`, which `make dashboard` builds. Without them
+//! the program answers at `/` how to build them, and all else works, so Node is not needed.
 #![allow(clippy::disallowed_methods, reason = "a build script's trade is files and environment")]
 
 use std::fmt::Write as _;
@@ -48,7 +48,8 @@ fn ending(file: &Path) -> &str {
     file.extension().and_then(|ending| ending.to_str()).unwrap_or_default()
 }
 
-/// One entry of the table. A compressed form belongs to the file beside it.
+/// Writes one entry of the table. A compressed file (`.br`, `.gz`) belongs to the entry of the file
+/// beside it.
 fn add(
     text: &mut String,
     dist: &Path,

@@ -150,7 +150,7 @@ impl Cli {
                 in_runtime(enrol(enroll))
             }
             Command::Run { config, data } => {
-                kernel::begin_anew();
+                kernel::reset_inherited();
                 log_to_stderr();
                 in_runtime(serve(config, data.folder()))
             }

@@ -38,7 +38,7 @@ use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::{Credentials, LinkEvent, Outlet};
 use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
-use crate::adapters::runtime::{Place, Runtime, Sweep, apart};
+use crate::adapters::runtime::{Runtime, RuntimeContext, Sweep, on_own_thread};
 use crate::adapters::store::Store;
 use crate::adapters::{crash, files, folder, probe, status as status_socket};
 use crate::config::Config;
@@ -94,7 +94,7 @@ struct Link {
 pub struct Driver {
     config: Config,
     data: PathBuf,
-    place: Arc<Place>,
+    place: Arc<RuntimeContext>,
     runtime: Runtime,
     artifacts: Artifacts,
     store: Store,
@@ -323,7 +323,7 @@ impl Driver {
     fn look_at_processes(&self) {
         let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
         tokio::spawn(async move {
-            let seen = apart(move || Census::take(&place)).await;
+            let seen = on_own_thread(move || Census::take(&place)).await;
             let _agent_ends = tell.send(Inner::Census(seen)).await;
         });
     }
@@ -457,7 +457,7 @@ impl Driver {
                 self.look_at_data();
             }
             Method::Restart { workload } => {
-                let Some(tell) = self.calls.later(outlet, call.id) else { return };
+                let Some(tell) = self.calls.defer(outlet, call.id) else { return };
                 match self.agent.restart(&workload) {
                     Ok(()) => {
                         tracing::info!(%workload, "restarting: the control plane asks for it");

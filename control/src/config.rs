@@ -1,27 +1,28 @@
-//! The configuration file: a pure parse from text to values, with all its errors at once.
+//! Configuration file of the control plane: a pure parse from text to values that reports all
+//! errors at once.
 
 use toml::Value;
 
 use crate::api::time::duration;
 
-/// The keys that hold others.
+/// Keys that are sections.
 const SECTIONS: [&str; 2] = ["certificates", "artifacts"];
 
-/// Every key that there is.
+/// Every key that may be set.
 const KEYS: [&str; 4] =
     ["trust_domain", "mqtt_addresses", "certificates.device_ttl", "artifacts.max_bytes"];
 
-/// What the control plane can be told. Every field has a default.
+/// Settings of the control plane. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// In certificates' SPIFFE ids.
+    /// Trust domain in the SPIFFE ids of certificates. Default: `holdfast`.
     pub trust_domain: String,
-    /// `host:port` that devices dial for MQTT, best first. Empty: the port that is listened on,
-    /// at the host that the device asked.
+    /// Addresses (`host:port`) that devices dial for MQTT, the best first. Empty: the port of the
+    /// gateway, at the host where the device enrolled.
     pub mqtt_addresses: Vec<String>,
-    /// Life of a device's certificate, in seconds.
+    /// Life of a device's certificate in seconds. Default: 30 days.
     pub device_ttl: u64,
-    /// Largest artifact, in bytes.
+    /// Largest artifact in bytes. Default: 2 GiB.
     pub max_artifact: u64,
 }
 
@@ -37,10 +38,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads the text of a configuration file (TOML).
+    /// Parses the text of a configuration file (TOML).
     ///
     /// # Errors
-    /// Everything that is wrong with it, a line each.
+    /// Every fault of the file, one line each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         let table: toml::Table = text
             .parse()
@@ -61,7 +62,7 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
-    /// Takes one value, or notes what is wrong with it.
+    /// Sets one key, or adds what is wrong with its value to `faults`.
     fn set(&mut self, key: &str, value: &Value, faults: &mut Vec<String>) {
         let taken = match key {
             "trust_domain" => trust_domain(value).map(|domain| self.trust_domain = domain),
@@ -111,7 +112,7 @@ fn max_bytes(value: &Value) -> Result<u64, &'static str> {
     }
 }
 
-/// As it was written, as far as that helps.
+/// Returns a value as an error shows it: numbers and strings in full, of others the type.
 fn shown(value: &Value) -> String {
     match value {
         Value::Integer(number) => number.to_string(),

@@ -1,5 +1,7 @@
-//! The data store's port: streams, the segments of their ledgers, and their records in blocks as
-//! they came. Blocks are only added, and go as wholes by retention or with their device.
+//! Port of the data store: streams, the segments of their ledgers, and their records in blocks.
+//!
+//! Blocks are kept as devices shipped them. They are only added, and removed as wholes by retention
+//! or with their device.
 //!
 //! One thread writes. It reads what a change touches, decides in `core/ingest.rs`, and writes one
 //! transaction.
@@ -13,65 +15,66 @@ use crate::core::ledger::{Rows, Segment};
 use crate::core::room::Disk;
 use crate::store::StoreError;
 
-/// A stream of a device.
+/// Row of one stream of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamRow {
-    /// Its number here, from 1; never given twice.
+    /// Number of the stream in this store, from 1. It is never used again.
     pub id: u64,
-    /// Whose it is.
+    /// Name of the device.
     pub device: Name,
-    /// From the digest of the device's key: another machine that gets the name of a deleted one
-    /// begins anew.
+    /// Number made from the digest of the device's key. Another machine that gets the name of a
+    /// deleted one has another, and begins anew.
     pub owner: u64,
-    /// Its name.
+    /// Name of the stream.
     pub stream: StreamName,
-    /// It is being removed, step by step; nobody sees it any more.
+    /// True while the stream is being removed, step by step. It is hidden from everybody then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub gone: bool,
-    /// What is known of it.
+    /// Counts of the stream's records and gaps.
     pub tally: Tally,
 }
 
 impl StreamRow {
-    /// Whose it is: name and key.
+    /// Returns the device's name and the number of its key.
     pub fn machine(&self) -> (Name, u64) {
         (self.device.clone(), self.owner)
     }
 }
 
-/// A block, but for its records.
+/// Description of a block without its records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// Number of its first record: its key within its stream.
+    /// Sequence number of the first record, which is the block's key within its stream.
     pub first: u64,
-    /// Number of its last.
+    /// Sequence number of the last record.
     pub last: u64,
-    /// How many records.
+    /// Number of records in the block.
     pub count: u64,
-    /// The earliest time, in milliseconds since 1970.
+    /// Earliest time of a record, in milliseconds since 1970.
     pub min_time: u64,
-    /// The latest.
+    /// Latest time of a record, in milliseconds since 1970.
     pub max_time: u64,
-    /// When it was stored, in seconds since 1970.
+    /// Time at which the block was stored, in seconds since 1970.
     pub stored: u64,
-    /// Bytes of the block.
+    /// Size of the block in bytes.
     pub bytes: u64,
 }
 
 impl Head {
-    /// Its last number, also where the head itself is damaged: no block spans more.
+    /// Returns the last sequence number, bounded by `span`, the most numbers that a block of the
+    /// stream covers, so that a damaged head cannot hide other blocks.
     pub fn reach(&self, span: u64) -> u64 {
         self.last.clamp(self.first, self.first.saturating_add(span.max(1) - 1))
     }
 
-    /// It holds every number between its first and its last.
+    /// Returns whether the block holds every number from its first to its last.
     pub fn is_dense(&self) -> bool {
         self.last
             .checked_sub(self.first)
             .is_some_and(|more| more.checked_add(1) == Some(self.count))
     }
 
-    /// Of records that are stored now.
+    /// Makes the head of a block that is stored now.
     pub fn of(piece: &Piece, now: u64) -> Self {
         Self {
             first: piece.first,
@@ -85,35 +88,35 @@ impl Head {
     }
 }
 
-/// A block as it was read.
+/// A block as read from the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Block {
-    /// As it was written.
+    /// The block as it was written.
     Whole(Vec<u8>),
-    /// The disk has changed it, or its head.
+    /// The block or its head fails its checksum.
     Damaged,
 }
 
-/// What one transaction does.
+/// Changes of one transaction.
 #[derive(Debug, Default)]
 pub struct DataBatch {
-    /// Streams that are new or changed.
+    /// Rows of new or changed streams.
     pub streams: Vec<StreamRow>,
-    /// Segments that are new, changed or gone, by stream.
+    /// Segments that are new, changed or removed, by stream.
     pub segments: Vec<(u64, Rows)>,
     /// New blocks, by stream.
     pub blocks: Vec<(u64, Head, Vec<u8>)>,
-    /// Blocks that go, by stream and first number.
+    /// Blocks to remove, by stream and first sequence number.
     pub gone_blocks: Vec<(u64, u64)>,
-    /// Blocks that are damaged, by stream and first number: they are kept aside for people, and are
-    /// no longer found.
+    /// Damaged blocks, by stream and first sequence number: they are set aside for people to look
+    /// at, and reads no longer find them.
     pub set_aside: Vec<(u64, u64)>,
-    /// Streams that go; their blocks and segments have gone before.
+    /// Streams to remove. Earlier transactions have removed their blocks and segments.
     pub gone_streams: Vec<u64>,
 }
 
 impl DataBatch {
-    /// True when it does nothing.
+    /// Returns whether the batch changes nothing.
     pub fn is_empty(&self) -> bool {
         let Self { streams, segments, blocks, gone_blocks, set_aside, gone_streams } = self;
         streams.is_empty()
@@ -125,42 +128,43 @@ impl DataBatch {
     }
 }
 
-/// In which order heads are read.
+/// Order in which heads are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Direction {
-    /// By rising number.
+    /// By rising sequence number.
     Up,
-    /// By falling number.
+    /// By falling sequence number.
     Down,
 }
 
-/// A durable store of data. Its calls block.
+/// A durable store of records. Its calls block.
 pub trait DataStore: Send + Sync + 'static {
     /// Writes one durable transaction.
     ///
     /// # Errors
-    /// [`StoreError`]; then nothing of it is there.
+    /// [`StoreError`]; nothing of the batch is written then.
     fn commit(&self, batch: &DataBatch) -> Result<(), StoreError>;
 
-    /// Which store this is: another number whenever one was begun anew.
+    /// Returns the random id of this store. A store that was begun anew has another.
     ///
     /// # Errors
     /// [`StoreError`].
     fn id(&self) -> Result<u64, StoreError>;
 
-    /// Every stream.
+    /// Returns the rows of all streams.
     ///
     /// # Errors
     /// [`StoreError`].
     fn streams(&self) -> Result<Vec<StreamRow>, StoreError>;
 
-    /// Segments of a stream that hold one of these numbers, in their order, `most` at most.
+    /// Returns the segments of a stream that overlap `range`, in order, at most `most` of them.
     ///
     /// # Errors
     /// [`StoreError`].
     fn segments(&self, stream: u64, range: Range, most: usize) -> Result<Vec<Segment>, StoreError>;
 
-    /// Heads of a stream's blocks whose first number is in `range`, `most` at most.
+    /// Returns the heads of a stream's blocks whose first number is in `range`, at most `most` of
+    /// them.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -172,16 +176,16 @@ pub trait DataStore: Send + Sync + 'static {
         direction: Direction,
     ) -> Result<Vec<Head>, StoreError>;
 
-    /// A block. None: it has gone meanwhile.
+    /// Reads a block. None: it was removed meanwhile.
     ///
     /// # Errors
     /// [`StoreError`].
     fn block(&self, stream: u64, first: u64) -> Result<Option<Block>, StoreError>;
 
-    /// The file system that it is on. None: it cannot be looked at.
+    /// Returns the state of the file system that holds the store. None: it cannot be read.
     fn disk(&self) -> Option<Disk>;
 
-    /// The damaged file that was set aside, if it is still there: what was received before is not
-    /// known any more.
+    /// Returns the path of a damaged store that was set aside, while the file is still there. What
+    /// was received before is not known any more.
     fn damaged(&self) -> Option<String>;
 }

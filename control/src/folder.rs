@@ -1,9 +1,10 @@
-//! The data folder of `holdfast serve`: its modes, its lock, and whether it has served before.
+//! Data folder of `holdfast serve`: its modes, its lock, and whether a control plane has used it
+//! before.
 //!
-//! A folder that has served and whose store is lost never becomes a new control plane by itself:
-//! every device would be cut off by another CA. The store of a new one is made beside its place
-//! and moved there once it holds the authority, so that `store.redb` is whole or damaged, and a
-//! first start that was cut short leaves nothing that looks like a loss.
+//! A folder that was used and whose store is lost never becomes a new control plane by itself:
+//! every device would be cut off by another CA. The store of a new one is made under another name
+//! (`store.new`) and renamed once it holds the authority, so that `store.redb` is either whole or
+//! damaged, and a first start that was cut short leaves nothing that looks like a loss.
 #![allow(
     clippy::disallowed_methods,
     reason = "the outermost layer: the files of the data folder are its trade"
@@ -24,20 +25,20 @@ use crate::core::model::AUTHORITY;
 use crate::store::{Batch, Store as _};
 
 const STORE: &str = "store.redb";
-/// The store of a new control plane until it holds its authority.
+/// Name of a new control plane's store until it holds its authority.
 const NEW: &str = "store.new";
 const DATA: &str = "data.redb";
-/// A data store that was found damaged.
+/// Name under which a damaged data store is set aside.
 const DAMAGED: &str = "data.damaged";
 const ARTIFACTS: &str = "artifacts";
-/// Written at the first start: the folder has served.
+/// Marker written at the first start: a control plane has used the folder.
 const SERVED: &str = "served";
-/// There while a lost store is restored from a backup: the store is not whole yet.
+/// Marker present while a lost store is restored from a backup: the store is not complete yet.
 const RESTORING: &str = "restoring";
 const LOCK: &str = "lock";
 
-/// Everything that begins to be somebody else's when a new control plane takes the folder. The
-/// marker goes last: a move that was cut short can be asked for again.
+/// Files that are set aside when a new control plane takes over the folder. The marker is the last,
+/// so that a move that was cut short can be repeated.
 const ALL: [&str; 6] = [STORE, DATA, DAMAGED, ARTIFACTS, RESTORING, SERVED];
 
 /// The data folder, locked for this process.
@@ -46,17 +47,17 @@ pub(crate) struct Folder {
     _lock: File,
 }
 
-/// What the folder holds.
+/// State of the data folder.
 pub(crate) enum Kept {
-    /// Nothing of a control plane.
+    /// The folder holds no control plane.
     Nothing,
-    /// A store that can be read, and its authority.
+    /// The store can be read, with its authority.
     Whole(Box<(RedbStore, Keys)>),
-    /// It has served, and its store is lost; why, in words.
+    /// A control plane has used the folder, and its store is lost, for this reason in words.
     Lost(String),
 }
 
-/// A file of the store.
+/// Presence of the store's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum There {
     No,
@@ -64,7 +65,7 @@ enum There {
     Yes,
 }
 
-/// Why the store counts as lost, judged by what lies in the folder. None: it does not.
+/// Returns why the store counts as lost, judged by the files in the folder. None: it does not.
 fn lost(store: There, evidence: Option<&str>, restoring: bool) -> Option<String> {
     let evidence =
         evidence.map(|name| format!(", though the folder has served before ({name} is there)"));
@@ -79,9 +80,10 @@ fn lost(store: There, evidence: Option<&str>, restoring: bool) -> Option<String>
 }
 
 impl Folder {
-    /// Makes the folder, or takes the one that is there: sets its modes, and locks it.
+    /// Opens the data folder, creating it if needed: sets its modes and locks it.
     pub(crate) fn open(path: PathBuf) -> anyhow::Result<Self> {
-        // Whatever this process makes is its own user's alone, by whomever it was started.
+        // Files that this process creates are for its own user alone, whatever umask it was started
+        // with.
         rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
         private_folder(&path)
             .with_context(|| format!("cannot make the data folder {}", path.display()))?;
@@ -90,22 +92,23 @@ impl Folder {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where a file of the folder is.
+    /// Returns the path of a file in the folder.
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Where artifacts are.
+    /// Returns the path of the folder of artifacts.
     pub(crate) fn artifacts(&self) -> PathBuf {
         self.join(ARTIFACTS)
     }
 
-    /// The file of the data store, which is made with its first use.
+    /// Returns the path of the data store, whose file is created on first use.
     pub(crate) fn data(&self) -> PathBuf {
         self.join(DATA)
     }
 
-    /// A file that only a control plane which has served leaves behind.
+    /// Returns the name of a file that only a control plane that was in use leaves behind. None:
+    /// there is none.
     fn evidence(&self) -> Option<&'static str> {
         let filled = |name: &str| {
             fs::read_dir(self.artifacts().join(name)).is_ok_and(|mut all| all.next().is_some())
@@ -116,7 +119,7 @@ impl Folder {
             .or_else(|| filled("sha256").then_some(ARTIFACTS))
     }
 
-    /// What the folder holds.
+    /// Examines the folder and opens the store in it.
     pub(crate) fn kept(&self) -> anyhow::Result<Kept> {
         let path = self.join(STORE);
         let store = match fs::metadata(&path) {
@@ -154,11 +157,12 @@ impl Folder {
         }
     }
 
-    /// Makes the store of a new control plane with these keys.
+    /// Creates the store of a new control plane with these keys.
     pub(crate) fn begin(&self, keys: &Keys) -> anyhow::Result<RedbStore> {
         let (new, path) = (self.join(NEW), self.join(STORE));
         let made = || -> anyhow::Result<RedbStore> {
-            // A first start was cut short before anybody was told anything.
+            // A file of this name is left from a first start that was cut short before it printed
+            // anything.
             remove(&new)?;
             let authority = serde_json::to_vec(keys)?;
             let writes = vec![(AUTHORITY.to_owned(), Some(authority))];
@@ -173,13 +177,13 @@ impl Folder {
         made().with_context(|| format!("cannot make {}", path.display()))
     }
 
-    /// Says that a lost store is being restored: until [`Folder::restored`] it counts as lost.
+    /// Marks the store as being restored: it counts as lost until [`Folder::restored`] is called.
     pub(crate) fn restoring(&self) -> anyhow::Result<()> {
         self.mark(RESTORING, "A restore of the store has begun here.\n")
             .with_context(|| format!("cannot write to {}", self.path.display()))
     }
 
-    /// The store that was lost is whole again.
+    /// Removes the mark of [`Folder::restoring`]: the restore is complete.
     pub(crate) fn restored(&self) -> anyhow::Result<()> {
         remove(&self.join(RESTORING))
             .and_then(|()| self.sync())
@@ -203,7 +207,7 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Sets the store aside, or everything: into a folder beside them, whose path it gives.
+    /// Moves the store, or everything, into a new folder `before-TIME` and returns its path.
     pub(crate) fn set_aside(&self, now: u64, everything: bool) -> anyhow::Result<PathBuf> {
         let names: &[&str] = if everything { &ALL } else { &[STORE] };
         let free = (0..).map(|count| self.join(&format!("before-{}", now + count)));
@@ -224,7 +228,7 @@ impl Folder {
         Ok(aside)
     }
 
-    /// What to do about a lost store.
+    /// Returns the advice for an operator whose store is lost, for this reason.
     pub(crate) fn advice(&self, why: &str) -> String {
         let data = self.path.display();
         format!(
@@ -250,7 +254,8 @@ fn private_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// One process a data folder. The lock ends with the process, however it ends.
+/// Locks the data folder, so that one process uses it. The lock ends with the process, however it
+/// ends.
 fn lock(data: &Path) -> anyhow::Result<File> {
     let path = data.join(LOCK);
     let file = OpenOptions::new()
@@ -261,7 +266,7 @@ fn lock(data: &Path) -> anyhow::Result<File> {
         .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .with_context(|| format!("cannot write to the data folder {}", data.display()))?;
-    // A lock can be held by whoever could once open its file.
+    // Anybody who can open the file can hold the lock, so that its mode is closed, too.
     tighten(&path);
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
@@ -274,19 +279,19 @@ fn lock(data: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Names that a control plane gives to what it keeps.
+/// Returns whether a file in the data folder has a name that the control plane gives.
 fn ours(name: &str) -> bool {
     [LOCK, NEW].contains(&name) || ALL.contains(&name) || name.starts_with("before-")
 }
 
-/// Closes to other users what is there already, whatever made it and with which modes. A folder
-/// that also holds other things (somebody said --data /srv) keeps its own mode.
+/// Removes other users' access to the files that are in the folder already, whatever their modes. A
+/// folder that also holds other things (as with `--data /srv`) keeps its own mode.
 fn close(path: &Path) {
     let mut alone = true;
     for entry in fs::read_dir(path).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let is_ours = name.to_str().is_some_and(ours);
-        // A new file system brings this one.
+        // A new file system has a `lost+found`.
         alone &= is_ours || name == "lost+found";
         if is_ours {
             tighten(&entry.path());
@@ -309,8 +314,8 @@ fn close(path: &Path) {
     }
 }
 
-/// Takes every right of group and others away. A link is not followed: what it points to may be
-/// anybody's.
+/// Removes every right of group and others from a file or folder. A symbolic link is not followed,
+/// since it may point to a file of somebody else.
 fn tighten(path: &Path) {
     let changed = || -> io::Result<()> {
         let there = fs::symlink_metadata(path)?;

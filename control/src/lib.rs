@@ -1,7 +1,7 @@
-//! Holdfast's control plane and its command line.
+//! Control plane of Holdfast and its command line.
 //!
-//! `core/` decides (values only), `service/` drives, `adapters/` do (store, authority, gateway,
-//! http), `cli/` is a client of the HTTPS API.
+//! `core/` decides (values only), `service/` drives, `adapters/` act on the outside (store,
+//! certificate authority, gateway, HTTP), and `cli/` is a client of the HTTPS API.
 
 pub mod adapters;
 pub mod config;

@@ -1,4 +1,4 @@
-//! `holdfast`: the control plane and its command line.
+//! Program `holdfast`: the control plane and its command line.
 
 use std::process::ExitCode;
 

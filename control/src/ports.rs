@@ -1,5 +1,8 @@
-//! What the control plane's drivers ask of the outside, as traits; adapters implement them and
-//! `fleet-tests` has fakes. The store's port is `store.rs`' business; these are the bus's.
+//! Ports of the control plane's drivers to the devices: what they need from the bus, and what the
+//! bus needs from them.
+//!
+//! Adapters implement these traits, and `fleet-tests` has fakes. The ports of the stores are in
+//! `store.rs` and `data_store.rs`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,18 +15,21 @@ use holdfast_records::{Record, StreamName};
 
 use crate::core::liveness::Line;
 
-/// The way to the devices: the gateway inside `holdfast serve`, or an external broker.
-/// No call blocks; what a device cannot take in time is conflated or refused, never queued
-/// without bound.
+/// Connection to the devices: the gateway inside `holdfast serve`, or an external broker.
+///
+/// No call blocks. What a device cannot take in time is conflated or refused, never queued without
+/// bound.
 pub trait Bus: Send + Sync + 'static {
-    /// The device's desired state changed. A connected device gets the newest (read by
-    /// [`Directory::desired`] when it can be sent); several changes may become one.
+    /// Announces that the desired state of a device changed. A connected device is sent the newest
+    /// one (read with [`Directory::desired`] when it can be sent), so that several changes may
+    /// become one message.
     fn desired_changed(&self, device: &DeviceId);
-    /// Sends a signed call. False: the device is not connected, or cannot take it now.
+    /// Sends a signed call. Returns false when the device is not connected or cannot take it now.
     fn call(&self, device: &DeviceId, payload: Bytes) -> bool;
-    /// Sends an acknowledgement of data. It may be lost: the device sends its batch again then.
+    /// Sends an acknowledgement of data. It may be lost: the device then redelivers its batch.
     fn ack(&self, device: &DeviceId, payload: Bytes);
-    /// Ends the device's connection, if there is one (revoked, or replaced identity).
+    /// Ends the connection of a device that was revoked or has another identity now. Does nothing
+    /// when it is not connected.
     fn disconnect(&self, device: &DeviceId);
 }
 
@@ -36,66 +42,70 @@ pub trait ArtifactSizes: Send + Sync + 'static {
 /// Records of one stream that were stored together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Whose.
+    /// Name of the device.
     pub device: Name,
-    /// Of which stream.
+    /// Name of the stream.
     pub stream: StreamName,
-    /// By number; none of them was ever told before.
+    /// Records by rising sequence number. None of them was in an earlier item.
     pub records: Vec<Record>,
 }
 
-/// Which streams of which devices a reader wants; asked by the thread that stores.
+/// Filter of streams, by device and stream, that one reader wants. It is called by the thread that
+/// stores, so it must be quick.
 pub type Wanted = Box<dyn Fn(&Name, &StreamName) -> bool + Send + Sync>;
 
-/// Records on their way to one reader: bounded, the oldest go first.
+/// Queue of stored records to one reader. It is bounded: when it is full, the oldest records are
+/// dropped.
 pub trait Feed: Send {
-    /// The next ones. Pending: the task is woken when there are some.
+    /// Returns the next records. While there are none, the task is woken when some come.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Stored>>;
-    /// How many records were lost to the bound since this was last asked.
+    /// Returns the number of records dropped since the last call.
     fn missed(&mut self) -> u64;
 }
 
-/// Who reads along: an access token, as it was when its holder connected.
+/// Access token of a reader, as it was when the reader connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
-    /// The token's id.
+    /// Id of the token.
     pub id: Box<str>,
-    /// Digest of its secret: a token that was made anew under the same id is another.
+    /// Digest of the token's secret, so that a token that was created again under the same id is
+    /// not taken for this one.
     pub secret_sha256: [u8; 32],
 }
 
-/// Why a device may not connect; said in its log and counted.
+/// Reason why a device may not connect. It is logged and counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No such device: never enrolled here, or deleted.
+    /// No such device: it never enrolled here, or was deleted.
     #[error("unknown device")]
     Unknown,
-    /// Enrolled, not yet approved by a person.
+    /// The device has enrolled and is not approved yet.
     #[error("waits for approval")]
     Pending,
-    /// Revoked, or this certificate's serial number was.
+    /// The device, or the serial number of its certificate, is revoked.
     #[error("revoked")]
     Revoked,
 }
 
-/// What a bus asks of the control plane. Every call returns at once.
+/// Calls of the bus to the control plane. Every call returns at once.
 pub trait Directory: Send + Sync + 'static {
-    /// May this certificate connect? Gives the device's shard. Asked at every connect, resumed
-    /// TLS sessions included.
+    /// Admits a device by its certificate and returns the device's shard. It is called at every
+    /// connect, also when a TLS session is resumed.
     ///
     /// # Errors
     /// [`Refusal`].
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal>;
-    /// The newest desired state, signed. None: nothing was ever desired of this device.
+    /// Returns the newest desired state, signed. None: nothing was ever desired of this device.
     fn desired(&self, device: &DeviceId) -> Option<Bytes>;
-    /// What a device is told that has just subscribed to its acknowledgements: which data store
-    /// this is. None: that is not known yet, and is told by [`Bus::ack`] when it is.
+    /// Returns the message for a device that has just subscribed to its acknowledgements: the id of
+    /// the data store. None: it is not known yet, and is sent with [`Bus::ack`] when it is.
     fn store_notice(&self) -> Option<Bytes> {
         None
     }
-    /// A device is connected. `connection` is unique in this process and rises: an end reported
-    /// late for an older connection changes nothing.
-    /// `line` tells when it was last heard; None: whoever serves the bus does not know.
+    /// Records that a device connected. `connection` is unique in this process and rises, so that a
+    /// late report of an older connection's end changes nothing.
+    ///
+    /// `line` tells when the device was last heard. None: the bus cannot tell.
     fn connected(
         &self,
         device: &DeviceId,
@@ -103,30 +113,33 @@ pub trait Directory: Send + Sync + 'static {
         peer: SocketAddr,
         line: Option<Arc<dyn Line>>,
     );
-    /// That connection ended, for this reason in words.
+    /// Records that a connection ended, with the reason in words.
     fn disconnected(&self, device: &DeviceId, connection: u64, reason: &str);
-    /// A device published. `done` must be kept until the payload is stored, then
-    /// [`Done::stored`]; the PUBACK goes out then.
+    /// Takes a message that a device published. The receiver keeps `done` until the payload is on
+    /// disk and then calls [`Done::stored`], upon which the PUBACK is sent.
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done);
-    /// Whose access token this is, if it may read along.
+    /// Returns the access token when it is valid and may read streams.
     fn reader(&self, token: &str) -> Option<Access>;
-    /// May its holder still read? Asked again and again while a reader is connected.
+    /// Returns whether the token may still read. It is called repeatedly while a reader is
+    /// connected.
     fn may_read(&self, access: &Access) -> bool;
-    /// Reads along what is stored from now on, until it is dropped.
+    /// Returns a queue of the records that are stored from now on. Dropping it ends the
+    /// subscription.
     fn read_along(&self, wanted: Wanted) -> Box<dyn Feed>;
 }
 
-/// Says that what was received is safe. Dropped without that, it says that it is not: the
-/// publisher gets no PUBACK (v5: a reason code) and will send again.
+/// Confirmation that a message is stored. When it is dropped without [`Done::stored`], the
+/// publisher gets no PUBACK (with MQTT 5 one with a reason code) and publishes again.
 pub struct Done(Option<Box<dyn FnOnce(bool) + Send>>);
 
 impl Done {
-    /// Calls `tell` once with whether it was stored.
+    /// Makes a confirmation that calls `tell` once: with true when the message was stored,
+    /// otherwise with false.
     pub fn new(tell: impl FnOnce(bool) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
     }
 
-    /// It is stored.
+    /// Confirms that the message is on disk.
     pub fn stored(mut self) {
         if let Some(tell) = self.0.take() {
             tell(true);

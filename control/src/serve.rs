@@ -1,4 +1,5 @@
-//! `holdfast serve`: binds, starts the parts, says where they are, and stops them in order.
+//! `holdfast serve`: binds the sockets, starts the parts, prints their addresses, and stops them in
+//! order.
 #![allow(
     clippy::disallowed_methods,
     reason = "the outermost layer: files, environment and tasks come together here"
@@ -28,19 +29,20 @@ use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms
 use crate::store::Store;
 use holdfast_cli::ServeArgs;
 
-/// Port of the API unless told otherwise.
+/// Default port of the API.
 const API_PORT: u16 = 8443;
 
-/// Port of the gateway unless told otherwise.
+/// Default port of the device gateway.
 const MQTT_PORT: u16 = 8883;
 
-/// How far "offline since" may be off after a crash; each costs one small transaction.
+/// Interval at which the present time is stored, and so the most by which "offline since" is wrong
+/// after a crash. Each costs one small transaction.
 const LIVE: Duration = Duration::from_secs(60);
 
-/// The one tenant.
+/// Name of the only tenant.
 const TENANT: &str = "default";
 
-/// The pages that are served at `/`.
+/// Returns the pages to serve at `/`.
 fn pages(folder: Option<&Path>) -> anyhow::Result<Pages> {
     let Some(folder) = folder else { return Ok(Pages::embedded()) };
     Pages::of_folder(folder)
@@ -50,7 +52,7 @@ fn pages(folder: Option<&Path>) -> anyhow::Result<Pages> {
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// When it cannot start, with what to do about it.
+/// The reason why it cannot start, with what to do about it.
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log);
     raise_file_limit();
@@ -116,7 +118,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     };
     renewing.abort();
     living.abort();
-    // What is under way is told again after the next start, with the same id.
+    // Deliveries under way are repeated after the next start, with the same id.
     telling.abort();
     stop.send_replace(true);
     gateway.shutdown().await;
@@ -126,7 +128,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     stopped(writing, writer_ended).await
 }
 
-/// Waits for the threads that write, and says how it ended.
+/// Waits for the threads that write, and returns how the run ended.
 async fn stopped(writing: Threads, writer_ended: bool) -> anyhow::Result<()> {
     if tokio::task::spawn_blocking(move || writing.join()).await?.is_err() {
         bail!("a thread that writes to a store ended badly");
@@ -145,8 +147,8 @@ fn log_to_stderr(level: tracing::Level) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
-        // A log that nobody takes (a full disk, a closed pipe) must end nothing: the library would
-        // say so on the same standard error, and panic.
+        // A log that cannot be written (a full disk, a closed pipe) must end nothing: the library
+        // would report it on the same standard error, and panic.
         .log_internal_errors(false)
         .try_init();
     if let Err(error) = made {
@@ -154,7 +156,8 @@ fn log_to_stderr(level: tracing::Level) {
     }
 }
 
-/// Each device and each request holds a file descriptor; a shell often gives 1,024.
+/// Raises the limit of open files to its maximum: each device and each request holds a file
+/// descriptor, and a shell often gives 1,024.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
@@ -190,12 +193,12 @@ fn data_folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-/// How the start was asked for.
+/// Kind of start that was asked for.
 enum Begin {
     Usual,
-    /// As a new control plane, where the store was lost.
+    /// Begin as a new control plane where the store was lost.
     Anew,
-    /// From this backup, where the store was lost or nothing was yet.
+    /// Begin from this backup, where the store was lost or is not there yet.
     Restored(PathBuf),
 }
 
@@ -213,12 +216,12 @@ impl Begin {
 struct Opened {
     store: RedbStore,
     keys: Keys,
-    /// What it is to hold; it is as new until then.
+    /// Backup to fill the store with. The store is empty until then.
     backup: Option<Checked>,
 }
 
-/// Opens the store, or makes one where that is right: in a new folder, or where the store was
-/// lost and somebody said what to do.
+/// Opens the store, or creates one where that is right: in a new folder, or where the store was
+/// lost and an option says what to do.
 fn open_store(
     folder: &Folder,
     begin: &Begin,
@@ -228,7 +231,7 @@ fn open_store(
         .context("cannot use the folder of artifacts")?;
     let kept = folder.kept()?;
     if let Kept::Whole(whole) = kept {
-        // A damage inside it shows when all of it is read.
+        // Damage inside the store shows only when all of it is read.
         let why = match begin {
             Begin::Usual => None,
             Begin::Anew | Begin::Restored(_) => Service::check(&whole.0, &TENANT.parse()?).err(),
@@ -252,7 +255,7 @@ fn open_store(
     replace_store(folder, begin, lost, artifacts)
 }
 
-/// A store in the place of one that was lost, or the first one.
+/// Creates the first store, or one in place of a lost one.
 fn replace_store(
     folder: &Folder,
     begin: &Begin,
@@ -266,7 +269,7 @@ fn replace_store(
     };
     if let Begin::Restored(file) = begin {
         let tenant = TENANT.parse()?;
-        // Nothing is touched before the backup is known to be good.
+        // The old files are not touched before the backup is known to be good.
         let backup = http::read_backup(file, &artifacts, &tenant)
             .with_context(|| format!("cannot restore {}", file.display()))?;
         if lost.is_some() {
@@ -292,7 +295,7 @@ fn replace_store(
     Ok((Opened { store, keys, backup: None }, artifacts))
 }
 
-/// Fills a store that was made for a backup.
+/// Fills a store that was created for a backup.
 async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow::Result<()> {
     let restored = service.restore(backup, "holdfast").await?;
     folder.restored()?;
@@ -304,7 +307,7 @@ async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow:
     Ok(())
 }
 
-/// Why the service could not start, with what to do when the store is damaged.
+/// Returns why the service could not start, with advice when the store is damaged.
 fn explain(error: StartError, folder: &Folder) -> anyhow::Error {
     let damaged = matches!(error, StartError::Record(_) | StartError::Read(_));
     let error = anyhow::Error::from(error);
@@ -332,8 +335,9 @@ fn settings(
     })
 }
 
-/// Addresses of the API that other machines may reach: by the hosts that devices are told for MQTT,
-/// by the address that it listens on, or, where that is every address, by the machine's own.
+/// Returns addresses of the API that other machines may reach: by the hosts that devices are told
+/// for MQTT, and by the address that the API listens on or, where that is every address, the
+/// addresses of this machine.
 fn reachable(mqtt: &[String], api: SocketAddr) -> Vec<String> {
     let hosts = mqtt.iter().filter_map(|address| address.rsplit_once(':').map(|(host, _)| host));
     let mut all: Vec<String> = hosts
@@ -348,8 +352,8 @@ fn reachable(mqtt: &[String], api: SocketAddr) -> Vec<String> {
     all
 }
 
-/// Addresses from which this machine would send to others: a UDP socket that is connected to an
-/// address for documentation tells them, and sends nothing.
+/// Returns the addresses from which this machine sends to others. A UDP socket connected to an
+/// address reserved for documentation tells them without sending anything.
 fn own_addresses() -> Vec<IpAddr> {
     let far = [
         (IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))),
@@ -366,13 +370,14 @@ fn own_addresses() -> Vec<IpAddr> {
     far.into_iter().filter_map(own).collect()
 }
 
-/// Listens on what was given (of a name's addresses on the first that can be had), or everywhere.
+/// Listens on the given address (the first of a name's addresses that can be bound), or on every
+/// address.
 async fn listen(given: Option<&str>, port: u16, option: &str) -> anyhow::Result<TcpListener> {
     let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).to_string();
     let address = given.unwrap_or(&everywhere);
     let bound = match TcpListener::bind(address).await {
         Err(error) if given.is_none() && error.kind() != std::io::ErrorKind::AddrInUse => {
-            // A machine without IPv6.
+            // A machine without IPv6 cannot bind `[::]`.
             TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
         }
         other => other,
@@ -382,7 +387,8 @@ async fn listen(given: Option<&str>, port: u16, option: &str) -> anyhow::Result<
     })
 }
 
-/// What scripts read, on standard output and nowhere else.
+/// Prints the addresses, the CA's digest and, if there is one, the admin token. Scripts read them;
+/// nothing else goes to standard output.
 fn greet(
     api: SocketAddr,
     mqtt: SocketAddr,
@@ -400,7 +406,7 @@ fn greet(
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
 }
 
-/// Stores now and then that it lives.
+/// Stores the present time every minute, and reports due events every second.
 async fn live(service: Arc<Service>) {
     let mut turns = tokio::time::interval(LIVE);
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -419,7 +425,7 @@ async fn live(service: Arc<Service>) {
     }
 }
 
-/// Shows a fresh certificate at two thirds of the present one's life, for ever.
+/// Replaces the server's certificate at two thirds of its life, for ever.
 async fn renew_identity(authority: Arc<Authority>, gateway: Gateway, tls: Tls) {
     let mut wait = SERVER_TTL / 3 * 2;
     loop {
@@ -440,7 +446,7 @@ async fn renew_identity(authority: Arc<Authority>, gateway: Gateway, tls: Tls) {
     }
 }
 
-/// What asks it to stop. Listened to before anybody knows that it runs.
+/// Signals that ask the process to stop. They are caught before the addresses are printed.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -1,73 +1,76 @@
-//! The store's port: keys and JSON values, written in batches that are whole or not there.
+//! Port of the store: keys and JSON values, written in atomic batches.
 //!
-//! What is read often in service is in memory; the store is read at the start, for backups, after
-//! a failed write, and for timelines.
+//! What the service reads often is in memory. The store is read at the start, for backups, after a
+//! failed write, and for timelines.
 
-/// What one transaction does.
+/// Changes of one transaction.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Everything that was there goes first.
+    /// True when every key is deleted before the writes.
     pub clear: bool,
-    /// In this order: the new value, or None to delete.
+    /// Writes in order: a key with its new value, or with None to delete it.
     pub writes: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Batch {
-    /// A value.
+    /// Adds the write of a value.
     pub fn put(&mut self, key: String, value: Vec<u8>) {
         self.writes.push((key, Some(value)));
     }
 
-    /// No value any more.
+    /// Adds the deletion of a key.
     pub fn delete(&mut self, key: String) {
         self.writes.push((key, None));
     }
 }
 
-/// Why the store did not do it.
+/// Failure of a store's call.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}: {cause}")]
 pub struct StoreError {
-    /// What was tried.
+    /// Name of the operation that failed.
     pub what: &'static str,
-    /// What went wrong.
+    /// Cause of the failure, in words.
     pub cause: String,
 }
 
-/// Reads every key in order; it may end the reading with an error of its own.
+/// Function that receives every key and value in the order of the keys. It may end the reading with
+/// an error.
 pub type Visit<'a> = dyn FnMut(&str, &[u8]) -> std::io::Result<()> + 'a;
 
-/// Everything at one moment, whatever is written meanwhile.
+/// Content of the store at one moment, whatever is written meanwhile.
 pub trait Snapshot: Send {
-    /// Reads all but the keys that begin with one of `without`, which costs nothing for those;
-    /// may be called again, with the same content.
+    /// Reads all keys except those that begin with one of `without`, which are skipped without
+    /// being read. It may be called again and gives the same content.
     ///
     /// # Errors
-    /// The disk's, or the visitor's.
+    /// Failure of the disk, or the error of `visit`.
     fn visit(&self, without: &[&str], visit: &mut Visit<'_>) -> std::io::Result<()>;
 }
 
-/// A durable store. Its calls block; one thread writes.
+/// A durable store of keys and values. Its calls block, and one thread writes.
 pub trait Store: Send + Sync + 'static {
     /// Writes these batches, in order, as one durable transaction.
     ///
     /// # Errors
-    /// [`StoreError`]; then nothing of it is there.
+    /// [`StoreError`]; nothing of the batches is written then.
     fn commit(&self, batches: &[Batch]) -> Result<(), StoreError>;
 
-    /// Everything as it is now.
+    /// Returns the present content.
     ///
     /// # Errors
     /// [`StoreError`].
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
-    /// Keys that begin with `prefix`, in order, `most` of them at most, as they are now.
+    /// Returns the keys that begin with `prefix`, in order, at most `most` of them, with their
+    /// present values.
     ///
     /// # Errors
     /// [`StoreError`].
     fn read(&self, prefix: &str, most: usize) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
-    /// The values of these keys, in their order, as they are at one moment. None: no such key.
+    /// Returns the values of these keys, in the order of `keys`, as of one moment. None: no such
+    /// key.
     ///
     /// # Errors
     /// [`StoreError`].

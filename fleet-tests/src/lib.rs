@@ -1,5 +1,5 @@
-//! What checks Holdfast from outside: the harness for end-to-end tests on real binaries, the
-//! deterministic world, the fleet simulator, the demo, and what the benchmarks measure with.
+//! Tests of Holdfast from outside: the harness for end-to-end tests on real binaries, the
+//! deterministic world, the fleet simulator, the demo, and the instruments of the benchmarks.
 //!
 //! Nothing uses this crate. It may use all the others.
 

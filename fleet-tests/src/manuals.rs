@@ -1,5 +1,5 @@
-//! Manual pages and completion scripts of both programs, from the words of their command lines.
-//! `holdfast` writes its own as well; the agent does not, for that would make it larger on each
+//! Manual pages and completion scripts of both programs, generated from their command lines.
+//! `holdfast` can write its own as well; the agent cannot, since that would make it larger on each
 //! device.
 
 use std::io;
@@ -8,10 +8,10 @@ use std::path::Path;
 use clap::{Command, CommandFactory as _, ValueEnum as _};
 use clap_complete::Shell;
 
-/// Writes them below this folder, into `man/` and `completions/`.
+/// Writes the files below `dir`, into `man/` and `completions/`.
 ///
 /// # Errors
-/// The file system's.
+/// Returns errors of the file system.
 pub fn write(dir: &Path) -> io::Result<()> {
     let (man, completions) = (dir.join("man"), dir.join("completions"));
     std::fs::create_dir_all(&man)?;
@@ -26,7 +26,8 @@ pub fn write(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The agent's command line without what only the agent itself calls: completions would offer it.
+/// Returns the agent's command line without the hidden commands that only the agent itself calls:
+/// completions would offer them.
 fn agent() -> Command {
     let whole = holdfast_agent::cli::Cli::command();
     Command::new("holdfast-agent")

@@ -1,18 +1,18 @@
-//! What a machine says of itself, as benchmarks and tests publish it: JSON of about 200 bytes, a
+//! Telemetry of a machine, as benchmarks and tests publish it: JSON of about 200 bytes with a
 //! counter, a time, a state and several figures that drift slowly and are noisy, each rounded as
-//! sensors round. The same seed gives the same records.
+//! sensors round. The same seed gives the same data records.
 
 use std::fmt::Write as _;
 
 use holdfast_agent::core::backoff::Entropy;
 
-/// One machine.
+/// Generator for one machine's data records.
 #[derive(Debug, Clone)]
 pub struct Telemetry {
     chance: Entropy,
     machine: u64,
     count: u64,
-    /// Of the next record, milliseconds since 1970.
+    /// Time of the next record, in milliseconds since 1970.
     at: u64,
     step: u64,
     state: usize,
@@ -27,7 +27,8 @@ pub struct Telemetry {
 const STATES: [&str; 4] = ["running", "idle", "starting", "fault"];
 
 impl Telemetry {
-    /// A machine whose first record is of `from` (milliseconds since 1970), one every `step`.
+    /// Creates a machine whose first record is of `from` (milliseconds since 1970), and one follows
+    /// every `step` milliseconds.
     pub fn new(seed: u64, from: u64, step: u64) -> Self {
         Self {
             chance: Entropy::new(seed),
@@ -45,21 +46,21 @@ impl Telemetry {
         }
     }
 
-    /// From -1 to 1, with the middle likelier.
+    /// Returns a number from -1 to 1, with the middle likelier.
     fn noise(&mut self) -> f64 {
         let mut one = || (self.chance.draw() % 2_001) as f64 / 1_000.0 - 1.0;
         f64::midpoint(one(), one())
     }
 
-    /// A step of a walk that is drawn back to its middle.
+    /// Returns the next value of a random walk that is drawn back to its middle.
     fn drift(&mut self, value: f64, middle: f64, width: f64) -> f64 {
         value + (middle - value) * 0.002 + self.noise() * width
     }
 
-    /// The next record.
+    /// Returns the next record.
     pub fn record(&mut self) -> Vec<u8> {
         self.count += 1;
-        // A state lasts for a quarter of an hour or so.
+        // A state lasts for about a quarter of an hour.
         if self.chance.draw().is_multiple_of(900) {
             self.state = usize::try_from(self.chance.draw() % 4).unwrap_or(0);
         }
@@ -89,13 +90,13 @@ impl Telemetry {
         text.into_bytes()
     }
 
-    /// The next so many.
+    /// Returns the next `count` records.
     pub fn records(&mut self, count: usize) -> Vec<Vec<u8>> {
         (0..count).map(|_| self.record()).collect()
     }
 }
 
-/// The counter in a record of [`Telemetry`].
+/// Returns the counter in a record of [`Telemetry`].
 pub fn number(record: &[u8]) -> Option<u64> {
     let at = record.windows(4).position(|window| window == b"\"n\":")? + 4;
     let digits = record.get(at..)?.iter().take_while(|byte| byte.is_ascii_digit());

@@ -1,5 +1,5 @@
-//! `make demo`, as a newcomer meets it: everything runs, changes are shown, and nothing is left,
-//! however it ends.
+//! Tests of `make demo` as a newcomer uses it: everything runs, changes are shown, and nothing is
+//! left, however it ends.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,7 +22,8 @@ use rustix::process::Signal;
 
 const DEADLINE: Duration = Duration::from_secs(90);
 
-/// One test at a time, in whichever process: the friendly ports belong to the whole machine.
+/// Locks out other tests of the demo, in whichever process: the default ports belong to the whole
+/// machine.
 fn alone() -> File {
     let lock = File::create(target_dir().join("demo-test.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
@@ -41,7 +42,7 @@ impl Demo {
     }
 
     fn start_with(mut command: Command) -> Self {
-        // Its programs are as new as their sources.
+        // The test fails early if the demo's programs are older than their sources.
         let _fresh = Binaries::find();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("cargo build --workspace --bins builds the demo");
@@ -59,7 +60,7 @@ impl Demo {
         Self { child, lines, said: Vec::new() }
     }
 
-    /// Reads until a line holds this.
+    /// Reads lines until one contains `wanted`, and returns it.
     fn until(&mut self, wanted: &str) -> String {
         let began = Instant::now();
         loop {
@@ -82,7 +83,7 @@ impl Demo {
         demo
     }
 
-    /// What follows this at the beginning of a line.
+    /// Returns the rest of the printed line that begins with `key`.
     fn value(&self, key: &str) -> String {
         let found = self.said.iter().find_map(|line| line.strip_prefix(key));
         found.unwrap_or_else(|| panic!("no {key:?} in {:#?}", self.said)).trim().to_owned()
@@ -126,7 +127,7 @@ impl Drop for Demo {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _code = self.child.wait();
-        // Its keeper does the rest; the next test wants the ports.
+        // The keeper cleans up; waiting for it frees the ports for the next test.
         let began = Instant::now();
         let folder = self.said.iter().find_map(|line| line.strip_prefix("Folder:"));
         while folder.is_some_and(|folder| Path::new(folder.trim()).exists())
@@ -162,7 +163,7 @@ fn runs_shows_changes_and_leaves_nothing() {
         for device in items {
             assert_eq!(device["status"]["connection"], "online", "{device}");
         }
-        // What the examples under images/streams say of streams is on the page about data.
+        // The explanations in the examples under images/streams are on the page about data.
         for (device, stream) in [("gateway-2", "pump/temperature"), ("sensor-1", "device/metrics")]
         {
             eventually(DEADLINE, &format!("records of {stream}"), || {
@@ -183,7 +184,7 @@ fn runs_shows_changes_and_leaves_nothing() {
     }
 }
 
-/// The login that it prints works, word for word, and so does what it proposes to try.
+/// The login that the demo prints works unchanged, and so do the commands that it proposes.
 #[test]
 fn what_it_prints_can_be_pasted() {
     let _alone = alone();
@@ -226,7 +227,7 @@ fn what_it_prints_can_be_pasted() {
 #[test]
 fn busy_ports_get_others_and_it_says_so() {
     let _alone = alone();
-    // Somebody else may have them already: that is as good.
+    // Another program may have these ports already, which serves the test as well.
     let _api = TcpListener::bind((Ipv4Addr::LOCALHOST, 8443));
     let _mqtt = TcpListener::bind((Ipv4Addr::LOCALHOST, 8883));
     let mut first = Demo::up();
@@ -238,7 +239,7 @@ fn busy_ports_get_others_and_it_says_so() {
         assert_ne!(demo.port("API:"), 8443);
         demo.cli().run(&["get", "devices", "gateway-2"]).ok();
     }
-    // One ends, the other goes on.
+    // One demo ends, the other goes on.
     let folder = first.folder();
     first.send(Signal::HUP);
     assert_eq!(first.wait().code(), Some(0));
@@ -279,7 +280,7 @@ fn a_process_that_dies_is_named_and_started_again() {
     });
 }
 
-/// Half way: the agent's program is missing.
+/// A demo that fails half way (the agent's program is missing) leaves nothing.
 #[test]
 fn what_fails_half_way_leaves_nothing_either() {
     let _alone = alone();
@@ -298,7 +299,7 @@ fn what_fails_half_way_leaves_nothing_either() {
     assert_nothing_left(Path::new(&folder), &[]);
 }
 
-/// Nobody reads on (`make demo | head`).
+/// A demo whose output is no longer read (`make demo | head`) ends.
 #[test]
 fn a_closed_pipe_ends_it() {
     let _alone = alone();

@@ -1,5 +1,6 @@
-//! PROTOCOL.md names every problem that the agent can report, and none that it cannot;
-//! ARCHITECTURE.md every route of the API.
+//! Documentation tests: PROTOCOL.md names every problem that the agent can report, and none that it
+//! cannot; ARCHITECTURE.md names every route of the API; `described/words.rs` counts how the
+//! documentation in the sources begins.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -9,10 +10,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+#[path = "described/words.rs"]
+mod words;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
 
 fn read(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+    let path = root().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -35,7 +43,7 @@ fn the_agents_problem_codes_are_described() {
     let named: BTreeSet<&str> = besides.split('`').skip(1).step_by(2).collect();
     for (file, before) in [("data", "say("), ("intake", "(")] {
         let source = read(&format!("agent/src/driver/{file}.rs"));
-        // A code, and then why.
+        // A problem code, followed by its text.
         let codes = source.split(before).skip(1).filter_map(|rest| {
             let (code, after) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
             after.starts_with(", ").then_some(code)
@@ -50,7 +58,7 @@ fn the_agents_problem_codes_are_described() {
 
 #[test]
 fn one_module_alone_holds_unsafe_code() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = root();
     let mut folders: Vec<_> =
         ["protocol", "agent", "control", "fleet-tests"].map(|it| root.join(it).join("src")).into();
     let mut opted_in = Vec::new();
@@ -79,7 +87,7 @@ fn the_architectures_table_names_every_route() {
     assert!(paths.len() > 20, "{paths:?}");
     for path in paths {
         let (parent, last) = path.rsplit_once('/').unwrap();
-        // `/devices[/{name}]` is two of them, and `…/approve` is below what stands before it.
+        // `/devices[/{name}]` stands for two paths, and `…/approve` is below the path before it.
         let forms = [path.clone(), format!("{parent}[/{last}]"), format!("…/{last}`")];
         assert!(forms.iter().any(|form| table.contains(form)), "{path} is not in the table");
     }

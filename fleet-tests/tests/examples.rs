@@ -1,5 +1,5 @@
-//! The example documents that `make demo` applies: admitted as they stand, placed on the devices
-//! that their comments name, workloads that run anywhere, and every field about data shown.
+//! Tests of the example documents that `make demo` applies: they are admitted unchanged, placed on
+//! the devices that their comments name, run anywhere, and show every field about data.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,7 +27,7 @@ fn files(of: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The documents of a folder's files, in their order.
+/// Returns the documents of a folder's files, in their order.
 fn documents(of: &str) -> Vec<Value> {
     let read = |file: &PathBuf| {
         let text = fs::read_to_string(file).unwrap();
@@ -41,7 +41,7 @@ fn documents(of: &str) -> Vec<Value> {
     files(of).iter().flat_map(read).collect()
 }
 
-/// What is admitted of both folders at once, as the demo applies them.
+/// Returns the documents of both folders, admitted together as the demo applies them.
 fn examples() -> Vec<Admitted> {
     let documents = [documents("workloads"), documents("streams")].concat();
     admit(&documents, &|_| None).unwrap_or_else(|faults| panic!("{faults:#?}"))
@@ -51,7 +51,7 @@ fn workloads() -> impl Iterator<Item = Admitted> {
     examples().into_iter().filter(|example| example.workload().is_some())
 }
 
-/// Every path of fields below a value; a list's items count as the list.
+/// Collects the path of every field below a value; the items of a list count as the list.
 fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
@@ -66,7 +66,7 @@ fn fields(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     }
 }
 
-/// Whoever looks for a field about data finds it in an example, and the README names each file.
+/// Every field about data is in an example, and the README names each file.
 #[test]
 fn every_field_about_data_is_shown_and_every_file_is_linked() {
     let mut shown = BTreeSet::new();
@@ -118,7 +118,7 @@ fn every_field_about_data_is_shown_and_every_file_is_linked() {
     }
 }
 
-/// What it may mean that a device is offline is shown in an example that the README links.
+/// Every value of `whenOffline` is in an example that the README links.
 #[test]
 fn every_kind_of_absence_is_shown() {
     let documents = documents("devices");
@@ -168,8 +168,8 @@ fn each_is_placed_on_the_demos_devices() {
     assert_eq!(placed, expected.map(|(name, devices)| (name.to_owned(), devices)));
 }
 
-/// As the agent would start it, without the agent: it says something, its probe answers, and it
-/// runs on or ends well.
+/// Each example runs without the agent as the agent would start it: it prints something, its probe
+/// succeeds, and it runs on or ends well.
 #[test]
 fn each_runs_with_nothing_but_the_base_system() {
     for example in workloads() {
@@ -187,7 +187,7 @@ fn each_runs_with_nothing_but_the_base_system() {
             .args(&process.args)
             .envs(&process.env)
             .current_dir(scratch.path())
-            // No agent: who publishes says that nobody takes it, and goes on.
+            // Without an agent, an example that publishes says that nobody accepts it, and goes on.
             .env("HOLDFAST_SOCKET", scratch.path().join("none.sock"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())

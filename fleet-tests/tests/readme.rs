@@ -1,6 +1,6 @@
-//! What the README quotes is true of the programs: every command parses, its questions too, every
-//! document is admitted, every configuration is read and says the defaults; what it says about data
-//! is done on a real device, word for word. The tests that ARCHITECTURE.md names exist.
+//! Tests that the README is true of the programs: every command parses, its questions too, every
+//! document is admitted, every configuration is read and shows the defaults; its part about data is
+//! carried out on a real device, word for word. The tests that ARCHITECTURE.md names exist.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -20,7 +20,7 @@ fn readme() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md")).unwrap()
 }
 
-/// The fenced blocks of a language.
+/// Returns the fenced blocks of a language.
 fn blocks(language: &str) -> Vec<String> {
     blocks_of(&readme(), language)
 }
@@ -38,7 +38,7 @@ fn blocks_of(text: &str, language: &str) -> Vec<String> {
     found
 }
 
-/// What the README tells people to type, and the commands that it names in passing.
+/// Returns the commands that the README tells people to type, and those that it names in passing.
 fn quoted() -> Vec<String> {
     let console = blocks("console").join("\n");
     let typed = console.lines().filter_map(|line| line.strip_prefix("$ ")).map(ToOwned::to_owned);
@@ -56,7 +56,8 @@ fn quoted() -> Vec<String> {
     typed.chain(named).collect()
 }
 
-/// The words of a line of shell. Outside of quotes `$(` and `)` divide words, and `#` ends them.
+/// Splits a line of shell into words. Outside of quotes `$(` and `)` separate words, and `#` ends
+/// them.
 fn split(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
     for letter in line.replace("$(", " ").chars() {
@@ -76,13 +77,13 @@ fn split(line: &str) -> Vec<String> {
     words
 }
 
-/// The words of our program in a line of shell, up to where the shell takes over.
+/// Returns the words of our program in a line of shell, up to a redirection or a pipe.
 fn words(line: &str) -> Option<Vec<String>> {
     let mut words = split(line)
         .into_iter()
         .skip_while(|word| word == "sudo" || word.contains('=') && !word.starts_with("holdfast"));
     let program = words.next().filter(|word| *word == "holdfast" || *word == "holdfast-agent")?;
-    // Of `>` a comparison begins otherwise: it stands within a quoted word.
+    // A word that begins with `>` is a redirection; a comparison stands within a quoted word.
     let ends = |word: &String| !word.starts_with(['>', '|', '&', ';']) && !word.starts_with("2>");
     Some(std::iter::once(program).chain(words.take_while(ends)).collect())
 }
@@ -99,7 +100,8 @@ fn every_command_parses() {
     let mut wrong = Vec::new();
     for command in commands() {
         let program = if command[0] == "holdfast" { &binaries.control } else { &binaries.agent };
-        // `--help` stops before anything is done; what is wrong before it is said all the same.
+        // The option `--help` stops before anything is done; errors in the words before it are
+        // reported all the same.
         let mut arguments = command[1..].to_vec();
         if arguments.first().is_none_or(|first| first != "help") {
             arguments.push("--help".into());
@@ -117,7 +119,7 @@ fn every_command_parses() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// `--help` does not look into expressions: the parser of the questions does, and that of times.
+/// Every question and every time in the README parses, which `--help` does not check.
 #[test]
 fn every_question_is_understood() {
     let mut questions = 0;
@@ -149,7 +151,7 @@ fn every_document_is_admitted() {
     }
 }
 
-/// Where what the README tells to type is typed.
+/// Place where the README's commands are typed.
 struct Shell {
     plane: Plane,
     scratch: Scratch,
@@ -157,10 +159,11 @@ struct Shell {
 }
 
 impl Shell {
-    /// `text` for the shell, with the addresses of this control plane in the place of the tour's.
+    /// Returns `text` as a shell command, with this control plane's addresses in place of the
+    /// tour's.
     fn command(&self, text: &str) -> Command {
         let (api, mqtt) = (self.plane.api, self.plane.mqtt);
-        // Its certificate does not name an address of this test's own.
+        // The certificate does not name an address of this test's own.
         let here = format!("--insecure -h {} -p {}", mqtt.ip(), mqtt.port());
         let mut command = Command::new("/bin/sh");
         command.args(["-ec", &text.replace("-h 127.0.0.1 -p 8883", &here)]);
@@ -183,7 +186,7 @@ impl Shell {
     }
 }
 
-/// Numbers and what is of one run only do not count.
+/// Returns a line without its numbers and the values of one run, for comparison.
 fn form(line: &str) -> String {
     let mut form = String::new();
     for letter in line.chars() {
@@ -196,9 +199,9 @@ fn form(line: &str) -> String {
     form.replace("0.0}", "0}").replace("0.0 ", "0 ")
 }
 
-/// The part about data, as somebody does it who pastes it: every document, every command, and of
-/// the ways out one line as it is shown. (Whoever makes `ca.pem` and `sensors.env` has tests of its
-/// own, and must parse.)
+/// Carries out the part about data like a person who pastes it: every document, every command, and
+/// one line of each export as it is shown. (The commands that make `ca.pem` and `sensors.env` have
+/// tests of their own, and must parse.)
 #[test]
 fn what_it_says_about_data_works_on_a_real_device() {
     let text = readme();
@@ -281,7 +284,7 @@ fn the_table_of_options_is_that_of_serve() {
     assert_eq!(told, said);
 }
 
-/// Every `fn` under a folder's sources, by name.
+/// Collects the name of every `fn` under a folder.
 fn functions(folder: &Path, found: &mut std::collections::BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
         let (path, name) = (entry.path(), entry.file_name());

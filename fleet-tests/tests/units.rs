@@ -1,5 +1,5 @@
-//! The systemd units that are shipped: systemd understands them, and what the agent's promises
-//! rest on stands in them.
+//! Tests of the shipped systemd units: systemd accepts them, and they contain the settings that the
+//! agent's promises depend on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ fn read(unit: &str) -> String {
     fs::read_to_string(path(unit)).unwrap_or_else(|error| panic!("{unit}: {error}"))
 }
 
-/// Every value of a key, in order. Comments and continued lines as systemd has them.
+/// Returns every value of a key, in order, with comments and continued lines as in systemd.
 fn values(unit: &str, key: &str) -> Vec<String> {
     let text = read(unit).replace("\\\n", " ");
     let lines = text.lines().filter(|line| !line.starts_with(['#', ';']));
@@ -72,7 +72,8 @@ fn the_agent_is_always_there() {
     assert!(!waits_for.join(" ").contains("network-online"), "it boots without a link");
 }
 
-/// What a workload would inherit, or what would part old workloads from new ones.
+/// The unit has no setting that workloads would inherit, or that would separate old workloads from
+/// new ones.
 #[test]
 fn nothing_in_the_agents_unit_reaches_into_workloads() {
     for key in [
@@ -126,7 +127,7 @@ fn the_control_plane_is_locked_in() {
     );
 }
 
-/// The line that old versions of systemd need is a program that a shell can read.
+/// The line for old versions of systemd is a program that a shell can parse.
 #[test]
 fn the_agents_stop_line_is_a_shell_program() {
     let [line] = &values(AGENT, "ExecStopPost")[..] else { panic!("one ExecStopPost") };
@@ -138,7 +139,7 @@ fn the_agents_stop_line_is_a_shell_program() {
     assert!(checked.status.success() && checked.stderr.is_empty(), "{checked:?}");
 }
 
-/// systemd's own checks, where it is installed; the programs need not be.
+/// systemd's own checks pass, where it is installed; the programs need not be.
 #[test]
 fn systemd_understands_them() {
     let there = Command::new("systemd-analyze").arg("--version").stdout(Stdio::null()).status();
@@ -155,7 +156,7 @@ fn systemd_understands_them() {
         fs::write(&copy, text.replace(&format!("={program} "), "=/bin/true ")).unwrap();
         let verified = Command::new("systemd-analyze").arg("verify").arg(&copy).output().unwrap();
         let said = String::from_utf8_lossy(&verified.stderr);
-        // Of version 254; older ones do without, as the unit says.
+        // `DelegateSubgroup` needs systemd 254; older versions ignore it, as the unit says.
         let complaints: Vec<&str> = said
             .lines()
             .filter(|line| line.contains(unit) && !line.contains("'DelegateSubgroup'"))

@@ -1,5 +1,5 @@
-//! The deterministic world: a thousand seeds in the suite, more by `make world SEEDS=100000`,
-//! one by `HOLDFAST_SEED=17`.
+//! Tests of the deterministic world: a thousand seeds in the suite, more by `make world
+//! SEEDS=100000`, one by `HOLDFAST_SEED=17`.
 
 use std::panic::catch_unwind;
 
@@ -10,7 +10,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs many seeds, or the one that is asked for; gives the first twenty outcomes.
+/// Runs many seeds, or the one that is asked for; returns the first twenty outcomes.
 fn seeds<T: PartialEq + std::fmt::Debug>(run: fn(u64) -> T) -> Vec<T> {
     if let Some(seed) = number("HOLDFAST_SEED") {
         let outcome = run(seed);

@@ -1,36 +1,37 @@
-//! What bytes cost on a link, estimated: one estimate for the agent's link budget and for what the
-//! control plane says of a question.
+//! Estimate of the bytes that a message costs on a link, headers included. The agent's link budget
+//! and the control plane's cost of a question use the same one.
 
-/// Bytes of IP and TCP headers in a segment, time stamps included.
+/// Bytes of IP and TCP headers in a segment, with time stamps.
 const SEGMENT_HEADERS: u64 = 52;
-/// Bytes of a segment beside its headers, as most links carry them.
+/// Payload of a TCP segment in bytes, as most links carry it.
 const SEGMENT: u64 = 1_400;
-/// TLS adds to a record: header, type and tag.
+/// Bytes that TLS adds to each of its records: header, type and tag.
 const RECORD: u64 = 22;
-/// Bytes of a TLS record.
+/// Largest payload of a TLS record in bytes.
 const RECORD_BYTES: u64 = 16_384;
-/// MQTT's own bytes in a publish beside topic, payload and the packet's length: type, the topic's
+/// Bytes of an MQTT PUBLISH apart from topic, payload and the packet's length: type, the topic's
 /// length, no properties.
 const PUBLISH: u64 = 4;
-/// Its packet id, at QoS 1.
+/// Bytes of the packet id, present at QoS 1.
 const PACKET_ID: u64 = 2;
-/// A PUBACK that says nothing more.
+/// Bytes of a PUBACK without reason code and properties.
 const PUBACK: u64 = 4;
 
-/// What so many bytes that one side writes at once cost on the wire: in their direction, and in the
-/// other, where every second segment is acknowledged.
+/// Returns the bytes on the wire, in the sending direction and in the other, for `bytes` that one
+/// side writes at once. The other direction carries a TCP acknowledgement for every second segment.
 pub fn on_the_wire(bytes: u64) -> (u64, u64) {
     let segments = bytes.div_ceil(SEGMENT).max(1);
     (bytes + segments * SEGMENT_HEADERS, segments.div_ceil(2) * SEGMENT_HEADERS)
 }
 
-/// What so many bytes are once TLS has sealed them.
+/// Returns the size of `bytes` once TLS has encrypted them.
 pub fn sealed(bytes: u64) -> u64 {
     bytes + bytes.div_ceil(RECORD_BYTES).max(1) * RECORD
 }
 
-/// A publish in a TLS record of its own, both ways together: its packet and TCP's acknowledgement;
-/// where it is `acked` (QoS 1), MQTT's too, which carries TCP's and is acknowledged in turn.
+/// Returns the cost of a publish in a TLS record of its own, both directions together: its packet
+/// and TCP's acknowledgement; with `acked` (QoS 1) also the PUBACK, which carries TCP's
+/// acknowledgement and is acknowledged in turn.
 pub fn publish(topic: usize, payload: usize, acked: bool) -> u64 {
     let bytes = u64::try_from(topic.saturating_add(payload)).unwrap_or(u64::MAX);
     let body = bytes.saturating_add(PUBLISH - 1 + if acked { PACKET_ID } else { 0 });

@@ -1,5 +1,5 @@
-//! Enrolment and renewal: the JSON documents that go over HTTPS before a device can speak MQTT,
-//! and the token that starts it.
+//! Enrolment and renewal: the JSON documents exchanged over HTTPS before a device can speak MQTT,
+//! and the token that permits it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,28 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use holdfast_base::ids::{Labels, Name, hex, unhex};
 
-/// Server name in the control plane's certificate that agents and the command line check,
-/// whatever address they dial: addresses change, and the CA is our own.
+/// Server name that agents and the command line check in the control plane's certificate, whatever
+/// address they dial: addresses change, and the CA is our own.
 pub const SERVER_NAME: &str = "control.holdfast.internal";
 
-/// `POST` [`EnrolRequest`] here.
+/// Path for `POST` with an [`EnrolRequest`].
 pub const ENROL_PATH: &str = "/api/v1/enrol";
-/// `POST` [`RenewRequest`] here.
+/// Path for `POST` with a [`RenewRequest`].
 pub const RENEW_PATH: &str = "/api/v1/renew";
 
-/// An enrolment token: `hf1.<id>.<secret>.<sha256 of the CA certificate>`. It authenticates both
-/// sides: the secret the device, the digest the control plane, from the first contact on.
+/// Enrolment token: `hf1.<id>.<secret>.<sha256 of the CA certificate>`. The secret authenticates
+/// the device, the digest the control plane, from the first contact on.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EnrolToken {
-    /// Public part, for lists and revocation: 8 bytes of hexadecimal.
+    /// Public part for lists and revocation: 8 bytes as 16 hexadecimal digits.
     pub id: String,
-    /// 32 random bytes.
+    /// Secret part: 32 random bytes.
     pub secret: [u8; 32],
-    /// sha256 of the CA certificate in DER.
+    /// SHA-256 of the CA certificate in DER.
     pub ca_sha256: [u8; 32],
 }
 
-/// Why a text is not a token.
+/// Error for a text that is not an enrolment token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "not an enrolment token: it is hf1.<id>.<secret>.<ca sha256>; copy it whole, or make one with `holdfast token create`"
@@ -66,118 +66,120 @@ impl fmt::Debug for EnrolToken {
     }
 }
 
-/// A device asks to be known. Repeated with the same key it gives the same device.
+/// Request of a device to be enrolled. Repeated with the same key it gives the same device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnrolRequest {
-    /// The token's text.
+    /// Text of the enrolment token.
     pub token: String,
-    /// The name the device would like; without, the control plane makes one from the key.
+    /// Name that the device would like to have; absent: the control plane makes one from the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Name>,
-    /// Labels that the device claims; the token's labels win over them.
+    /// Labels that the device claims; labels set by the token take precedence.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
-    /// The device's ECDSA P-256 public key: SubjectPublicKeyInfo in DER, base64.
+    /// ECDSA P-256 public key of the device: SubjectPublicKeyInfo in DER, base64.
     pub public_key: String,
     /// Signature (ECDSA P-256, SHA-256, ASN.1, base64) over [`enrol_proof`].
     pub proof: String,
 }
 
-/// A known device asks for a fresh certificate, or whether it has been approved. Repeating a
-/// recorded one only makes another certificate for the same key, useless without the key.
+/// Request of an enrolled device for a fresh certificate, or of a pending one for its approval. A
+/// replayed request only yields another certificate for the same key, useless without the key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RenewRequest {
-    /// As in [`EnrolRequest`].
+    /// Public key of the device, as in [`EnrolRequest`].
     pub public_key: String,
     /// Signature over [`renew_proof`], as in [`EnrolRequest`].
     pub proof: String,
 }
 
-/// What a device signs to enrol: it holds the key, and means this token.
+/// Returns the bytes that a device signs to enrol: the signature proves that it holds the key and
+/// means this token.
 pub fn enrol_proof(token_id: &str, public_key: &str) -> Vec<u8> {
     format!("holdfast/v1/enrol\n{token_id}\n{public_key}").into_bytes()
 }
 
-/// What a device signs to renew.
+/// Returns the bytes that a device signs to renew its certificate.
 pub fn renew_proof(public_key: &str) -> Vec<u8> {
     format!("holdfast/v1/renew\n{public_key}").into_bytes()
 }
 
-/// The answer to both requests.
+/// Body of the response to both requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum EnrolAnswer {
-    /// The device is known and may connect.
+    /// The device is enrolled and may connect.
     Approved(Box<Enrolment>),
-    /// It waits for a person; ask again with a [`RenewRequest`].
+    /// The device waits for approval by a person and asks again with a [`RenewRequest`].
     #[serde(rename_all = "camelCase")]
     Pending {
-        /// The name it will have.
+        /// Name that the device will have.
         device: Name,
-        /// Ask again after so many seconds.
+        /// Seconds to wait before asking again.
         retry_after_seconds: u32,
     },
 }
 
-/// Everything a device needs to speak MQTT.
+/// Everything that a device needs to speak MQTT.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Enrolment {
-    /// The tenant.
+    /// Tenant that the device belongs to.
     pub tenant: Name,
-    /// The device's name.
+    /// Name of the device within its tenant.
     pub device: Name,
-    /// Part of its topics.
+    /// Shard of the device, a part of its topics.
     pub shard: u8,
-    /// Its topics begin with this.
+    /// Beginning of all the device's topics, with the final `/`.
     pub topic_prefix: String,
-    /// Its certificate, PEM.
+    /// Certificate of the device, PEM.
     pub certificate: String,
-    /// Seconds since the epoch from which the certificate holds.
+    /// Start of the certificate's validity, in seconds since 1970.
     pub not_before: u64,
-    /// Seconds since the epoch until which the certificate holds.
+    /// End of the certificate's validity, in seconds since 1970.
     pub not_after: u64,
-    /// The CA certificate, PEM.
+    /// CA certificate of the control plane, PEM.
     pub ca: String,
-    /// The control plane's Ed25519 public key, 32 bytes, base64.
+    /// Ed25519 public key of the control plane, 32 bytes, base64.
     pub signing_key: String,
-    /// `host:port` of the brokers, best first; without host (`:8883`): the host that was asked.
+    /// Addresses of the brokers as `host:port`, the preferred first; without a host (`:8883`): the
+    /// host that the request went to.
     pub mqtt: Vec<String>,
-    /// The control plane's clock, seconds since the epoch: a floor for the device's.
+    /// Time of the control plane in seconds since 1970: a lower bound for the device's clock.
     pub server_time: u64,
-    /// Keys of labels that were claimed and do not count: the token does not allow them.
+    /// Keys of claimed labels that have no effect because the token does not allow them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_labels: Vec<String>,
 }
 
-/// The body of every error of the HTTPS API.
+/// Body of every error response of the HTTPS API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiErrorBody {
-    /// The error.
+    /// Code and explanation of the error.
     pub error: ApiError,
 }
 
-/// An error that says what was wrong and what to do.
+/// Error of the HTTPS API: what was wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
     /// Stable word for programs: `invalid`, `not-found`, `refused`, `unauthorized`, `conflict`,
     /// `too-large`, `unavailable`, `internal`.
     pub code: String,
-    /// In words.
+    /// Explanation for a person.
     pub message: String,
-    /// Each fault of a document, with its path.
+    /// Faults of the document that was sent, each with its path; empty for other errors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
 }
 
-/// One fault of a document.
+/// Fault in one field of a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fault {
-    /// Where: `spec.resources.memory`.
+    /// Path of the field: `spec.resources.memory`.
     pub path: String,
-    /// What: `"12Q": unknown unit`.
+    /// Explanation for a person: `"12Q": unknown unit`.
     pub message: String,
 }
 

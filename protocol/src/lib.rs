@@ -1,10 +1,10 @@
-//! The wire between Holdfast's agent and control plane: messages, topics, signing, the documents of
-//! enrolment and what bytes cost on a link. `PROTOCOL.md` and `holdfast.cddl` beside this crate
+//! Wire protocol between Holdfast's agent and control plane: messages, topics, signing, the documents
+//! of enrolment, and what bytes cost on a link. `PROTOCOL.md` and `holdfast.cddl` beside this crate
 //! describe the same for someone who writes an agent in another language.
 //!
 //! Below it stand `holdfast-base` (identifiers, codec), `holdfast-records` (data streams) and
-//! `holdfast-query` (questions to streams). None has an async runtime, a clock, randomness or a
-//! file. None may ever panic on what comes off the network.
+//! `holdfast-query` (questions to streams). None of them has an async runtime, a clock, randomness
+//! or file access, and none may ever panic on what comes off the network.
 
 pub mod cost;
 pub mod enrol;

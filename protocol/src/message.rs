@@ -1,4 +1,5 @@
-//! The messages: what travels on each topic. Every one carries `v`, the wire version.
+//! Messages that travel on the MQTT topics, one type for each [`crate::topic::Channel`] outside
+//! `data`. Every message carries `v`, the wire version.
 
 use std::collections::BTreeMap;
 
@@ -9,69 +10,71 @@ use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_query::Question;
 use holdfast_records::{DataPolicies, DataReport, StreamName};
 
-/// Control plane → device, signed, retained: everything the device should run.
+/// Everything that a device should run. Control plane → device, signed, retained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredState {
-    /// Wire version.
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
-    /// For whom; a device refuses another's.
+    /// Device that the state is for; every other device refuses it.
     pub device: DeviceId,
-    /// See [`StateVersion`].
+    /// First half of the version, see [`StateVersion`].
     pub epoch: u64,
-    /// See [`StateVersion`].
+    /// Second half of the version, see [`StateVersion`].
     pub generation: u64,
-    /// By name.
+    /// Workloads that should be on the device, by name; any other is stopped and removed.
     pub workloads: BTreeMap<Name, DesiredWorkload>,
-    /// What it should do with its streams and its link; absent: the defaults.
+    /// Policies for the device's streams and its link; absent: the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<DataPolicies>>,
 }
 
 impl DesiredState {
-    /// Its version.
+    /// Returns the epoch and generation of the state.
     pub fn version(&self) -> StateVersion {
         StateVersion { epoch: self.epoch, generation: self.generation }
     }
 }
 
-/// One workload that a device should run.
+/// A workload that a device should run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredWorkload {
-    /// Number of the revision: from 1, never used twice for one name within an epoch.
+    /// Number of the revision, from 1; within an epoch no number is used twice for one name.
     pub revision: u64,
-    /// It is stopped and not started again until this is false; its folder, record and log stay.
+    /// True: the workload is stopped and not started until this is false; its folder, its record
+    /// and its log stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
-    /// What to run.
+    /// Program, limits and policies of this revision.
     pub spec: WorkloadSpec,
 }
 
-/// Where a workload stands on its device.
+/// Stage that a workload has reached on its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Known, nothing done yet.
+    /// Known to the agent; nothing has been done yet.
     Pending,
-    /// Its artifacts are on their way.
+    /// The artifacts of the workload are being downloaded.
     Fetching,
-    /// Being started, or started and not yet known to work.
+    /// The workload is being started, or was started and is not yet known to work.
     Starting,
-    /// It runs (and its probe, if it has one, answers).
+    /// The workload runs and its probe, if it has one, succeeds.
     Running,
-    /// It runs, its probe fails.
+    /// The workload runs and its probe fails.
     Unhealthy,
-    /// It ended; waiting before the next start.
+    /// The workload ended and waits for its back-off before the next start.
     Backoff,
-    /// It ended and its policy does not start it again, or it is being stopped.
+    /// The workload is being stopped, or ended and its restart policy does not start it again.
     Stopped,
-    /// It cannot run: the reason says why.
+    /// The workload cannot run; `reason` in the report says why.
     Failed,
-    /// It is stopped because its desired state says `paused`, and starts when that ends.
+    /// The workload is stopped because its desired state says `paused`, and starts when that ends.
     Paused,
 }
 
 impl Phase {
-    /// The word used everywhere: wire, API, command line.
+    /// Returns the word for the phase on the wire, in the API and on the command line, such as
+    /// `running`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
@@ -93,234 +96,245 @@ impl std::fmt::Display for Phase {
     }
 }
 
-/// Device → control plane: what it does run. Sent on change (only what changed) and in full
-/// after every connect.
+/// Reported state: what a device does run. Device → control plane; sent in full after every
+/// connect, and on a change with the changed entries only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateReport {
-    /// Wire version.
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
-    /// True: replaces everything known of the device. False: amends it.
+    /// True: the report replaces everything known of the device. False: it amends that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub full: bool,
-    /// Epoch of the applied desired state; see `generation`.
+    /// Epoch of the newest applied desired state; see `generation`.
     pub epoch: u64,
-    /// The newest desired state that is stored on the device and carried out as far as it can
-    /// be: nothing is left to do but to wait (for a back-off, a probe, a download). 0: none.
+    /// Generation of the newest desired state that is stored on the device and carried out as far
+    /// as possible: nothing is left to do but to wait (for a back-off, a probe or a download). 0:
+    /// none.
     pub generation: u64,
-    /// By name; `null` in an amending report: it is gone.
+    /// Workloads by name; `null` in an amending report: the workload is gone.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub workloads: BTreeMap<Name, Option<WorkloadReport>>,
-    /// What is wrong with the device, whole. Absent: as before.
+    /// Complete list of the device's problems. Absent: as in the report before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<Problem>>,
-    /// In full reports.
+    /// Facts about the agent and its machine; present in full reports only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<AgentInfo>,
-    /// Its streams, its buffer, its link and its horizon, whole. Absent: as before.
+    /// Streams, buffer, link and horizon of the device, replacing the former ones. Absent: as in
+    /// the report before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<DataReport>>,
-    /// Which history of the device this is. In full reports: random numbers, of which one may be
-    /// the last that the control plane knows; the last one is new, and is what it knows from then
-    /// on. In an amending report: the one that was said to have diverged, once the device numbers
-    /// its records above all that were told with it.
+    /// Random numbers that identify the history of the device's data, at most [`MAX_HISTORY`]. In a
+    /// full report: one of them may be the number that the control plane knows; the last is new,
+    /// and the control plane knows the device by it from then on. In an amending report: the number
+    /// named in [`holdfast_records::Acknowledgement::diverged`], sent once the device numbers its data
+    /// records above all the numbers told with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<u32>,
 }
 
-/// Longest history of a report, in numbers.
+/// Most numbers in [`StateReport::history`].
 pub const MAX_HISTORY: usize = 8;
 
 impl StateReport {
-    /// The applied version.
+    /// Returns the version of the newest applied desired state.
     pub fn version(&self) -> StateVersion {
         StateVersion { epoch: self.epoch, generation: self.generation }
     }
 }
 
-/// One workload as it is on its device.
+/// Reported state of one workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkloadReport {
-    /// The revision that runs, or that is on its way.
+    /// Revision that runs, or that is being fetched or started.
     pub revision: u64,
-    /// Where it stands.
+    /// Stage that the workload has reached.
     pub phase: Phase,
-    /// Starts after the first, of this revision.
+    /// Number of starts of this revision after the first.
     #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub restarts: u32,
-    /// Process id of the main process while there is one.
+    /// Process id of the main process; absent while there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
-    /// Why it stands there, in words, when that is not plain; at most [`MAX_REASON`] bytes.
+    /// Explanation of the phase for a person, where it is not plain; at most [`MAX_REASON`] bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
 }
 
+/// Longest [`WorkloadReport::reason`] in bytes: one line for a person, and small on a metered link.
 pub use holdfast_base::codec::MAX_REASON;
 
-/// Something that a person should know of a device.
+/// Fault of a device that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// Stable word for scripts, such as `disk-full`; PROTOCOL.md lists them.
     pub code: String,
-    /// What is wrong and what to do, in words.
+    /// Text for a person that says what is wrong and what to do.
     pub message: String,
 }
 
 /// Facts about the agent and its machine, in full reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentInfo {
-    /// The agent's version.
+    /// Version of the agent program, such as `0.9.0`.
     pub version: String,
     /// Processor architecture, as Rust names it (`x86_64`).
     pub arch: String,
-    /// Kernel release, or empty.
+    /// Release of the Linux kernel, or empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub kernel: String,
-    /// Seconds since the epoch, when the device's certificate ends.
+    /// End of the device certificate's validity, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<u64>,
-    /// Inputs refused since the agent's start (forged, foreign, stale, malformed).
+    /// Number of inputs refused since the agent's start (forged, foreign, stale or malformed).
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub refused: u64,
 }
 
-/// Device → control plane, retained; the offline form is the last will.
+/// Presence of a device: connected or not. Device → control plane, retained; the offline form is the
+/// connection's last will.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Presence {
-    /// Wire version.
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
-    /// True while connected.
+    /// True while the device is connected; false in the last will.
     pub online: bool,
-    /// Random number of this connection. Calls carry it, so that a recorded call cannot be
-    /// played again, without trusting any clock. 0 in the last will.
+    /// Random number of this connection; 0 in the last will. A call is signed for it, so that a
+    /// recorded call cannot be replayed in a later connection. No clock needs to be trusted.
     pub session: u64,
 }
 
-/// Control plane → device, signed: do something now and answer on `reply`. On the wire it is an
-/// array (see `wire.rs`). For whom and for which session it is does not travel: the signature
-/// is over both (see [`crate::signing::open_call`]).
+/// Order to do something now and to send the result on `reply`. Control plane → device, signed. On
+/// the wire it is an array (see `wire.rs`). The device and the session that it is for do not
+/// travel: the signature covers both (see [`crate::signing::open_call`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Wire version.
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
-    /// Chosen by the caller; replies carry it.
+    /// Number chosen by the caller; every reply to the call carries it.
     pub id: u64,
-    /// What to do.
+    /// Operation that is asked for, with its arguments.
     pub method: Method,
 }
 
-/// What a call asks for.
+/// Operation that a call asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
-    /// End the call with this id early.
+    /// Ends the call with this id early.
     Cancel,
-    /// Send the log of a workload.
+    /// Sends the log of a workload.
     Logs {
-        /// The workload that wrote it.
+        /// Workload that wrote the log.
         workload: Name,
-        /// The part that is asked for.
+        /// Part of the log to send.
         part: LogPart,
     },
-    /// Answer a question from the records of a stream that are on the device. The body is a
-    /// packed [`holdfast_query::Partial`].
+    /// Answers a question from the data records of a stream that are on the device. The reply's
+    /// body is a packed [`holdfast_query::Partial`].
     Query {
-        /// Which stream; one that is not there has no records.
+        /// Stream to read; one that does not exist on the device counts as empty.
         stream: StreamName,
-        /// What is asked.
+        /// Question that is asked.
         question: Box<Question>,
-        /// Answer from what was looked at by then, in milliseconds.
+        /// Time limit in milliseconds; after it the answer covers only the data records read so
+        /// far.
         within_ms: u32,
     },
-    /// Ship records as they are, though they were reduced or withheld. The body is a [`Fetched`].
+    /// Ships data records unchanged, including those that were reduced or withheld. The reply's
+    /// body is a [`Fetched`].
     Fetch {
-        /// Which stream.
+        /// Stream to ship from.
         stream: StreamName,
-        /// Not before this time, in milliseconds since 1970.
+        /// Start of the time range (included), in milliseconds since 1970.
         since: u64,
-        /// Before this time.
+        /// End of the time range (excluded), in milliseconds since 1970.
         until: u64,
-        /// At most so many bytes on disk, the oldest records first; absent: all.
+        /// Most bytes to ship as they lie on disk, the oldest data records first; absent: all.
         bytes: Option<u64>,
     },
-    /// Stop a workload, with its own signal and grace, and start the same revision again. The last
-    /// reply comes when that is done; its error says why it could not be.
+    /// Stops a workload, with its own signal and grace period, and starts the same revision again.
+    /// The last reply comes when that is done; its error says why it failed.
     Restart {
-        /// Which one.
+        /// Name of the workload to restart.
         workload: Name,
     },
 }
 
-/// Part of a workload's log. Numbers that are 0 ask for nothing special.
+/// Part of a workload's log. A field that is 0 (or false) asks for nothing special.
 ///
-/// An offset in a log counts the bytes ever written to it, also those that were cut off its
-/// beginning since. Offsets hold within a log of one number, which a device chooses at random.
+/// An offset in a log counts all bytes ever written to it, including those since cut off its
+/// beginning. Offsets are only comparable within a log of one number, which the device chooses at
+/// random.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogPart {
-    /// At most this many lines from the end.
+    /// Most lines to send, counted from the end of the log.
     pub tail: u32,
-    /// Keep sending what comes for this many seconds; a repeated call with the same id
-    /// prolongs it. 0: answer once.
+    /// Number of seconds for which new lines are sent as they come; a repeated call with the same
+    /// id prolongs it. 0: one reply.
     pub follow_seconds: u32,
-    /// Lines written at this time or later, in seconds since 1970. 0: from the beginning.
+    /// Earliest time of the lines to send, in seconds since 1970. 0: from the beginning.
     pub since: u64,
-    /// Lines written at this time or before, in seconds since 1970. 0: to the end.
+    /// Latest time of the lines to send, in seconds since 1970. 0: to the end.
     pub until: u64,
-    /// The part written during a run before the present one: 1 is the run before. 0: all runs.
+    /// Run whose part of the log is sent, counted back from the present one: 1 is the run before.
+    /// 0: all runs.
     pub back: u32,
-    /// Say when lines were written.
+    /// True: the reply tells when lines were written.
     pub times: bool,
     /// Number of the log in which `from` is an offset. 0: begin where `tail` says.
     pub log: u32,
-    /// Offset from which to go on. What was cut in between is left out; another log is sent from
-    /// its beginning.
+    /// Offset from which to continue. Bytes cut off in between are left out; if the log is now
+    /// another one, it is sent from its beginning.
     pub from: u64,
 }
 
-/// How long a question may take where the call does not say, in milliseconds.
+/// Time limit of a question whose call names none, in milliseconds.
 pub const WITHIN_MS: u32 = 60_000;
 
-/// The answer to [`Method::Fetch`]: what is going to be shipped. Blocks are shipped whole.
+/// Reply's body for [`Method::Fetch`]: the amount that is going to be shipped. Blocks are shipped
+/// whole, so it may exceed what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetched {
-    /// Records.
+    /// Number of data records.
     pub records: u64,
-    /// Their bytes on the device's disk.
+    /// Bytes of those data records on the device's disk.
     pub bytes: u64,
 }
 
-/// Device → control plane: a piece of the answer to a call. On the wire it is an array (see
+/// Piece of the reply to a call. Device → control plane. On the wire it is an array (see
 /// `wire.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// Wire version.
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
-    /// The call's.
+    /// Number of the call that this replies to.
     pub id: u64,
     /// Number of this piece, from 0.
     pub sequence: u32,
-    /// Bytes of the answer; at most [`MAX_REPLY_BODY`].
+    /// Bytes of this piece; at most [`MAX_REPLY_BODY`].
     pub body: Vec<u8>,
-    /// No piece follows.
+    /// True for the last piece.
     pub end: bool,
-    /// Why the call could not be answered.
+    /// Reason why the call failed; absent: no fault.
     pub error: Option<String>,
-    /// Of a log, where `body` stands: the log's number and the offset of the first byte, where
-    /// they do not follow from the piece before; behind them, if times were asked for, for each
-    /// part of `body` its length in bytes and when it was written, in seconds since 1970 (0: not
-    /// known). Otherwise empty.
+    /// Numbers that place `body` within a log; empty for other calls. First, if they do not follow
+    /// from the piece before, the log's number and the offset of the first byte of `body`. Then, if
+    /// times were asked for, a pair for each part of `body`: its length in bytes, and when it was
+    /// written in seconds since 1970 (0: not known).
     pub log: Vec<u64>,
 }
 
 impl Reply {
-    /// True: it goes at QoS 0. Nothing waits behind it, and whoever asked finds out when it is
-    /// missing, and asks again; a PUBACK would only cost. What others follow waits for its PUBACK
-    /// at QoS 1, so that a long answer fills no queue.
+    /// Returns true for a reply that is sent at QoS 0: the last one, or one without a body. The
+    /// caller notices when it is missing and asks again, so a PUBACK would only cost bytes. Any
+    /// other piece is sent at QoS 1 and the next waits for its PUBACK, so that a long reply fills
+    /// no queue.
     pub fn is_single(&self) -> bool {
         self.end || self.body.is_empty()
     }
 }
 
-/// Largest body of one reply: a page of log, well under the packet limit.
+/// Largest body of one reply in bytes: a page of log, well under the packet limit.
 pub const MAX_REPLY_BODY: usize = 16 * 1024;
 
 #[allow(

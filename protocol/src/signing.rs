@@ -1,7 +1,7 @@
-//! COSE_Sign1 with Ed25519: what comes down to a device is signed, since the broker is not
+//! COSE_Sign1 with Ed25519: whatever is sent to a device is signed, since the broker is not
 //! trusted. The purpose is authenticated as external data, so that bytes signed for one purpose
-//! never pass for another. A desired state names its device inside; a call names its device and
-//! session in that data, and so not on the wire.
+//! never pass for another. A desired state names its device in its payload; a call has its device
+//! and session in the external data, and so not on the wire.
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -12,11 +12,11 @@ use crate::message::{Call, DesiredState};
 use holdfast_base::codec::{self, CodecError, MAX_MESSAGE};
 use holdfast_base::ids::DeviceId;
 
-/// A message that travels signed.
+/// Message that travels signed and names its device.
 pub trait Signed: Serialize + DeserializeOwned {
-    /// The external authenticated data.
+    /// External authenticated data: the purpose of the signature.
     const PURPOSE: &'static [u8];
-    /// For whom the message says it is.
+    /// Returns the device that the message is addressed to.
     fn device(&self) -> &DeviceId;
 }
 
@@ -27,34 +27,34 @@ impl Signed for DesiredState {
     }
 }
 
-/// The external authenticated data of a call: for whom it is, and for which of its sessions. Both
-/// sides know that, so it need not travel; to everybody else, and in every other session, the call
-/// is forged.
+/// Returns the external authenticated data of a call, which names its device and session. Both
+/// sides know these, so they need not travel; for any other device or session the signature does
+/// not match.
 pub fn call_purpose(device: &DeviceId, session: u64) -> String {
     format!("holdfast/v1/call/{device}/{session}")
 }
 
-/// Why a signed message was refused. Nothing of it may be used.
+/// Reason why a signed message was refused. Nothing of the message may be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
-    /// Not a COSE_Sign1 object, or without payload.
+    /// The bytes are no COSE_Sign1 object, or one without a payload.
     #[error("not a signed message")]
     NotSigned,
-    /// Another algorithm than EdDSA.
+    /// The object names another algorithm than EdDSA.
     #[error("signed with an algorithm other than EdDSA")]
     Algorithm,
-    /// The signature is not of the control plane's key over these bytes for this purpose.
+    /// The signature is not by the control plane's key over these bytes for this purpose.
     #[error(
         "the signature does not match the control plane's key: forged, damaged, or signed by another control plane"
     )]
     Signature,
-    /// Well signed, for somebody else.
+    /// The message is well signed, but addressed to another device.
     #[error("signed for device {found}, not for this one")]
     Foreign {
-        /// Its addressee.
+        /// Device that the message is addressed to.
         found: DeviceId,
     },
-    /// Well signed, not readable.
+    /// The message is well signed, but cannot be decoded.
     #[error(transparent)]
     Codec(#[from] CodecError),
     /// The private key could not be read.
@@ -62,31 +62,31 @@ pub enum SigningError {
     Key,
 }
 
-/// The control plane's signing key.
+/// Signing key of the control plane.
 pub struct Signer {
     pair: Ed25519KeyPair,
 }
 
 impl Signer {
-    /// From a PKCS#8 document.
+    /// Reads the key from a PKCS#8 document.
     ///
     /// # Errors
-    /// [`SigningError::Key`].
+    /// Returns [`SigningError::Key`] if the document holds no Ed25519 key.
     pub fn from_pkcs8(document: &[u8]) -> Result<Self, SigningError> {
         let pair =
             Ed25519KeyPair::from_pkcs8_maybe_unchecked(document).map_err(|_| SigningError::Key)?;
         Ok(Self { pair })
     }
 
-    /// The public key, 32 bytes, as devices get it at enrolment.
+    /// Returns the public key, 32 bytes, as devices get it at enrolment.
     pub fn public_key(&self) -> Vec<u8> {
         self.pair.public_key().as_ref().to_vec()
     }
 
-    /// Encodes and signs.
+    /// Encodes a message and signs it.
     ///
     /// # Errors
-    /// [`SigningError::Codec`] when the message is too large.
+    /// Returns [`SigningError::Codec`] if the message is too large.
     pub fn sign<T: Signed>(&self, message: &T) -> Result<Vec<u8>, SigningError> {
         self.seal(codec::encode(message)?, T::PURPOSE)
     }
@@ -94,7 +94,7 @@ impl Signer {
     /// Encodes a call and signs it for a device and its present session.
     ///
     /// # Errors
-    /// [`SigningError::Codec`] when the message is too large.
+    /// Returns [`SigningError::Codec`] if the message is too large.
     pub fn sign_call(
         &self,
         call: &Call,
@@ -126,11 +126,11 @@ impl std::fmt::Debug for Signer {
     }
 }
 
-/// Checks size, form, algorithm, signature, version and addressee, in that order, and only then
-/// gives the message.
+/// Checks size, form, algorithm, signature, version and addressee, in that order, and then returns
+/// the message.
 ///
 /// # Errors
-/// [`SigningError`], whatever the bytes are.
+/// Returns the [`SigningError`] of the first check that fails; no input causes a panic.
 pub fn verify<T: Signed>(
     bytes: &[u8],
     public_key: &[u8],
@@ -143,12 +143,12 @@ pub fn verify<T: Signed>(
     Ok(message)
 }
 
-/// The same for a call, which must be signed for this device and this session. There is none of
-/// session 0.
+/// Checks and returns a call, which must be signed for this device and session. Session 0 has no
+/// calls.
 ///
 /// # Errors
-/// [`SigningError`], whatever the bytes are. What is another's, or another session's, does not
-/// match the signature.
+/// Returns the [`SigningError`] of the first check that fails. A call for another device or session
+/// is [`SigningError::Signature`].
 pub fn open_call(
     bytes: &[u8],
     public_key: &[u8],
@@ -162,7 +162,7 @@ pub fn open_call(
     Ok(codec::decode(&payload)?)
 }
 
-/// The payload, once size, form, algorithm and signature are right.
+/// Returns the payload, once size, form, algorithm and signature have been checked.
 fn open(bytes: &[u8], public_key: &[u8], purpose: &[u8]) -> Result<Vec<u8>, SigningError> {
     if bytes.len() > MAX_MESSAGE {
         return Err(CodecError::TooLarge { size: bytes.len() }.into());
@@ -188,7 +188,7 @@ mod tests {
     use holdfast_base::ids::StateVersion;
     use std::collections::BTreeMap;
 
-    /// A fixed key: PKCS#8 v1 prefix and 32 bytes of seed.
+    /// Returns the key of a fixed seed, built as a PKCS#8 v1 prefix and 32 bytes of `seed`.
     fn signer(seed: u8) -> Signer {
         let mut document = vec![
             0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22,

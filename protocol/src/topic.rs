@@ -1,34 +1,34 @@
 //! Topics: `hf/v1/<shard>/<tenant>.<device>/<channel>`.
 //!
-//! They are fixed by the certificate: any broker that maps a certificate's common name to a user
-//! name can enforce them with the pattern `hf/v1/+/%u/#`.
+//! Topics are fixed by the certificate: any broker that takes a certificate's common name for a
+//! user name can enforce them with the pattern `hf/v1/+/%u/#`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use holdfast_base::ids::DeviceId;
 
-/// What a topic carries.
+/// Last part of a topic: the kind of message that it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
-    /// Down, retained: [`crate::message::DesiredState`], signed.
+    /// Signed [`crate::message::DesiredState`] to the device, retained.
     Desired,
-    /// Down: [`crate::message::Call`], signed.
+    /// Signed [`crate::message::Call`] to the device.
     Call,
-    /// Down: [`holdfast_records::Acknowledgement`].
+    /// [`holdfast_records::Acknowledgement`] to the device.
     Ack,
-    /// Up: [`crate::message::StateReport`].
+    /// [`crate::message::StateReport`] from the device.
     State,
-    /// Up: [`holdfast_records::Batch`].
+    /// [`holdfast_records::Batch`] from the device.
     Data,
-    /// Up: [`crate::message::Reply`].
+    /// [`crate::message::Reply`] from the device.
     Reply,
-    /// Up, retained, also the last will: [`crate::message::Presence`].
+    /// [`crate::message::Presence`] from the device, retained; also its last will.
     Presence,
 }
 
 impl Channel {
-    /// Every channel.
+    /// All channels, those to the device first.
     pub const ALL: [Self; 7] = [
         Self::Desired,
         Self::Call,
@@ -39,7 +39,7 @@ impl Channel {
         Self::Presence,
     ];
 
-    /// Its last part of the topic.
+    /// Returns the last part of the topic, such as `desired`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Desired => "desired",
@@ -52,20 +52,20 @@ impl Channel {
         }
     }
 
-    /// True when the device publishes it; false when the device subscribes to it.
+    /// Returns true if the device publishes on the channel, false if it subscribes to it.
     pub fn is_up(self) -> bool {
         matches!(self, Self::State | Self::Data | Self::Reply | Self::Presence)
     }
 }
 
-/// One topic of one device.
+/// Topic of a device for one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Topic {
-    /// The device's shard, given at enrolment.
+    /// Shard of the device, assigned at enrolment.
     pub shard: u8,
-    /// Whose.
+    /// Device that the topic belongs to.
     pub device: DeviceId,
-    /// Which.
+    /// Kind of message that the topic carries.
     pub channel: Channel,
 }
 
@@ -75,7 +75,7 @@ impl fmt::Display for Topic {
     }
 }
 
-/// Not a topic of ours.
+/// Error for a text that is no topic of this protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a topic of this protocol: hf/v1/<shard>/<tenant>.<device>/<channel>")]
 pub struct NotATopic;
@@ -105,7 +105,7 @@ impl FromStr for Topic {
     }
 }
 
-/// A device's topic prefix, with the final `/`.
+/// Returns the beginning of all the device's topics, with the final `/`.
 pub fn prefix(shard: u8, device: &DeviceId) -> String {
     format!("hf/v1/{shard}/{device}/")
 }

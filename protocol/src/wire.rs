@@ -1,6 +1,6 @@
-//! Calls and replies as they travel: arrays whose elements stand for themselves, since a question
-//! to a device must cost next to nothing. What is at its default at the end is left out; what is
-//! not known at the end is ignored.
+//! Calls and replies as they travel: arrays without field names, since a question to a device must
+//! cost next to nothing. Elements at the end that have their default value are left out; unknown
+//! elements at the end are ignored.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use holdfast_base::codec::ignore_rest;
 
 use crate::message::{Call, LogPart, Method, Reply, WITHIN_MS};
 
-/// Numbers of the methods.
+/// Number of each [`Method`] on the wire, the third element of a call.
 const CANCEL: u8 = 0;
 const LOGS: u8 = 1;
 const QUERY: u8 = 2;
 const FETCH: u8 = 3;
 const RESTART: u8 = 4;
 
-/// The next element, which must be there.
+/// Returns the next element, or an error that names `what` as missing.
 fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
     all: &mut A,
     what: &str,
@@ -129,8 +129,8 @@ fn method<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<Method, A::Error> {
     }
 }
 
-/// The numbers of a part of a log, and how many of them are sent: those at the end that are 0
-/// are left out, but for the first.
+/// Returns the elements for a part of a log, and how many of them are sent: trailing zeros are left
+/// out, except for the first element.
 fn numbers(part: &LogPart) -> ([u64; 8], usize) {
     let LogPart { tail, follow_seconds, since, until, back, times, log, from } = *part;
     let (tail, follow, times) = (tail.into(), follow_seconds.into(), times.into());

@@ -1,4 +1,5 @@
-//! What to run, as a device gets it: every unit resolved, every default explicit or absent.
+//! Description of a workload as a device gets it: every unit resolved, every default explicit or
+//! absent.
 //!
 //! Operators write documents with units (`64Mi`, `500m`, `10s`); the control plane's admission
 //! turns them into these values once, so that an agent never parses a unit.
@@ -9,53 +10,54 @@ use serde::{Deserialize, Serialize};
 
 use holdfast_base::ids::Digest;
 
-/// One revision of a workload, whole.
+/// Complete description of one revision of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkloadSpec {
-    /// How it runs.
+    /// Program to run, and how.
     pub run: Run,
-    /// Files laid into the workload's folder before it starts: relative path to content.
+    /// Files laid into the workload's folder before the start: relative path to content.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
-    /// What it may use.
+    /// Upper bounds on processor, memory and processes.
     #[serde(default, skip_serializing_if = "Resources::is_unlimited")]
     pub resources: Resources,
-    /// What happens when it ends.
+    /// Restart policy and back-off.
     #[serde(default, skip_serializing_if = "is_default")]
     pub restart: Restart,
-    /// How to tell that it works. None: it works while it runs.
+    /// Health check. None: the workload counts as working while it runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// How it is asked to end.
+    /// Signal and grace period for stopping.
     #[serde(default, skip_serializing_if = "is_default")]
     pub stop: Stop,
-    /// What it may do on the local bus beyond its own topics.
+    /// Rights on the local bus beyond the workload's own topics.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bus: Bus,
 }
 
-/// What a workload may do on its device's local bus beyond its own topics: MQTT filters over
-/// `NAME/TOPIC`, the topic of another workload behind that one's name.
+/// Rights of a workload on its device's local bus beyond its own topics, as MQTT filters. A filter
+/// `NAME/TOPIC` stands for the topic `TOPIC` of the workload `NAME`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bus {
-    /// It may subscribe to these, as `workloads/NAME/TOPIC`.
+    /// Filters that the workload may subscribe to, as `workloads/NAME/TOPIC`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subscribe: Vec<String>,
-    /// It may publish to these, as `workloads/NAME/TOPIC`: delivered, never stored.
+    /// Filters that the workload may publish to, as `workloads/NAME/TOPIC`: the message is
+    /// delivered, never stored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<String>,
 }
 
-/// How a workload runs. Containers and functions will be further variants.
+/// Kind of a workload. Containers and functions will be further variants.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Run {
-    /// A process of the device's own system.
+    /// Process of the device's own operating system.
     Process(Process),
 }
 
 impl Run {
-    /// The artifacts that must be on the device before it can start.
+    /// Returns the artifacts that must be on the device before the workload can start.
     pub fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
         let Self::Process(process) = self;
         match &process.executable {
@@ -66,51 +68,52 @@ impl Run {
     }
 }
 
-/// A process.
+/// Process of the device's operating system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// What is executed.
+    /// Program that is executed.
     pub executable: Executable,
-    /// Arguments after the program's name.
+    /// Arguments of the program, without its own name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Environment variables, beside the few that the agent sets.
+    /// Environment variables, in addition to the few that the agent sets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
-    /// User name or number. None: an unprivileged user of the workload's own.
+    /// User name or number that the process runs as. None: an unprivileged user of the workload's
+    /// own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Working folder. None: the workload's own folder. Relative: under that folder.
+    /// Working folder; a relative path is below the workload's folder. None: that folder itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
 }
 
-/// What a process executes.
+/// Program that a process executes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Executable {
-    /// An artifact, fetched and checked against its digest.
+    /// Artifact that the device downloads and checks against its digest.
     Artifact(Artifact),
-    /// An absolute path on the device.
+    /// Absolute path of a program on the device.
     Path(String),
 }
 
-/// Bytes that a device fetches from the control plane, named by what they are.
+/// Immutable file that a device downloads from the control plane, identified by its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// sha256 of the bytes.
+    /// SHA-256 of the bytes.
     pub digest: Digest,
-    /// Length in bytes.
+    /// Length of the file in bytes.
     pub size: u64,
 }
 
 /// Upper bounds on what a workload may use. Absent: unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
-    /// Thousandths of a processor core.
+    /// Processor time in thousandths of a core: 1500 is one and a half cores.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_millis: Option<u32>,
-    /// Bytes of memory.
+    /// Most memory in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// Number of processes and threads.
@@ -119,18 +122,19 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// True when nothing is limited.
+    /// Returns true if nothing is limited.
     pub fn is_unlimited(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// What happens when the workload ends.
+/// Restart policy of a workload and the waits between its starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restart {
-    /// When it is started again.
+    /// Kinds of end after which the workload is started again.
     pub policy: RestartPolicy,
-    /// First wait before a restart, in milliseconds; doubles up to `backoff_max_ms`.
+    /// First wait before a restart, in milliseconds; it doubles with each restart up to
+    /// `backoff_max_ms`.
     pub backoff_initial_ms: u64,
     /// Longest wait before a restart, in milliseconds.
     pub backoff_max_ms: u64,
@@ -142,68 +146,68 @@ impl Default for Restart {
     }
 }
 
-/// When a workload that ended is started again.
+/// Kinds of end after which a workload is started again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// Whenever it ended.
+    /// Every end, also one with code 0.
     Always,
-    /// When it ended with a non-zero code, by a signal, or nobody could see how.
+    /// An end with a non-zero code, by a signal, or one that nobody observed.
     OnFailure,
-    /// Never: it stays `stopped` or `failed`.
+    /// No end: the workload stays `stopped` or `failed`.
     Never,
 }
 
-/// How to tell that a workload works.
+/// Health check of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// What is tried.
+    /// Probe that is carried out each time.
     pub probe: Probe,
-    /// Failures within this many milliseconds of the start do not count.
+    /// Time after the start, in milliseconds, within which failures do not count.
     pub start_period_ms: u64,
-    /// Milliseconds from the end of a probe to the next.
+    /// Wait from the end of a probe to the next one, in milliseconds.
     pub interval_ms: u64,
-    /// A probe that takes longer, in milliseconds, has failed.
+    /// Time in milliseconds after which an unfinished probe counts as failed.
     pub timeout_ms: u64,
-    /// After this many failures in a row the workload is unhealthy and is restarted.
+    /// Number of failures in a row after which the workload is unhealthy and restarted.
     pub failures: u32,
 }
 
-/// A probe of a workload's health.
+/// Single test of a workload's health.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {
-    /// `GET` answers with a status of 200 to 399.
+    /// Succeeds if an HTTP `GET` returns a status of 200 to 399.
     Http {
-        /// Host or address; None: 127.0.0.1.
+        /// Host name or address; None: 127.0.0.1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<String>,
-        /// TCP port.
+        /// TCP port, from 1.
         port: u16,
         /// Path with query, beginning with `/`.
         path: String,
     },
-    /// A TCP connection opens.
+    /// Succeeds if a TCP connection can be opened.
     Tcp {
-        /// Host or address; None: 127.0.0.1.
+        /// Host name or address; None: 127.0.0.1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<String>,
-        /// TCP port.
+        /// TCP port, from 1.
         port: u16,
     },
-    /// A command, in the workload's folder and as its user, ends with code 0.
+    /// Succeeds if a command, run in the workload's folder and as its user, ends with code 0.
     Exec {
-        /// Program and arguments.
+        /// Program and its arguments.
         command: Vec<String>,
     },
 }
 
-/// How a workload is asked to end.
+/// Signal and grace period for stopping a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
-    /// Signal number, sent to the process group. Linux numbers: 15 is SIGTERM.
+    /// Number of the signal sent to the process group, as on Linux: 15 is SIGTERM.
     pub signal: u8,
-    /// Milliseconds until whoever is left is killed.
+    /// Milliseconds after the signal until the remaining processes are killed.
     pub grace_ms: u64,
 }
 

@@ -1,9 +1,9 @@
-//! Golden vectors of the wire: what the code writes today is, byte for byte, what it wrote when
-//! the vector was made; it reads back; and `holdfast.cddl` describes it. Vectors are kept for
-//! ever: an agent in the field still writes them.
+//! Golden vectors of the wire: today's encoder writes the same bytes as when the vector was made;
+//! the bytes can be decoded; and `holdfast.cddl` describes them. Vectors are kept for ever, since
+//! agents in the field still write them.
 //!
-//! `HOLDFAST_GOLDEN=write cargo test -p holdfast-protocol --test golden` adds the vectors that
-//! are missing. It never changes one that is there.
+//! `HOLDFAST_GOLDEN=write cargo test -p holdfast-protocol --test golden` adds the vectors that are
+//! missing. It never changes an existing one.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,7 +35,7 @@ use serde_json::{Value, json};
 
 use golden::vectors;
 
-/// Where version 1's vectors are.
+/// Returns the folder of version 1's vectors.
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
 }
@@ -44,7 +44,8 @@ fn writing() -> bool {
     std::env::var_os("HOLDFAST_GOLDEN").is_some_and(|value| value == "write")
 }
 
-/// The stored vector; made from `bytes` first if it is missing and that was asked for.
+/// Returns the stored vector; made from `bytes` first if it is missing and `HOLDFAST_GOLDEN=write`
+/// is set.
 fn stored(file: &str, bytes: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
     let path = folder().join(file);
     if !path.exists() && writing() {
@@ -64,7 +65,7 @@ fn stored_json(file: &str, value: impl FnOnce() -> Value) -> Value {
     serde_json::from_slice(&stored(file, pretty)).unwrap()
 }
 
-/// A control plane's key that everybody knows: 32 bytes of 1 as its seed.
+/// Returns a publicly known signing key of a control plane: its seed is 32 bytes of 1.
 fn signer() -> Signer {
     let mut document = unhex("302e020100300506032b657004220420");
     document.extend([1; 32]);
@@ -76,7 +77,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(pair).collect()
 }
 
-/// The rules, as cddl-cat reads them: RFC 8610 means a whole text by `.regexp`, it any part.
+/// Returns the rules as cddl-cat reads them: in RFC 8610 a `.regexp` matches a whole text, in
+/// cddl-cat any part of it.
 fn cddl() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("holdfast.cddl");
     let whole = |line: &str| match line.split_once(".regexp \"") {
@@ -90,7 +92,7 @@ fn conforms(rule: &str, bytes: &[u8]) -> Result<(), String> {
     validate_cbor_bytes(rule, &cddl(), bytes).map_err(|error| error.to_string())
 }
 
-/// One message: `NAME.cbor` and, for people and other languages, `NAME.json`.
+/// Checks one message against `NAME.cbor` and, for people and other languages, `NAME.json`.
 fn holds<T>(name: &str, rule: &str, about: &str, message: &T)
 where
     T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -108,7 +110,7 @@ where
     assert_eq!(&said, message, "{name}.json describes the vector");
 }
 
-/// The same, signed: `NAME.cose`.
+/// Checks one signed message against `NAME.cose`.
 fn holds_signed<T>(name: &str, rule: &str, message: &T)
 where
     T: Signed + PartialEq + std::fmt::Debug,
@@ -119,7 +121,7 @@ where
     assert_eq!(&verify::<T>(&golden, &key, message.device()).unwrap(), message);
 }
 
-/// The vector of what was signed; checked against the rules and described.
+/// Checks the vector of a signed message against the rules and its description.
 fn sealed<T: Serialize>(
     name: &str,
     rule: &str,
@@ -224,7 +226,7 @@ fn replies_and_presence() {
     }
 }
 
-/// What is in the bodies of replies.
+/// Checks the bodies of replies.
 #[test]
 fn answers_to_questions() {
     answer("answer-query", "call-query", &vectors::partial(), &vectors::question());
@@ -240,7 +242,7 @@ fn answers_to_questions() {
 fn answer(name: &str, call: &str, partial: &Partial, question: &Question) {
     let packed = partial.pack(question).unwrap();
     assert_eq!(&Partial::unpack(&packed, question).unwrap(), partial);
-    // What zstd makes of it may change; what is within may not.
+    // The bytes that zstd produces may change; the content may not.
     let plain = match packed.split_first() {
         Some((0, plain)) => plain.to_vec(),
         Some((1, frame)) => zstd::bulk::decompress(frame, 1 << 20).unwrap(),
@@ -284,7 +286,7 @@ fn batches_and_acknowledgements() {
     }
 }
 
-/// The rules refuse what is wrong, so that conforming means something.
+/// The rules refuse wrong messages, so that conforming means something.
 #[test]
 fn the_rules_have_teeth() {
     let cbor = |value: &Value| {
@@ -335,7 +337,7 @@ fn the_rules_have_teeth() {
     assert!(conforms("desired-state", &codec::encode(&device).unwrap()).is_err(), "version 2");
 }
 
-/// Fields may be added within a version: a reader of today ignores tomorrow's.
+/// Fields may be added within a version: today's reader ignores unknown ones.
 #[test]
 fn unknown_fields_are_ignored() {
     let tomorrow = json!({ "v": 1, "online": true, "session": 7, "mood": { "good": [1, null] } });

@@ -1,10 +1,10 @@
-//! Who may put data in, and where: the bus's port, each workload's password, and the accesses of
-//! programs that the agent does not run.
+//! Access to the bus and the data socket: the bus's port, the password of each workload, and the
+//! local accesses of programs that the agent does not run.
 //!
-//! A workload's password is derived from one stored key and the nonce of its instance: another one
-//! at each start, and one that survives agent and disk-full, so that a workload that outlives the
-//! agent is let in again. Nothing here is secret from the agent's own user and root; everything is
-//! from everybody else. A file that is damaged is replaced and said.
+//! A workload's password is derived from one stored key and the nonce of its instance. It changes
+//! with each start, but survives a restart of the agent and a full disk, so that a workload that
+//! outlives the agent is let in again. The agent's own user and root can read all of it, nobody
+//! else can. A damaged file is replaced and reported.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,45 +18,46 @@ use serde::{Deserialize, Serialize};
 use super::files;
 use crate::core::bus::asked_for;
 
-/// The address of the bus: no other machine reaches it.
+/// Address of the bus; no other machine reaches it.
 pub const HOST: &str = "127.0.0.1";
-/// The key of which passwords are derived.
+/// File of the key that passwords are derived from.
 const KEY: &str = "bus.key";
-/// The port that workloads were told.
+/// File of the port that workloads were told.
 const PORT: &str = "bus.port";
-/// Accesses of programs that the agent does not run.
+/// File of the local accesses.
 const LOCAL: &str = "local-access.json";
-/// Held while those are changed.
+/// File that is locked while local accesses are changed.
 const LOCK: &str = "local-access.lock";
-/// The socket that takes records over HTTP.
+/// Socket that takes records over HTTP.
 const SOCKET: &str = "data.sock";
-/// The socket of the bus.
+/// Socket of the bus.
 const BUS_SOCKET: &str = "bus.sock";
 /// Longest file of local accesses that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
-/// Most local accesses: the bus serves 64 clients.
+/// Most local accesses; the bus serves 64 clients.
 const MAX_LOCAL: usize = 64;
 
-/// The way in for one client.
+/// Addresses and credentials for one client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
-    /// Where the bus listens.
+    /// Address at which the bus listens.
     pub host: &'static str,
-    /// Its TCP port.
+    /// TCP port of the bus.
     pub port: u16,
-    /// Its user name.
+    /// User name of the client.
     pub username: String,
-    /// Its password.
+    /// Password of the client.
     pub password: String,
     /// Path of the socket that takes records over HTTP.
     pub socket: PathBuf,
-    /// Path of the socket that takes MQTT: the safe way, for nobody else can listen there.
+    /// Path of the socket that takes MQTT. Safer than the port, because no other program can listen
+    /// there.
     #[serde(rename = "mqttSocket")]
     pub bus: PathBuf,
 }
 
 impl Entry {
-    /// As a workload finds it in its environment.
+    /// Environment variables that tell a workload its entry.
     pub fn environment(&self) -> [(String, String); 6] {
         [
             ("HOLDFAST_MQTT_HOST".into(), self.host.into()),
@@ -69,29 +70,30 @@ impl Entry {
     }
 }
 
-/// What a local access is told once it was asked for.
+/// Local access that was created or found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Made {
-    /// The way in.
+    /// Addresses and credentials of the local access.
     pub entry: Entry,
-    /// What it may do beyond its own topics.
+    /// Rights beyond its own topics.
     pub bus: Bus,
-    /// What it might do before, where that was something else.
+    /// Rights it had before, if they differed.
     pub before: Option<Bus>,
 }
 
-/// A program that the agent does not run.
+/// Credentials and rights of a program that the agent does not run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LocalAccess {
-    /// Its password.
+    /// Password of the program.
     pub password: String,
-    /// What it may do beyond its own topics.
+    /// Rights beyond its own topics.
     #[serde(flatten)]
     pub bus: Bus,
 }
 
-/// What tells one state of a file from another.
+/// Version of a file: inode and time of modification (seconds, nanoseconds); `None` when there is
+/// no file.
 type Stamp = Option<(u64, i64, i64)>;
 
 #[derive(Debug, Default)]
@@ -99,13 +101,13 @@ struct State {
     key: Option<[u8; 32]>,
     port: Option<u16>,
     local: BTreeMap<Name, LocalAccess>,
-    /// The file that `local` was read from.
+    /// Version of the file that `local` was read from.
     stamp: Stamp,
-    /// What could not be read or kept, in words.
-    trouble: BTreeMap<&'static str, String>,
+    /// Texts for a person about what could not be read or kept, by topic.
+    problems: BTreeMap<&'static str, String>,
 }
 
-/// See the module's documentation.
+/// Port, passwords and local accesses; see the module's documentation.
 #[derive(Debug)]
 pub struct Access {
     data: PathBuf,
@@ -114,7 +116,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Of this data folder. Nothing is read or made before it is needed.
+    /// Creates the access of a data folder. Nothing is read or written before it is needed.
     pub fn new(data: &Path, fixed_port: Option<u16>) -> Self {
         Self { data: data.to_owned(), fixed_port, state: Mutex::default() }
     }
@@ -123,31 +125,31 @@ impl Access {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The path of the socket that takes records over HTTP.
+    /// Path of the socket that takes records over HTTP.
     pub fn socket(&self) -> PathBuf {
         self.data.join(SOCKET)
     }
 
-    /// The path of the socket that takes MQTT.
+    /// Path of the socket that takes MQTT.
     pub fn bus_socket(&self) -> PathBuf {
         self.data.join(BUS_SOCKET)
     }
 
-    /// The folder of the workloads, whose owners tell whose a user is.
+    /// Folder of the workloads, whose owners tell which workload a user is.
     pub fn workloads(&self) -> PathBuf {
         self.data.join("workloads")
     }
 
-    /// The data folder.
+    /// Data folder of the agent.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// The bus's port: the configured one, else the one that workloads were told before, else a
-    /// free one, which is kept.
+    /// Returns the bus's port: the configured one, otherwise the one that workloads were told
+    /// before, otherwise a free one, which is kept.
     ///
     /// # Errors
-    /// When there is none to be had.
+    /// When no port can be had.
     pub fn port(&self) -> io::Result<u16> {
         let mut state = self.state();
         if let Some(port) = state.port {
@@ -159,7 +161,7 @@ impl Access {
             (Some(fixed), kept) => {
                 if kept.ok() != Some(Some(fixed)) {
                     let stored = files::put(&path, fixed.to_string().as_bytes(), 0o600);
-                    state.note("port", &path, stored.err());
+                    state.set_problem("port", &path, stored.err());
                 }
                 fixed
             }
@@ -172,13 +174,13 @@ impl Access {
                     Err(_) => files::put(&path, text.as_bytes(), 0o600).map(|()| true),
                 };
                 let lost = kept.err().map(|why| damaged("the bus has another port", why));
-                state.note("port", &path, lost);
+                state.set_problem("port", &path, lost);
                 match stored {
-                    // Somebody else was faster: theirs holds.
+                    // Another process was faster: its port holds.
                     Ok(false) => read_port(&path)?.unwrap_or(free),
                     Ok(true) => free,
                     Err(error) => {
-                        state.note("port", &path, Some(error));
+                        state.set_problem("port", &path, Some(error));
                         free
                     }
                 }
@@ -188,7 +190,8 @@ impl Access {
         Ok(port)
     }
 
-    /// What an instance of a workload is told. Its password is the same for as long as the key is.
+    /// Returns what an instance of a workload is told. Its password stays the same as long as the
+    /// key does.
     ///
     /// # Errors
     /// When there is no port, or no randomness for a first key.
@@ -229,7 +232,8 @@ impl Access {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {
                         (files::create_once(&path, &fresh, 0o600), None)
                     }
-                    // It cannot be read now; it may be later.
+                    // Unreadable for now, perhaps not later: the file stays, and passwords of this
+                    // run are others.
                     Err(error) if error.kind() != io::ErrorKind::InvalidData => {
                         (Ok(true), Some(error))
                     }
@@ -239,12 +243,12 @@ impl Access {
                         (stored, Some(damaged("passwords are others", why)))
                     }
                 };
-                state.note("key", &path, lost);
+                state.set_problem("key", &path, lost);
                 match stored {
                     Ok(false) => read()?.unwrap_or(fresh),
                     Ok(true) => fresh,
                     Err(error) => {
-                        state.note("key", &path, Some(error));
+                        state.set_problem("key", &path, Some(error));
                         fresh
                     }
                 }
@@ -254,30 +258,30 @@ impl Access {
         Ok(key)
     }
 
-    /// Whether this is the password of this instance of the workload.
+    /// True when this is the password of this instance of the workload.
     pub fn is_workloads(&self, name: &Name, nonce: u64, password: &[u8]) -> bool {
         self.password(name, nonce).is_ok_and(|known| is_same(known.as_bytes(), password))
     }
 
-    /// The local access of this name, if this is its password.
+    /// Returns the local access of this name if the password is right.
     pub fn local(&self, name: &Name, password: &[u8]) -> Option<LocalAccess> {
         let state = self.state();
         let known = state.local.get(name)?;
         is_same(known.password.as_bytes(), password).then(|| known.clone())
     }
 
-    /// What the local access of this name may do beyond its own topics.
+    /// Returns the rights of the local access of this name beyond its own topics.
     pub fn local_bus(&self, name: &Name) -> Option<Bus> {
         self.state().local.get(name).map(|local| local.bus.clone())
     }
 
-    /// The local accesses, as they were read last.
+    /// Local accesses as they were last read.
     pub fn locals(&self) -> BTreeMap<Name, LocalAccess> {
         self.state().local.clone()
     }
 
-    /// Reads the local accesses if their file changed. True: it did.
-    pub fn look(&self) -> bool {
+    /// Reads the local accesses again if their file changed. True when it had.
+    pub fn reload_locals(&self) -> bool {
         let path = self.data.join(LOCAL);
         let stamp = stamp(&path);
         let mut state = self.state();
@@ -287,11 +291,11 @@ impl Access {
         match read(&path) {
             Ok(local) => {
                 state.local = local;
-                state.note("local", &path, None);
+                state.set_problem("local", &path, None);
             }
-            // Whoever was let in is let in still: a file that cannot be read says nothing.
+            // A file that cannot be read says nothing: the accesses that were read last still hold.
             Err(error) if error.kind() != io::ErrorKind::InvalidData => {
-                state.note("local", &path, Some(error));
+                state.set_problem("local", &path, Some(error));
             }
             Err(error) => {
                 let aside = path.with_extension("damaged");
@@ -310,7 +314,7 @@ impl Access {
                 };
                 let error = kept.err().unwrap_or(error);
                 let why = format!("it was damaged ({error}) and is local-access.damaged: {what}");
-                state.note("local", &path, Some(io::Error::other(why)));
+                state.set_problem("local", &path, Some(io::Error::other(why)));
                 state.stamp = self::stamp(&path);
                 return true;
             }
@@ -319,14 +323,14 @@ impl Access {
         true
     }
 
-    /// What could not be read or kept, in words.
+    /// Text for a person about what could not be read or kept.
     pub fn problem(&self) -> Option<String> {
         let state = self.state();
-        let texts: Vec<&str> = state.trouble.values().map(String::as_str).collect();
+        let texts: Vec<&str> = state.problems.values().map(String::as_str).collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 
-    /// What a local access is told.
+    /// Returns addresses and credentials of a local access.
     ///
     /// # Errors
     /// When there is no port.
@@ -334,11 +338,11 @@ impl Access {
         Ok(self.entry_of(name, self.port()?, local.password.clone()))
     }
 
-    /// Makes a local access, or gives the one that there is. What is asked for in `bus` takes the
-    /// place of what it might do before; where nothing is, that stays.
+    /// Creates a local access, or returns the existing one. Rights given in `bus` replace those it
+    /// had; those not given stay.
     ///
     /// # Errors
-    /// In words that say what to do.
+    /// The reason as text, with what to do.
     pub fn create(&self, name: &Name, bus: Bus) -> Result<Made, String> {
         if self.data.join("workloads").join(name.as_str()).exists() {
             return Err(format!(
@@ -368,10 +372,10 @@ impl Access {
         Ok(Made { entry, bus: local.bus, before })
     }
 
-    /// Removes a local access. False: there was none.
+    /// Removes a local access. False when there was none.
     ///
     /// # Errors
-    /// In words.
+    /// The reason as text.
     pub fn remove(&self, name: &Name) -> Result<bool, String> {
         let mut was = false;
         self.change(|all| {
@@ -408,14 +412,14 @@ impl Access {
 }
 
 impl State {
-    fn note(&mut self, what: &'static str, path: &Path, error: Option<io::Error>) {
+    fn set_problem(&mut self, what: &'static str, path: &Path, error: Option<io::Error>) {
         match error {
             Some(error) => {
                 let why = format!("{}: {error}", path.display());
                 tracing::error!("{why}");
-                self.trouble.insert(what, why);
+                self.problems.insert(what, why);
             }
-            None => drop(self.trouble.remove(what)),
+            None => drop(self.problems.remove(what)),
         }
     }
 }
@@ -428,7 +432,7 @@ fn random() -> io::Result<[u8; 32]> {
     Ok(bytes)
 }
 
-/// Compares by digests, so that the time that it takes tells nothing.
+/// Compares two passwords by their digests, so that the time it takes tells nothing.
 fn is_same(known: &[u8], given: &[u8]) -> bool {
     let digest = |bytes: &[u8]| ring::digest::digest(&ring::digest::SHA256, bytes);
     digest(known).as_ref() == digest(given).as_ref()
@@ -437,18 +441,19 @@ fn is_same(known: &[u8], given: &[u8]) -> bool {
 fn stamp(path: &Path) -> Stamp {
     use std::os::unix::fs::MetadataExt as _;
     let meta = std::fs::symlink_metadata(path).ok()?;
-    // Each change is another file: its number, and its times should the number come again.
+    // Each change makes another file, with another inode; the times tell apart an inode that is
+    // used again.
     Some((meta.ino(), meta.mtime(), meta.mtime_nsec()))
 }
 
-/// What is said of a file that was put right.
+/// Error text about a damaged file that was made anew.
 fn damaged(what: &str, why: io::Error) -> io::Error {
     io::Error::other(format!(
         "it was damaged ({why}) and is made anew; {what}: workloads that run already come in by HOLDFAST_MQTT_SOCKET, and by port and password after their next start"
     ))
 }
 
-/// The port that workloads were told; None: there is no file yet.
+/// Reads the port that workloads were told; `None` when there is no file yet.
 fn read_port(path: &Path) -> io::Result<Option<u16>> {
     let bytes = match files::read(path, 16) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -554,7 +559,7 @@ mod tests {
         assert_eq!((&first.bus, &first.before), (&reads("sensors/+"), &None));
         let again = tool.create(&name("viewer"), Bus::default()).unwrap();
         assert_eq!(again, first, "as it was, and nothing was changed");
-        assert!(agent.look());
+        assert!(agent.reload_locals());
         assert_eq!(agent.local_bus(&name("viewer")), Some(reads("sensors/+")));
         let other = tool.create(&name("viewer"), reads("pump/#")).unwrap();
         assert_eq!(other.entry, first.entry);
@@ -565,32 +570,32 @@ mod tests {
     fn local_accesses_come_and_go_beside_a_running_agent() {
         let scratch = tempfile::tempdir().unwrap();
         let (agent, tool) = (Access::new(scratch.path(), None), Access::new(scratch.path(), None));
-        assert!(!agent.look(), "there is nothing to read");
+        assert!(!agent.reload_locals(), "there is nothing to read");
         let entry = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         let again = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         assert_eq!(entry, again, "the same, however often it is asked for");
         assert_eq!(agent.local(&name("meter"), entry.password.as_bytes()), None);
-        assert!(agent.look() && !agent.look());
+        assert!(agent.reload_locals() && !agent.reload_locals());
         assert!(agent.local(&name("meter"), entry.password.as_bytes()).is_some());
         assert!(agent.local(&name("meter"), b"guess").is_none());
         assert_eq!(agent.port().unwrap(), entry.port);
         assert!(tool.remove(&name("meter")).unwrap() && !tool.remove(&name("meter")).unwrap());
-        assert!(agent.look());
+        assert!(agent.reload_locals());
         assert!(agent.local(&name("meter"), entry.password.as_bytes()).is_none());
         let another = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         assert_ne!(entry.password, another.password, "what was removed stays removed");
         std::fs::create_dir_all(scratch.path().join("workloads/pump")).unwrap();
         assert!(tool.create(&name("pump"), Bus::default()).unwrap_err().contains("another name"));
-        assert!(agent.look());
+        assert!(agent.reload_locals());
         std::fs::write(scratch.path().join(LOCAL), "{").unwrap();
         assert!(tool.create(&name("x"), Bus::default()).is_err(), "nothing is overwritten");
-        assert!(agent.look() && agent.problem().unwrap().contains("written again"));
+        assert!(agent.reload_locals() && agent.problem().unwrap().contains("written again"));
         assert!(agent.local(&name("meter"), another.password.as_bytes()).is_some());
-        assert!(tool.look() && tool.local_bus(&name("meter")).is_some());
+        assert!(tool.reload_locals() && tool.local_bus(&name("meter")).is_some());
         // One that starts with a damaged file has nothing to write.
         std::fs::write(scratch.path().join(LOCAL), "").unwrap();
         let later = Access::new(scratch.path(), None);
-        assert!(later.look() && later.problem().unwrap().contains("make them anew"));
+        assert!(later.reload_locals() && later.problem().unwrap().contains("make them anew"));
         assert!(scratch.path().join("local-access.damaged").exists());
         later.create(&name("x"), Bus::default()).unwrap();
     }

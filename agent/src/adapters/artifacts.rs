@@ -1,5 +1,5 @@
-//! Artifacts: fetched over HTTPS from where the last try ended, checked against their digest,
-//! kept under it, removed when nothing refers to them.
+//! Artifacts: downloaded over HTTPS, resumed where the last try ended, checked against their
+//! digest, kept under it, and removed when nothing refers to them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -17,21 +17,21 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::https::{Api, refusal};
+use super::https::{Api, error_from};
 use super::{crash, files};
 use crate::core::backoff::{self, Entropy};
 use crate::core::effect::Observed;
 
-/// Fetched at the same time: more only slow each other down on a thin link.
-const AT_ONCE: usize = 2;
-/// A body that brings nothing for so long is given up, and resumed.
+/// Most downloads at the same time; more would only slow each other down on a thin link.
+const MAX_DOWNLOADS: usize = 2;
+/// Time without a byte after which a download is given up and resumed.
 const STALL: Duration = Duration::from_secs(60);
-/// Waits between tries: milliseconds, first and longest.
+/// First and longest wait between tries, in milliseconds.
 const RETRY: (u64, u64) = (1_000, 120_000);
-/// What must stay free on the disk beside an artifact, in bytes.
+/// Bytes that must stay free on the disk beside an artifact.
 const HEADROOM: u64 = 4 * 1024 * 1024;
 
-/// The artifacts of this device.
+/// Artifacts of this device, and the downloads under way.
 #[derive(Debug)]
 pub struct Artifacts {
     folder: PathBuf,
@@ -44,10 +44,11 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    /// Looks at what is there. `api` is how they are fetched, once the device is enrolled.
+    /// Opens the folders and lists the artifacts that are complete. `api` is the connection to
+    /// download over, once the device is enrolled.
     ///
     /// # Errors
-    /// When the folders cannot be made.
+    /// When the folders cannot be created.
     pub fn open(
         data: &Path,
         tell: mpsc::Sender<Observed>,
@@ -59,19 +60,19 @@ impl Artifacts {
         files::folder(&data.join("artifacts"), 0o711)?;
         files::folder(&folder, 0o711)?;
         files::folder(&partial, 0o700)?;
-        // Whatever has its name is whole: it got it by a rename after the check.
+        // A file under its digest is complete: it was renamed to it after the check.
         let there = names(&folder)?.into_iter().filter_map(|name| digest_of(&name)).collect();
-        let slots = Arc::new(Semaphore::new(AT_ONCE));
+        let slots = Arc::new(Semaphore::new(MAX_DOWNLOADS));
         let fetching = BTreeMap::new();
         Ok((Self { folder, partial, tell, api, slots, fetching, seed }, there))
     }
 
-    /// Where they are.
+    /// Folder of the complete artifacts.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Fetches one, for as long as it takes.
+    /// Downloads an artifact, however many tries it takes. Reports `Fetched`.
     pub fn fetch(&mut self, artifact: Artifact) {
         self.fetching.retain(|_, task| !task.is_finished());
         if self.fetching.contains_key(&artifact.digest) {
@@ -90,7 +91,7 @@ impl Artifacts {
         self.fetching.insert(artifact.digest, task);
     }
 
-    /// Removes every artifact but these, and ends every fetch of another.
+    /// Removes every artifact except these, and stops every other download.
     pub fn collect(&mut self, keep: &BTreeSet<Digest>) {
         self.fetching.retain(|digest, task| {
             let wanted = keep.contains(digest);
@@ -102,7 +103,7 @@ impl Artifacts {
         for folder in [&self.folder, &self.partial] {
             for name in names(folder).unwrap_or_default() {
                 if digest_of(&name).is_none_or(|digest| !keep.contains(&digest)) {
-                    // Left over, it is removed with the next collection.
+                    // A file that could not be removed goes with the next collection.
                     let _left = std::fs::remove_file(folder.join(&name));
                 }
             }
@@ -149,7 +150,7 @@ impl Job {
                 }
             }
             let wait = backoff::delay(failures, RETRY.0, RETRY.1, entropy);
-            // A fresh certificate or a first one is a reason to try at once.
+            // A new certificate, or a first one, is a reason to try at once.
             let _either =
                 tokio::time::timeout(Duration::from_millis(wait), self.api.changed()).await;
         }
@@ -178,13 +179,13 @@ impl Job {
         file.sync_all().await.map_err(failed)?;
         let found = Digest(hash.finish().as_ref().try_into().map_err(|_| "no digest")?);
         if found != self.artifact.digest {
-            // Damaged on the way or on the disk: nothing of it is of use.
+            // Damaged on the way or on the disk: none of it can be used.
             tokio::fs::remove_file(&self.partial).await.map_err(failed)?;
             return Err(format!("what came has digest {found}, thrown away"));
         }
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         file.set_permissions(mode).await.map_err(failed)?;
-        // Closed for writing before anything can execute it.
+        // Closed for writing before anything executes it; the kernel refuses otherwise.
         drop(file.into_std().await);
         std::fs::rename(&self.partial, &self.path).map_err(failed)?;
         files::sync_folder(&self.path).map_err(failed)
@@ -223,7 +224,7 @@ impl Job {
             StatusCode::PARTIAL_CONTENT => {}
             StatusCode::OK if have == 0 => {}
             StatusCode::OK => (*hash, have) = begin_anew(file).await.map_err(|e| e.to_string())?,
-            _ => return Err(refusal(answer).await.to_string()),
+            _ => return Err(error_from(answer).await.to_string()),
         }
         let mut body = answer.into_body();
         while have < self.artifact.size {
@@ -244,7 +245,8 @@ impl Job {
     }
 }
 
-/// The digest of what is there already, and its length; the file stands at its end.
+/// Hashes what is already in the file; returns the digest so far and the length. The file is then
+/// at its end.
 async fn rehash(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
     let mut hash = Context::new(&SHA256);
     let mut have = 0;

@@ -1,5 +1,5 @@
-//! Answers calls of the control plane: the log of a workload, once or as it grows; questions about
-//! the records of a stream.
+//! Answers calls of the control plane: reading or following a workload's log, and queries over the
+//! records of a stream.
 
 mod question;
 
@@ -24,103 +24,104 @@ use crate::adapters::link::Outlet;
 use crate::adapters::logs::{self, Histories};
 use crate::core::history::History;
 
-/// Calls answered at the same time; one more is refused.
-const AT_ONCE: usize = 8;
-/// Questions answered at the same time: each may take a few megabytes of memory.
-const QUESTIONS: usize = 2;
-/// How often a log that is followed is looked at.
-const LOOK: Duration = Duration::from_millis(300);
-/// Longest that one call may be followed without being repeated, in seconds.
+/// Most calls at the same time; one more is refused.
+const MAX_CALLS: usize = 8;
+/// Most queries at the same time; each may take a few megabytes of memory.
+const MAX_QUERIES: usize = 2;
+/// Interval at which a followed log is read.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
+/// Longest time that one call is followed without being repeated, in seconds.
 const MAX_FOLLOW: u32 = 300;
 
-/// How often a call that takes long says that it is at work.
-const SIGN: Duration = Duration::from_secs(5);
+/// Interval of the signs of life of a call that takes long.
+const SIGN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Told what came of a call whose answer waits for the loop.
+/// Sender for the outcome of a call that the driver carries out.
 pub type Done = oneshot::Sender<Result<(), String>>;
 
-/// A log that is asked for.
+/// A call that reads or follows a workload's log.
 #[derive(Debug)]
 pub struct LogCall {
-    /// The call's number.
+    /// Id of the call.
     pub id: u64,
-    /// The log; None: there is no such workload here.
+    /// Path of the log; `None` when there is no such workload.
     pub log: Option<PathBuf>,
-    /// The workload that wrote it.
+    /// Workload that wrote the log.
     pub workload: Name,
-    /// The part that is asked for.
+    /// Part of the log that is requested.
     pub part: LogPart,
-    /// What is known of the logs.
+    /// Histories of all logs.
     pub histories: Histories,
-    /// What tells the time of what nobody has looked at yet.
+    /// Clock that dates lines which no size poll has dated yet.
     pub time: Time,
-    /// Why the link's budget allows none; None: it does.
+    /// Reason why the link's budget forbids a reply; `None` when it allows one.
     pub held: Option<String>,
 }
 
-/// A question about the records of a stream.
+/// A query over the records of a stream.
 #[derive(Debug)]
 pub struct QueryCall {
-    /// The call's number.
+    /// Id of the call.
     pub id: u64,
-    /// Which stream.
+    /// Stream to query.
     pub stream: StreamName,
-    /// What is asked.
+    /// The query.
     pub question: Box<Question>,
-    /// How long it may take, in milliseconds.
+    /// Longest time for the reply, in milliseconds.
     pub within_ms: u32,
-    /// Why the link's budget for logs, which answers count as, allows none; None: it does.
+    /// Reason why the link's budget for logs, under which replies count, forbids one; `None` when
+    /// it allows one.
     pub held: Option<String>,
 }
 
-/// Records that are to be shipped as they are.
+/// A request to ship records in full.
 #[derive(Debug)]
 pub struct FetchCall {
-    /// The call's number.
+    /// Id of the call.
     pub id: u64,
-    /// Which stream.
+    /// Stream of the records.
     pub stream: StreamName,
-    /// From when to when, both within, in milliseconds since 1970.
+    /// First and last time, both inclusive, in milliseconds since 1970.
     pub window: (u64, u64),
-    /// At most so many bytes.
+    /// Most bytes on disk; `None` for no bound.
     pub bytes: Option<u64>,
 }
 
 /// A call under way.
 #[derive(Debug)]
 struct Open {
-    /// When a log is no longer followed, in milliseconds since the boot.
+    /// Time until which a log is followed, by [`uptime_ms`].
     deadline: Arc<AtomicU64>,
     task: JoinHandle<()>,
     is_question: bool,
 }
 
-/// The calls under way.
+/// Calls under way, by id.
 #[derive(Debug, Default)]
 pub struct Calls {
     open: BTreeMap<u64, Open>,
 }
 
 impl Calls {
-    /// Answers, or prolongs an answer under way.
+    /// Answers a log call; a repeated call prolongs the one under way.
     pub fn log(&mut self, outlet: &Outlet, call: LogCall) {
-        self.tidy();
+        self.remove_finished();
         let until = uptime_ms() + u64::from(call.part.follow_seconds.min(MAX_FOLLOW)) * 1000;
         if let Some(open) = self.open.get(&call.id) {
             open.deadline.store(until, Ordering::Relaxed);
             return;
         }
-        let mut answer = Answer { outlet: outlet.clone(), id: call.id, sequence: 0 };
-        let busy = self.open.len() >= AT_ONCE;
+        let mut responder = Responder { outlet: outlet.clone(), id: call.id, sequence: 0 };
+        let busy = self.open.len() >= MAX_CALLS;
         let deadline = Arc::new(AtomicU64::new(until));
         let id = call.id;
         let shared = Arc::clone(&deadline);
         let task = tokio::spawn(async move {
             match (&call.log, &call.held) {
-                (_, Some(why)) => answer.fail(why).await,
-                _ if busy => answer.fail("too many calls at once; try again").await,
-                (None, None) => answer.fail("this device has no such workload").await,
-                (Some(log), None) => answer.stream(log, &call, &shared).await,
+                (_, Some(why)) => responder.fail(why).await,
+                _ if busy => responder.fail("too many calls at once; try again").await,
+                (None, None) => responder.fail("this device has no such workload").await,
+                (Some(log), None) => responder.stream(log, &call, &shared).await,
             }
         });
         if !busy {
@@ -128,29 +129,29 @@ impl Calls {
         }
     }
 
-    fn tidy(&mut self) {
+    fn remove_finished(&mut self) {
         self.open.retain(|_, open| !open.task.is_finished());
     }
 
-    /// Answers a question; one that is being answered is not begun again.
+    /// Answers a query; a repeated call is ignored while the first is under way.
     pub fn query(&mut self, outlet: &Outlet, buffer: Buffer, call: QueryCall) {
-        self.tidy();
+        self.remove_finished();
         if self.open.contains_key(&call.id) {
             return;
         }
         let id = call.id;
-        let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
+        let mut responder = Responder { outlet: outlet.clone(), id, sequence: 0 };
         let questions = self.open.values().filter(|open| open.is_question).count();
-        let busy = questions >= QUESTIONS || self.open.len() >= AT_ONCE;
+        let busy = questions >= MAX_QUERIES || self.open.len() >= MAX_CALLS;
         let begins = !busy && call.held.is_none();
         let task = tokio::spawn(async move {
             if let Some(why) = &call.held {
-                // An answer may be as large as what it saves the link from.
-                answer.fail(why).await;
+                // A reply may be as large as the records that the budget keeps off the link.
+                responder.fail(why).await;
             } else if busy {
-                answer.fail("busy: it is answering other questions; try again").await;
+                responder.fail("busy: it is answering other questions; try again").await;
             } else {
-                answer.question(&buffer, &call).await;
+                responder.question(&buffer, &call).await;
             }
         });
         if begins {
@@ -158,23 +159,23 @@ impl Calls {
         }
     }
 
-    /// Marks records for being shipped, and says how many.
+    /// Requests records in full, and replies how many there are.
     pub fn fetch(&mut self, outlet: &Outlet, buffer: Buffer, call: FetchCall) {
-        self.tidy();
-        let mut answer = Answer { outlet: outlet.clone(), id: call.id, sequence: 0 };
-        let busy = self.open.len() >= AT_ONCE;
+        self.remove_finished();
+        let mut responder = Responder { outlet: outlet.clone(), id: call.id, sequence: 0 };
+        let busy = self.open.len() >= MAX_CALLS;
         let id = call.id;
         let task = tokio::spawn(async move {
             if busy {
-                return answer.fail("too many calls at once; try again").await;
+                return responder.fail("too many calls at once; try again").await;
             }
             let most = call.bytes.unwrap_or(u64::MAX);
-            let (records, bytes) = buffer.want(&call.stream, call.window, most).await;
+            let (records, bytes) = buffer.request(&call.stream, call.window, most).await;
             match serde_cbor::to_vec(&Fetched { records, bytes }) {
                 Ok(body) => {
-                    answer.send(body, true, None).await;
+                    responder.send(body, true, None).await;
                 }
-                Err(error) => answer.fail(&error.to_string()).await,
+                Err(error) => responder.fail(&error.to_string()).await,
             }
         });
         if !busy {
@@ -182,30 +183,30 @@ impl Calls {
         }
     }
 
-    /// Answers once it is told what came of the call. None: it is under way, or one too many, which
-    /// is said.
-    pub fn later(&mut self, outlet: &Outlet, id: u64) -> Option<Done> {
-        self.tidy();
+    /// Registers a call that the driver carries out, and replies once the outcome is sent. `None`
+    /// when it is under way already, or was refused because there are too many.
+    pub fn defer(&mut self, outlet: &Outlet, id: u64) -> Option<Done> {
+        self.remove_finished();
         if self.open.contains_key(&id) {
             return None;
         }
-        let (tell, mut told): (Done, _) = oneshot::channel();
-        let busy = self.open.len() >= AT_ONCE;
-        let mut answer = Answer { outlet: outlet.clone(), id, sequence: 0 };
+        let (tell, mut outcome): (Done, _) = oneshot::channel();
+        let busy = self.open.len() >= MAX_CALLS;
+        let mut responder = Responder { outlet: outlet.clone(), id, sequence: 0 };
         let task = tokio::spawn(async move {
             if busy {
-                return answer.fail("too many calls at once; try again").await;
+                return responder.fail("too many calls at once; try again").await;
             }
             loop {
                 tokio::select! {
-                    result = &mut told => {
+                    result = &mut outcome => {
                         if let Ok(result) = result {
-                            answer.send(Vec::new(), true, result.err()).await;
+                            responder.send(Vec::new(), true, result.err()).await;
                         }
                         return;
                     }
-                    () = tokio::time::sleep(SIGN) => {
-                        answer.send(Vec::new(), false, None).await;
+                    () = tokio::time::sleep(SIGN_INTERVAL) => {
+                        responder.send(Vec::new(), false, None).await;
                     }
                 }
             }
@@ -217,14 +218,14 @@ impl Calls {
         Some(tell)
     }
 
-    /// Ends an answer early.
+    /// Stops a call early.
     pub fn cancel(&mut self, id: u64) {
         if let Some(open) = self.open.remove(&id) {
             open.task.abort();
         }
     }
 
-    /// The connection is gone: nobody reads.
+    /// Stops all calls after the connection was lost: nobody would read the replies.
     pub fn end(&mut self) {
         while let Some((_, open)) = self.open.pop_first() {
             open.task.abort();
@@ -233,21 +234,21 @@ impl Calls {
 }
 
 impl LogCall {
-    /// Looks at what is known of the log. None: the workload was removed.
-    fn look<T>(&self, look: impl FnOnce(&mut History) -> T) -> Option<T> {
+    /// Runs `look` on the history of the log. `None` when the workload was removed.
+    fn with_history<T>(&self, look: impl FnOnce(&mut History) -> T) -> Option<T> {
         self.histories.lock().get_mut(&self.workload).map(look)
     }
 }
 
-/// A piece of a log on its way.
+/// A piece of a log, ready to be sent.
 struct Piece {
     /// Number of the log.
     log: u32,
     /// Offset of the first byte.
     at: u64,
     bytes: Vec<u8>,
-    /// What the reply says about them.
-    place: Vec<u64>,
+    /// Values for the reply's `log` field: number, offset and times.
+    position: Vec<u64>,
 }
 
 impl Piece {
@@ -258,37 +259,37 @@ impl Piece {
         (at, end): (u64, u64),
         expected: (u32, u64),
     ) -> std::io::Result<Self> {
-        // Another log than before: from its beginning.
+        // The log was replaced since the caller last read: begin with the new one's start.
         let at = if expected.0 == 0 || expected.0 == history.id { at } else { history.base };
         let (at, bytes) = logs::read(path, history, at, end, MAX_REPLY_BODY)?;
         let log = history.id;
-        let mut place = Vec::new();
+        let mut position = Vec::new();
         let times = call.part.times && !bytes.is_empty();
         if times || expected != (log, at) {
-            place.extend([u64::from(log), at]);
+            position.extend([u64::from(log), at]);
         }
         if times {
             let to = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(0));
-            place.extend(history.times(at, to, known_seconds(&call.time)));
+            position.extend(history.times(at, to, known_seconds(&call.time)));
         }
-        Ok(Self { log, at, bytes, place })
+        Ok(Self { log, at, bytes, position })
     }
 }
 
-/// Seconds since 1970. 0: the clock is wrong.
+/// Seconds since 1970; 0 when the clock cannot be relied on.
 pub fn known_seconds(time: &Time) -> u64 {
     if time.is_relied_on() { time.now() } else { 0 }
 }
 
-struct Answer {
+struct Responder {
     outlet: Outlet,
     id: u64,
     sequence: u32,
 }
 
-impl Answer {
+impl Responder {
     async fn stream(&mut self, log: &Path, call: &LogCall, deadline: &AtomicU64) {
-        let Some(begun) = call.look(|history| logs::span(log, history, &call.part)) else {
+        let Some(begun) = call.with_history(|history| logs::span(log, history, &call.part)) else {
             return self.fail("its log is gone: the workload was removed").await;
         };
         let (mut at, end) = match begun {
@@ -296,10 +297,11 @@ impl Answer {
             Err(why) => return self.fail(&why).await,
         };
         let follows = end == u64::MAX && call.part.follow_seconds > 0;
-        // Which log, and from where on, the caller expects what comes next.
+        // The log number and offset at which the caller expects the next bytes; only where they
+        // differ, the reply names them.
         let mut expected = (call.part.log, call.part.from);
-        // Whoever follows a log that is silent is told that this device is there: at the beginning,
-        // and whenever it is asked again.
+        // A caller that follows a silent log learns that this device is there: at the beginning,
+        // and each time it repeats the call.
         let mut answered = 0;
         while at < end {
             let asked = deadline.load(Ordering::Relaxed);
@@ -307,7 +309,7 @@ impl Answer {
                 break;
             }
             let Some(piece) =
-                call.look(|history| Piece::read(log, history, call, (at, end), expected))
+                call.with_history(|history| Piece::read(log, history, call, (at, end), expected))
             else {
                 break;
             };
@@ -317,8 +319,8 @@ impl Answer {
             };
             let nothing = piece.bytes.is_empty();
             let after = piece.at.saturating_add(u64::try_from(piece.bytes.len()).unwrap_or(0));
-            if (!nothing || piece.place.len() == 2 || (follows && asked != answered))
-                && !self.send_log(piece.bytes, piece.place).await
+            if (!nothing || piece.position.len() == 2 || (follows && asked != answered))
+                && !self.send_log(piece.bytes, piece.position).await
             {
                 return;
             }
@@ -328,7 +330,7 @@ impl Answer {
                 if !follows {
                     break;
                 }
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(FOLLOW_INTERVAL).await;
             }
         }
         self.send(Vec::new(), true, None).await;

@@ -1,15 +1,15 @@
-//! One look at all processes: which belong to this agent's workloads.
+//! Census of all processes: finds those that belong to this agent's workloads.
 //!
-//! Everything that a workload starts inherits `HOLDFAST_INSTANCE=<agent>/<workload>/<revision>/<nonce>`,
-//! but an environment is what its process makes of it. So where a workload has a user to itself,
-//! the user tells: its processes are found whatever they cleared or forged, and nobody else's
-//! marker is believed. Besides, whatever is in the session of a main process, or in its control
-//! group, is its workload's.
+//! Everything that a workload starts inherits
+//! `HOLDFAST_INSTANCE=<agent>/<workload>/<revision>/<nonce>`, but a process can change its
+//! environment. So where a workload has a user of its own, the user decides: its processes are
+//! found whatever they cleared or forged, and a marker in another user's process is not believed.
+//! Besides, whatever is in the session of a main process, or in its control group, belongs to its
+//! workload.
 //!
-//! What a process shows of its memory (its environment, its arguments) may hold whoever reads it
-//! up for ever: the process may have put a file system of its own there. So the census is taken on
-//! a thread of its own; where that one gets stuck, it is left behind, and that process is taken
-//! for one that shows nothing.
+//! Reading a process's memory (its environment, its arguments) may block for ever, since the
+//! process may have mapped a file system of its own there. So the census runs on a separate thread.
+//! A thread that gets stuck is left behind, and that process is treated as if it showed nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,36 +22,38 @@ use std::time::Duration;
 use holdfast_base::ids::Name;
 
 use super::procfs::{self, Process, Stat};
-use super::runtime::Place;
+use super::runtime::RuntimeContext;
 use super::{files, launcher, users};
 use crate::core::record::{Found, Instance};
 
-/// The environment variable that marks a workload's processes.
+/// Environment variable that marks a workload's processes.
 pub const MARKER: &str = "HOLDFAST_INSTANCE";
 
-/// Where agents that run as root keep, under its id, the data folder of each: written by root
-/// alone, so that no process' word has to be taken for whose it is.
+/// Folder in which agents that run as root keep the path of their data folder, each under its id.
+/// Only root can write there, so it can be trusted when a process claims to be another agent's.
 const REGISTER: &str = "/run/holdfast-agents";
-/// Agents whose data folders are gone are forgotten; so many are looked at.
+/// Most entries of the register that are examined for agents whose data folder is gone, which are
+/// removed.
 const MAX_FORGOTTEN: usize = 256;
-/// A process whose memory is read for longer than this, and less than twice this, is stuck.
+/// Interval at which the census thread is checked. A process whose memory is read at two checks in
+/// a row, that is for 1 to 2 s, is stuck.
 const STUCK: Duration = Duration::from_secs(1);
-/// Threads that are left behind in stuck processes. Beyond, only processes of the agent's own user
+/// Most threads left behind in stuck processes. Beyond that, only processes of the agent's own user
 /// are read.
 const MAX_STUCK: usize = 8;
 
-/// Stack of the thread that looks, in bytes.
+/// Stack of the census thread, in bytes.
 pub const STACK: usize = 256 * 1024;
 
-/// Processes by id and start.
+/// Processes by id and start time.
 pub type Processes = BTreeSet<(u32, u64)>;
 
-/// Tells other agents on this machine whose this data folder is. Without it (the agent is not
-/// root, or there is no `/run`) they may take this agent's processes for their own where both
-/// have given a workload the same user.
+/// Registers this agent's data folder for other agents on this machine. Without it (the agent is
+/// not root, or there is no `/run`) another agent may take this one's processes for its own, where
+/// both gave a workload the same user.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn register(agent: &str, data: &Path) -> io::Result<()> {
     let register = Path::new(REGISTER);
     if !rustix::process::geteuid().is_root() {
@@ -67,7 +69,7 @@ pub fn register(agent: &str, data: &Path) -> io::Result<()> {
     files::replace(&register.join(agent), data.as_os_str().as_encoded_bytes(), 0o600)
 }
 
-/// The data folder of the agent with this id.
+/// Data folder of the agent with this id.
 fn registered(register: &Path, id: &str) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStringExt as _;
     if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -77,12 +79,12 @@ fn registered(register: &Path, id: &str) -> Option<PathBuf> {
     Some(PathBuf::from(std::ffi::OsString::from_vec(path)))
 }
 
-/// The marker's value.
+/// Value of the marker for an instance.
 pub fn marker(agent: &str, workload: &Name, revision: u64, nonce: u64) -> String {
     format!("{agent}/{workload}/{revision}/{nonce:016x}")
 }
 
-/// What a marker says.
+/// Parsed marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Marked {
     agent: String,
@@ -92,7 +94,7 @@ struct Marked {
 }
 
 impl Marked {
-    /// For a process that is the workload's by its user, and does not say which instance's.
+    /// Marker for a process that belongs to a workload by its user but names no instance of it.
     fn unknown(agent: &str, workload: &Name) -> Self {
         Self { agent: agent.to_owned(), workload: workload.clone(), revision: 0, nonce: 0 }
     }
@@ -117,19 +119,20 @@ impl Marked {
     }
 }
 
-/// Whom the workloads' folders belong to.
+/// Users that own the workloads' folders.
 #[derive(Debug)]
 struct Owners {
-    /// This agent's id.
+    /// Id of this agent.
     agent: String,
-    /// Who the agent is.
+    /// User that this agent runs as.
     agent_user: u32,
     of: BTreeMap<Name, u32>,
 }
 
 impl Owners {
-    /// The workload that this user belongs to, and nothing else on the machine.
-    fn sole(&self, user: u32) -> Option<&Name> {
+    /// Returns the workload that this user belongs to, if it belongs to nothing else on the
+    /// machine.
+    fn workload_of(&self, user: u32) -> Option<&Name> {
         if user == self.agent_user || !users::is_own(user) {
             return None;
         }
@@ -140,72 +143,87 @@ impl Owners {
         }
     }
 
-    /// Whose a process of this user with this marker is.
-    fn whose(&self, user: u32, mark: Option<Marked>) -> Option<Marked> {
+    /// Returns the workload and instance that a process belongs to, by its user and its marker.
+    fn attribute(&self, user: u32, mark: Option<Marked>) -> Option<Marked> {
+        // 1. A user that belongs to one workload alone decides: the process is that workload's, and
+        // the marker may only say which of its instances. A process of user 61,200, workload
+        // `pump`, that carries `pump`'s marker is of that instance; with the marker of `valve`, or
+        // with none, it is an unknown one of `pump`.
         let mark = mark.filter(|mark| mark.agent == self.agent);
-        if let Some(sole) = self.sole(user) {
+        if let Some(sole) = self.workload_of(user) {
             let unmarked = || Marked::unknown(&self.agent, sole);
             return Some(mark.filter(|mark| mark.workload == *sole).unwrap_or_else(unmarked));
         }
-        // Root may be, or have been, anybody; no other user is believed to be another one's.
-        let rooted = |owner: u32| owner == user || owner == self.agent_user;
+        // 2. Otherwise the marker decides, if the user could be that workload's. The agent's own
+        // user (root) may start anything. Any other user must own the workload's folder, or the
+        // folder must be the agent user's or missing: else user `alice` could set a marker and have
+        // the agent count, or kill, her process as `valve`'s.
+        let may_own = |owner: u32| owner == user || owner == self.agent_user;
         mark.filter(|mark| {
-            user == self.agent_user || self.of.get(&mark.workload).copied().is_none_or(rooted)
+            user == self.agent_user || self.of.get(&mark.workload).copied().is_none_or(may_own)
         })
     }
 
-    /// The same, of the marker's text. What another agent on this machine started is that one's:
-    /// its register names the folder in which that workload belongs to this very user.
-    fn mark(&self, user: u32, marker: Option<&str>, register: &Path) -> Option<Marked> {
+    /// Like [`Owners::attribute`], from the marker's text. A process that another agent on this machine
+    /// started is left to that one: by the register, its data folder has that workload, owned by
+    /// this very user.
+    fn attribute_marker(&self, user: u32, marker: Option<&str>, register: &Path) -> Option<Marked> {
         let mark = marker.and_then(Marked::parse);
-        let anothers = mark.as_ref().filter(|mark| mark.agent != self.agent).is_some_and(|mark| {
-            let data = registered(register, &mark.agent);
-            let workloads = data.map(|data| data.join("workloads"));
-            let owner = workloads.and_then(|it| users::owner(&it, &mark.workload));
-            owner == Some(user)
-        });
-        if anothers { None } else { self.whose(user, mark) }
+        let is_other_agents =
+            mark.as_ref().filter(|mark| mark.agent != self.agent).is_some_and(|mark| {
+                let data = registered(register, &mark.agent);
+                let workloads = data.map(|data| data.join("workloads"));
+                let owner = workloads.and_then(|it| users::owner(&it, &mark.workload));
+                owner == Some(user)
+            });
+        if is_other_agents { None } else { self.attribute(user, mark) }
     }
 }
 
-/// A process.
+/// A process as the census saw it.
 #[derive(Debug)]
 struct Seen {
     pid: u32,
     stat: Stat,
-    /// Whose it is, if it is a workload's of this agent.
+    /// Workload and instance, if the process belongs to this agent.
     mark: Option<Marked>,
-    /// It is a launcher that has not become the workload.
+    /// True for a launcher that has not yet executed the workload.
     at_gate: bool,
 }
 
-/// All processes of a moment, but the agent itself and the kernel's.
+/// All processes at one time, except the agent itself and the kernel's threads.
 #[derive(Debug)]
 pub struct Census {
     seen: Vec<Seen>,
 }
 
 impl Census {
-    /// Looks at every process. Blocks, for a few seconds where a process keeps its memory from
-    /// being read: never to be called in the agent's loop.
+    /// Takes a census. Blocks for a few seconds where a process cannot be read, so it must not be
+    /// called on the agent's event loop.
     ///
     /// # Errors
-    /// When one could not be looked at: half a census would take what lives for dead.
-    pub fn take(place: &Arc<Place>) -> io::Result<Self> {
-        let stuck = || place.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+    /// When a process could not be examined: half a census would take live processes for dead.
+    pub fn take(context: &Arc<RuntimeContext>) -> io::Result<Self> {
+        let stuck = || context.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each round looks at everything on a fresh thread. A thread that gets stuck cannot be
+        // ended; it is left behind, its process goes on the list of those to avoid, and the next
+        // round reads past it. At most `MAX_STUCK` rounds fail that way for processes of other
+        // users.
         loop {
             let (avoid, reads) = (stuck().clone(), Arc::new(AtomicU32::new(0)));
-            let (tell, told) = channel();
-            let (theirs, at) = (Arc::clone(place), Arc::clone(&reads));
+            let (tell, outcome) = channel();
+            let (theirs, at) = (Arc::clone(context), Arc::clone(&reads));
             std::thread::Builder::new().stack_size(STACK).spawn(move || {
-                let _left_behind = tell.send(Self::look(&theirs, &avoid, &at));
+                let _left_behind = tell.send(Self::scan(&theirs, &avoid, &at));
             })?;
             let mut before = 0;
             let pid = loop {
-                match told.recv_timeout(STUCK) {
+                match outcome.recv_timeout(STUCK) {
                     Ok(Ok(census)) => {
                         let lives =
                             |it: &Seen, (pid, start)| (it.pid, it.stat.start) == (pid, start);
+                        // A process that has ended lets its thread go, and its id may be somebody
+                        // else's.
                         stuck().retain(|&known| census.seen.iter().any(|it| lives(it, known)));
                         return Ok(census);
                     }
@@ -213,6 +231,8 @@ impl Census {
                     Err(RecvTimeoutError::Disconnected) => {
                         return Err(io::Error::other("the look at the processes ended early"));
                     }
+                    // The same process at two checks in a row: read for at least 1 s. A census that
+                    // is merely slow moves on between checks.
                     Err(RecvTimeoutError::Timeout) => match reads.load(Ordering::Relaxed) {
                         pid if pid != 0 && pid == before => break pid,
                         now => before = now,
@@ -224,14 +244,15 @@ impl Census {
         }
     }
 
-    /// `reads`: the process whose memory is being read, else 0.
-    fn look(place: &Place, avoid: &Processes, reads: &AtomicU32) -> io::Result<Self> {
+    /// Looks at every process but those to avoid. `reads` holds the id of the process whose memory
+    /// is being read, and 0 in between.
+    fn scan(context: &RuntimeContext, avoid: &Processes, reads: &AtomicU32) -> io::Result<Self> {
         let owners = Owners {
-            agent: place.agent.clone(),
+            agent: context.agent.clone(),
             agent_user: rustix::process::geteuid().as_raw(),
-            of: users::owners(&place.workloads)?,
+            of: users::owners(&context.workloads)?,
         };
-        let launcher = launcher::command_line(&place.launcher);
+        let launcher = launcher::command_line(&context.launcher);
         let me = std::process::id();
         let mut seen = Vec::new();
         for pid in procfs::pids()?.into_iter().filter(|&pid| pid != me) {
@@ -246,7 +267,7 @@ impl Census {
                     !avoid.contains(&(pid, stat.start)) && (trusted || avoid.len() < MAX_STUCK);
                 reads.store(pid, Ordering::Relaxed);
                 let marker = if readable { process.variable(MARKER)? } else { None };
-                it.mark = owners.mark(user, marker.as_deref(), Path::new(REGISTER));
+                it.mark = owners.attribute_marker(user, marker.as_deref(), Path::new(REGISTER));
                 it.at_gate = trusted
                     && readable
                     && it.mark.is_some()
@@ -262,7 +283,7 @@ impl Census {
         self.seen.iter().filter(|it| !it.stat.zombie)
     }
 
-    /// Every live process of this agent's workloads.
+    /// Lists every live process of this agent's workloads.
     pub fn found(&self, boot: &str) -> Vec<Found> {
         let found = |it: &Seen| {
             let mark = it.mark.as_ref()?;
@@ -278,15 +299,15 @@ impl Census {
         self.living().filter_map(found).collect()
     }
 
-    /// True for what one of the workload's probes started.
-    pub fn is_probes(&self, pid: u32) -> bool {
+    /// True for a process that one of the workload's probes started.
+    pub fn is_of_probe(&self, pid: u32) -> bool {
         let mark = self.seen.iter().find(|it| it.pid == pid).and_then(|it| it.mark.as_ref());
         mark.is_some_and(|mark| mark.revision == 0 && !mark.is_unknown())
     }
 
-    /// Live processes of one workload, by id and start: by user or marker, by the session of its
-    /// last main process, and by its control group. With `spare`, only what certainly belongs to
-    /// another instance.
+    /// Lists the live processes of one workload, by id and start: by user or marker, by the session
+    /// of its last main process, and by its control group. With `spare`, only those that certainly
+    /// belong to another instance.
     pub fn remains(
         &self,
         workload: &Name,
@@ -294,17 +315,23 @@ impl Census {
         spare: Option<&Instance>,
         group: &[u32],
     ) -> Vec<(u32, u64)> {
-        // A session whose leader is somebody else by now is not ours any more.
-        let anothers = |last: &Instance| {
+        // If the leader's id has another start time by now, it was reused, and a session of that
+        // number is somebody else's.
+        let is_reused = |last: &Instance| {
             self.seen.iter().any(|it| it.pid == last.pid && it.stat.start != last.start)
         };
-        let session = last.filter(|last| !anothers(last)).map(|last| last.pid);
+        let session = last.filter(|last| !is_reused(last)).map(|last| last.pid);
         let is_left = |it: &&Seen| {
             let mark = it.mark.as_ref().filter(|mark| mark.workload == *workload);
             let in_session = session == Some(it.stat.session);
+            // Nothing is spared: one sign of the three is enough.
             let Some(spare) = spare else {
                 return in_session || mark.is_some() || group.contains(&it.pid);
             };
+            // An instance is spared: its session and itself stay. Of the rest, only what is in the
+            // session of the former main process, or bears the nonce of another instance, is
+            // certainly older. An unknown process of the workload's user may be a child of the
+            // spared one that left its session (a daemon), and stays.
             let is_spared = [it.stat.session, it.pid].contains(&spare.pid);
             let is_older = mark.is_some_and(|mark| !mark.is_unknown() && mark.nonce != spare.nonce);
             !is_spared && (in_session || is_older)
@@ -336,8 +363,8 @@ mod tests {
             ("twin", 61_300),
             ("twins", 61_300),
         ]);
-        let whose = |user: u32, marker: Option<&str>| {
-            let found = owners.whose(user, marker.and_then(Marked::parse))?;
+        let attribute = |user: u32, marker: Option<&str>| {
+            let found = owners.attribute(user, marker.and_then(Marked::parse))?;
             Some(format!("{} {} {}", found.workload, found.revision, found.nonce))
         };
         let cases = [
@@ -357,13 +384,13 @@ mod tests {
             (0, Some("you/own/3/7"), None, "another agent's"),
         ];
         for (user, marker, wanted, why) in cases {
-            assert_eq!(whose(user, marker).as_deref(), wanted, "{why}");
+            assert_eq!(attribute(user, marker).as_deref(), wanted, "{why}");
         }
         // An agent that runs as such a user itself owns every folder, and is no workload.
         let mut alone = owned_by(&[("own", 61_200)]);
         alone.agent_user = 61_200;
-        assert_eq!(alone.whose(61_200, None), None);
-        assert!(alone.whose(61_200, Marked::parse("me/own/3/7")).is_some());
+        assert_eq!(alone.attribute(61_200, None), None);
+        assert!(alone.attribute(61_200, Marked::parse("me/own/3/7")).is_some());
     }
 
     fn seen(pid: u32, session: u32, marker: Option<&str>) -> Seen {

@@ -1,5 +1,5 @@
-//! Limits by cgroup v2, where the system delegates the controllers to the agent; where it does
-//! not, the reason is reported instead of the limits being quietly dropped.
+//! Resource limits by cgroup v2, where the system delegates the controllers to the agent. Where it
+//! does not, the reason is reported, so that limits are not dropped silently.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,16 +20,16 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// Takes what is delegated.
+    /// Enables the controllers in the agent's own part of the tree.
     ///
     /// # Errors
-    /// Why there are no limits, in words.
+    /// The reason as text why there are no limits.
     pub fn take() -> Result<Self, String> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mount = mount_of(&mounts).ok_or("the system has no cgroup v2")?;
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
-        // A restarted agent may have been put where the one before had gone.
+        // A restarted agent may be in the leaf that the one before had moved to.
         let path = path.trim_end_matches("/agent").trim_start_matches('/');
         let cgroups = Self { base: Path::new(mount).join(path) };
         cgroups.enable()?;
@@ -52,7 +52,7 @@ impl Cgroups {
         let refused = |error: io::Error| {
             format!("{} is not delegated to the agent: {error}", self.base.display())
         };
-        // Processes may only be in leaves: the agent goes into one of its own.
+        // Only leaves may hold processes, so the agent moves to a leaf of its own.
         let leaf = self.base.join("agent");
         make(&leaf).map_err(refused)?;
         fs::write(leaf.join("cgroup.procs"), "0").map_err(refused)?;
@@ -63,11 +63,11 @@ impl Cgroups {
         Ok(())
     }
 
-    /// Makes the workload's group with these limits; gives the file through which a process
+    /// Creates the workload's group with these limits; returns the file through which a process
     /// enters it.
     ///
     /// # Errors
-    /// In words, when a limit cannot be set.
+    /// The reason as text, when a limit cannot be set.
     pub fn prepare(&self, name: &Name, resources: Resources) -> Result<PathBuf, String> {
         let group = self.group(name);
         let set = |file: &str, value: String| {
@@ -76,7 +76,8 @@ impl Cgroups {
         make(&group).map_err(|error| format!("{}: {error}", group.display()))?;
         let or_max = |limit: Option<u64>| limit.map_or("max".into(), |limit| limit.to_string());
         set("memory.max", or_max(resources.memory_bytes))?;
-        // Else what is over the limit goes to swap. Not there on a kernel without swap accounting.
+        // Otherwise memory over the limit goes to swap. The file is missing on a kernel without
+        // swap accounting.
         if group.join("memory.swap.max").exists() {
             set("memory.swap.max", or_max(resources.memory_bytes.map(|_| 0)))?;
         }
@@ -85,17 +86,17 @@ impl Cgroups {
         Ok(group.join("cgroup.procs"))
     }
 
-    /// Every process of the workload's group, whatever it made of itself. No group: none.
+    /// Lists the processes of the workload's group; empty when there is no group.
     ///
     /// # Errors
-    /// When the agent lacks what looking takes.
+    /// When the agent lacks descriptors to look.
     pub fn members(&self, name: &Name) -> io::Result<Vec<u32>> {
         let procs = unless_gone(fs::read_to_string(self.group(name).join("cgroup.procs")))?;
         let procs = procs.unwrap_or_default();
         Ok(procs.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
-    /// Kills the workload's whole group at once. Kernels before 5.14 cannot; there its processes
+    /// Kills all processes of the workload's group at once. Kernels before 5.14 cannot; there they
     /// are killed one by one.
     pub fn kill(&self, name: &Name) {
         let file = self.group(name).join("cgroup.kill");
@@ -103,7 +104,7 @@ impl Cgroups {
         let _cannot = opened.and_then(|mut file| file.write_all(b"1"));
     }
 
-    /// Removes the workload's empty group.
+    /// Removes the workload's group if it is empty.
     pub fn remove(&self, name: &Name) {
         // Not empty yet, or never made: the next removal takes it.
         let _left = fs::remove_dir(self.group(name));
@@ -114,8 +115,8 @@ impl Cgroups {
     }
 }
 
-/// Quota and period in microseconds. The kernel takes no quota below a millisecond: a small share
-/// is one of its longest period, a second.
+/// Value for `cpu.max`: quota and period in microseconds. The kernel takes no quota below 1 ms, so
+/// a share below 10 thousandths of a CPU gets the longest period, 1 s: 5 become "5000 1000000".
 fn cpu_max(millis: Option<u32>) -> String {
     match millis.map(u64::from) {
         None => "max 100000".into(),
@@ -131,7 +132,7 @@ fn make(group: &Path) -> io::Result<()> {
     }
 }
 
-/// Where cgroup2 is mounted, of the lines of mountinfo.
+/// Mount point of cgroup2, from the lines of mountinfo.
 fn mount_of(mountinfo: &str) -> Option<&str> {
     mountinfo.lines().find_map(|line| {
         let (left, right) = line.split_once(" - ")?;

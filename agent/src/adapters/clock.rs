@@ -1,6 +1,6 @@
-//! The machine's clocks and boot id. In debug builds tests may shift them
-//! (`HOLDFAST_TEST_CLOCK_OFFSET` in seconds, or the file that holds them and may change at any
-//! time; `HOLDFAST_TEST_BOOT_ID`).
+//! The machine's clocks and boot id. In debug builds tests may shift them: by
+//! `HOLDFAST_TEST_CLOCK_OFFSET`, in seconds or as the path of a file that holds them and may change
+//! at any time, and by `HOLDFAST_TEST_BOOT_ID`.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,10 @@ use rustls_pki_types::UnixTime;
 
 use crate::core::clock::Floor;
 
-/// Systemd's time service makes this when it has set the clock; it is gone with the boot.
+/// Flag that systemd's time service creates once it has set the clock; gone with the boot.
 const FLAG: &str = "run/systemd/timesync/synchronized";
-/// Others (chrony, ntpd, ntpsec, openntpd) write how fast the clock goes wrong while they set it.
+/// Drift files that other services (chrony, ntpd, ntpsec, openntpd) write while they keep the clock
+/// right.
 const DRIFTS: [&str; 6] = [
     "var/lib/chrony/chrony.drift",
     "var/lib/chrony/drift",
@@ -23,21 +24,21 @@ const DRIFTS: [&str; 6] = [
     "var/db/ntpd.drift",
 ];
 
-/// Milliseconds since the boot, sleep included: only ever rises.
+/// Milliseconds since the boot, sleep included; never falls.
 pub fn uptime_ms() -> u64 {
     let time = clock_gettime(ClockId::Boottime);
     let millis = time.tv_sec.saturating_mul(1000).saturating_add(time.tv_nsec / 1_000_000);
     u64::try_from(millis).unwrap_or(0)
 }
 
-/// Seconds since 1970 as the system says, which may be nonsense.
+/// Seconds since 1970 by the system's clock, which may be wrong.
 pub fn system_seconds() -> u64 {
     let seconds = clock_gettime(ClockId::Realtime).tv_sec;
     u64::try_from(seconds.saturating_add(offset())).unwrap_or(0)
 }
 
-/// True when a time service has set the clock since the boot, by the files that such services
-/// leave. The kernel knows it exactly (`adjtimex`), and cannot be asked without unsafe code.
+/// True when a time service has set the clock since the boot, judged by the files that such
+/// services leave. The kernel knows exactly (`adjtimex`), but cannot be asked without unsafe code.
 pub fn is_synchronised() -> bool {
     synchronised(Path::new("/"), system_seconds(), uptime_ms() / 1_000)
 }
@@ -47,7 +48,7 @@ fn synchronised(root: &Path, now: u64, uptime: u64) -> bool {
         let modified = std::fs::metadata(root.join(path)).ok()?.modified().ok()?;
         Some(modified.duration_since(UNIX_EPOCH).ok()?.as_secs())
     };
-    // One of an earlier boot says nothing; one of the future was written by another clock.
+    // A file of an earlier boot says nothing; one from the future was written by another clock.
     let since_boot = |at: u64| at <= now && at.saturating_add(uptime) >= now;
     root.join(FLAG).exists() || DRIFTS.iter().filter_map(written).any(since_boot)
 }
@@ -70,7 +71,7 @@ fn offset() -> i64 {
     0
 }
 
-/// Names this boot of the machine; process ids and start times mean nothing in another.
+/// Id of this boot of the machine; process ids and start times mean nothing in another.
 pub fn boot_id() -> String {
     #[cfg(debug_assertions)]
     if let Ok(id) = std::env::var("HOLDFAST_TEST_BOOT_ID") {
@@ -80,27 +81,28 @@ pub fn boot_id() -> String {
     id.trim().to_owned()
 }
 
-/// The best known time, shared by all who check certificates. See [`Floor`].
+/// Best known time, shared by all that check certificates. See [`Floor`].
 #[derive(Debug, Clone, Default)]
 pub struct Time {
     floor: Arc<Mutex<Floor>>,
 }
 
 impl Time {
-    /// On a floor that was stored.
+    /// Creates a time with a stored floor, in seconds since 1970.
     pub fn new(stored: u64) -> Self {
         Self { floor: Arc::new(Mutex::new(Floor::new(stored, uptime_ms()))) }
     }
 
-    /// Seconds since 1970.
+    /// Best known time, in seconds since 1970.
     pub fn now(&self) -> u64 {
         self.floor().time(system_seconds(), uptime_ms())
     }
 
-    /// Milliseconds since 1970: what records are stamped with. Below the floor by the floor.
+    /// Best known time in milliseconds since 1970, by which records are dated. Whole seconds only,
+    /// where the floor is used in place of the system's clock.
     pub fn now_ms(&self) -> u64 {
         let now = self.now().saturating_mul(1_000);
-        // Within the second only where the system's clock is what is believed.
+        // Fractions of a second only where the system's clock is the one that is believed.
         let system = clock_gettime(ClockId::Realtime);
         let seconds = u64::try_from(system.tv_sec.saturating_add(offset())).unwrap_or(0);
         if seconds.saturating_mul(1_000) == now {
@@ -110,27 +112,28 @@ impl Time {
         }
     }
 
-    /// Learns a time that was reached. True: the floor rose.
+    /// Raises the floor to a time known to have been reached, in seconds since 1970. True when it
+    /// rose.
     pub fn raise(&self, known: u64) -> bool {
         self.floor().raise(known, uptime_ms())
     }
 
-    /// Nothing later than this, in seconds since 1970, is believed from now on.
+    /// Sets the latest time, in seconds since 1970, that is believed from now on.
     pub fn believe_until(&self, end: u64) {
         self.floor().believe_until(end);
     }
 
-    /// True when [`Time::now`] is a time that it can be.
+    /// True when [`Time::now`] is within what is believed.
     pub fn is_plausible(&self) -> bool {
         self.floor().is_plausible(system_seconds(), uptime_ms())
     }
 
-    /// True when it is the system's, and nothing speaks against it.
+    /// True when [`Time::now`] is the system's time and nothing speaks against it.
     pub fn is_relied_on(&self) -> bool {
         self.floor().is_relied_on(system_seconds(), uptime_ms())
     }
 
-    /// What to tell a person about the system's clock.
+    /// Text for a person about the system's clock, when it is wrong.
     pub fn problem(&self) -> Option<String> {
         self.floor().problem(system_seconds(), uptime_ms())
     }

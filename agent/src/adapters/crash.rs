@@ -1,7 +1,7 @@
-//! Crash points: in debug builds `HOLDFAST_CRASH_AT=<name>` makes the agent die there as by
-//! `kill -9`. `holdfast-agent crash-points` lists them, so that a test can try every one.
+//! Crash points: in debug builds `HOLDFAST_CRASH_AT=<name>` kills the agent there as `kill -9`
+//! would. `holdfast-agent crash-points` lists them, so that a test can try every one.
 
-/// After every step of an apply that leaves something behind on the machine.
+/// Crash points after every step of an apply that leaves something on the machine.
 pub const POINTS: &[&str] = &[
     "desired-verified",
     "desired-stored",
@@ -16,11 +16,11 @@ pub const POINTS: &[&str] = &[
     "record-removed",
 ];
 
-/// After every step of a record's way from a workload to the control plane.
+/// Crash points after every step of a record's way from a workload to the control plane.
 pub const DATA_POINTS: &[&str] =
     &["records-stored", "journal-settled", "batch-sent", "shipped-stored"];
 
-/// Dies here if told to.
+/// Kills the agent here if `HOLDFAST_CRASH_AT` names this point.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     static AT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
@@ -35,6 +35,6 @@ pub fn point(name: &str) {
     }
 }
 
-/// Nothing in released programs.
+/// Does nothing in release builds.
 #[cfg(not(debug_assertions))]
 pub fn point(_name: &str) {}

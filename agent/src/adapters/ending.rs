@@ -1,5 +1,5 @@
-//! The end of processes: seen by pidfd, or by looking each second where no descriptor can be had
-//! for it; and how they are killed and reaped.
+//! Ends of processes: noticed by pidfd, or by looking every second where no descriptor is left; and
+//! how processes are killed and reaped.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,16 +18,16 @@ use tokio::signal::unix::SignalKind;
 use super::{kernel, procfs};
 use crate::core::record::{Exit, Instance};
 
-/// How often a process without a pidfd is looked at, and how soon what could not be done for want
-/// of descriptors is tried again.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How soon a child without a pidfd is looked at first.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
+/// Interval at which a process without a pidfd is looked at, and after which a step that failed for
+/// want of descriptors is tried again.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// First interval at which a child without a pidfd is looked at.
+const FIRST_POLL: Duration = Duration::from_millis(10);
 /// Descriptors that pidfds leave to everything else: link, store, downloads, starts, probes and
-/// whoever asks for the status. Without them the agent would see ends and could do nothing.
+/// readers of the status. Without them the agent would notice ends but could not act.
 const RESERVE: u64 = 32;
 
-/// Processes whose ends somebody waits for: nobody else reaps these.
+/// Processes whose ends a task waits for; the orphan reaper leaves these alone.
 #[derive(Debug, Clone, Default)]
 pub struct Awaited(Arc<Mutex<BTreeSet<u32>>>);
 
@@ -44,15 +44,16 @@ impl Awaited {
         self.0.lock().is_ok_and(|pids| pids.contains(&pid))
     }
 
-    /// Reaps children that nobody waits for: as the first process of a container (or a subreaper)
-    /// the agent is given every orphan.
+    /// Reaps children that no task waits for: as the first process of a container, or as a
+    /// subreaper, the agent inherits every orphan.
     pub async fn reap_orphans(self) {
         let Ok(mut ends) = tokio::signal::unix::signal(SignalKind::child()) else { return };
         loop {
             while let Some(pid) = kernel::ended_child() {
                 if self.has(pid) {
-                    // Whoever waits for it reaps it in a moment, and uncovers those behind it.
-                    tokio::time::sleep(FIRST_LOOK).await;
+                    // The task that waits for it reaps it in a moment, which uncovers those behind
+                    // it.
+                    tokio::time::sleep(FIRST_POLL).await;
                 } else if let Some(orphan) = raw(pid) {
                     let _reaped = reap(WaitId::Pid(orphan));
                 }
@@ -62,8 +63,8 @@ impl Awaited {
     }
 }
 
-/// The end of a child of this agent, which is reaped.
-pub(super) async fn of_child(pid: u32, awaited: &Awaited) -> Exit {
+/// Waits for the end of a child of this agent, and reaps it.
+pub(super) async fn child_exit(pid: u32, awaited: &Awaited) -> Exit {
     let exit = child_end(pid).await;
     awaited.remove(pid);
     exit
@@ -77,41 +78,41 @@ async fn child_end(pid: u32) -> Exit {
         return exit(&status);
     }
     let Some(child) = raw(pid) else { return Exit::Unseen };
-    // Soon at first: what is quick (a probe) must not look slow.
-    let mut pause = FIRST_LOOK;
+    // Often at first, so that a quick probe does not look slow.
+    let mut pause = FIRST_POLL;
     loop {
         match reap(WaitId::Pid(child)) {
             Ok(Some(status)) => return exit(&status),
             Ok(None) => tokio::time::sleep(pause).await,
-            // Not our child, or reaped.
+            // Not a child of this agent, or already reaped.
             Err(_) => return Exit::Unseen,
         }
-        pause = LOOK_EVERY.min(pause * 2);
+        pause = POLL_INTERVAL.min(pause * 2);
     }
 }
 
-/// The end of a process that an agent before this one started.
-pub(super) async fn of_adopted(instance: &Instance, boot: &str) -> Exit {
+/// Waits for the end of a process that a former agent started.
+pub(super) async fn adopted_exit(instance: &Instance, boot: &str) -> Exit {
     if let Ok(fd) = watched(instance.pid) {
-        // Looked at after the pidfd is held: from here on the id cannot change hands.
+        // Checked while the pidfd is held: from here on the id cannot pass to another process.
         let lives = procfs::lives(instance, boot);
         if matches!(lives, Ok(false)) {
             return Exit::Unseen;
         }
         if matches!(lives, Ok(true)) && fd.readable().await.is_ok() {
-            // The agent may be whom orphans are given to.
+            // The agent may inherit orphans, and then it can reap this one.
             let status = reap(WaitId::PidFd(fd.get_ref().as_fd()));
             return status.ok().flatten().map_or(Exit::Unseen, |status| exit(&status));
         }
     }
     while !matches!(procfs::lives(instance, boot), Ok(false)) {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Exit::Unseen
 }
 
-/// Kills a child that was not reaped yet, so that its id is still its own, and its group: a probe
-/// may have children.
+/// Kills a child that was not reaped yet, whose id is therefore still its own, and its process
+/// group: a probe may have children.
 pub(super) fn kill_child(pid: u32) {
     if let Some(child) = raw(pid) {
         let _none_yet = rustix::process::kill_process_group(child, Signal::KILL);
@@ -119,8 +120,8 @@ pub(super) fn kill_child(pid: u32) {
     }
 }
 
-/// Kills the process that was seen with this start, by pidfd, so that another which has its id by
-/// now is not mistaken for it.
+/// Kills the process with this id and start time. It uses a pidfd, so that another process that has
+/// the id by now is not hit.
 pub(super) fn kill_exactly(pid: u32, start: u64) {
     match pidfd(pid) {
         Ok(fd) => {
@@ -129,7 +130,7 @@ pub(super) fn kill_exactly(pid: u32, start: u64) {
             }
         }
         Err(Errno::SRCH) => {}
-        // No descriptor to be had. It was seen a moment ago.
+        // No descriptor is left. The process was there a moment ago.
         Err(_) => {
             if let Some(pid) = raw(pid) {
                 let _gone = rustix::process::kill_process(pid, Signal::KILL);
@@ -138,18 +139,18 @@ pub(super) fn kill_exactly(pid: u32, start: u64) {
     }
 }
 
-/// Signals the process group of this very process, and wakes what is frozen of it. One that is
-/// gone is fine.
+/// Signals the process group of this instance, and continues processes of it that are stopped. A
+/// group that is gone is fine.
 ///
 /// # Errors
-/// When it could not be looked at.
+/// When the process could not be examined.
 pub(super) fn signal(instance: &Instance, boot: &str, signal: u8) -> io::Result<()> {
     let signal = Signal::from_named_raw(i32::from(signal));
     if procfs::lives(instance, boot)?
         && let (Some(pid), Some(signal)) = (raw(instance.pid), signal)
     {
         let _gone = rustix::process::kill_process_group(pid, signal);
-        // One that is frozen (SIGSTOP, a debugger) sees no other signal before it goes on.
+        // A stopped process (SIGSTOP, a debugger) sees no other signal before it goes on.
         let _gone = rustix::process::kill_process_group(pid, Signal::CONT);
     }
     Ok(())
@@ -163,10 +164,10 @@ fn pidfd(pid: u32) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_open(raw(pid).ok_or(Errno::SRCH)?, PidfdFlags::NONBLOCK)
 }
 
-/// A pidfd that becomes readable at the end, if there are descriptors enough for one more.
+/// Opens a pidfd that becomes readable at the end, if enough descriptors are left.
 fn watched(pid: u32) -> io::Result<AsyncFd<OwnedFd>> {
     let fd = pidfd(pid)?;
-    // The lowest free number is given: a high one tells that few are left.
+    // The kernel gives the lowest free number, so a high one means that few are left.
     let taken = u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX);
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     if taken.saturating_add(RESERVE) > limit {

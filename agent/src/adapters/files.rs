@@ -1,4 +1,5 @@
-//! Files that are either there whole or not at all, and room on the disk.
+//! Durable file operations: files that are either complete or absent, private modes, and free
+//! space.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -10,15 +11,14 @@ use rustix::fs::{FallocateFlags, fallocate};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// Opens a regular file for reading. A link is not followed, and a pipe in its place holds nobody
-/// up.
+/// Opens a regular file for reading. It follows no link, and does not block on a pipe.
 ///
 /// # Errors
-/// Whatever the file system says; `InvalidData` where it is no regular file.
+/// The file system's error; `InvalidData` when the path is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        // A link, or a socket.
+        // A link (ELOOP) or a socket (ENXIO).
         Err(Errno::LOOP | Errno::NXIO) => None,
         opened => Some(File::from(opened?)),
     };
@@ -30,11 +30,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"))
 }
 
-/// The content of a small regular file, opened as [`open`] does.
+/// Reads a small regular file, opened as [`open`] does.
 ///
 /// # Errors
-/// Whatever the file system says; `InvalidData` where it is no regular file, or longer than
-/// `most` bytes.
+/// The file system's error; `InvalidData` when it is not a regular file, or longer than `most`
+/// bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -44,12 +44,13 @@ pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Err(io::Error::new(io::ErrorKind::InvalidData, format!("it is longer than {most} bytes")))
 }
 
-/// Puts a file with these bytes in the place of whatever is there: a link or an empty folder, too.
+/// Puts a file with these bytes at a path, replacing whatever is there, be it a link or an empty
+/// folder. A folder that is not empty is set aside.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    // A file is replaced as it is; a folder stands in the way of that.
+    // A rename replaces a file or a link, but not a folder.
     let _no_folder = std::fs::remove_dir(path);
     if path.is_dir() && !path.is_symlink() {
         std::fs::rename(path, path.with_extension("damaged"))?;
@@ -57,10 +58,10 @@ pub fn put(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode)
 }
 
-/// Replaces a file by `bytes`, durably: after a power cut it has the old content or the new.
+/// Replaces a file durably: after a power cut it has the old content or the new.
 ///
 /// # Errors
-/// Whatever the file system says; the old content stays.
+/// The file system's error; the old content stays.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let written = (|| {
@@ -74,28 +75,28 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         sync_folder(path)
     })();
     if written.is_err() {
-        // What was half written only takes room on a disk that may have none.
+        // A half-written file only takes space on a disk that may have none.
         let _gone = std::fs::remove_file(&temporary);
     }
     written
 }
 
-/// Room in bytes that [`reserve`] holds back: more than the largest desired state.
+/// Bytes that [`reserve`] holds back: more than the largest desired state.
 const RESERVE: u64 = 1024 * 1024;
-/// A disk with less free space than this, in bytes, is too small or too full to hold room back.
-const AMPLE: u64 = 8 * RESERVE;
+/// Free bytes below which the disk is too small or too full to hold space back.
+const MIN_FREE: u64 = 8 * RESERVE;
 
-/// Holds room on the disk back in a file of its own, for [`replace_from`]. Does nothing while
-/// there is such a file or little space; what fails is tried again at the next call.
+/// Holds back disk space in a file, for [`replace_from`]. Does nothing when the file exists or
+/// `free` is small; a failure is tried again at the next call.
 pub fn reserve(path: &Path, free: u64) {
-    if free < AMPLE || std::fs::metadata(path).is_ok_and(|meta| meta.len() >= RESERVE) {
+    if free < MIN_FREE || std::fs::metadata(path).is_ok_and(|meta| meta.len() >= RESERVE) {
         return;
     }
     let made = (|| {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
         if fallocate(&file, FallocateFlags::empty(), 0, RESERVE).is_err() {
-            // Where room cannot be allocated unwritten, it is written.
+            // Where space cannot be allocated without writing, zeros are written.
             io::copy(&mut io::repeat(0).take(RESERVE), &mut file)?;
         }
         file.sync_all()
@@ -105,15 +106,15 @@ pub fn reserve(path: &Path, free: u64) {
     }
 }
 
-/// [`replace`] on a disk without room: the bytes are written into the file made by [`reserve`],
-/// whose blocks are there already, and which then takes the other's place. Where even that takes
-/// room (copy-on-write), the file is removed first.
+/// Replaces a file on a full disk: the bytes go into the file made by [`reserve`], whose blocks
+/// exist already, and which is then renamed. Where even that needs space (copy-on-write), the
+/// reserve is removed first.
 ///
 /// # Errors
-/// Whatever the file system says; the old content stays.
+/// The file system's error; the old content stays.
 pub fn replace_from(reserve: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = (|| {
-        // Never created here: without a reserve this is of no use.
+        // Never created here: without its blocks it would be of no use.
         let mut file = OpenOptions::new().write(true).open(reserve)?;
         file.write_all(bytes)?;
         file.set_len(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
@@ -127,11 +128,10 @@ pub fn replace_from(reserve: &Path, path: &Path, bytes: &[u8]) -> io::Result<()>
     })
 }
 
-/// Makes a file with these bytes unless there is one, durably and whole at once. False: there is
-/// one already.
+/// Creates a file durably and complete, unless one exists. False when there is one.
 ///
 /// # Errors
-/// Whatever the file system says; nothing is left behind.
+/// The file system's error; nothing is left behind.
 pub fn create_once(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
     let temporary = path.with_extension(format!("new-{}", std::process::id()));
     let made = (|| {
@@ -151,14 +151,14 @@ pub fn create_once(path: &Path, bytes: &[u8], mode: u32) -> io::Result<bool> {
     made
 }
 
-/// From now on this process makes no file or folder that others may open, unless it is given to
-/// them on purpose, whatever it was started with.
+/// Sets the umask so that other users can open no file or folder of this process, unless it gives
+/// them access on purpose.
 pub fn keep_private() {
     rustix::process::umask(Mode::from_raw_mode(0o027));
 }
 
-/// Takes everything in a data folder away from other users: files that a former version, a umask
-/// or a copy left open to them. Sockets, artifacts and workloads' folders have modes of their own.
+/// Removes other users' access to everything in a data folder: files that a former version, a umask
+/// or a copy left open. Sockets, artifacts and workloads' folders have modes of their own.
 pub fn close_to_others(data: &Path) {
     for entry in std::fs::read_dir(data).into_iter().flatten().flatten() {
         let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
@@ -172,7 +172,7 @@ pub fn close_to_others(data: &Path) {
             continue;
         }
         let closed = if entry.file_name() == "local-access.lock" {
-            // Whoever has opened it could hold it for ever.
+            // A process that has it open could hold the lock for ever, so a new file is needed.
             std::fs::remove_file(&path)
         } else {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(wanted))
@@ -189,7 +189,7 @@ pub fn close_to_others(data: &Path) {
 /// Makes a rename or removal of `path` durable.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) => File::open(folder)?.sync_all(),
@@ -197,11 +197,11 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder with all above it, with this mode. One that is there on a disk that takes
-/// nothing any more will do as it is.
+/// Creates a folder and its parents, with this mode. A folder that exists on a read-only disk is
+/// accepted as it is.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn folder(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
     if std::fs::metadata(path)?.permissions().mode() & 0o7777 == mode {
@@ -213,9 +213,9 @@ pub fn folder(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Why workloads that run as users of their own cannot reach this folder, with what helps: a
-/// folder on the way to it that other users may not enter. None where they can, and where the
-/// agent is not root: there everything runs as the agent.
+/// Explains why workloads that run as other users cannot reach this folder: names the topmost
+/// folder on its path that they may not enter, and what helps. `None` when they can, and when the
+/// agent is not root, since everything then runs as the agent.
 pub fn closed_to_others(path: &Path) -> Option<String> {
     rustix::process::geteuid().is_root().then(|| closed(path)).flatten()
 }
@@ -233,16 +233,16 @@ fn closed(path: &Path) -> Option<String> {
     ))
 }
 
-/// Bytes that can still be written below `path`.
+/// Free bytes that can be written below `path`.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// True for errors that mean that the disk (or a quota) is full.
+/// True for an error that means a full disk, an exceeded quota or a file that may not grow.
 pub fn is_full(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -277,11 +277,11 @@ mod tests {
         use std::os::unix::fs::MetadataExt as _;
         let scratch = tempfile::tempdir().unwrap();
         let (held, path) = (scratch.path().join("reserve"), scratch.path().join("state"));
-        reserve(&held, AMPLE - 1);
+        reserve(&held, MIN_FREE - 1);
         assert!(!held.exists(), "too little is free");
         assert!(replace_from(&held, &path, b"new").is_err(), "nothing is held back");
         std::fs::write(&path, "old").unwrap();
-        reserve(&held, AMPLE);
+        reserve(&held, MIN_FREE);
         let meta = std::fs::metadata(&held).unwrap();
         assert_eq!((meta.len(), meta.mode() & 0o777), (RESERVE, 0o600));
         assert!(meta.blocks() * 512 >= RESERVE, "its blocks are there");

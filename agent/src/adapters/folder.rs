@@ -1,6 +1,6 @@
-//! A workload's folder: `workloads/<name>/files` is its own (its working folder, with its
-//! configuration in it), `workloads/<name>/log` its log. The workload may have put links into
-//! its folder: nothing here follows one.
+//! Folder of a workload: `workloads/<name>/files` belongs to the workload (its working folder, with
+//! its configuration), `workloads/<name>/log` is its log. The workload may have put links into its
+//! folder; none is followed here.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
@@ -12,49 +12,50 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use super::users::User;
 use super::{files, tree};
 
-/// The workload's own folder within its folder.
+/// Name of the folder that belongs to the workload.
 pub const FILES: &str = "files";
-/// Its log.
+/// Name of the log.
 pub const LOG: &str = "log";
-/// A configuration file that is being written: where only the agent has names, so that it is
-/// nobody's, however a workload and its configuration call theirs.
+/// Name of a configuration file while it is written. It is beside `files`, where only the agent
+/// creates names, so that it collides with none.
 const UNFINISHED: &str = "config.new";
-/// So many folders of a former configuration can be in the way of a file, at most; more are not
-/// of the agent's making.
+/// Most folders of a former configuration that may be in the way of a file; more were not made by
+/// the agent.
 const FOLDERS: usize = 1_000;
-/// Mode of a configuration file: the workload's own and its group's.
+/// Mode of a configuration file: readable by the workload's user and group, writable by the user.
 const MODE: u32 = 0o640;
 
-/// Why a workload's folder or configuration cannot be laid.
+/// Reasons why a workload's folder or configuration cannot be laid out.
 #[derive(Debug, thiserror::Error)]
 pub enum LayError {
-    /// What stands there is not the agent's to remove.
+    /// Something is in the way that does not belong to the agent.
     #[error(
         "its configuration {path} cannot be laid: {obstacle}; move that away, or choose another path"
     )]
     InTheWay {
-        /// The configuration file, as the workload names it.
+        /// Path of the configuration file, as the workload's document has it.
         path: String,
-        /// What stands in its way.
+        /// Description of the obstacle.
         obstacle: String,
     },
     /// The file system refuses.
     #[error("its {what}: {source}")]
     Io {
-        /// The folder or file.
+        /// Folder or file that was tried.
         what: String,
-        /// Why.
+        /// Error of the file system.
         source: io::Error,
     },
 }
 
-/// Makes the folder and lays the configuration into it; gives the workload's own folder. First it
-/// is seen that nothing of the program's is in the way, then what the former revision laid goes
-/// (with folders that it leaves empty in the way), then the new files come.
+/// Creates the folder and writes the configuration into it; returns the folder that belongs to the
+/// workload. First it checks that nothing of the program's is in the way; then it removes the files
+/// that only the former revision had (`stale`), with folders that are left empty in the way; then
+/// it writes the new files.
 ///
 /// # Errors
-/// [`LayError`]: with an obstacle nothing of the former configuration was touched; when the
-/// file system refuses, files that were not there before are taken away again.
+/// [`LayError`]. With an obstacle, nothing of the former configuration was touched; when the file
+/// system refuses, files that did not exist before are removed again.
 pub fn lay(
     folder: &Path,
     config: &BTreeMap<String, String>,
@@ -72,7 +73,7 @@ pub fn lay(
     for path in stale {
         remove_at(&root, path);
     }
-    // Those within others were found later.
+    // In reverse, because folders within others come later in the list.
     for path in emptied.iter().rev() {
         if let Ok((folder, last)) = descend(&root, path, None) {
             let _in_use_again = rustix::fs::unlinkat(&folder, last, AtFlags::REMOVEDIR);
@@ -92,7 +93,7 @@ pub fn lay(
     Ok(own)
 }
 
-/// The workload's folder and its own one within, opened.
+/// Creates and opens the workload's folder and its `files`.
 fn own_folder(folder: &Path, own: &Path, user: Option<User>) -> io::Result<(OwnedFd, OwnedFd)> {
     files::folder(folder, 0o711)?;
     match rustix::fs::mkdirat(CWD, own, Mode::from_raw_mode(0o700)) {
@@ -103,14 +104,14 @@ fn own_folder(folder: &Path, own: &Path, user: Option<User>) -> io::Result<(Owne
     let root = open_folder(home.as_fd(), FILES.as_bytes())?;
     let owner = rustix::fs::fstat(&root)?.st_uid;
     if let Some(user) = user.filter(|user| user.uid != owner) {
-        // Another revision runs as another user: what the former one left is its to go on with.
+        // Another revision runs as another user, which takes over what the former one left.
         tree::hand_over(&root, owner, user)?;
     }
-    give(&root, user)?;
+    change_owner(&root, user)?;
     Ok((home, root))
 }
 
-/// What stands at a path: a link is not followed, and no folder on the way may be one.
+/// Type of what is at a path. No link is followed, neither at the end nor on the way.
 fn kind_at(root: &OwnedFd, path: &str) -> Option<FileType> {
     let (folder, last) = descend(root, path, None).ok()?;
     let stat = rustix::fs::statat(&folder, last, AtFlags::SYMLINK_NOFOLLOW).ok()?;
@@ -121,8 +122,8 @@ fn is_file(root: &OwnedFd, path: &str) -> bool {
     kind_at(root, path) == Some(FileType::RegularFile)
 }
 
-/// Sees that a configuration file can come to its place once the `stale` ones are gone. Folders
-/// there that will be empty by then are noted, each before those within it.
+/// Checks that a configuration file can be written once the `stale` files are gone. Folders that
+/// will be empty by then are added to `emptied`, each before those within it.
 fn clear_way(
     root: &OwnedFd,
     path: &str,
@@ -142,7 +143,7 @@ fn clear_way(
         }
     }
     if kind_at(root, path) != Some(FileType::Directory) {
-        // Whatever else it is, it is replaced.
+        // Anything but a folder is replaced by the rename.
         return Ok(());
     }
     let foreign =
@@ -179,11 +180,11 @@ pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
 }
 
-fn give(file: &OwnedFd, user: Option<User>) -> io::Result<()> {
+fn change_owner(file: &OwnedFd, user: Option<User>) -> io::Result<()> {
     if let Some(User { uid, gid }) = user {
         let stat = rustix::fs::fstat(file)?;
         if (stat.st_uid, stat.st_gid) == (uid, gid) {
-            // A disk that takes nothing any more need not be asked.
+            // Nothing to change, which also works on a disk that is full or read-only.
             return Ok(());
         }
         let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
@@ -192,7 +193,8 @@ fn give(file: &OwnedFd, user: Option<User>) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder of a relative path, made where it is missing, and the path's last part.
+/// Opens the folder of a relative path, creating missing ones if `make` is given; returns it with
+/// the last part of the path.
 fn descend<'a>(
     root: &OwnedFd,
     path: &'a str,
@@ -207,7 +209,7 @@ fn descend<'a>(
     for part in parts {
         if let Some(user) = make {
             match rustix::fs::mkdirat(&folder, part, Mode::from_raw_mode(0o750)) {
-                Ok(()) => give(&open_folder(folder.as_fd(), part.as_bytes())?, user)?,
+                Ok(()) => change_owner(&open_folder(folder.as_fd(), part.as_bytes())?, user)?,
                 Err(rustix::io::Errno::EXIST) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -225,7 +227,7 @@ fn write_at(
     user: Option<User>,
 ) -> io::Result<()> {
     let (folder, last) = descend(root, path, Some(user))?;
-    if stands(&folder, last, content, user) {
+    if is_current(&folder, last, content, user) {
         return Ok(());
     }
     let _left_over = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
@@ -234,25 +236,25 @@ fn write_at(
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(MODE);
         let file = rustix::fs::openat(home, UNFINISHED, flags, mode)?;
-        // Whatever the agent's own umask takes away.
+        // The agent's own umask took bits away.
         rustix::fs::fchmod(&file, mode)?;
-        give(&file, user)?;
+        change_owner(&file, user)?;
         let mut file = std::fs::File::from(file);
         file.write_all(content)?;
         file.sync_all()?;
         Ok(rustix::fs::renameat(home, UNFINISHED, &folder, last)?)
     })();
     if written.is_err() {
-        // What was half written only takes room on a disk that may have none.
+        // A half-written file only takes space on a disk that may have none.
         let _gone = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
     }
     written
 }
 
-/// True where the file is already as it should be. It is then left alone: a restart needs no room
-/// on the disk, and wears out no flash.
-fn stands(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> bool {
-    // A pipe of that name must hold nobody up.
+/// True when the file is already as it should be. It is then left alone: a restart needs no space
+/// on the disk and wears out no flash.
+fn is_current(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> bool {
+    // A pipe of that name must not block.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(file) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return false };
     let Ok(stat) = rustix::fs::fstat(&file) else { return false };
@@ -267,7 +269,7 @@ fn stands(folder: &OwnedFd, name: &str, content: &[u8], user: Option<User>) -> b
         && there == content
 }
 
-/// Removes a file that a former revision laid; whatever else stands there stays.
+/// Removes a file that a former revision had; anything else under its name stays.
 fn remove_at(root: &OwnedFd, path: &str) {
     if is_file(root, path)
         && let Ok((folder, last)) = descend(root, path, None)
@@ -276,10 +278,10 @@ fn remove_at(root: &OwnedFd, path: &str) {
     }
 }
 
-/// Removes the folder with everything in it. One that is gone already is fine.
+/// Removes the folder with everything in it; a folder that is gone is fine.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn remove(folder: &Path) -> io::Result<()> {
     match open_folder(CWD, folder.as_os_str().as_encoded_bytes()) {
         Ok(top) => tree::empty(&top)?,
@@ -366,7 +368,7 @@ mod tests {
         files.iter().map(|&(path, text)| (path.to_owned(), text.to_owned())).collect()
     }
 
-    /// Every file below a folder with its content, sorted.
+    /// Lists every file below a folder with its content, sorted.
     fn files_in(folder: &Path) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let mut folders = vec![folder.to_owned()];

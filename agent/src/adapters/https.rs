@@ -1,4 +1,4 @@
-//! A small HTTPS client for the control plane's API: enrolment, renewal, artifacts.
+//! Small HTTPS client for the control plane's API: enrolment, renewal, artifacts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,63 +15,64 @@ use tokio::net::TcpStream;
 
 use super::meter::{Metered, Tap};
 
-/// For name, TCP and TLS together: a satellite link needs several round trips of a second.
+/// Longest time for name resolution, TCP and TLS together: a satellite link needs several round
+/// trips of a second.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Until an answer's head has come.
+/// Longest time until the head of a response has come, and for reading a body.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Largest answer that is read whole, in bytes.
+/// Largest response that is read whole, in bytes.
 const MAX_ANSWER: usize = 256 * 1024;
 
-/// Why there is no answer.
+/// Reasons why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpsError {
-    /// No connection.
+    /// No connection could be made.
     #[error("{host}:{port} cannot be reached: {why}")]
     Unreachable {
-        /// Who.
+        /// Host that was tried.
         host: String,
-        /// On which port.
+        /// Port that was tried.
         port: u16,
-        /// Why.
+        /// Reason as text.
         why: String,
     },
-    /// Whoever answers is not the control plane.
+    /// The server is not the control plane.
     #[error("{host}:{port} is not trusted: {why}")]
     Untrusted {
-        /// Who.
+        /// Host that was tried.
         host: String,
-        /// On which port.
+        /// Port that was tried.
         port: u16,
-        /// Why.
+        /// Reason as text.
         why: String,
     },
-    /// The control plane says no.
+    /// The control plane refused the request.
     #[error("refused: {message}")]
     Refused {
-        /// HTTP status.
+        /// HTTP status of the response.
         status: u16,
-        /// Why, in words.
+        /// Reason as text.
         message: String,
     },
-    /// The control plane cannot answer now.
+    /// The control plane cannot serve the request now.
     #[error("the control plane answered {status}: {message}")]
     Failed {
-        /// HTTP status.
+        /// HTTP status of the response.
         status: u16,
-        /// Why, in words.
+        /// Reason as text.
         message: String,
     },
-    /// The connection broke, or the answer is none.
+    /// The connection broke, or the response makes no sense.
     #[error("no whole answer: {0}")]
     Broken(String),
 }
 
-/// `https://host:port`.
+/// Address of the API: `https://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// Name or address, without brackets.
+    /// Host name or address, without brackets.
     pub host: String,
-    /// Port; 443 if none was given.
+    /// Port; 443 when none was given.
     pub port: u16,
 }
 
@@ -102,19 +103,19 @@ impl std::fmt::Display for Url {
     }
 }
 
-/// The API at one address.
+/// Client of the API at one address.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// Where.
+    /// Address of the API.
     pub url: Url,
-    /// Whom to trust, and who the agent is.
+    /// TLS configuration: the CA to trust, and the certificate to show.
     pub tls: Arc<ClientConfig>,
-    /// Counts what it costs.
+    /// Meter of the bytes that the connections use.
     pub tap: Tap,
 }
 
 impl Api {
-    /// Sends a request and gives the answer's head, with its body still to be read.
+    /// Sends a request; returns the response with its body still to be read.
     ///
     /// # Errors
     /// [`HttpsError::Unreachable`], [`HttpsError::Untrusted`], [`HttpsError::Broken`].
@@ -137,7 +138,7 @@ impl Api {
         };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
-        // Ends when the answer has been read or dropped.
+        // Ends when the response has been read or dropped.
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to the control plane's API");
@@ -161,7 +162,7 @@ impl Api {
             .and_then(|inner| inner.downcast_ref::<rustls::Error>())
         {
             Some(tls) => {
-                let why = tls_words(&tls.to_string()).into();
+                let why = explain_tls(&tls.to_string()).into();
                 HttpsError::Untrusted { host: host.clone(), port, why }
             }
             None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -171,7 +172,7 @@ impl Api {
         })
     }
 
-    /// A request with the headers that every one has.
+    /// Begins a request with the headers that all requests have.
     pub fn request(&self, method: &str, path: &str) -> hyper::http::request::Builder {
         Request::builder()
             .method(method)
@@ -180,7 +181,7 @@ impl Api {
             .header("user-agent", concat!("holdfast-agent/", env!("CARGO_PKG_VERSION")))
     }
 
-    /// Posts JSON and reads the answer as JSON.
+    /// Posts JSON and reads the response as JSON.
     ///
     /// # Errors
     /// [`HttpsError`].
@@ -199,26 +200,26 @@ impl Api {
         let answer = self.send(request).await?;
         let status = answer.status();
         if !status.is_success() {
-            return Err(refusal(answer).await);
+            return Err(error_from(answer).await);
         }
-        let body = whole(answer).await?;
+        let body = read_body(answer).await?;
         serde_json::from_slice(&body)
             .map_err(|_| HttpsError::Broken("it is none that this agent understands".into()))
     }
 }
 
-/// What a TLS library says of a connection that it ended, in words.
-pub fn tls_words(said: &str) -> &'static str {
-    if said.contains("xpired") || said.contains("alid yet") || said.contains("ValidYet") {
+/// Explains to a person why TLS ended a connection, from the library's text.
+pub fn explain_tls(text: &str) -> &'static str {
+    if text.contains("xpired") || text.contains("alid yet") || text.contains("ValidYet") {
         "its certificate is not valid at this device's time: is the clock right?"
-    } else if said.contains("certificate") {
+    } else if text.contains("certificate") {
         "its certificate is not signed by this device's control plane: another control plane answers there, or somebody stands in between"
     } else {
         "it speaks no TLS, or another kind: is it the control plane's port?"
     }
 }
 
-async fn whole(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
+async fn read_body(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
     let read = Limited::new(answer.into_body(), MAX_ANSWER).collect();
     match tokio::time::timeout(ANSWER_TIMEOUT, read).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -227,10 +228,10 @@ async fn whole(answer: Response<Incoming>) -> Result<Bytes, HttpsError> {
     }
 }
 
-/// Reads an answer that is not a success.
-pub async fn refusal(answer: Response<Incoming>) -> HttpsError {
+/// Reads a response that is not a success, and makes it an error.
+pub async fn error_from(answer: Response<Incoming>) -> HttpsError {
     let status = answer.status();
-    let body = match whole(answer).await {
+    let body = match read_body(answer).await {
         Ok(body) => body,
         Err(error) => return error,
     };
@@ -250,10 +251,10 @@ pub async fn refusal(answer: Response<Incoming>) -> HttpsError {
     }
 }
 
-/// A TCP connection to the first address that takes one.
+/// Connects by TCP to the first address of a host that accepts.
 ///
 /// # Errors
-/// In words.
+/// The reason as text.
 pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     let mut last = "no address".to_owned();
     for address in super::resolve::addresses(host, port).await? {
@@ -268,8 +269,8 @@ pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
     Err(last)
 }
 
-/// What is sent and not acknowledged for so long ends the connection: no idle traffic, and yet a
-/// dead link is noticed long before the keep-alive would.
+/// Milliseconds after which a connection ends whose data is not acknowledged. It causes no idle
+/// traffic, and still notices a dead link long before the keep-alive.
 const USER_TIMEOUT_MS: u32 = 60_000;
 
 fn tune(socket: &TcpStream) -> std::io::Result<()> {
@@ -291,11 +292,11 @@ mod tests {
             (rustls::CertificateError::Expired, "clock"),
             (rustls::CertificateError::NotValidYet, "clock"),
         ] {
-            let said = tls_words(&rustls::Error::InvalidCertificate(error.clone()).to_string());
+            let said = explain_tls(&rustls::Error::InvalidCertificate(error.clone()).to_string());
             assert!(said.contains(word), "{error:?}: {said}");
         }
         let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        assert!(tls_words(&other.to_string()).contains("no TLS"));
+        assert!(explain_tls(&other.to_string()).contains("no TLS"));
     }
 
     #[test]

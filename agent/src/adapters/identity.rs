@@ -1,5 +1,5 @@
-//! Who this device is: its key, made here and never sent, and what the control plane gave for
-//! it. Kept in `identity.json`, replaced whole.
+//! Identity of this device: its private key, made here and never sent, and its enrolment with the
+//! control plane. Kept in `identity.json`, which is replaced as a whole.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,71 +27,71 @@ use super::meter::Tap;
 use super::tls::{self, Ca, ClientIdentity};
 use crate::core::certificate::Life;
 
-/// What stands before a P-256 point in a SubjectPublicKeyInfo.
+/// DER bytes that precede a P-256 point in a SubjectPublicKeyInfo.
 const SPKI_PREFIX: [u8; 26] = [
     0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
     0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
-/// Why there is no identity, or no fresh certificate.
+/// Reasons why there is no identity, or no new certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// The file cannot be read or written.
     #[error("{path}: {source}")]
     File {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Error of the file system.
         source: io::Error,
     },
-    /// The file holds something else.
+    /// The file is damaged.
     #[error("{path} is damaged: {why}; enrol again")]
     Damaged {
-        /// Which.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// Reason as text.
         why: String,
     },
-    /// The key cannot be made or used.
+    /// The key cannot be created or used.
     #[error("the device's key: {0}")]
     Key(String),
-    /// The control plane did not give one.
+    /// The request to the control plane failed.
     #[error(transparent)]
     Https(#[from] HttpsError),
 }
 
-/// The file.
+/// Content of `identity.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Document {
-    /// Of the control plane's API.
+    /// Address of the control plane's API.
     url: String,
-    /// sha256 of the CA's certificate, hexadecimal.
+    /// SHA-256 of the CA certificate, hexadecimal.
     ca_sha256: String,
-    /// The private key: PKCS#8, base64.
+    /// Private key: PKCS#8, base64.
     key: String,
-    /// The name it asked for or will have.
+    /// Name that the device asked for or has.
     #[serde(default)]
     name: Option<Name>,
-    /// What the control plane gave; without, the device waits for approval.
+    /// Enrolment that the control plane gave; `None` while the device waits for approval.
     #[serde(default)]
     enrolment: Option<Enrolment>,
 }
 
-/// A device's identity.
+/// Identity of a device, as `identity.json` holds it.
 #[derive(Debug, Clone)]
 pub struct Identity {
     path: PathBuf,
     document: Document,
     url: Url,
     key: Vec<u8>,
-    /// Why what is in memory is not in the file.
+    /// Reason why the content in memory is not in the file.
     unsaved: Option<String>,
-    /// The file as it was read or written last.
+    /// Version of the file when it was last read or written.
     seen: Option<Stamp>,
 }
 
-/// Tells a file from what stood in its place before.
+/// Version of a file: tells it from a file that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
@@ -108,7 +108,7 @@ impl Stamp {
 }
 
 impl Identity {
-    /// Reads it. None: there is none yet.
+    /// Reads the identity of a data folder. `None` when there is none yet.
     ///
     /// # Errors
     /// [`IdentityError::File`], [`IdentityError::Damaged`].
@@ -117,7 +117,7 @@ impl Identity {
     }
 
     fn read(path: PathBuf) -> Result<Option<Self>, IdentityError> {
-        // Before it is read: what replaces it meanwhile is seen as something else.
+        // Taken before reading: a file that is replaced meanwhile then counts as another version.
         let seen = Stamp::of(&path);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
@@ -132,8 +132,8 @@ impl Identity {
         Ok(Some(Self { path, document, url, key, unsaved: None, seen }))
     }
 
-    /// A fresh key for a first enrolment, stored before it is used: whatever answer is lost, the
-    /// device asks again with the same key and stays the same device.
+    /// Creates a key for a first enrolment and stores it before it is used. Whichever response is
+    /// lost, the device asks again with the same key and stays the same device.
     ///
     /// # Errors
     /// [`IdentityError::File`], [`IdentityError::Key`].
@@ -141,7 +141,7 @@ impl Identity {
         let ca_sha256 = hex(&token.ca_sha256);
         let known = match Self::load(data) {
             Err(IdentityError::Damaged { path, .. }) => {
-                // Kept for whoever can still make something of it; a new key is made.
+                // Kept for a person who may recover something from it; a new key is made.
                 std::fs::rename(&path, path.with_extension("damaged"))
                     .map_err(|source| IdentityError::File { path, source })?;
                 None
@@ -188,8 +188,8 @@ impl Identity {
         Ok(())
     }
 
-    /// What stands in the file by now, if it is another: `enroll` ran beside the agent. One that
-    /// cannot be read counts for nothing: what is in memory is better.
+    /// Returns the identity in the file if it is another by now, because `enroll` ran beside the
+    /// agent. A file that cannot be read is ignored: the identity in memory is better.
     pub fn replaced(&self) -> Option<Self> {
         let now = Stamp::of(&self.path)?;
         if Some(now) == self.seen {
@@ -199,46 +199,46 @@ impl Identity {
         (other.document != self.document).then_some(other)
     }
 
-    /// True when desired states for the one are not for the other: another device, or signed by
-    /// another control plane.
+    /// True when desired states for one identity do not hold for the other: another device, or
+    /// another control plane's signing key.
     pub fn is_another(&self, other: &Self) -> bool {
         self.device() != other.device() || self.signing_key() != other.signing_key()
     }
 
-    /// What the control plane gave. None: the device waits for approval.
+    /// Enrolment that the control plane gave. `None` while the device waits for approval.
     pub fn enrolment(&self) -> Option<&Enrolment> {
         self.document.enrolment.as_ref()
     }
 
-    /// The device, once it is known.
+    /// Id of the device, once it is enrolled.
     pub fn device(&self) -> Option<DeviceId> {
         let enrolment = self.enrolment()?;
         Some(DeviceId { tenant: enrolment.tenant.clone(), device: enrolment.device.clone() })
     }
 
-    /// The name it waits with.
+    /// Name that the device asked for or has.
     pub fn name(&self) -> Option<&Name> {
         self.document.name.as_ref()
     }
 
-    /// The life of its certificate.
+    /// Period of validity of the device's certificate.
     pub fn life(&self) -> Option<Life> {
         let enrolment = self.enrolment()?;
         Some(Life { not_before: enrolment.not_before, not_after: enrolment.not_after })
     }
 
-    /// The key that desired states are signed with.
+    /// Public key that desired states are signed with; empty before the enrolment.
     pub fn signing_key(&self) -> Vec<u8> {
         let enrolment = self.enrolment();
         enrolment.and_then(|it| STANDARD.decode(&it.signing_key).ok()).unwrap_or_default()
     }
 
-    /// Where the API is.
+    /// Address of the API.
     pub fn url(&self) -> &Url {
         &self.url
     }
 
-    /// Host and port of each broker.
+    /// Host and port of each broker. An entry without a host means the API's host.
     pub fn brokers(&self) -> Vec<(String, u16)> {
         let Some(enrolment) = self.enrolment() else { return Vec::new() };
         let parse = |text: &String| {
@@ -265,7 +265,7 @@ impl Identity {
         IdentityError::Damaged { path: self.path.clone(), why: why.to_string() }
     }
 
-    /// TLS that trusts the control plane and shows no certificate: for renewal, which has to
+    /// Client that trusts the control plane and shows no certificate, for renewal, which has to
     /// work with an expired one.
     fn anonymous(&self, time: &Time, tap: Tap) -> Result<Api, IdentityError> {
         let tls = tls::config(self.ca()?, None, time.clone())
@@ -273,10 +273,10 @@ impl Identity {
         Ok(Api { url: self.url.clone(), tls, tap })
     }
 
-    /// TLS that shows the device's certificate.
+    /// TLS configuration that shows the device's certificate.
     ///
     /// # Errors
-    /// [`IdentityError`], when there is no certificate or it does not suit the key.
+    /// [`IdentityError`], when there is no certificate or it does not match the key.
     pub fn tls(&self, time: &Time) -> Result<Arc<ClientConfig>, IdentityError> {
         let enrolment = self.enrolment().ok_or_else(|| self.damaged(&"no certificate yet"))?;
         let chain = CertificateDer::pem_slice_iter(enrolment.certificate.as_bytes())
@@ -307,10 +307,10 @@ impl Identity {
             .map_err(|error| IdentityError::Key(error.to_string()))
     }
 
-    /// Enrols with a token. True: approved; false: it waits for a person.
+    /// Enrols with a token. True when approved, false when a person has to approve it.
     ///
     /// # Errors
-    /// [`IdentityError`]; what was known before stays.
+    /// [`IdentityError`]; the former enrolment stays.
     pub async fn enrol(
         &mut self,
         url: &Url,
@@ -339,11 +339,11 @@ impl Identity {
         Ok(approved)
     }
 
-    /// Asks for a fresh certificate, or whether the device has been approved. True: approved. What
-    /// came serves even where it cannot be stored: see [`Identity::keep`].
+    /// Requests a new certificate, or asks whether the device has been approved. True when
+    /// approved. The result is used even if it cannot be stored; see [`Identity::keep`].
     ///
     /// # Errors
-    /// [`IdentityError`]; what was known before stays.
+    /// [`IdentityError`]; the former enrolment stays.
     pub async fn renew(&mut self, time: &Time, tap: Tap) -> Result<bool, IdentityError> {
         let public_key = self.public_key()?;
         let proof = self.sign(&renew_proof(&public_key))?;
@@ -358,8 +358,8 @@ impl Identity {
         Ok(approved)
     }
 
-    /// Stores what a renewal gave, if it is not stored yet. A disk that takes nothing costs no
-    /// certificate: it is tried again later.
+    /// Stores the result of a renewal, if it is not stored yet. Called again later if that fails,
+    /// so that a full disk costs no certificate.
     pub fn keep(&mut self) {
         // An enrolment that was made meanwhile is newer than any renewal of the former one.
         if self.unsaved.is_some() && self.replaced().is_none() {
@@ -367,7 +367,7 @@ impl Identity {
         }
     }
 
-    /// Why what is in memory is not in the file, if it is not.
+    /// Reason why the content in memory is not in the file; `None` when it is.
     pub fn unsaved(&self) -> Option<&str> {
         self.unsaved.as_deref()
     }

@@ -1,4 +1,4 @@
-//! The way of records from the local bus and the data socket into the buffer: what both share.
+//! Path of records from the local bus and the data socket into the buffer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,18 +13,19 @@ use super::clock::Time;
 /// Records of one stream, in their order.
 pub type Records = Vec<(Format, Vec<u8>)>;
 
-/// What comes of records: the numbers that they were given, once they are on disk.
+/// Future outcome of an append: the sequence numbers, once the records are on disk.
 pub type Stored = Pin<Box<dyn Future<Output = Result<Range, Refused>> + Send>>;
 
-/// Takes records in.
+/// Destination of records, so that tests can replace the buffer.
 pub trait Intake: Send + Sync + 'static {
-    /// Waits for room; resolves when they are on disk. `owner`: who publishes; None: the agent.
+    /// Appends records after waiting for room; resolves when they are on disk. `owner` is the
+    /// workload that publishes, `None` the agent itself.
     fn append(&self, owner: Option<Name>, stream: StreamName, records: Records) -> Stored;
 
-    /// The same without waiting for room.
+    /// Appends records like [`Intake::append`], but without waiting for room.
     ///
     /// # Errors
-    /// [`Refused`], with nothing taken.
+    /// [`Refused`]; none of the records is taken.
     fn try_append(
         &self,
         owner: Option<Name>,
@@ -33,14 +34,14 @@ pub trait Intake: Send + Sync + 'static {
     ) -> Result<Stored, Refused>;
 }
 
-/// The buffer, and the clock that its records are stamped with.
+/// Intake into the buffer, with the clock that dates the records.
 pub struct Buffered {
     buffer: Buffer,
     time: Time,
 }
 
 impl Buffered {
-    /// Into this buffer.
+    /// Creates an intake into this buffer.
     pub fn new(buffer: Buffer, time: Time) -> Self {
         Self { buffer, time }
     }

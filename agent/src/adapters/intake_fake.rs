@@ -1,4 +1,4 @@
-//! A buffer for tests: holds records back, refuses them, numbers them.
+//! Fake buffer for tests: holds records back, refuses them, numbers them.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -17,21 +17,21 @@ struct Inner {
     held: VecDeque<(StreamName, Records, Answer)>,
     hold: bool,
     refuse: Option<Refused>,
-    /// Who has published.
+    /// Publishers seen so far.
     owners: BTreeSet<Option<Name>>,
 }
 
-/// See the module's documentation.
+/// Fake intake; see the module's documentation.
 #[derive(Clone, Default)]
 pub(crate) struct Fake(Arc<Mutex<Inner>>);
 
 impl Fake {
-    /// From now on nothing is on disk before [`Fake::release`].
+    /// Holds back everything that is appended until [`Fake::release`].
     pub(crate) fn hold(&self) {
         self.0.lock().unwrap().hold = true;
     }
 
-    /// What was held is on disk, and whatever comes at once.
+    /// Stores what was held back; later records are stored at once.
     pub(crate) fn release(&self) {
         let mut inner = self.0.lock().unwrap();
         inner.hold = false;
@@ -40,24 +40,24 @@ impl Fake {
         }
     }
 
-    /// From now on everything is refused, or nothing.
+    /// Refuses everything from now on, or nothing.
     pub(crate) fn refuse(&self, why: Option<Refused>) {
         self.0.lock().unwrap().refuse = why;
     }
 
-    /// What is on disk.
+    /// Records that are stored, as texts.
     pub(crate) fn stored(&self, stream: &str) -> Vec<String> {
         let inner = self.0.lock().unwrap();
         let found = inner.records.get(stream).cloned().unwrap_or_default();
         found.into_iter().map(|it| String::from_utf8_lossy(&it).into_owned()).collect()
     }
 
-    /// Who has published.
+    /// Publishers seen so far.
     pub(crate) fn owners(&self) -> BTreeSet<Option<Name>> {
         self.0.lock().unwrap().owners.clone()
     }
 
-    /// How many records are held.
+    /// Number of records held back.
     pub(crate) fn held(&self) -> usize {
         self.0.lock().unwrap().held.iter().map(|(_, records, _)| records.len()).sum()
     }

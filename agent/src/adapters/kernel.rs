@@ -1,6 +1,6 @@
-//! The few system calls that no safe library offers: executing a file and no shell for it, forking
-//! the launcher, and getting rid of what somebody else left in this process. Nothing is decided
-//! here, and no other file of the workspace holds unsafe code.
+//! The few system calls that no safe library offers: executing a file without a shell, forking the
+//! launcher, and dropping what this process inherited. It decides nothing, and no other file of the
+//! workspace holds unsafe code.
 #![allow(
     unsafe_code,
     reason = "execve, fork, signal, sigprocmask, close_range and waitid for any child have no safe form in rustix"
@@ -10,32 +10,31 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::ptr;
 
-/// The first descriptor behind standard input, output and error.
+/// First descriptor after standard input, output and error.
 const FIRST: libc::c_int = 3;
-/// The highest number of a signal.
+/// Highest number of a signal.
 const LAST_SIGNAL: libc::c_int = 64;
-/// The kernel's set of signals, in bytes: a bit each.
+/// Size of the kernel's set of signals in bytes, a bit for each.
 const SIGNAL_SET: usize = 8;
 
-/// Makes the agent independent of who started it: descriptors behind the standard three are
-/// closed, no signal is blocked, and children that end are waited for.
+/// Makes the agent independent of the process that started it: closes descriptors after the
+/// standard three, unblocks all signals, and waits for children that end.
 ///
-/// Only right before anything was opened.
-pub fn begin_anew() {
-    each_inherited(0, |fd| {
+/// May only be called before anything was opened.
+pub fn reset_inherited() {
+    for_each_inherited(0, |fd| {
         // SAFETY: nothing was opened yet, so nobody in this program owns the descriptor.
         unsafe { libc::close(fd) };
     });
-    block_nothing();
-    // Ignored, it would have the kernel reap children before anybody saw how they ended.
-    // SAFETY: no handler is set that could run.
+    unblock_signals();
+    // If SIGCHLD were ignored, the kernel would reap children before their exit status was read.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
 }
 
-/// Prepares for the execution of a program that inherits standard input, output and error, and
-/// no signal that is ignored or blocked.
-pub(super) fn leave_nothing() {
-    each_inherited(libc::CLOSE_RANGE_CLOEXEC, |fd| {
+/// Prepares for executing a program that inherits standard input, output and error, and no ignored
+/// or blocked signal.
+pub(super) fn prepare_exec() {
+    for_each_inherited(libc::CLOSE_RANGE_CLOEXEC, |fd| {
         // SAFETY: a flag of the descriptor is set; one that is not open is an error and no more.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     });
@@ -50,10 +49,10 @@ pub(super) fn leave_nothing() {
             libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, SIGNAL_SET);
         }
     }
-    block_nothing();
+    unblock_signals();
 }
 
-fn block_nothing() {
+fn unblock_signals() {
     // SAFETY: an all-zero set is a valid value, and `sigemptyset` makes it what it should be.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
@@ -62,9 +61,9 @@ fn block_nothing() {
     }
 }
 
-/// Does to every descriptor behind the standard ones what `flags` of `close_range` say; a kernel
-/// without it (before 5.9, or 5.11 for the flag) has `each` done to those that are open.
-fn each_inherited(flags: libc::c_uint, each: impl Fn(libc::c_int)) {
+/// Applies `flags` of `close_range` to every descriptor after the standard ones. On a kernel
+/// without it (before 5.9, or 5.11 for the flag), calls `each` for those that are open.
+fn for_each_inherited(flags: libc::c_uint, each: impl Fn(libc::c_int)) {
     // SAFETY: three numbers; whose the descriptors are is with the callers.
     let done = unsafe { libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, flags) };
     if done == 0 {
@@ -76,7 +75,7 @@ fn each_inherited(flags: libc::c_uint, each: impl Fn(libc::c_int)) {
     open.into_iter().filter(|&fd| fd >= FIRST).for_each(each);
 }
 
-/// Executes exactly this file in the place of this process; returns only when it could not.
+/// Replaces this process by exactly this file; returns only if that failed.
 pub(super) fn execute(program: &CStr, args: &[CString], env: &[CString]) -> io::Error {
     let pointers = |texts: &[CString]| -> Vec<*const libc::c_char> {
         texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
@@ -87,11 +86,11 @@ pub(super) fn execute(program: &CStr, args: &[CString], env: &[CString]) -> io::
     io::Error::last_os_error()
 }
 
-/// Makes a copy of this process; None in the copy, its id in the original. Only for a process with
-/// a single thread: the launcher.
+/// Forks this process; returns `None` in the child, and its id in the parent. Only for a process
+/// with a single thread: the launcher.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub(super) fn fork() -> io::Result<Option<u32>> {
     // SAFETY: with a single thread no lock can be held by somebody who is not in the copy.
     match unsafe { libc::fork() } {
@@ -100,7 +99,7 @@ pub(super) fn fork() -> io::Result<Option<u32>> {
     }
 }
 
-/// A child of this process that has ended and was not reaped. It is not reaped by this.
+/// Returns a child of this process that has ended, without reaping it.
 pub(super) fn ended_child() -> Option<u32> {
     // SAFETY: an all-zero value is a valid one, which the call fills; without an ended child it
     // stays zero, and so does the id.

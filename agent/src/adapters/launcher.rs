@@ -1,14 +1,15 @@
 //! The launcher: this program, started as `holdfast-agent launch`, becomes the workload.
 //!
-//! It reads a plan from its standard input, prepares itself (session, log, user, limits), says
-//! that it is ready, and waits at the gate: for one more byte. Only then does it execute the
-//! workload in its own place, so that the agent can store its process id first. An agent that
-//! dies meanwhile closes the pipe, and the launcher ends without having run anything.
+//! It reads a plan from its standard input, prepares itself (session, log, limits), reports that it
+//! is ready, and waits at the gate, which is one more byte. Only then does it execute the workload
+//! in its own place, so that the agent can store its process id first. If the agent dies meanwhile,
+//! the pipe closes and the launcher ends without having run anything.
 //!
-//! It says "R" when ready and "E" and the reason when it cannot go on; the pipe closes at the execution.
+//! It reports "R" when ready, and "E" with the reason when it cannot go on; the pipe closes at the
+//! execution.
 //!
-//! A plan without a gate is a probe's: there the launcher stays, as the keeper of what the probe
-//! starts (`keeper.rs`), and a copy of it becomes the probe's command.
+//! A plan without a gate belongs to a probe. The launcher then stays as the supervisor of what the
+//! probe starts (`probe_supervisor.rs`), and a fork of it becomes the probe's command.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -25,72 +26,73 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 use super::users::User;
-use super::{keeper, kernel, program};
+use super::{kernel, probe_supervisor, program};
 
-/// What a launcher calls itself.
+/// First argument of a launcher's command line.
 pub const NAME: &str = "holdfast-agent";
-/// The subcommand.
+/// Subcommand that starts the launcher.
 pub const ARGUMENT: &str = "launch";
-/// What opens the gate.
+/// Byte that opens the gate.
 pub const OPEN: u8 = b'g';
-/// What says that the launcher waits at the gate.
+/// Byte by which the launcher reports that it waits at the gate.
 pub const READY: u8 = b'R';
-/// Largest plan, in bytes: a desired state's largest message.
+/// Largest plan in bytes: the largest message of a desired state.
 const MAX_PLAN: usize = 2 * 1024 * 1024;
 
-/// What to become.
+/// Description of the process that the launcher becomes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Plan {
     /// Absolute path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// Arguments of the program.
     pub args: Vec<String>,
-    /// Its whole environment.
+    /// Whole environment of the program.
     pub env: BTreeMap<String, String>,
-    /// Where it starts.
+    /// Folder in which the program starts.
     pub workdir: PathBuf,
-    /// Where its output goes; None: nowhere.
+    /// File for the output; `None` discards it.
     pub log: Option<PathBuf>,
-    /// Who it becomes; None: it stays who the agent is.
+    /// User to become; `None` keeps the agent's own.
     pub user: Option<User>,
-    /// Its groups besides its user's own.
+    /// Supplementary groups of the process.
     pub groups: Vec<u32>,
-    /// `cgroup.procs` of its control group.
+    /// Path of `cgroup.procs` of its control group.
     pub cgroup: Option<PathBuf>,
-    /// Its soft limit of open files; None: as the agent's.
+    /// Soft limit of open files; `None` keeps the agent's own.
     pub open_files: Option<u64>,
-    /// Limits in the place of a control group's.
+    /// Limits that replace those of a control group.
     pub bounds: Bounds,
-    /// Whether it waits for the byte that opens the gate. A probe does not.
+    /// True when the launcher waits for the byte that opens the gate. A probe's does not.
     pub gate: bool,
 }
 
 /// Limits that the kernel keeps for a process, where there are no control groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
-    /// Bytes of memory that the workload is to have.
+    /// Bytes of memory for the workload.
     pub memory: Option<u64>,
-    /// Processes and threads of its user.
+    /// Processes and threads of the workload's user.
     pub processes: Option<u64>,
 }
 
-/// Bytes of private memory that one process gets for a limit of `memory`: twice as much and
-/// 128 MiB, for stacks of threads and pieces that allocators take ahead count in full.
+/// Bytes of private memory that one process gets for a limit of `memory`: twice as much and 128
+/// MiB, since stacks of threads and what allocators take ahead count in full. 64 MiB give 256 MiB.
 fn private_memory(memory: u64) -> u64 {
     memory.saturating_mul(2).saturating_add(128 << 20)
 }
 
-/// Bytes of address space that one process gets: 4 GiB more, for many programs reserve some that
+/// Bytes of address space that one process gets: 4 GiB more, since many programs reserve space that
 /// they never use (Go, Java, V8).
 fn address_space(memory: u64) -> u64 {
     private_memory(memory).saturating_add(4 << 30)
 }
 
-/// Raises the agent's own limit of open files as far as it may go: each workload takes some. Gives
-/// the limit before, which is for the workloads: programs exist that walk through all of it.
+/// Raises the agent's own soft limit of open files to the hard limit, since each workload takes
+/// some. Returns the former limit, which the workloads get: there are programs that loop through
+/// all of it.
 pub fn raise_open_files() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
-    // The hard limit may always be reached; whatever goes wrong, the soft one still holds.
+    // The hard limit may always be reached; if this fails, the soft one still holds.
     set_open_files(limit.maximum).ok().and(limit.current)
 }
 
@@ -99,14 +101,14 @@ fn set_open_files(current: Option<u64>) -> io::Result<()> {
     Ok(setrlimit(Resource::Nofile, Rlimit { current, maximum })?)
 }
 
-/// The command line of a launcher that is started with `launcher`, as the kernel shows it.
+/// Command line of a launcher that is started with `launcher`, as `/proc` shows it.
 pub fn command_line(launcher: &[OsString]) -> Vec<u8> {
     let before = launcher.iter().skip(1).map(|part| part.as_encoded_bytes());
     let parts = [NAME.as_bytes()].into_iter().chain(before).chain([ARGUMENT.as_bytes()]);
     parts.flat_map(|part| part.iter().copied().chain([0])).collect()
 }
 
-/// The plan as it goes through the pipe.
+/// Encodes a plan for the pipe: length in 4 bytes, little-endian, then CBOR.
 ///
 /// # Errors
 /// When it cannot be encoded.
@@ -118,21 +120,21 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>, serde_cbor::Error> {
     Ok(bytes)
 }
 
-/// Runs the launcher; returns only when it did not become the workload: its exit code.
+/// Runs the launcher; returns its exit code only if it did not become the workload.
 pub fn main() -> i32 {
     let Ok(status) = status_pipe() else { return 125 };
     let mut status = std::fs::File::from(status);
     match become_workload(&mut status) {
         Ok(()) => 0,
         Err(why) => {
-            // An agent that is gone needs no answer.
+            // The agent may be gone; then nobody reads this.
             let _unheard = status.write_all(format!("E{why}").as_bytes());
             126
         }
     }
 }
 
-/// Standard output is the way to the agent; kept aside, and closed by the execution.
+/// Duplicates standard output, which is the pipe to the agent; the copy is closed by the execution.
 fn status_pipe() -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(io::stdout().as_fd(), 3)?)
 }
@@ -142,7 +144,7 @@ fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
     let plan = read_plan(&mut stdin).map_err(|error| format!("the plan: {error}"))?;
     if !plan.gate {
         drop(stdin);
-        return keeper::run(&plan, status);
+        return probe_supervisor::run(&plan, status);
     }
     let log = output(plan.log.as_deref()).map_err(|error| format!("log: {error}"))?;
     prepare(&plan, &log)?;
@@ -150,44 +152,44 @@ fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
     let mut byte = [0];
     match stdin.read(&mut byte) {
         Ok(1) if byte == [OPEN] => Err(execute(&plan)),
-        // The agent is gone, or does not want it any more.
+        // The agent is gone, or the workload is no longer wanted.
         _ => Ok(()),
     }
 }
 
-/// Everything that can be done before the gate: session, limits, output.
+/// Prepares everything that comes before the gate: session, control group, output, limits.
 pub(super) fn prepare(plan: &Plan, output: &impl std::os::fd::AsFd) -> Result<(), String> {
-    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    rustix::process::setsid().map_err(|error| tell("session", &error))?;
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    rustix::process::setsid().map_err(|error| failed("session", &error))?;
     if let Some(procs) = &plan.cgroup {
-        std::fs::write(procs, "0").map_err(|error| tell("control group", &error))?;
+        std::fs::write(procs, "0").map_err(|error| failed("control group", &error))?;
     }
     // The agent may be shielded from the kernel's out-of-memory killer; its workloads are not.
     let _without_proc = std::fs::write("/proc/self/oom_score_adj", "0");
-    // Nor do they run more or less gladly than others; one who may not change that stays so.
+    // Nor do they keep the agent's priority; where it may not be changed, it stays.
     let _may_not = rustix::process::setpriority_process(None, 0);
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    rustix::stdio::dup2_stdout(output).map_err(|error| tell("output", &error))?;
-    rustix::stdio::dup2_stderr(output).map_err(|error| tell("output", &error))?;
+    rustix::stdio::dup2_stdout(output).map_err(|error| failed("output", &error))?;
+    rustix::stdio::dup2_stderr(output).map_err(|error| failed("output", &error))?;
     if plan.open_files.is_some() {
-        set_open_files(plan.open_files).map_err(|error| tell("limit of open files", &error))?;
+        set_open_files(plan.open_files).map_err(|error| failed("limit of open files", &error))?;
     }
     let bound = |what: &str, resource: Resource, limit: Option<u64>| match limit {
         None => Ok(()),
         Some(limit) => {
-            // A limit that is there already is not raised.
+            // A hard limit that is lower already cannot be raised.
             let limit = getrlimit(resource).maximum.map_or(limit, |most| most.min(limit));
             let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-            setrlimit(resource, limit).map_err(|error| tell(what, &error))
+            setrlimit(resource, limit).map_err(|error| failed(what, &error))
         }
     };
     bound("limit of memory", Resource::Data, plan.bounds.memory.map(private_memory))?;
     bound("limit of memory", Resource::As, plan.bounds.memory.map(address_space))?;
     bound("limit of processes", Resource::Nproc, plan.bounds.processes)?;
-    rustix::thread::set_no_new_privs(true).map_err(|error| tell("no_new_privs", &error))
+    rustix::thread::set_no_new_privs(true).map_err(|error| failed("no_new_privs", &error))
 }
 
-/// Becomes the program; returns only when it cannot, with the reason.
+/// Replaces this process by the program; returns the reason if that failed.
 pub(super) fn execute(plan: &Plan) -> String {
     match try_execute(plan) {
         Ok(never) => match never {},
@@ -196,9 +198,9 @@ pub(super) fn execute(plan: &Plan) -> String {
 }
 
 fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
-    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    let null = std::fs::File::open("/dev/null").map_err(|error| tell("/dev/null", &error))?;
-    rustix::stdio::dup2_stdin(&null).map_err(|error| tell("standard input", &error))?;
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    let null = std::fs::File::open("/dev/null").map_err(|error| failed("/dev/null", &error))?;
+    rustix::stdio::dup2_stdin(&null).map_err(|error| failed("standard input", &error))?;
     if let Some(user) = plan.user {
         become_user(user, &plan.groups).map_err(|error| {
             format!("it cannot run as user {} with group {}: {error}", user.uid, user.gid)
@@ -206,7 +208,7 @@ fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
     }
     if let Err(error) = std::env::set_current_dir(&plan.workdir) {
         let inside = plan.workdir.join("x");
-        let closed = program::told_closed(&inside);
+        let closed = program::explain_closed(&inside);
         let why = closed.unwrap_or_else(|| match error.kind() {
             io::ErrorKind::NotADirectory => "not a folder".into(),
             io::ErrorKind::NotFound => "there is no such folder".into(),
@@ -215,10 +217,10 @@ fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
         return Err(format!("its working folder {}: {why}", plan.workdir.display()));
     }
     let file = find(&plan.program, plan.env.get("PATH"))?;
-    if let Some(why) = program::spoilt(&file) {
+    if let Some(why) = program::windows_line_ends(&file) {
         return Err(why);
     }
-    let text = |text: &[u8]| CString::new(text).map_err(|error| tell("its arguments", &error));
+    let text = |text: &[u8]| CString::new(text).map_err(|error| failed("its arguments", &error));
     let path = text(file.as_os_str().as_bytes())?;
     let mut args = vec![text(plan.program.as_os_str().as_bytes())?];
     for arg in &plan.args {
@@ -228,12 +230,12 @@ fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
     for (key, value) in &plan.env {
         env.push(text(format!("{key}={value}").as_bytes())?);
     }
-    kernel::leave_nothing();
+    kernel::prepare_exec();
     let error = kernel::execute(&path, &args, &env);
     Err(program::why_not(&file, &error))
 }
 
-/// The launcher has one thread: what is changed of it is changed of the whole process.
+/// Changes user and groups. The calls change a single thread, which is the whole launcher.
 fn become_user(user: User, groups: &[u32]) -> io::Result<()> {
     let groups: Vec<Gid> = groups.iter().map(|&group| Gid::from_raw(group)).collect();
     let (uid, gid) = (Uid::from_raw(user.uid), Gid::from_raw(user.gid));
@@ -242,7 +244,7 @@ fn become_user(user: User, groups: &[u32]) -> io::Result<()> {
     Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
 }
 
-/// The file of a program: one without a slash is looked for in the folders of `PATH`.
+/// Finds the file of a program; a name without a slash is looked up in the folders of `PATH`.
 fn find(program: &Path, path: Option<&String>) -> Result<PathBuf, String> {
     if program.as_os_str().as_bytes().contains(&b'/') {
         return Ok(program.to_owned());
@@ -268,25 +270,25 @@ fn read_plan(stdin: &mut impl io::Read) -> io::Result<Plan> {
     holdfast_base::codec::from_slice(&body).map_err(io::Error::other)
 }
 
-fn nowhere() -> io::Result<std::fs::File> {
+fn open_null() -> io::Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).open("/dev/null")
 }
 
 fn output(log: Option<&Path>) -> io::Result<std::fs::File> {
-    let Some(path) = log else { return nowhere() };
+    let Some(path) = log else { return open_null() };
     let mut options = std::fs::OpenOptions::new();
-    // A pipe in the log's place would be waited for until somebody reads it.
+    // A pipe under the log's name would block until it is read.
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     match options.append(true).create(true).mode(0o640).custom_flags(flags).open(path) {
-        // What cannot be kept is not worth a workload.
+        // A log that cannot be kept must not keep the workload from running.
         Err(error)
             if error.kind() == io::ErrorKind::ReadOnlyFilesystem
                 || super::files::is_full(&error) =>
         {
-            nowhere()
+            open_null()
         }
         Ok(file) if file.metadata()?.is_file() => {
-            // The workload inherits the file as programs expect theirs to be.
+            // The workload inherits the file in blocking mode, as programs expect.
             rustix::fs::fcntl_setfl(&file, OFlags::APPEND)?;
             Ok(file)
         }

@@ -1,5 +1,6 @@
-//! The link: MQTT to the control plane, again and again. It hands on what comes and says when it
-//! is up or down, and why; what goes up is sent through the client that it hands out.
+//! The link: an MQTT connection to the control plane, made again whenever it ends. It passes on
+//! what arrives, and reports when it is up or down, and why. What goes up is published through the
+//! [`Outlet`] that it hands out.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,34 +27,34 @@ use crate::adapters::meter::Meter;
 use crate::core::backoff::{self, Entropy};
 use crate::core::pulse::Pulse;
 
-/// Waits between tries to connect, in milliseconds, first and longest: a device has to be back
-/// soon after its link is, and a fleet that lost its link at once must not return at once.
+/// First and longest wait between tries to connect, in milliseconds: a device has to be back soon
+/// after its link is, and a fleet that lost its link at once must not return at once.
 const RETRY: (u64, u64) = (500, 30_000);
-/// The longest wait when the control plane says no: only a person changes that.
+/// Longest wait in milliseconds after a refusal, which only a person can change.
 const RETRY_REFUSED: u64 = 300_000;
-/// Publishes on their way; the library's default would cost 16 MB.
+/// Most unacknowledged publishes; the library's default would take 16 MB.
 const IN_FLIGHT: u16 = 16;
-/// Requests that wait for the event loop.
+/// Most requests that wait for the event loop.
 const QUEUE: usize = 64;
-/// TCP, TLS and CONNACK over a satellite link.
+/// Longest time for TCP, TLS and CONNACK together, enough for a satellite link.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that held so long was a good one: the next wait is the first again.
-const GOOD: Duration = Duration::from_secs(30);
+/// Duration from which a connection counts as good, so that the next wait is the first again.
+const STABLE: Duration = Duration::from_secs(30);
 
-/// What a connection needs.
+/// Parameters of a connection.
 #[derive(Debug, Clone)]
 pub struct Credentials {
-    /// Who.
+    /// Device that connects.
     pub device: DeviceId,
-    /// Part of its topics.
+    /// Shard, a part of the device's topics.
     pub shard: u8,
-    /// Brokers, best first.
+    /// Host and port of each broker, the best first.
     pub brokers: Vec<(String, u16)>,
-    /// Whom to trust, and the device's certificate.
+    /// TLS configuration: the CA to trust, and the device's certificate.
     pub tls: Arc<ClientConfig>,
-    /// Longest silence, in seconds.
+    /// Longest silence on the link, in seconds.
     pub keep_alive: u16,
-    /// Counts what it costs.
+    /// Meter of the bytes that the link uses.
     pub meter: Meter,
 }
 
@@ -63,32 +64,34 @@ impl Credentials {
     }
 }
 
-/// What happens on the link.
+/// Event on the link.
 #[derive(Debug)]
 pub enum LinkEvent {
-    /// Connected and subscribed.
+    /// Connected, and the subscriptions are sent.
     Up {
-        /// Number of this connection, for calls.
+        /// Number of this MQTT session, by which calls refer to it; never 0.
         session: u64,
-        /// Where to publish.
+        /// Outlet to publish through while the connection lasts.
         outlet: Outlet,
     },
-    /// Not connected any more, or the try failed.
+    /// The connection ended, or a try failed.
     Down {
-        /// Why, in words.
+        /// Reason as text.
         reason: String,
-        /// The control plane (or somebody in its place) said no: a person may have to act.
+        /// True when the control plane (or a server in its place) refused the device: a person may
+        /// have to act.
         refused: bool,
     },
-    /// A desired state; acknowledged by [`Outlet::acknowledge`] once it is stored or refused.
+    /// A desired state. It is acknowledged by [`Outlet::acknowledge`] once it is stored or refused,
+    /// and redelivered after a reconnect until then.
     Desired(Box<Publish>),
-    /// A call.
+    /// A call, encoded.
     Call(Bytes),
-    /// An acknowledgement of data.
+    /// An acknowledgement of data, encoded.
     Ack(Bytes),
 }
 
-/// Where the agent publishes while a connection lasts.
+/// Publisher of the agent while a connection lasts; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outlet {
     client: AsyncClient,
@@ -96,7 +99,8 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Publishes and waits until the control plane has stored it. False: it has not.
+    /// Publishes with QoS 1 and waits until the control plane has acknowledged it. False when the
+    /// connection ended or it was refused.
     pub async fn publish(&self, channel: Channel, payload: Vec<u8>) -> bool {
         let class = match channel {
             Channel::Data => TrafficClass::Data,
@@ -105,7 +109,7 @@ impl Outlet {
         self.publish_as(class, channel, payload).await
     }
 
-    /// The same, counted as of this class.
+    /// Publishes like [`Outlet::publish`], counted under this traffic class.
     pub async fn publish_as(
         &self,
         class: TrafficClass,
@@ -115,8 +119,8 @@ impl Outlet {
         self.send(class, channel, payload, QoS::AtLeastOnce).await
     }
 
-    /// A reply. One that nobody acknowledges counts as gone once it is written: whoever asked finds
-    /// out when it is missing.
+    /// Publishes a reply. With `acknowledged` false it counts as sent once it is written, and costs
+    /// no PUBACK; the caller notices when it is missing.
     pub async fn reply(&self, payload: Vec<u8>, acknowledged: bool) -> bool {
         let qos = if acknowledged { QoS::AtLeastOnce } else { QoS::AtMostOnce };
         self.send(TrafficClass::Logs, Channel::Reply, payload, qos).await
@@ -136,27 +140,27 @@ impl Outlet {
             return false;
         };
         if class != TrafficClass::Control {
-            self.credentials.meter.published(class, true, sizes.0, sizes.1);
+            self.credentials.meter.announce(class, true, sizes.0, sizes.1);
         }
-        // What came back may be that it was not stored.
+        // The acknowledgement may carry an error: not stored.
         notice.wait_completion_async().await.is_ok()
     }
 
-    /// A word on an idle link, which nobody answers.
-    fn beat(&self) {
+    /// Publishes an empty presence message on an idle link, with QoS 0, so that nothing comes back.
+    fn heartbeat(&self) {
         let topic = self.credentials.topic(Channel::Presence);
         let options = PublishOptions::new(QoS::AtMostOnce);
-        // A queue that is full has words of its own.
+        // A full queue will send something anyway.
         let _full = self.client.try_publish(topic, Bytes::new(), options);
     }
 
-    /// Tells the broker that a publish was dealt with.
+    /// Acknowledges a publish to the broker.
     pub fn acknowledge(&self, publish: &Publish) {
-        // A connection that is gone sends it again.
+        // If the connection is gone, the publish is delivered again on the next one.
         let _gone = self.client.try_ack(publish);
     }
 
-    /// Ends the connection in good order.
+    /// Closes the connection in good order (DISCONNECT).
     pub fn close(&self) {
         let _gone = self.client.try_disconnect();
     }
@@ -177,17 +181,20 @@ pub async fn run(
             }
             continue;
         };
+        // Each failure moves on to the next broker in the list (`turn`), and lengthens the wait. A
+        // connection that held for `STABLE` sets both back: failures 1, so the first wait is 500 ms
+        // again.
         let began = tokio::time::Instant::now();
         let turn = usize::try_from(failures).unwrap_or(0);
         let (reason, refused) = connection(Arc::new(current), turn, &tell, &mut entropy).await;
-        failures = if began.elapsed() > GOOD { 1 } else { failures + 1 };
+        failures = if began.elapsed() > STABLE { 1 } else { failures + 1 };
         tracing::info!(%reason, "link down");
         if tell.send(LinkEvent::Down { reason, refused }).await.is_err() {
             return;
         }
         let longest = if refused { RETRY_REFUSED } else { RETRY.1 };
         let wait = backoff::delay(failures, RETRY.0, longest, &mut entropy);
-        // Another certificate may be all that was wanting.
+        // New credentials may be all that was missing, so they end the wait.
         let woken = tokio::time::timeout(Duration::from_millis(wait), credentials.changed()).await;
         if let Ok(changed) = woken {
             failures = 0;
@@ -198,7 +205,8 @@ pub async fn run(
     }
 }
 
-/// One connection, from dialling to its end; gives why it ended, and whether it was refused.
+/// Runs one connection from dialling to its end; returns the reason for the end, and whether it was
+/// a refusal.
 async fn connection(
     credentials: Arc<Credentials>,
     turn: usize,
@@ -212,22 +220,23 @@ async fn connection(
     let (client, mut events) =
         AsyncClient::builder(options(&credentials, broker)).capacity(QUEUE).build();
     let outlet = Outlet { client, credentials };
+    // Never 0, which a last will sends as the session of a device that is offline.
     let session = entropy.draw() | 1;
     loop {
         match tokio::time::timeout(CONNECT_TIMEOUT, events.poll()).await {
             Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return said(&error),
+            Ok(Err(error)) => return explain(&error),
             Err(_) => return ("no answer to the connection in time".into(), false),
         }
     }
-    match up(&outlet, session, &mut events, tell).await {
+    match serve(&outlet, session, &mut events, tell).await {
         Ok(()) => ("closed".into(), false),
-        Err(error) => said(&error),
+        Err(error) => explain(&error),
     }
 }
 
-async fn up(
+async fn serve(
     outlet: &Outlet,
     session: u64,
     events: &mut EventLoop,
@@ -236,22 +245,27 @@ async fn up(
     let credentials = &outlet.credentials;
     let [desired, call, ack] =
         [Channel::Desired, Channel::Call, Channel::Ack].map(|channel| credentials.topic(channel));
-    // What of data is not acknowledged is sent again anyway, and a call that is not answered is
-    // made again: neither need be kept, and a PUBACK would cost more than many a call.
+    // Only a desired state needs QoS 1. Data that is not acknowledged is sent again, and a call
+    // without a reply is made again, so neither has to be kept for the device, and a PUBACK would
+    // cost more than many a call.
     let filters = [(&desired, QoS::AtLeastOnce), (&call, QoS::AtMostOnce), (&ack, QoS::AtMostOnce)]
         .map(|(topic, qos)| SubscribeFilter::new(topic.clone(), qos));
     let presence = Presence { v: WIRE_VERSION, online: true, session };
     let payload = codec::encode(&presence).unwrap_or_default();
     let options = PublishOptions::new(QoS::AtLeastOnce).retained();
-    let greeted = outlet.client.try_subscribe_many(filters).is_ok()
+    // Queued before `Up` is sent: the broker handles packets in order, so whatever the driver
+    // publishes first comes after the subscriptions and the presence.
+    let queued = outlet.client.try_subscribe_many(filters).is_ok()
         && outlet
             .client
             .try_publish(credentials.topic(Channel::Presence), payload, options)
             .is_ok();
     let event = LinkEvent::Up { session, outlet: outlet.clone() };
-    if !greeted || tell.send(event).await.is_err() {
+    if !queued || tell.send(event).await.is_err() {
         return Ok(());
     }
+    // Acknowledgements are manual (`AckMode::Manual`). Calls and acks are acknowledged here, since
+    // losing them costs a repetition; a desired state only by the driver, after it is durable.
     let topic = credentials.topic(Channel::Presence).len();
     let mut pulse = Pulse::new(credentials.keep_alive, topic, uptime_ms());
     loop {
@@ -275,7 +289,7 @@ async fn up(
         } else if publish.topic == ack.as_bytes() {
             outlet.acknowledge(&publish);
             let (topic, payload) = (publish.topic.len(), publish.payload.len());
-            credentials.meter.published(TrafficClass::Data, false, topic, payload);
+            credentials.meter.announce(TrafficClass::Data, false, topic, payload);
             LinkEvent::Ack(publish.payload)
         } else {
             outlet.acknowledge(&publish);
@@ -287,12 +301,14 @@ async fn up(
     }
 }
 
-/// What happens next on the link, which meanwhile is kept alive.
+/// Waits for the next event, and sends a beat whenever the pulse says so.
 async fn next(
     events: &mut EventLoop,
     pulse: &mut Pulse,
     outlet: &Outlet,
 ) -> Result<Event, ConnectionError> {
+    // One pinned future for the whole wait: dropping a poll half way, for each beat, could lose a
+    // packet that was read in part.
     let mut event = std::pin::pin!(events.poll());
     loop {
         let Some(due) = pulse.due() else { return event.await };
@@ -302,7 +318,7 @@ async fn next(
             event = &mut event => return event,
             () = tokio::time::sleep(silence) => {
                 pulse.beaten(uptime_ms());
-                outlet.beat();
+                outlet.heartbeat();
             }
         }
     }
@@ -310,9 +326,9 @@ async fn next(
 
 fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
     let (host, port) = broker;
-    // The name is what TLS checks; the connector dials the real address.
+    // TLS checks the fixed server name; the connector dials the broker's real address.
     let mut options = MqttOptions::new(credentials.device.to_string(), (SERVER_NAME, port));
-    let tap = credentials.meter.link();
+    let tap = credentials.meter.link_tap();
     options.set_socket_connector(move |_, _| {
         let host = host.clone();
         let tap = tap.clone();
@@ -338,8 +354,8 @@ fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
     options
 }
 
-/// Why a connection ended, in words, and whether that was a refusal.
-fn said(error: &ConnectionError) -> (String, bool) {
+/// Explains why a connection ended, and whether that was a refusal.
+fn explain(error: &ConnectionError) -> (String, bool) {
     let text = error.to_string();
     let refused = match error {
         ConnectionError::ConnectionRefused(code) => {
@@ -349,15 +365,16 @@ fn said(error: &ConnectionError) -> (String, bool) {
         _ => false,
     };
     if text.contains("invalid peer certificate") {
-        return (super::https::tls_words(&text).to_owned(), true);
+        return (super::https::explain_tls(&text).to_owned(), true);
     }
-    // A server's view of our certificate comes as an alert when the handshake is over for us.
+    // With TLS 1.3 our handshake is over before the server has checked our certificate; its refusal
+    // then arrives as an alert on the open connection.
     let refused = refused || text.contains("certificate") || text.contains("fatal alert");
-    (plain(&text).to_owned(), refused)
+    (strip_layers(&text).to_owned(), refused)
 }
 
-/// The library's words without the layers that they went through.
-fn plain(mut text: &str) -> &str {
+/// Strips the library's layers from an error text.
+fn strip_layers(mut text: &str) -> &str {
     if text.contains("close_notify") || text.contains("Connection closed by peer") {
         return "the connection was closed by the other side";
     }
@@ -383,7 +400,7 @@ mod tests {
             ("TLS: odd: https://docs.rs/rustls/x", "TLS: odd"),
             ("", ""),
         ] {
-            assert_eq!(plain(text), said);
+            assert_eq!(strip_layers(text), said);
         }
     }
 }

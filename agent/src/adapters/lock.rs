@@ -1,8 +1,8 @@
-//! The lock of a data folder: one folder serves one agent. Only the agent's user can hold it.
+//! Lock of a data folder, which serves one agent at a time. Only the agent's user can hold it.
 //!
-//! A lock (flock) can be held by whoever could once open the file, for reading alone, and for as
-//! long as it keeps the descriptor. So the file's mode is 0600 from its first moment on, and one
-//! that others could open is replaced by another file, whoever holds it.
+//! A flock can be held by any process that could once open the file, even for reading only, for as
+//! long as it keeps the descriptor. So the file is created with mode 0600, and a file that others
+//! could open is replaced by another, whoever holds it.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -14,34 +14,35 @@ use rustix::fs::{Mode, OFlags, major, minor};
 
 use super::{files, procfs};
 
-/// The file's name.
+/// Name of the lock file.
 const LOCK: &str = "lock";
-/// The file that takes its place.
+/// Name of the file that replaces it.
 const FRESH: &str = "lock.new";
-/// How often the lock is tried for, and how long between: a second in all.
+/// Tries to take the lock, with [`PAUSE`] between: a second in all.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(50);
-/// Longest list of locks of the system that is read, in bytes.
+/// Longest list of the system's locks that is read, in bytes.
 const MAX_LOCKS: u64 = 4 << 20;
 
-/// Why there is no lock.
+/// Reasons why the lock was not taken.
 #[derive(Debug)]
 pub enum LockError {
-    /// What the file system says, and of which path.
+    /// Error of the file system, with the path.
     Io(PathBuf, io::Error),
-    /// Who holds it, in words; empty where that cannot be known.
+    /// Description of the process that holds it; empty where that cannot be known.
     Held(String),
 }
 
-/// A process that holds a lock.
+/// Process that holds a lock.
 #[derive(Debug, PartialEq, Eq)]
 struct Holder {
     pid: u32,
-    /// None: it is gone (and what it has started holds the lock), or runs in another container.
+    /// User of the process. `None` when it has ended (and a process that it started holds the
+    /// lock), or runs in another container.
     user: Option<u32>,
 }
 
-/// Takes the lock of this data folder.
+/// Takes the lock of a data folder, trying for a second.
 ///
 /// # Errors
 /// [`LockError`].
@@ -60,12 +61,14 @@ pub fn take(data: &Path) -> Result<File, LockError> {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 held = holders(&meta);
-                // An agent that was killed this moment leaves a child that has not executed its
-                // launcher yet, and holds the lock until it does.
+                // An agent that was killed a moment ago may leave a child that has not executed its
+                // launcher yet, and holds the lock until it does: wait.
                 let is_agents = held.iter().any(|it| it.user == Some(me));
                 let known = held.iter().any(|it| it.user.is_some());
-                // One that is not listed at all is held from outside of this container: perhaps by
-                // another agent on the same volume.
+                // A holder that is not listed at all is outside of this container: perhaps another
+                // agent on the same volume, so its lock is respected. One that is listed without a
+                // user has ended and left the lock to something else; if others could open the
+                // file, it is replaced after half a second.
                 let is_gone = !held.is_empty() && !known && is_open && attempt >= TRIES / 2;
                 if is_agents || !(known || is_gone) {
                     std::thread::sleep(PAUSE);
@@ -77,18 +80,18 @@ pub fn take(data: &Path) -> Result<File, LockError> {
         match replace(&file, &path, &data.join(FRESH)) {
             Ok(Some(fresh)) => return Ok(fresh),
             Ok(None) => std::thread::sleep(PAUSE),
-            // On a disk that takes nothing any more the file will do as it is.
+            // On a full or read-only disk the file is used as it is.
             Err(error) => {
                 tracing::warn!(%error, "the lock could be opened by others and cannot be replaced");
                 return Ok(file);
             }
         }
     }
-    Err(LockError::Held(words(&held)))
+    Err(LockError::Held(describe(&held)))
 }
 
-/// The lock's file, made where it is missing; on a disk that takes nothing any more the file as it
-/// is, or else the folder, which nobody else may open.
+/// Opens the lock file, creating it if missing. On a disk that takes nothing it opens the file as
+/// it is, or else the folder, which nobody else may open.
 fn open(path: &Path, data: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o600);
@@ -98,7 +101,7 @@ fn open(path: &Path, data: &Path) -> io::Result<File> {
         .or_else(|_| File::open(data))
 }
 
-/// True while this file stands at this path.
+/// True while this file is the one at this path.
 fn is_at(file: &File, path: &Path) -> bool {
     let (Ok(held), Ok(there)) = (file.metadata(), std::fs::symlink_metadata(path)) else {
         return false;
@@ -106,8 +109,8 @@ fn is_at(file: &File, path: &Path) -> bool {
     (held.dev(), held.ino()) == (there.dev(), there.ino())
 }
 
-/// Puts a file that nobody has opened in the place of `old`, and gives it, locked. None: another
-/// agent does so at this moment, or did. Only who has locked the fresh file moves it.
+/// Replaces `old` by a file that nobody else has opened, and returns it locked. `None` when another
+/// agent does so, or did. Only the process that has locked the fresh file may rename it.
 fn replace(old: &File, path: &Path, fresh: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::RDWR;
     let mode = Mode::from_raw_mode(0o600);
@@ -121,7 +124,7 @@ fn replace(old: &File, path: &Path, fresh: &Path) -> io::Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Who holds the lock of this file.
+/// Lists the processes that hold the lock of this file.
 fn holders(meta: &std::fs::Metadata) -> Vec<Holder> {
     let text = files::read(Path::new("/proc/locks"), MAX_LOCKS).unwrap_or_default();
     let device = format!("{:02x}:{:02x}", major(meta.dev()), minor(meta.dev()));
@@ -133,7 +136,7 @@ fn holders_in(locks: &str, device: &str, inode: u64) -> Vec<u32> {
     let of = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         if words.nth(1)? != "FLOCK" {
-            // Of another kind, or one that waits ("->").
+            // Another kind of lock, or a process that waits ("->").
             return None;
         }
         let (pid, file) = (words.nth(2)?.parse().ok()?, words.next()?);
@@ -141,12 +144,13 @@ fn holders_in(locks: &str, device: &str, inode: u64) -> Vec<u32> {
         (number.parse() == Ok(inode)).then_some((pid, on == device))
     };
     let found: Vec<(u32, bool)> = locks.lines().filter_map(of).collect();
-    // Some file systems (btrfs, overlay) are known here by another number than to stat.
+    // Some file systems (btrfs, overlay) are listed here under another device number than stat
+    // gives.
     let exact = found.iter().any(|(_, exact)| *exact);
     found.into_iter().filter(|(_, it)| *it || !exact).map(|(pid, _)| pid).collect()
 }
 
-fn words(held: &[Holder]) -> String {
+fn describe(held: &[Holder]) -> String {
     let word = |it: &Holder| {
         let program = procfs::read(it.pid, "comm").ok().flatten().unwrap_or_default();
         let program = String::from_utf8_lossy(&program).trim().escape_debug().to_string();

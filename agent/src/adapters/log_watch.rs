@@ -1,6 +1,6 @@
-//! Tells when something is written to a log that was silent (inotify, one descriptor for all).
-//! Each watch tells once and is set again after the look: a flood is told no more often than it
-//! is looked at, and a silent log costs nothing.
+//! Notification when something is written to a log that was silent, by inotify with one descriptor
+//! for all logs. Each watch fires once and is armed again after the log was looked at, so that a
+//! flood of output fires no more often than it is looked at, and a silent log costs nothing.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
@@ -12,19 +12,19 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Room for what is read at once, in bytes: some tens of events.
+/// Size of the read buffer in bytes: some tens of events.
 const BUFFER: usize = 1024;
 
-/// The watches.
+/// Watches on workloads' logs.
 #[derive(Debug)]
 pub struct LogWatch {
-    /// None: the system gives none; the caller has to look by itself.
+    /// Descriptor of inotify; `None` when the system gives none, and the caller has to poll.
     inotify: Option<AsyncFd<OwnedFd>>,
     names: BTreeMap<i32, Name>,
 }
 
 impl LogWatch {
-    /// Watches nothing yet.
+    /// Creates the descriptor; nothing is watched yet.
     pub fn begin() -> Self {
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC);
         #[allow(
@@ -40,13 +40,13 @@ impl LogWatch {
         Self { inotify: registered.ok(), names: BTreeMap::new() }
     }
 
-    /// False: nothing is ever told.
+    /// False when there is no descriptor, so that nothing is ever reported.
     pub fn works(&self) -> bool {
         self.inotify.is_some()
     }
 
-    /// The next write to this log is told, once. False: it cannot be (there is no log yet, or the
-    /// system has no more watches).
+    /// Arms the watch on a log, which fires once. False when it cannot be armed: there is no log
+    /// yet, or the system has no more watches.
     pub fn arm(&mut self, name: &Name, log: &Path) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let flags = WatchFlags::MODIFY | WatchFlags::ONESHOT | WatchFlags::DONT_FOLLOW;
@@ -59,17 +59,17 @@ impl LogWatch {
         }
     }
 
-    /// Waits until something is written to logs that are watched; gives whose.
+    /// Waits until something is written to armed logs; returns the workloads that they belong to.
     pub async fn written(&mut self) -> Vec<Name> {
         let Some(inotify) = &self.inotify else { return std::future::pending().await };
         loop {
             let Ok(mut ready) = inotify.readable().await else {
                 return std::future::pending().await;
             };
-            let told = drain(inotify.get_ref(), &mut self.names);
+            let written = drain(inotify.get_ref(), &mut self.names);
             ready.clear_ready();
-            if !told.is_empty() {
-                return told;
+            if !written.is_empty() {
+                return written;
             }
         }
     }
@@ -78,15 +78,16 @@ impl LogWatch {
 fn drain(inotify: &OwnedFd, names: &mut BTreeMap<i32, Name>) -> Vec<Name> {
     let mut buffer = [MaybeUninit::uninit(); BUFFER];
     let mut reader = inotify::Reader::new(inotify, &mut buffer);
-    let mut told = Vec::new();
-    // Ends when there is no more: each watch tells at most twice, that of its end included.
+    let mut written = Vec::new();
+    // Ends when nothing is left: each watch gives at most two events, the second when it is
+    // removed.
     while let Ok(event) = reader.next() {
         let name = names.remove(&event.wd());
         if event.events().contains(ReadFlags::MODIFY) {
-            told.extend(name);
+            written.extend(name);
         }
     }
-    told
+    written
 }
 
 #[cfg(test)]

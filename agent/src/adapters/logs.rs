@@ -1,5 +1,5 @@
-//! Workloads' logs: plain files that the workloads append to themselves, kept within a bound by
-//! cutting their beginning off, and read by offsets that count the bytes ever written.
+//! Logs of the workloads: plain files that the workloads append to themselves. They are kept within
+//! a bound by cutting off their beginning, and read by offsets that count all bytes ever written.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};
@@ -15,65 +15,68 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::core::follow::{Position, TAIL};
 use crate::core::history::History;
 
-/// At most so many bytes at a log's end are looked at for its last lines.
+/// Most bytes at the end of a log that are searched for its last lines.
 const MAX_TAIL: u64 = 16 * 1024 * 1024;
-/// Bytes read at once while looking for the ends of lines.
+/// Bytes read at a time while searching for line ends.
 const CHUNK: u64 = 64 * 1024;
-/// What can be cut off at once has to be whole blocks of the file system. Where its own size will
-/// not do, 64 KiB suits all.
+/// Unit in which a log's beginning is cut off, where the file system's own block size will not do.
+/// Only whole blocks can be cut; 64 KiB suits all file systems.
 const BLOCK: u64 = 64 * 1024;
-/// Longest log in bytes that is searched for its place after the agent's restart.
-const SEARCHED: u64 = 8 * 1024 * 1024;
+/// Longest log, in bytes, that is searched for its position after a restart of the agent.
+const MAX_SEARCHED: u64 = 8 * 1024 * 1024;
 
-/// The histories of all logs, by workload: written where logs are cut, read where they are sent.
+/// Histories of all logs, by workload: written where logs are cut, read where they are sent.
 #[derive(Debug, Clone, Default)]
 pub struct Histories(Arc<Mutex<BTreeMap<Name, History>>>);
 
 impl Histories {
-    /// Held while a log is read or cut, so that neither comes between.
+    /// Locks the histories; held while a log is read or cut, so that neither happens during the
+    /// other.
     pub fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, History>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What a look at a log found.
+/// Result of a size poll of a log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Look {
-    /// How long it was, in bytes.
+pub struct SizePoll {
+    /// Length before the cut, in bytes.
     pub found: u64,
-    /// How long it is now; less, when it was cut.
+    /// Length now, in bytes; smaller than `found` when the log was cut.
     pub left: u64,
-    /// Something was written since the last look.
+    /// True when something was written since the last poll.
     pub grew: bool,
 }
 
-/// Takes note of how long the log is, and cuts its beginning off when that is more than `limit`
-/// bytes, so that about `keep` of them are left. `time`: seconds since 1970 by the time of the
-/// file's last change, in seconds since 1970; 0: not known.
+/// Polls the size of a log. If it is more than `limit` bytes, cuts off its beginning so that about
+/// `keep` bytes are left. `time` converts the file's time of change to a time to record, both in
+/// seconds since 1970; 0 means unknown.
 ///
 /// # Errors
-/// Whatever the file system says; no log yet is an empty one.
-pub fn bound(
+/// The file system's error. A log that does not exist counts as empty.
+pub fn poll_size(
     path: &Path,
     limit: u64,
     keep: u64,
     history: &mut History,
     time: impl FnOnce(u64) -> u64,
-) -> io::Result<Look> {
+) -> io::Result<SizePoll> {
     let meta = match std::fs::metadata(path) {
         Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Look::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SizePoll::default()),
         Err(error) => return Err(error),
     };
     let length = meta.len();
     let changed = u64::try_from(meta.mtime()).unwrap_or(0);
-    see(path, &meta, history);
+    update(path, &meta, history);
     let grew = history.mark(time(changed));
     if length <= limit {
-        return Ok(Look { found: length, left: length, grew });
+        return Ok(SizePoll { found: length, left: length, grew });
     }
     let file = open(path)?;
-    // In larger pieces where the file system allocates so (bigalloc).
+    // By the file system's blocks, or in larger pieces where it allocates those (bigalloc).
+    // Example: of 1,000,000 bytes with 500,000 to keep, blocks of 4,096 cut 499,712; in pieces of
+    // 64 KiB it is 458,752.
     for block in [meta.blksize().max(1), BLOCK] {
         let cut = (length - keep) / block * block;
         if cut > 0 {
@@ -81,42 +84,47 @@ pub fn bound(
             file.read_exact_at(&mut last, cut - 1)?;
             if fallocate(&file, FallocateFlags::COLLAPSE_RANGE, 0, cut).is_ok() {
                 history.cut(cut, last != *b"\n");
-                return Ok(Look { found: length, left: length - cut, grew });
+                return Ok(SizePoll { found: length, left: length - cut, grew });
             }
         }
     }
-    // The file system cannot (tmpfs, btrfs): what is kept is copied to the front. What the
-    // workload writes between the last read and the end of the copy may be lost.
+    // The file system cannot collapse a range (tmpfs, btrfs), so the bytes to keep are copied to
+    // the front. What the workload writes between the last read and the end of the copy may be
+    // lost.
     let (found, left, partial) = copy_down(file, keep)?;
     history.see(meta.ino(), found);
     history.cut(found - left, partial);
-    Ok(Look { found, left, grew })
+    Ok(SizePoll { found, left, grew })
 }
 
-/// Takes note that a run of the workload is about to begin.
+/// Records in the history that a run of the workload is about to begin.
 pub fn start(path: &Path, history: &mut History) {
-    // Nobody has written to a log that is not there.
+    // A log that does not exist has nothing to record.
     if let Ok(meta) = std::fs::metadata(path) {
-        see(path, &meta, history);
+        update(path, &meta, history);
     }
     history.start();
 }
 
-/// Takes note of how long a log is. After the agent's restart its place is found by what stood at
-/// its end.
-fn see(path: &Path, meta: &Metadata, history: &mut History) {
+/// Brings the history up to the length of the log. After a restart of the agent, its position is
+/// found by the bytes that were at its end.
+fn update(path: &Path, meta: &Metadata, history: &mut History) {
+    // `tail` is set only by a restart. The workload may have gone on writing, and a former agent
+    // may have cut the log after it stored the history: the stored last bytes are searched, and
+    // where they are found tells how much was cut. If they are not found in a log that was searched
+    // whole, it is another log, with a new number.
     if !history.tail.is_empty() && history.inode == meta.ino() {
         let end = history.end();
         let offset = end - history.base;
         let tail = std::mem::take(&mut history.tail);
         let position = Position { inode: 0, offset, tail, seq: 0 };
-        let content = piece(path, 0, usize::try_from(SEARCHED).unwrap_or(usize::MAX));
+        let content = piece(path, 0, usize::try_from(MAX_SEARCHED).unwrap_or(usize::MAX));
         let found = content.ok().flatten().and_then(|it| position.find(&it.bytes));
         match found.and_then(|found| u64::try_from(found).ok()) {
             Some(found) if found == offset => {}
-            // So much was cut since.
+            // The tail was at `offset` and is at `found` now: that much was cut.
             Some(found) => history.cut(offset - found, true),
-            None if offset > SEARCHED => {}
+            None if offset > MAX_SEARCHED => {}
             None => history.lose(history.id.wrapping_add(1).max(1)),
         }
     }
@@ -129,15 +137,16 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
 }
 
-/// Gives how long the log was, how long it is now, and whether it begins within a line.
+/// Copies the last `keep` bytes of a log to its front and truncates it. Returns its former length,
+/// its new length, and whether it begins within a line.
 fn copy_down(mut file: File, keep: u64) -> io::Result<(u64, u64, bool)> {
     let length = file.metadata()?.len();
     let from = length.saturating_sub(keep);
     let mut end = Vec::new();
     file.seek(SeekFrom::Start(from))?;
-    // To its very end: something may have been written meanwhile.
+    // Up to the real end: something may have been written since its length was read.
     (&mut file).take(keep.saturating_mul(2)).read_to_end(&mut end)?;
-    // From a line's beginning.
+    // From the beginning of a line.
     let first = end.iter().position(|&byte| byte == b'\n').map(|at| at + 1);
     let kept = end.get(first.unwrap_or(0)..).unwrap_or_default();
     file.set_len(0)?;
@@ -147,25 +156,25 @@ fn copy_down(mut file: File, keep: u64) -> io::Result<(u64, u64, bool)> {
     Ok((from + bytes(&end), bytes(kept), first.is_none()))
 }
 
-/// The file of a log, its history brought up to date. None: there is no log yet.
-fn look_into(path: &Path, history: &mut History) -> io::Result<Option<File>> {
+/// Opens a log and brings its history up to date. `None` when there is no log yet.
+fn open_updated(path: &Path, history: &mut History) -> io::Result<Option<File>> {
     let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    see(path, &file.metadata()?, history);
+    update(path, &file.metadata()?, history);
     Ok(Some(file))
 }
 
-/// Offsets from where to where a part of a log is to be sent; to the end of what ever comes where
-/// it is followed.
+/// Computes the offsets of the requested part of a log, end exclusive; `u64::MAX` as the end of a
+/// followed log.
 ///
 /// # Errors
-/// Why there is no such part, in words.
+/// The reason as text why there is no such part.
 pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, u64), String> {
     let failed = |error: io::Error| format!("the log cannot be read: {error}");
-    let Some(file) = look_into(path, history).map_err(failed)? else {
+    let Some(file) = open_updated(path, history).map_err(failed)? else {
         return Ok((history.end(), u64::MAX));
     };
     let (mut from, mut to) = (history.base, history.end());
@@ -204,11 +213,11 @@ pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, 
     Ok((from, if follow { u64::MAX } else { to }))
 }
 
-/// At most `most` bytes of the log from `at` to before `to`, and where they begin: later, where
-/// something was cut.
+/// Reads at most `most` bytes of the log from offset `at` to before `to`, and returns the offset at
+/// which they begin: later than `at` where that was cut off.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn read(
     path: &Path,
     history: &mut History,
@@ -216,7 +225,7 @@ pub fn read(
     to: u64,
     most: usize,
 ) -> io::Result<(u64, Vec<u8>)> {
-    let Some(file) = look_into(path, history)? else {
+    let Some(file) = open_updated(path, history)? else {
         return Ok((at.min(history.end()), Vec::new()));
     };
     let mut at = at.min(history.end());
@@ -230,7 +239,7 @@ pub fn read(
     Ok((at, at_offset(&file, at - history.base, much)?))
 }
 
-/// At most `most` bytes of a file from `offset` on.
+/// Reads at most `most` bytes of a file from position `offset`.
 fn at_offset(file: &File, offset: u64, most: usize) -> io::Result<Vec<u8>> {
     let mut file: &File = file;
     let mut bytes = Vec::new();
@@ -239,11 +248,11 @@ fn at_offset(file: &File, offset: u64, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Where the next line begins, at or behind an offset; the offset itself where the line is longer
-/// than is looked at.
+/// Finds the offset of the next line, at or after `at`; `at` itself when no line ends within 64
+/// KiB.
 fn line_start(file: &File, history: &History, at: u64) -> io::Result<u64> {
     let inside = at - history.base;
-    // The byte before it tells whether it begins a line; before the first there is none.
+    // The byte before `at` tells whether a line begins there; the first byte has none.
     let from = inside.saturating_sub(1);
     let most = usize::try_from(CHUNK).unwrap_or(usize::MAX);
     let bytes = at_offset(file, from, most)?;
@@ -252,7 +261,7 @@ fn line_start(file: &File, history: &History, at: u64) -> io::Result<u64> {
     Ok(found.map_or(at, |found| history.base + from + found + 1))
 }
 
-/// Where the last `lines` lines of what stands from `from` to `to` begin.
+/// Finds the offset at which the last `lines` lines between two offsets begin.
 fn last_lines(file: &File, base: u64, (from, to): (u64, u64), lines: u32) -> io::Result<u64> {
     let from = from.max(to.saturating_sub(MAX_TAIL));
     let (mut left, mut at) = (lines, to);
@@ -262,7 +271,7 @@ fn last_lines(file: &File, base: u64, (from, to): (u64, u64), lines: u32) -> io:
         let bytes = at_offset(file, start - base, most)?;
         for (index, _) in bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
             let line = start + u64::try_from(index).unwrap_or(0) + 1;
-            // The last line's own end begins none.
+            // The end of the very last line begins no further line.
             if line == to {
                 continue;
             }
@@ -276,7 +285,7 @@ fn last_lines(file: &File, base: u64, (from, to): (u64, u64), lines: u32) -> io:
     Ok(at)
 }
 
-/// What stands before the end of a log, by which its place is found again.
+/// Reads the last bytes of a log, by which its position is found again after a restart.
 pub fn last_bytes(path: &Path, history: &History) -> Vec<u8> {
     let length = history.end() - history.base;
     let from = length.saturating_sub(u64::try_from(TAIL).unwrap_or(0));
@@ -287,18 +296,18 @@ pub fn last_bytes(path: &Path, history: &History) -> Vec<u8> {
 /// Part of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
-    /// The file's number: another one is another log.
+    /// Inode of the file: another inode is another log.
     pub inode: u64,
-    /// How long the log is, in bytes.
+    /// Length of the log in bytes.
     pub length: u64,
-    /// What was asked for; empty beyond the end.
+    /// Bytes that were read; empty beyond the end.
     pub bytes: Vec<u8>,
 }
 
-/// At most `most` bytes of the log from `from` on. None: there is no log yet.
+/// Reads at most `most` bytes of the log from position `from`. `None` when there is no log yet.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub fn piece(path: &Path, from: u64, most: usize) -> io::Result<Option<Piece>> {
     let file = match open(path) {
         Ok(file) => file,
@@ -320,7 +329,7 @@ mod tests {
         LogPart { tail: u32::MAX, ..LogPart::default() }
     }
 
-    /// A part of a log as it is sent.
+    /// Reads a part of a log as it is sent, as text.
     fn part(path: &Path, history: &mut History, part: LogPart) -> Result<String, String> {
         let (from, to) = span(path, history, &part)?;
         let (_, bytes) = read(path, history, from, to, usize::MAX).unwrap();
@@ -339,7 +348,7 @@ mod tests {
             writeln!(writer, "line {number}").unwrap();
             if number % 1_000 == 0 {
                 // The follower comes first, or last, or is half the bound behind.
-                let look = bound(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
+                let look = poll_size(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
                 assert!(look.left <= limit, "{look:?}");
                 // Not more is cut than has to be: whoever is so far behind loses nothing.
                 assert!(look.left >= look.found.min(limit / 4 * 3 - 64), "{look:?}");
@@ -357,7 +366,7 @@ mod tests {
         assert!(lines.lines().enumerate().all(|(at, line)| line == format!("line {at}")));
         assert_eq!(lines.lines().count(), 40_000);
 
-        bound(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
+        poll_size(&path, limit, limit / 4 * 3, &mut history, |_| NOW).unwrap();
         assert!(history.base > 0);
         let told = part(&path, &mut history, all()).unwrap();
         assert!(told.starts_with("line ") && told.ends_with("\nline 39999\n"), "whole lines");
@@ -374,8 +383,8 @@ mod tests {
         let path = scratch.path().join("log");
         let mut history = History::new(1);
         std::fs::write(&path, "first\nsecond\nthird\n").unwrap();
-        let look = bound(&path, 16, 12, &mut history, |_| NOW).unwrap();
-        assert_eq!(look, Look { found: 19, left: 6, grew: true });
+        let look = poll_size(&path, 16, 12, &mut history, |_| NOW).unwrap();
+        assert_eq!(look, SizePoll { found: 19, left: 6, grew: true });
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "third\n");
         assert_eq!((history.base, history.end()), (13, 19));
         assert_eq!(part(&path, &mut history, LogPart::default()), Ok(String::new()), "no lines");
@@ -396,7 +405,7 @@ mod tests {
             }
             text += add;
             std::fs::write(&path, &text).unwrap();
-            bound(&path, 1 << 20, 1 << 19, &mut history, |_| time).unwrap();
+            poll_size(&path, 1 << 20, 1 << 19, &mut history, |_| time).unwrap();
         }
         let mut told = |wanted| part(&path, &mut history, wanted);
         assert_eq!(told(all()), Ok("a\nbc\nd\ne\n".into()));
@@ -418,22 +427,22 @@ mod tests {
         let path = scratch.path().join("log");
         let mut history = History::new(1);
         std::fs::write(&path, "one\ntwo\nthree\nfour\n").unwrap();
-        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        poll_size(&path, 100, 50, &mut history, |_| NOW).unwrap();
         let packed = history.pack(&last_bytes(&path, &history));
         let again = |text: &str| {
             std::fs::write(&path, text).unwrap();
             let mut history = History::unpack(&packed).unwrap();
-            bound(&path, 1 << 20, 50, &mut history, |_| NOW + 1).unwrap();
+            poll_size(&path, 1 << 20, 50, &mut history, |_| NOW + 1).unwrap();
             (history.id, history.base, history.end())
         };
         assert_eq!(again("one\ntwo\nthree\nfour\nfive\n"), (1, 0, 24));
         assert_eq!(again("one\ntwo\nthree\nfour\n"), (1, 0, 19));
         std::fs::write(&path, "a first line one\ntwo\nthree\nfour\n").unwrap();
         let mut history = History::new(1);
-        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        poll_size(&path, 100, 50, &mut history, |_| NOW).unwrap();
         history.tail = b"three\nfour\n".to_vec();
         std::fs::write(&path, "three\nfour\nfive\n").unwrap();
-        bound(&path, 100, 50, &mut history, |_| NOW).unwrap();
+        poll_size(&path, 100, 50, &mut history, |_| NOW).unwrap();
         assert_eq!((history.id, history.base, history.end()), (1, 21, 37), "it was cut since");
         assert_eq!(again("quite another text").0, 2, "lost: another log");
     }

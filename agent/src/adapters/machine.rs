@@ -1,35 +1,36 @@
-//! The device's own figures, as one JSON record: processor, load, memory, disk, network,
-//! temperature. Read from `/proc` and `/sys`; what a device does not tell is left out.
+//! The device's own figures as one JSON record: processor, load, memory, disk, network,
+//! temperature. They are read from `/proc` and `/sys`; figures that a device does not have are left
+//! out.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-/// What only means something beside an earlier look.
+/// Counters that mean something only as a difference between two looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Counts {
-    /// Processor time, in ticks: all of it, and idle.
+    /// Processor time in ticks: total, and idle.
     ticks: Option<(u64, u64)>,
-    /// Bytes of all network interfaces but loopback: received and sent.
+    /// Bytes received and sent by all network interfaces except loopback.
     network: Option<(u64, u64)>,
 }
 
-/// Looks at the machine.
+/// Reader of the machine's figures.
 #[derive(Debug)]
 pub struct Machine {
-    /// Whose file system's room is told.
+    /// Path on the file system whose space is reported.
     disk: PathBuf,
     last: Counts,
 }
 
 impl Machine {
-    /// Rates are told from now on.
+    /// Creates a reader; the first rates count from now.
     pub fn new(disk: &Path) -> Self {
         Self { disk: disk.to_owned(), last: counts() }
     }
 
-    /// What was since the last look, and how it stands now.
-    pub fn look(&mut self) -> Vec<u8> {
+    /// Returns the figures as encoded JSON, with rates since the last call.
+    pub fn sample(&mut self) -> Vec<u8> {
         let now = counts();
         let mut record = Map::new();
         let mut say = |key: &str, value: Option<Value>| {
@@ -62,12 +63,12 @@ fn counts() -> Counts {
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
     let values: Vec<u64> = line.split_whitespace().filter_map(|it| it.parse().ok()).collect();
-    // user nice system idle iowait irq softirq steal; guests stand within user.
+    // Fields: user nice system idle iowait irq softirq steal; guest times are within user.
     let (idle, wait) = (values.get(3)?, values.get(4).copied().unwrap_or(0));
     Some((values.iter().take(8).sum(), idle + wait))
 }
 
-/// Percent, in tenths.
+/// Processor load in percent, with one decimal.
 fn busy(before: Option<(u64, u64)>, now: Option<(u64, u64)>) -> Option<f64> {
     let ((all, idle), (all_now, idle_now)) = (before?, now?);
     let all = all_now.checked_sub(all).filter(|all| *all > 0)?;
@@ -76,7 +77,7 @@ fn busy(before: Option<(u64, u64)>, now: Option<(u64, u64)>) -> Option<f64> {
     Some(f64::from(u32::try_from(tenths).unwrap_or(0)) / 10.0)
 }
 
-/// Over one minute.
+/// Load average over one minute.
 fn load(text: &str) -> Option<f64> {
     text.split_whitespace().next()?.parse().ok()
 }
@@ -114,7 +115,8 @@ fn network(text: &str) -> (u64, u64) {
     all
 }
 
-/// Bytes since the last look; an interface that went takes its bytes with it.
+/// Bytes received and sent since the last call. An interface that disappeared takes its bytes with
+/// it.
 fn passed(before: Option<(u64, u64)>, now: Option<(u64, u64)>) -> Option<Value> {
     let ((received, sent), now) = (before?, now?);
     Some(json!({
@@ -123,7 +125,7 @@ fn passed(before: Option<(u64, u64)>, now: Option<(u64, u64)>) -> Option<Value> 
     }))
 }
 
-/// The highest that a sensor tells, in degrees Celsius.
+/// Highest temperature of all sensors, in degrees Celsius.
 fn temperature() -> Option<f64> {
     let zones = sensors("/sys/class/thermal", "thermal_zone", |file| file == "temp");
     let chips = sensors("/sys/class/hwmon", "hwmon", |file| {
@@ -132,7 +134,7 @@ fn temperature() -> Option<f64> {
     let known = zones.chain(chips).filter_map(|path| {
         let text = std::fs::read_to_string(path).ok()?;
         let millis: i32 = text.trim().parse().ok()?;
-        // A sensor that is not there says nonsense.
+        // A sensor that is not connected reports nonsense.
         (-60_000..200_000).contains(&millis).then(|| f64::from(millis) / 1_000.0)
     });
     known.reduce(f64::max)
@@ -177,7 +179,7 @@ mod tests {
     fn this_machine_tells_something() {
         let scratch = tempfile::tempdir().unwrap();
         let mut machine = Machine::new(scratch.path());
-        let record: Value = serde_json::from_slice(&machine.look()).unwrap();
+        let record: Value = serde_json::from_slice(&machine.sample()).unwrap();
         assert!(record["memory"]["total"].as_u64().unwrap() > 0, "{record}");
         assert!(record["disk"]["total"].as_u64().unwrap() > 0, "{record}");
         assert!(record["network"]["received"].is_u64(), "{record}");

@@ -1,6 +1,6 @@
-//! Counts what the agent sends and receives, by class, headers estimated: around every socket to
-//! the control plane. What goes through the link is of the classes that were named for it, as far
-//! as they go; the rest is control.
+//! Meter of the agent's traffic with the control plane, by class, with headers estimated. It wraps
+//! every socket. What goes through the link counts for the classes that named it; the rest is
+//! control.
 
 use std::io;
 use std::pin::Pin;
@@ -14,30 +14,32 @@ use holdfast_protocol::cost::{on_the_wire, sealed};
 use holdfast_records::TrafficClass;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// MQTT's own bytes in a publish, beside topic and payload.
+/// Bytes of MQTT in a publish beside topic and payload.
 const PUBLISH: u64 = 8;
 
-/// Sent and received.
+/// Bytes sent and received.
 type Both = (u64, u64);
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// By class.
+    /// Counted bytes by class.
     own: [Both; 5],
-    /// Of the link, all classes together.
+    /// Bytes of the link that are not assigned to a class yet.
     link: Both,
-    /// What the link is to carry for others than control, and was not seen there yet.
-    named: [Both; 5],
+    /// Bytes that classes other than control have announced for the link, and that it has not
+    /// carried yet.
+    announced: [Both; 5],
 }
 
 impl Counts {
-    /// Gives the classes what the link has carried for them. What it has not it may never carry.
-    fn settle(&mut self) {
+    /// Assigns the link's bytes to classes: first what each announced, the rest to control.
+    /// Announced bytes that were not carried yet stay announced.
+    fn assign(&mut self) {
         let mut rest = std::mem::take(&mut self.link);
-        for (own, named) in self.own.iter_mut().zip(&mut self.named) {
-            let gone = (named.0.min(rest.0), named.1.min(rest.1));
-            take(named, gone);
-            take(&mut rest, gone);
+        for (own, announced) in self.own.iter_mut().zip(&mut self.announced) {
+            let gone = (announced.0.min(rest.0), announced.1.min(rest.1));
+            subtract(announced, gone);
+            subtract(&mut rest, gone);
             add(own, gone);
         }
         if let Some(control) = self.own.first_mut() {
@@ -46,49 +48,51 @@ impl Counts {
     }
 }
 
-/// Shared by everything that sends or receives.
+/// Meter, shared by everything that sends or receives.
 #[derive(Debug, Clone, Default)]
 pub struct Meter {
     counts: Arc<Mutex<Counts>>,
-    /// Classes whose budget is used up, a bit each.
+    /// Classes whose budget is used up, as one bit each.
     held: Arc<AtomicU8>,
 }
 
 impl Meter {
-    /// For a socket of one class.
-    pub fn of(&self, class: TrafficClass) -> Tap {
+    /// Creates the tap for a socket of one class.
+    pub fn tap(&self, class: TrafficClass) -> Tap {
         Tap { meter: self.clone(), class: Some(class) }
     }
 
-    /// For a new link. What the one before did not carry counts for nobody.
-    pub fn link(&self) -> Tap {
+    /// Creates the tap for a new link. Announced bytes that the former link did not carry are
+    /// dropped.
+    pub fn link_tap(&self) -> Tap {
         let mut counts = self.lock();
-        counts.settle();
-        counts.named = <[Both; 5]>::default();
+        counts.assign();
+        counts.announced = <[Both; 5]>::default();
         drop(counts);
         Tap { meter: self.clone(), class: None }
     }
 
-    /// The budget of these classes is used up: whoever is asked to begin something waits.
+    /// Sets the classes whose budget is used up; new transfers of those wait.
     pub fn hold(&self, classes: &[TrafficClass]) {
         let bits = classes.iter().fold(0, |bits, class| bits | 1 << index(*class));
         self.held.store(bits, Ordering::Relaxed);
     }
 
-    /// A publish is on its way up the link, or came down it, that is not control's.
-    pub fn published(&self, class: TrafficClass, sent: bool, topic: usize, payload: usize) {
+    /// Announces a publish on the link that is not of the control class, sent or received, with the
+    /// sizes of topic and payload in bytes.
+    pub fn announce(&self, class: TrafficClass, sent: bool, topic: usize, payload: usize) {
         let bytes = u64::try_from(topic.saturating_add(payload)).unwrap_or(u64::MAX);
         let (there, back) = on_the_wire(sealed(bytes.saturating_add(PUBLISH)));
         let mut counts = self.lock();
-        if let Some(named) = counts.named.get_mut(index(class)) {
-            add(named, if sent { (there, back) } else { (back, there) });
+        if let Some(announced) = counts.announced.get_mut(index(class)) {
+            add(announced, if sent { (there, back) } else { (back, there) });
         }
     }
 
-    /// What was counted since it was last taken, by class.
+    /// Takes the bytes counted since the last call, as class, sent and received.
     pub fn take(&self) -> Vec<(TrafficClass, u64, u64)> {
         let mut counts = self.lock();
-        counts.settle();
+        counts.assign();
         let taken = std::mem::take(&mut counts.own);
         let classes = TrafficClass::ALL.into_iter().zip(taken);
         let counted = classes.map(|(class, (sent, received))| (class, sent, received));
@@ -108,11 +112,11 @@ fn add(to: &mut Both, more: Both) {
     *to = (to.0.saturating_add(more.0), to.1.saturating_add(more.1));
 }
 
-fn take(of: &mut Both, less: Both) {
+fn subtract(of: &mut Both, less: Both) {
     *of = (of.0.saturating_sub(less.0), of.1.saturating_sub(less.1));
 }
 
-/// What a socket counts into.
+/// Tap of one socket, which counts into its class, or into the link.
 #[derive(Debug, Clone, Default)]
 pub struct Tap {
     meter: Meter,
@@ -120,13 +124,13 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// Nothing of this class may begin now.
+    /// True when the budget of this class is used up, so that nothing of it may begin.
     pub fn is_held(&self) -> bool {
         let held = self.meter.held.load(Ordering::Relaxed);
         self.class.is_some_and(|class| held & 1 << index(class) != 0)
     }
 
-    fn note(&self, sent: bool, bytes: usize) {
+    fn count(&self, sent: bool, bytes: usize) {
         if bytes == 0 {
             return;
         }
@@ -143,13 +147,13 @@ impl Tap {
         }
     }
 
-    /// Around a socket.
+    /// Wraps a socket so that its bytes are counted.
     pub fn around<S>(self, socket: S) -> Metered<S> {
         Metered { socket, tap: self }
     }
 }
 
-/// A socket that counts.
+/// Socket that counts its bytes.
 #[derive(Debug)]
 pub struct Metered<S> {
     socket: S,
@@ -164,7 +168,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(context, buffer);
-        self.tap.note(false, buffer.filled().len().saturating_sub(before));
+        self.tap.count(false, buffer.filled().len().saturating_sub(before));
         polled
     }
 }
@@ -177,7 +181,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = &polled {
-            self.tap.note(true, *written);
+            self.tap.count(true, *written);
         }
         polled
     }
@@ -201,9 +205,9 @@ mod tests {
     async fn what_goes_through_is_counted_once_and_by_class() {
         let meter = Meter::default();
         let (near, mut far) = tokio::io::duplex(100_000);
-        let mut link = meter.link().around(near);
+        let mut link = meter.link_tap().around(near);
         // Named before it goes through the socket, as it is on the way to the link's queue.
-        meter.published(TrafficClass::Data, true, 30, 10_000);
+        meter.announce(TrafficClass::Data, true, 30, 10_000);
         assert!(meter.take().is_empty(), "it is not gone yet");
         link.write_all(&vec![0; 10_060]).await.unwrap();
         link.write_all(&[0; 100]).await.unwrap();
@@ -216,7 +220,7 @@ mod tests {
         assert_eq!(meter.take(), [control, (TrafficClass::Data, data.0, data.1)]);
 
         let (near, mut far) = tokio::io::duplex(100_000);
-        let mut download = meter.of(TrafficClass::Artifacts).around(near);
+        let mut download = meter.tap(TrafficClass::Artifacts).around(near);
         far.write_all(&[0; 5_000]).await.unwrap();
         download.read_exact(&mut vec![0; 5_000]).await.unwrap();
         let counted = meter.take();
@@ -228,11 +232,11 @@ mod tests {
     async fn what_a_cut_link_did_not_carry_counts_for_nobody() {
         let meter = Meter::default();
         let (near, _far) = tokio::io::duplex(100_000);
-        let mut link = meter.link().around(near);
-        meter.published(TrafficClass::Data, true, 30, 10_000);
+        let mut link = meter.link_tap().around(near);
+        meter.announce(TrafficClass::Data, true, 30, 10_000);
         link.write_all(&[0; 3_000]).await.unwrap();
         let (near, _other_far) = tokio::io::duplex(100_000);
-        let mut next = meter.link().around(near);
+        let mut next = meter.link_tap().around(near);
         next.write_all(&[0; 5_000]).await.unwrap();
         let (part, control) = (on_the_wire(3_000), on_the_wire(5_000));
         let counted =

@@ -1,4 +1,4 @@
-//! What the agent does to the outside and sees of it. Nothing is decided here.
+//! Adapters: everything that the agent does to the outside and sees of it.
 #![allow(
     clippy::disallowed_methods,
     reason = "adapters read clocks, files and the environment, and start processes and tasks, so that nothing else has to"
@@ -22,7 +22,6 @@ pub mod identity;
 pub mod intake;
 #[cfg(test)]
 mod intake_fake;
-mod keeper;
 pub mod kernel;
 pub mod launcher;
 pub mod link;
@@ -33,6 +32,7 @@ pub mod machine;
 pub mod meter;
 pub mod notify;
 pub mod probe;
+mod probe_supervisor;
 pub mod procfs;
 mod program;
 pub mod resolve;

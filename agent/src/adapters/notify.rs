@@ -1,15 +1,17 @@
-//! Tells systemd that the agent is ready, alive and stopping (`sd_notify`), where it asks.
+//! Notification of systemd that the agent is ready, alive and stopping (`sd_notify`), where it asks
+//! for that.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// As often as this at most, whatever is asked for: a watchdog's word is a turn of the loop.
+/// Shortest interval of the watchdog's messages, whatever is asked for: each takes a turn of the
+/// loop.
 const SHORTEST: Duration = Duration::from_millis(10);
-/// As seldom as this at most.
+/// Longest interval of the watchdog's messages.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// The way to the service manager, if there is one.
+/// Socket to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<UnixDatagram>,
@@ -17,7 +19,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// As `NOTIFY_SOCKET` and `WATCHDOG_USEC` say.
+    /// Creates a notifier from `NOTIFY_SOCKET` and `WATCHDOG_USEC`.
     pub fn from_environment() -> Self {
         let Ok(path) = std::env::var("NOTIFY_SOCKET") else { return Self::default() };
         let address = match path.strip_prefix('@') {
@@ -37,27 +39,27 @@ impl Notifier {
         Self { socket: socket.ok(), watchdog }
     }
 
-    /// How often [`Notifier::alive`] is expected.
+    /// Interval at which [`Notifier::alive`] is expected; `None` when it is not.
     pub fn watchdog(&self) -> Option<Duration> {
         self.watchdog.filter(|_| self.socket.is_some())
     }
 
-    /// The workloads that were on disk are being started.
+    /// Reports that the workloads found on disk are being started.
     pub fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// The loop turns.
+    /// Reports that the event loop is running.
     pub fn alive(&self) {
         self.send("WATCHDOG=1");
     }
 
-    /// The agent ends; its workloads go on.
+    /// Reports that the agent ends, while its workloads go on.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }
 
-    /// One line for `systemctl status`.
+    /// Sets the line that `systemctl status` shows.
     pub fn status(&self, text: &str) {
         self.send(&format!("STATUS={text}"));
     }
@@ -70,8 +72,8 @@ impl Notifier {
     }
 }
 
-/// Three times as often as is asked for in microseconds; none is asked for by 0, or by what is no
-/// number.
+/// Interval of the watchdog's messages: a third of the period that is asked for, in microseconds.
+/// `None` for 0, or for text that is not a number.
 fn pace(text: &str) -> Option<Duration> {
     let micros = text.parse().ok().filter(|&micros| micros > 0)?;
     Some((Duration::from_micros(micros) / 3).clamp(SHORTEST, LONGEST))

@@ -1,4 +1,4 @@
-//! Tries whether a workload works: by HTTP, TCP or a command in its place.
+//! Probes of a workload: by HTTP, TCP or a command in its environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,20 +10,20 @@ use tokio::net::TcpStream;
 
 use super::ending;
 use super::launcher::Plan;
-use super::runtime::{Place, Started, probe_plan, start, trouble};
+use super::runtime::{RuntimeContext, Started, probe_plan, read_error, start};
 use crate::core::record::Instance;
 
-/// Of an HTTP answer only the status line is read.
+/// Most bytes read of an HTTP response: only its status line counts.
 const MAX_STATUS_LINE: u64 = 256;
-/// How long a probe's keeper has to end everything that the probe started.
+/// Longest time for a probe's supervisor to end everything that the probe started.
 const ENDING: Duration = Duration::from_secs(5);
 
 /// Runs a probe to its end.
 ///
 /// # Errors
-/// Why the workload does not work, in words.
+/// The reason as text why the workload is not healthy.
 pub async fn run(
-    place: Arc<Place>,
+    context: Arc<RuntimeContext>,
     name: Name,
     instance: Instance,
     probe: Probe,
@@ -41,9 +41,9 @@ pub async fn run(
             tokio::time::timeout(within, get(host, port, path)).await.map_err(|_| late())?
         }
         Probe::Exec { command } => {
-            let plan = probe_plan(&place, &name, &spec, &command, instance.nonce)?;
+            let plan = probe_plan(&context, &name, &spec, &command, instance.nonce)?;
             let shown = command.first().map_or("", String::as_str);
-            execute(&place, &plan, shown, within).await.unwrap_or_else(|line| {
+            execute(&context, &plan, shown, within).await.unwrap_or_else(|line| {
                 let colon = if line.is_empty() { "" } else { ": " };
                 Err(format!("{}{colon}{line}", late()))
             })
@@ -51,26 +51,27 @@ pub async fn run(
     }
 }
 
-/// Runs a command below its keeper; the outer error is the last line of one that was late.
+/// Runs a command under its supervisor. The outer error is the last line of output of a command
+/// that took too long.
 async fn execute(
-    place: &Place,
+    context: &RuntimeContext,
     plan: &Plan,
     shown: &str,
     within: Duration,
 ) -> Result<Result<(), String>, String> {
-    let Started { pid, stdin, mut stdout } = match start(place, plan).await {
+    let Started { pid, stdin, mut stdout } = match start(context, plan).await {
         Ok(started) => started,
         Err(why) => return Ok(Err(why)),
     };
-    let mut said = Box::pin(trouble(&mut stdout));
-    let mut text = tokio::time::timeout(within, &mut said).await;
+    let mut report = Box::pin(read_error(&mut stdout));
+    let mut text = tokio::time::timeout(within, &mut report).await;
     if text.is_err() {
-        // Its keeper ends all that it started, and says how far it had come.
+        // Closing the pipe makes the supervisor end all that it started and report the last line.
         drop(stdin);
-        text = tokio::time::timeout(ENDING, &mut said).await;
+        text = tokio::time::timeout(ENDING, &mut report).await;
     }
     ending::kill_child(pid);
-    ending::of_child(pid, &place.awaited).await;
+    ending::child_exit(pid, &context.awaited).await;
     let text = text.unwrap_or_default();
     let (refused, ended) = text.split_once('\0').unwrap_or((&text, "T"));
     if let Some(why) = refused.strip_prefix('E') {

@@ -1,5 +1,5 @@
-//! Single processes as the kernel shows them. Whoever cannot be looked at for want of descriptors
-//! or memory is an error, never "gone".
+//! Processes as `/proc` shows them. A process that cannot be examined for want of descriptors or
+//! memory is an error, never taken as gone.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,43 +11,43 @@ use rustix::io::Errno;
 
 use crate::core::record::Instance;
 
-/// Set for what belongs to the kernel itself (`PF_KTHREAD`).
+/// Flag of the kernel's own threads (`PF_KTHREAD`).
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
-/// Longest `/proc/PID/stat`, and whatever else is read whole, in bytes: some 50 numbers.
+/// Longest file that is read whole, in bytes: `/proc/PID/stat` has some 50 numbers.
 const MAX_FILE: u64 = 4_096;
-/// Longest environment that is searched, in bytes: the kernel starts no program with more than
-/// 6 MiB of arguments and variables.
+/// Longest environment that is searched, in bytes: the kernel starts no program with more than 6
+/// MiB of arguments and variables.
 const MAX_ENVIRONMENT: u64 = 8 << 20;
-/// Longest entry of an environment that is compared, in bytes: a marker takes 140 at most.
+/// Longest entry of an environment that is compared, in bytes: a marker takes at most 140.
 const MAX_ENTRY: usize = 320;
 
-/// What `/proc/PID/stat` says.
+/// Fields of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// Dead, waiting to be reaped.
+    /// True for a process that has ended and was not reaped yet.
     pub zombie: bool,
-    /// The kernel's own.
+    /// True for a thread of the kernel.
     pub kernel: bool,
-    /// Its parent's id.
+    /// Process id of the parent.
     pub parent: u32,
-    /// Its session's id.
+    /// Session id: the process id of the session's leader.
     pub session: u32,
-    /// Its start in ticks since the boot.
+    /// Start time in ticks since the boot.
     pub start: u64,
 }
 
-/// Reads `/proc/PID/stat`; None: no such process.
+/// Reads `/proc/PID/stat`. `None` when there is no such process.
 ///
 /// # Errors
-/// When it could not be looked at.
+/// When the process could not be examined.
 pub fn stat(pid: u32) -> io::Result<Option<Stat>> {
     let text = read(pid, "stat")?;
     Ok(text.and_then(|text| parse_stat(&String::from_utf8_lossy(&text))))
 }
 
 fn parse_stat(text: &str) -> Option<Stat> {
-    // The command may hold spaces and parentheses: fields are counted from the last one.
+    // The command may hold spaces and parentheses, so fields are counted from the last ")".
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
@@ -59,10 +59,11 @@ fn parse_stat(text: &str) -> Option<Stat> {
     Some(Stat { zombie, kernel: flags & KERNEL_THREAD != 0, parent, session, start })
 }
 
-/// Reads at most 4 KiB of a file of a process; None: it is gone, or shows this to nobody.
+/// Reads at most 4 KiB of a file of a process. `None` when the process is gone, or the file is not
+/// readable.
 ///
 /// # Errors
-/// When the agent itself lacks what reading takes.
+/// When the agent lacks descriptors or memory.
 pub fn read(pid: u32, file: &str) -> io::Result<Option<Vec<u8>>> {
     match Process::open(pid)? {
         Some(process) => process.read(file),
@@ -70,51 +71,52 @@ pub fn read(pid: u32, file: &str) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// One process, held by its folder in `/proc`: another one that has its id by now is not mistaken
-/// for it between two looks.
+/// One process, held by its folder in `/proc`, so that another process with its id is not mistaken
+/// for it between two reads.
 #[derive(Debug)]
 pub struct Process(OwnedFd);
 
 impl Process {
-    /// None: no such process.
+    /// Opens a process. `None` when there is no such process.
     ///
     /// # Errors
-    /// When the agent itself lacks what this takes.
+    /// When the agent lacks descriptors or memory.
     pub fn open(pid: u32) -> io::Result<Option<Self>> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(CWD, format!("/proc/{pid}"), flags, Mode::empty());
         Ok(unless_gone(opened.map_err(io::Error::from))?.map(Self))
     }
 
-    /// Who it runs as: see [`user`].
+    /// User that the process runs as; see [`user`].
     pub fn user(&self) -> Option<u32> {
         rustix::fs::fstat(&self.0).ok().map(|stat| stat.st_uid)
     }
 
-    /// What its `stat` says; None: it is gone.
+    /// Reads its `stat`. `None` when it is gone.
     ///
     /// # Errors
-    /// When the agent itself lacks what reading takes.
+    /// When the agent lacks descriptors or memory.
     pub fn stat(&self) -> io::Result<Option<Stat>> {
         let text = self.read("stat")?;
         Ok(text.and_then(|text| parse_stat(&String::from_utf8_lossy(&text))))
     }
 
-    /// At most 4 KiB of a file of it.
+    /// Reads at most 4 KiB of one of its files.
     ///
     /// # Errors
-    /// When the agent itself lacks what reading takes.
+    /// When the agent lacks descriptors or memory.
     pub fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
         let mut bytes = Vec::new();
         let read = self.file(file).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes));
         Ok(unless_gone(read)?.map(|_| bytes))
     }
 
-    /// The first value of a variable in its environment, cut at 320 bytes. The process may have
-    /// made its environment as large as the kernel allows: it is never in memory as a whole.
+    /// Finds the first value of a variable in its environment; entries are cut at 320 bytes. The
+    /// process may have made its environment as large as the kernel allows, so it is never in
+    /// memory as a whole.
     ///
     /// # Errors
-    /// When the agent itself lacks what reading takes.
+    /// When the agent lacks descriptors or memory.
     pub fn variable(&self, key: &str) -> io::Result<Option<String>> {
         let read = self.file("environ");
         let found = read.and_then(|file| find(file.take(MAX_ENVIRONMENT), key));
@@ -151,29 +153,30 @@ fn find(mut environment: impl io::Read, key: &str) -> io::Result<Option<String>>
     }
 }
 
-/// Who it runs as; None: no such process. The folder's owner is the effective user even of what
-/// has made itself undumpable; with `no_new_privs` that is the real one.
+/// User that a process runs as. `None` when there is no such process. The folder's owner is the
+/// effective user, even of a process that made itself undumpable; with `no_new_privs` that is the
+/// real user, too.
 pub fn user(pid: u32) -> Option<u32> {
     fs::metadata(format!("/proc/{pid}")).ok().map(|meta| meta.uid())
 }
 
-/// What was read, if there is anything to be read.
+/// Turns "not there" into `None`, and keeps errors that mean that the agent lacks something.
 ///
 /// # Errors
-/// When the agent itself lacks what reading takes.
+/// When the agent lacks descriptors or memory.
 pub fn unless_gone<T>(read: io::Result<T>) -> io::Result<Option<T>> {
     match read {
         Ok(value) => Ok(Some(value)),
-        Err(error) if is_want(&error) => Err(error),
+        Err(error) if is_shortage(&error) => Err(error),
         Err(_) => Ok(None),
     }
 }
 
-fn is_want(error: &io::Error) -> bool {
+fn is_shortage(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
-/// The ids of all processes of now.
+/// Lists the ids of all processes.
 ///
 /// # Errors
 /// When they cannot be listed.
@@ -185,10 +188,10 @@ pub fn pids() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// True while this very process lives.
+/// True while this very process lives, by id, start time and boot.
 ///
 /// # Errors
-/// When it could not be looked at.
+/// When it could not be examined.
 pub fn lives(instance: &Instance, boot: &str) -> io::Result<bool> {
     if instance.boot != boot {
         return Ok(false);

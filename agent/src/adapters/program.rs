@@ -1,5 +1,5 @@
-//! Why a file cannot be executed, in words: read from the error and from the first bytes of the
-//! file. The kernel has one number for many causes.
+//! Explanation why a file cannot be executed, from the error and the file's first bytes: the kernel
+//! has one error number for many causes.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,35 +11,35 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-/// What is read of a file: the kernel reads 256 bytes of a script; heads of ELF files fit in.
+/// Bytes read of a file: the kernel reads 256 of a script, and the headers of ELF files fit, too.
 const HEAD: usize = 4096;
-/// Why a script with Windows line ends is none.
-const SPOILT: &str =
+/// Text about a script with Windows line ends.
+const WINDOWS_LINE_ENDS: &str =
     "its first line ends with a carriage return: save it with Unix line ends (LF, not CR LF)";
-/// Longest first line of a script that the kernel takes.
+/// Longest first line of a script that the kernel takes, in bytes.
 const LINE: usize = 255;
-/// How many interpreters of interpreters are looked at; the kernel follows five.
+/// Most interpreters of interpreters that are followed; the kernel follows five.
 const DEPTH: u32 = 4;
 
-/// Why this program cannot be executed, which the kernel refused with this error.
+/// Explains why the kernel refused to execute this program with this error.
 pub(super) fn why_not(program: &Path, error: &io::Error) -> String {
-    refused(program, &fault(program, error, 0))
+    sentence(program, &explain(program, error, 0))
 }
 
-/// The sentence about a program that cannot be executed.
-fn refused(program: &Path, why: &str) -> String {
+/// Sentence about a program that cannot be executed.
+fn sentence(program: &Path, why: &str) -> String {
     format!("{} cannot be executed: {why}", program.display())
 }
 
-/// Why a script should not even be tried: its first line has a carriage return, which the kernel
-/// takes for a part of the interpreter's name or argument.
-pub(super) fn spoilt(program: &Path) -> Option<String> {
+/// Explains why a script should not even be tried: its first line ends with a carriage return,
+/// which the kernel would take as part of the interpreter's name or argument.
+pub(super) fn windows_line_ends(program: &Path) -> Option<String> {
     let head = head(&open(program).ok()?);
     let line = first_line(&head)?;
-    line.ends_with(b"\r").then(|| refused(program, SPOILT))
+    line.ends_with(b"\r").then(|| sentence(program, WINDOWS_LINE_ENDS))
 }
 
-/// The folder on the way to this file that this process may not enter.
+/// Finds the folder on the path to this file that this process may not enter.
 pub(super) fn closed(path: &Path) -> Option<PathBuf> {
     let mut above: Vec<&Path> = path.ancestors().skip(1).collect();
     above.reverse();
@@ -49,8 +49,8 @@ pub(super) fn closed(path: &Path) -> Option<PathBuf> {
     above.into_iter().filter(|it| !it.as_os_str().is_empty()).find(refuses).map(Into::into)
 }
 
-/// That its user may not enter a folder on the way to this file, if so it is.
-pub(super) fn told_closed(path: &Path) -> Option<String> {
+/// Text about the folder on the path to this file that this user may not enter, if there is one.
+pub(super) fn explain_closed(path: &Path) -> Option<String> {
     let user = rustix::process::geteuid().as_raw();
     closed(path).map(|folder| {
         let folder = folder.display();
@@ -59,7 +59,7 @@ pub(super) fn told_closed(path: &Path) -> Option<String> {
 }
 
 fn open(program: &Path) -> io::Result<File> {
-    // A pipe or a device of that name must hold nobody up, nor be told that it was opened.
+    // A pipe or a device of that name must not block, nor notice that it was opened.
     if !std::fs::metadata(program)?.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
@@ -74,7 +74,7 @@ fn head(file: &File) -> Vec<u8> {
     head
 }
 
-fn fault(program: &Path, error: &io::Error, depth: u32) -> String {
+fn explain(program: &Path, error: &io::Error, depth: u32) -> String {
     let errno = Errno::from_io_error(error);
     let meta = match std::fs::metadata(program) {
         Ok(meta) => meta,
@@ -103,7 +103,7 @@ fn fault(program: &Path, error: &io::Error, depth: u32) -> String {
     }
 }
 
-/// The file cannot be found.
+/// Explains why the file cannot be found.
 fn absent(program: &Path, error: &io::Error) -> String {
     match std::fs::read_link(program) {
         Ok(target) if error.kind() == io::ErrorKind::NotFound => {
@@ -113,13 +113,13 @@ fn absent(program: &Path, error: &io::Error) -> String {
             Some(Errno::NOENT) => "there is no such file".into(),
             Some(Errno::NOTDIR) => "a part of its path is no folder".into(),
             Some(Errno::LOOP) => "its path is a circle of links".into(),
-            Some(Errno::ACCESS) => told_closed(program).unwrap_or_else(|| error.to_string()),
+            Some(Errno::ACCESS) => explain_closed(program).unwrap_or_else(|| error.to_string()),
             _ => error.to_string(),
         },
     }
 }
 
-/// The file is there, and this user may not execute it.
+/// Explains why this user may not execute the file.
 fn forbidden(program: &Path, mode: u32) -> String {
     let mount = rustix::fs::statvfs(program).ok();
     if mount.is_some_and(|it| it.f_flag.contains(StatVfsMountFlags::NOEXEC)) {
@@ -133,7 +133,7 @@ fn forbidden(program: &Path, mode: u32) -> String {
     format!("user {user} may not execute it (mode {mode:04o})")
 }
 
-/// The file may be executed and is not taken: what it is, or what it needs.
+/// Explains why the kernel does not take a file that may be executed: what it is, or what it needs.
 fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
     let Ok(file) = open(program) else {
         return "this device does not know its format, or lacks the interpreter or loader that it names".into();
@@ -145,7 +145,7 @@ fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
         bytes.truncate(length);
         bytes
     };
-    // With a format that is not taken it is the file's own; a loader has errors of its own.
+    // ENOEXEC concerns the file's own format; a missing loader gives other errors.
     let is_taken = Errno::from_io_error(error) != Some(Errno::NOEXEC);
     let (what, needed) = match (interpreter(&head), loader(&head, &read)) {
         (Some(path), _) => ("interpreter", path),
@@ -156,13 +156,13 @@ fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
         _ => return format!("this system forbids it: {error}"),
     };
     if needed.ends_with(b"\r") {
-        return SPOILT.into();
+        return WINDOWS_LINE_ENDS.into();
     }
     let shown = String::from_utf8_lossy(&needed).escape_debug().to_string();
     let path = Path::new(OsStr::from_bytes(&needed));
     match std::fs::metadata(path) {
         Ok(_) if depth < DEPTH => {
-            let why = fault(path, error, depth + 1);
+            let why = explain(path, error, depth + 1);
             format!("its {what} {shown}: {why}")
         }
         Ok(_) => format!("its {what} {shown}: {error}"),
@@ -176,33 +176,33 @@ fn unfit(program: &Path, error: &io::Error, depth: u32) -> String {
     }
 }
 
-/// The first line of a script, without `#!` and the end of the line.
+/// First line of a script, without `#!` and the line end.
 fn first_line(head: &[u8]) -> Option<&[u8]> {
     let line = head.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     (line.len() < LINE).then_some(line)
 }
 
-/// The interpreter that a script names.
+/// Interpreter that a script names.
 fn interpreter(head: &[u8]) -> Option<Vec<u8>> {
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let mut words = first_line(head)?.split(blank).filter(|word| !word.is_empty());
     words.next().map(<[u8]>::to_vec)
 }
 
-/// A number in a file, of this many bytes.
+/// Reads a number of `size` bytes at a position, in either byte order.
 fn number(bytes: &[u8], at: usize, size: usize, big: bool) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(size)?)?;
     let add = |sum: u64, byte: &u8| (sum << 8) | u64::from(*byte);
     Some(if big { bytes.iter().fold(0, add) } else { bytes.iter().rev().fold(0, add) })
 }
 
-/// An ELF file: whether its numbers are of 64 bits, and whether they begin with the high byte.
+/// Class of an ELF file: whether it is 64-bit, and whether it is big-endian.
 fn elf(head: &[u8]) -> Option<(bool, bool)> {
     head.starts_with(b"\x7fELF").then_some(())?;
     Some((head.get(4)? == &2, head.get(5)? == &2))
 }
 
-/// The loader that an ELF file names (`PT_INTERP`).
+/// Loader that an ELF file names (`PT_INTERP`).
 fn loader(head: &[u8], read: &dyn Fn(u64, usize) -> Vec<u8>) -> Option<Vec<u8>> {
     let (wide, big) = elf(head)?;
     let field = |narrow: (usize, usize), broad: (usize, usize)| {
@@ -223,7 +223,7 @@ fn loader(head: &[u8], read: &dyn Fn(u64, usize) -> Vec<u8>) -> Option<Vec<u8>> 
     (!name.is_empty()).then(|| name.to_vec())
 }
 
-/// The machine that an ELF file is for.
+/// Machine that an ELF file is for.
 fn machine(head: &[u8]) -> Option<String> {
     let (wide, big) = elf(head)?;
     let number = number(head, 18, 2, big)?;
@@ -249,7 +249,7 @@ fn machine(head: &[u8]) -> Option<String> {
     Some(name.into())
 }
 
-/// The device's machine in the words of [`machine`].
+/// Name of the device's machine, as [`machine`] would give it.
 fn this_machine(uname: &[u8]) -> String {
     match uname {
         [b'i', _, b'8', b'6'] => "x86 (32 bit)".into(),
@@ -258,8 +258,8 @@ fn this_machine(uname: &[u8]) -> String {
     }
 }
 
-/// Why a file is no program for a device with this machine (as `uname` tells it), by its first
-/// bytes.
+/// Explains by its first bytes why a file is not a program for a device with this machine, as
+/// `uname` names it.
 fn format_fault(head: &[u8], uname: &[u8]) -> String {
     let here = this_machine(uname);
     if let Some(machine) = machine(head) {
@@ -318,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    /// An ELF head with this class, byte order, type and machine.
+    /// Builds an ELF header with this class, byte order, type and machine.
     fn elf_of(class: u8, order: u8, kind: u8, machine: u16) -> Vec<u8> {
         let mut head = b"\x7fELF".to_vec();
         head.extend([class, order, 1, 0]);
@@ -468,10 +468,10 @@ mod tests {
             (b"", false),
         ] {
             std::fs::write(&path, content).unwrap();
-            let said = spoilt(&path);
+            let said = windows_line_ends(&path);
             assert_eq!(said.is_some(), is_spoilt, "{content:?}: {said:?}");
             assert!(said.is_none_or(|said| said.contains("carriage return")));
         }
-        assert_eq!(spoilt(Path::new("/no/such/file")), None);
+        assert_eq!(windows_line_ends(Path::new("/no/such/file")), None);
     }
 }

@@ -1,8 +1,8 @@
-//! Host names to addresses, by `/etc/hosts` and DNS alone.
+//! Resolution of host names, by `/etc/hosts` and DNS alone.
 //!
-//! A static program that asked the C library would load the system's name service modules where
-//! `nsswitch.conf` names them, and they are not there. So: literals, the hosts file, then the
-//! servers of `resolv.conf` over UDP.
+//! A static program that asked the C library would load the name service modules that
+//! `nsswitch.conf` names, and they are not there. So it takes literal addresses, then the hosts
+//! file, then the servers of `resolv.conf` over UDP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -11,20 +11,20 @@ use tokio::net::UdpSocket;
 
 use crate::core::dns::{A, AAAA, in_hosts, question, records};
 
-/// For one answer of one server.
+/// Longest wait for one reply of one server.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Servers that are asked, as in the C library.
+/// Most servers that are asked, as in the C library.
 const MAX_SERVERS: usize = 3;
-/// Largest answer over UDP without extensions is 512 bytes; some servers send more.
+/// Largest reply in bytes: 512 over UDP without extensions, but some servers send more.
 const MAX_ANSWER: usize = 1500;
 
-/// Every address of a host, with the port.
+/// Resolves a host to all its addresses, with the port.
 ///
 /// # Errors
-/// In words, when there is none.
+/// The reason as text, when there is none.
 pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    // A name that is written to its end (`localhost.`) is the same name.
+    // A trailing dot (`localhost.`) only says that the name is complete.
     let bare = bare.strip_suffix('.').unwrap_or(bare);
     if let Ok(address) = bare.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -73,7 +73,8 @@ async fn ask(server: IpAddr, host: &str, kind: u16) -> Result<Vec<IpAddr>, Strin
         IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let failed = |error: std::io::Error| error.to_string();
-    // A socket, and so a port, for each question: an answer has to guess it and the id.
+    // A new socket, and so a random port, for each question: a forged reply has to guess it and the
+    // id.
     let socket = UdpSocket::bind(any).await.map_err(failed)?;
     socket.connect((server, 53)).await.map_err(failed)?;
     let mut id = [0; 2];

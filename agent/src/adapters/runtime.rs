@@ -1,5 +1,5 @@
 //! The process runtime: starts workloads through the launcher, watches, signals and sweeps them.
-//! It keeps no state that a restart of the agent would miss.
+//! All its state can be found again after a restart of the agent.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -24,96 +24,100 @@ use super::{crash, ending, folder, procfs, users};
 use crate::core::effect::Observed;
 use crate::core::record::{Instance, Revision};
 
-/// A launcher that takes longer to come to the gate is given up. A slow card under load needs
-/// seconds.
+/// Longest time for a launcher to reach the gate; after that it is killed. A slow SD card under
+/// load needs seconds.
 const GATE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest text of a launcher about what went wrong, in bytes.
-const MAX_TROUBLE: u64 = 1024;
+/// Longest error text that is read from a launcher, in bytes.
+const MAX_ERROR: u64 = 1024;
 
-/// Where everything of the runtime is, and who it is.
+/// Paths, identity and services that the runtime works with.
 #[derive(Debug)]
-pub struct Place {
-    /// Marks this agent's processes among those of others.
+pub struct RuntimeContext {
+    /// Id of this agent, which marks its processes among those of other agents.
     pub agent: String,
-    /// The device, as workloads are told.
+    /// Name of the device, as workloads are told.
     pub device: String,
-    /// This boot.
+    /// Id of the current boot.
     pub boot: String,
-    /// Folder of the workloads.
+    /// Folder that holds one folder for each workload.
     pub workloads: PathBuf,
     /// Folder of the artifacts.
     pub artifacts: PathBuf,
-    /// What the launcher is started with.
+    /// Program and first arguments that start the launcher.
     pub launcher: Vec<std::ffi::OsString>,
-    /// Limits, or why there are none.
+    /// Control groups for resource limits, or the reason why there are none.
     pub cgroups: Result<Cgroups, String>,
-    /// The limit of open files that the agent was started with: what workloads get.
+    /// Soft limit of open files that the agent was started with; workloads get it back.
     pub open_files: Option<u64>,
-    /// What workloads are told of the ways to put data in.
+    /// Sockets and credentials by which workloads publish data.
     pub access: Arc<super::access::Access>,
-    /// Processes whose ends are waited for.
+    /// Processes whose ends are waited for elsewhere, which the reaper leaves alone.
     pub awaited: Awaited,
-    /// Processes that keep their memory from being read.
+    /// Processes that a census could not read in time.
     pub stuck: std::sync::Mutex<census::Processes>,
 }
 
-impl Place {
-    /// Where this artifact is.
+impl RuntimeContext {
+    /// Path of an artifact by its digest.
     pub fn artifact(&self, digest: &Digest) -> PathBuf {
         self.artifacts.join(digest.hex())
     }
 
-    /// The workload's folder.
+    /// Folder of a workload.
     pub fn folder(&self, name: &Name) -> PathBuf {
         self.workloads.join(name.as_str())
     }
 
-    /// The workload's log.
+    /// Path of a workload's log.
     pub fn log(&self, name: &Name) -> PathBuf {
         self.folder(name).join(folder::LOG)
     }
 }
 
-/// The way to a launcher at its gate.
+/// Pipes to a launcher that waits at its gate.
 #[derive(Debug)]
 struct Gate {
     instance: Instance,
     open: pipe::Sender,
     status: pipe::Receiver,
-    /// Its end is told after this is gone: first whether it was executed, then how it ended.
-    _told: oneshot::Sender<()>,
+    /// Dropped with the gate, which lets the exit be reported: whether the workload was executed is
+    /// reported first, then how it ended.
+    _reported: oneshot::Sender<()>,
 }
 
-/// The runtime.
+/// Runtime that starts workloads as processes of this machine.
 #[derive(Debug)]
 pub struct Runtime {
-    place: Arc<Place>,
+    context: Arc<RuntimeContext>,
     tell: mpsc::Sender<Observed>,
     gates: Arc<std::sync::Mutex<BTreeMap<Name, Gate>>>,
 }
 
 impl Runtime {
-    /// Tells what happens on `tell`.
-    pub fn new(place: Arc<Place>, tell: mpsc::Sender<Observed>) -> Self {
-        Self { place, tell, gates: Arc::default() }
+    /// Creates a runtime that reports what it observes on `tell`.
+    pub fn new(context: Arc<RuntimeContext>, tell: mpsc::Sender<Observed>) -> Self {
+        Self { context, tell, gates: Arc::default() }
     }
 
-    /// Lays out the folder, starts the launcher and brings it to the gate.
+    /// Lays out the workload's folder, starts the launcher and waits until it is at the gate.
+    /// Reports `Launched`, `Unfit` or `Missing`.
     pub fn launch(&self, name: Name, revision: Revision, nonce: u64, stale_config: Vec<String>) {
-        let (place, tell, gates) = (self.place.clone(), self.tell.clone(), self.gates.clone());
+        let (context, tell, gates) = (self.context.clone(), self.tell.clone(), self.gates.clone());
         tokio::spawn(async move {
-            let plan = match prepare(&place, &name, &revision, nonce, &stale_config) {
+            let plan = match prepare(&context, &name, &revision, nonce, &stale_config) {
                 Ok(plan) => plan,
-                Err(Fault::Artifact(digest)) => {
+                Err(PrepareError::Artifact(digest)) => {
                     return send(&tell, Observed::Missing(name, digest)).await;
                 }
-                Err(Fault::Revision(why)) => return send(&tell, Observed::Unfit(name, why)).await,
-                Err(Fault::Machine(why)) => {
+                Err(PrepareError::Revision(why)) => {
+                    return send(&tell, Observed::Unfit(name, why)).await;
+                }
+                Err(PrepareError::Machine(why)) => {
                     return send(&tell, Observed::Launched(name, Err(why))).await;
                 }
             };
             crash::point("folder-laid");
-            let launched = to_gate(&place, &name, &plan, nonce, &tell).await.map(|gate| {
+            let launched = to_gate(&context, &name, &plan, nonce, &tell).await.map(|gate| {
                 crash::point("launched");
                 let instance = gate.instance.clone();
                 if let Ok(mut gates) = gates.lock() {
@@ -125,7 +129,7 @@ impl Runtime {
         });
     }
 
-    /// Lets the launcher execute the workload.
+    /// Opens the gate: the launcher executes the workload. Reports `Opened`.
     pub fn open(&self, name: Name, instance: Instance) {
         let gate = self.gates.lock().ok().and_then(|mut gates| gates.remove(&name));
         let tell = self.tell.clone();
@@ -144,46 +148,47 @@ impl Runtime {
         });
     }
 
-    /// Watches a process that the agent did not start itself.
+    /// Watches a process that a former agent started. Reports `Exited`.
     pub fn watch(&self, name: Name, instance: Instance) {
-        let (tell, place) = (self.tell.clone(), self.place.clone());
+        let (tell, context) = (self.tell.clone(), self.context.clone());
         tokio::spawn(async move {
-            place.awaited.add(instance.pid);
-            let exit = ending::of_adopted(&instance, &place.boot).await;
-            place.awaited.remove(instance.pid);
+            context.awaited.add(instance.pid);
+            let exit = ending::adopted_exit(&instance, &context.boot).await;
+            context.awaited.remove(instance.pid);
             send(&tell, Observed::Exited(name, instance, exit)).await;
         });
     }
 
-    /// Signals the process group. One that is gone is fine; one that cannot be looked at now (no
-    /// descriptors) is signalled when it can.
+    /// Sends a signal to the instance's process group. A group that is gone is fine; one that
+    /// cannot be looked at now (no free descriptors) is signalled as soon as it can be.
     pub fn signal(&self, instance: &Instance, signal: u8) {
-        if ending::signal(instance, &self.place.boot, signal).is_err() {
-            let (instance, boot) = (instance.clone(), self.place.boot.clone());
+        if ending::signal(instance, &self.context.boot, signal).is_err() {
+            let (instance, boot) = (instance.clone(), self.context.boot.clone());
             tokio::spawn(async move {
                 while ending::signal(&instance, &boot, signal).is_err() {
-                    tokio::time::sleep(ending::LOOK_EVERY).await;
+                    tokio::time::sleep(ending::POLL_INTERVAL).await;
                 }
             });
         }
         crash::point("signal-sent");
     }
 
-    /// Finds (and kills) what is left of workloads, on a thread of its own: see [`Census::take`].
-    /// When nobody can be looked at (no descriptors), it looks again until it can: "nothing left"
-    /// is said of what was seen alone.
+    /// Finds, and kills where asked, the remaining processes of workloads, on a thread of its own;
+    /// see [`Census::take`]. When processes cannot be read (no free descriptors) it tries again
+    /// until they can: "nothing left" is only reported of what was seen.
     pub fn sweep(&self, sweeps: Vec<Sweep>) {
-        // A launcher at the gate of something that is not wanted any more ends by its pipe.
+        // A workload that is no longer wanted loses its gate: its launcher ends when the pipe
+        // closes.
         if let Ok(mut gates) = self.gates.lock() {
             for sweep in sweeps.iter().filter(|sweep| sweep.spare.is_none()) {
                 gates.remove(&sweep.name);
             }
         }
-        let (place, tell, sweeps) = (self.place.clone(), self.tell.clone(), Arc::new(sweeps));
+        let (context, tell, sweeps) = (self.context.clone(), self.tell.clone(), Arc::new(sweeps));
         tokio::spawn(async move {
             loop {
-                let (here, these) = (Arc::clone(&place), Arc::clone(&sweeps));
-                match apart(move || look(&here, &these)).await {
+                let (here, these) = (Arc::clone(&context), Arc::clone(&sweeps));
+                match on_own_thread(move || sweep_all(&here, &these)).await {
                     Ok(swept) => {
                         for (name, behind, left) in swept {
                             if behind > 0 {
@@ -195,55 +200,58 @@ impl Runtime {
                     }
                     Err(error) => tracing::warn!(%error, "processes cannot be looked at"),
                 }
-                tokio::time::sleep(ending::LOOK_EVERY).await;
+                tokio::time::sleep(ending::POLL_INTERVAL).await;
             }
         });
     }
 }
 
-/// Does what may block for long on a thread of its own: those of the pool are few.
+/// Runs work that may block for long on a new thread, since the threads of the pool are few.
 ///
 /// # Errors
-/// What the work says, or when there is no thread to be had.
-pub async fn apart<T: Send + 'static>(
+/// The error of the work, or of the system when there is no thread.
+pub async fn on_own_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    let (tell, told) = oneshot::channel();
+    let (tell, outcome) = oneshot::channel();
     std::thread::Builder::new().stack_size(census::STACK).spawn(move || {
         let _nobody_waits = tell.send(work());
     })?;
-    told.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended early")))
+    outcome.await.unwrap_or_else(|_| Err(io::Error::other("the thread ended early")))
 }
 
-/// What a sweep is asked to do: see `Effect::Sweep`.
+/// One workload of a sweep; see `Effect::Sweep`.
 #[derive(Debug)]
 pub struct Sweep {
-    /// Whose.
+    /// Workload to sweep.
     pub name: Name,
-    /// Its last main process.
+    /// Last known main process.
     pub last: Option<Instance>,
-    /// Spare this one and its session.
+    /// Instance that is spared, with its session.
     pub spare: Option<Instance>,
     /// Kill what is found.
     pub kill: bool,
 }
 
-/// One look for all of them: how many live processes each workload has left that are no probe's
-/// and were ended, and in all.
-fn look(place: &Arc<Place>, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, usize)>> {
-    let census = Census::take(place)?;
+/// Takes one census for all sweeps. Returns for each workload how many live processes were left
+/// behind and killed, those of probes not counted, and how many are left in all.
+fn sweep_all(
+    context: &Arc<RuntimeContext>,
+    sweeps: &[Sweep],
+) -> io::Result<Vec<(Name, usize, usize)>> {
+    let census = Census::take(context)?;
     let mut swept = Vec::new();
     for sweep in sweeps {
-        // Who was spared is gone: what was seen may be a newer instance, and the end of the spared
-        // one is followed by a sweep of its own.
+        // The spared instance has ended, so what was seen may belong to a newer one. The exit of
+        // the spared one leads to a sweep of its own.
         if let Some(spare) = &sweep.spare
-            && !procfs::lives(spare, &place.boot)?
+            && !procfs::lives(spare, &context.boot)?
         {
             continue;
         }
-        // A session of another boot means nothing: its number is somebody else's by now.
-        let last = sweep.last.as_ref().filter(|last| last.boot == place.boot);
-        let cgroups = place.cgroups.as_ref().ok();
+        // The process ids of another boot belong to somebody else by now.
+        let last = sweep.last.as_ref().filter(|last| last.boot == context.boot);
+        let cgroups = context.cgroups.as_ref().ok();
         let group = cgroups.map(|it| it.members(&sweep.name)).transpose()?.unwrap_or_default();
         let left = census.remains(&sweep.name, last, sweep.spare.as_ref(), &group);
         if sweep.kill {
@@ -257,7 +265,7 @@ fn look(place: &Arc<Place>, sweeps: &[Sweep]) -> io::Result<Vec<(Name, usize, us
         if left.is_empty() {
             crash::point("swept");
         }
-        let behind = left.iter().filter(|(pid, _)| sweep.kill && !census.is_probes(*pid)).count();
+        let behind = left.iter().filter(|(pid, _)| sweep.kill && !census.is_of_probe(*pid)).count();
         swept.push((sweep.name.clone(), behind, left.len()));
     }
     Ok(swept)
@@ -268,18 +276,18 @@ async fn send(tell: &mpsc::Sender<Observed>, observed: Observed) {
     let _ended = tell.send(observed).await;
 }
 
-/// Why a workload cannot even be prepared.
-enum Fault {
-    /// What its revision asks for cannot be had on this device.
+/// Reasons why a workload cannot be prepared.
+enum PrepareError {
+    /// The revision asks for something that this device does not have.
     Revision(String),
-    /// Its artifact was removed behind the agent's back.
+    /// The artifact was removed behind the agent's back.
     Artifact(Digest),
-    /// The machine is in trouble: no room, a broken disk.
+    /// The machine is in trouble, such as a full or broken disk.
     Machine(String),
 }
 
-impl Fault {
-    fn of_folder(error: folder::LayError) -> Self {
+impl PrepareError {
+    fn from_folder(error: folder::LayError) -> Self {
         use std::io::ErrorKind::{
             AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory,
         };
@@ -297,38 +305,39 @@ impl Fault {
     }
 }
 
-/// Everything that has to be on disk before the start, and the plan.
+/// Puts everything on disk that the workload needs before its start, and plans the start.
 fn prepare(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     revision: &Revision,
     nonce: u64,
     stale_config: &[String],
-) -> Result<Plan, Fault> {
+) -> Result<Plan, PrepareError> {
     let spec = &revision.spec;
     let Run::Process(process) = &spec.run;
     if let Executable::Artifact(artifact) = &process.executable
-        && let Ok(false) = place.artifact(&artifact.digest).try_exists()
+        && let Ok(false) = context.artifact(&artifact.digest).try_exists()
     {
-        return Err(Fault::Artifact(artifact.digest));
+        return Err(PrepareError::Artifact(artifact.digest));
     }
-    let user =
-        users::resolve(process.user.as_deref(), name, &place.workloads).map_err(Fault::Revision)?;
-    let folder = place.folder(name);
+    let user = users::resolve(process.user.as_deref(), name, &context.workloads)
+        .map_err(PrepareError::Revision)?;
+    let folder = context.folder(name);
     let own = folder.join(folder::FILES);
-    let mut plan = plan_of(place, name, nonce, spec, process, own, user).map_err(Fault::Machine)?;
-    // The last that can fail before there is a process: what it laid in vain it takes back.
-    folder::lay(&folder, &spec.config, stale_config, user).map_err(Fault::of_folder)?;
-    let marker = census::marker(&place.agent, name, revision.number, nonce);
+    let mut plan =
+        plan_of(context, name, nonce, spec, process, own, user).map_err(PrepareError::Machine)?;
+    // Last of the steps that can fail before there is a process, and undone where it fails.
+    folder::lay(&folder, &spec.config, stale_config, user).map_err(PrepareError::from_folder)?;
+    let marker = census::marker(&context.agent, name, revision.number, nonce);
     plan.env.insert(census::MARKER.into(), marker);
     plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
-    plan.log = Some(place.log(name));
+    plan.log = Some(context.log(name));
     Ok(plan)
 }
 
-/// How this workload's processes run: its main process and its probes alike.
+/// Plans how a process of this workload runs, be it the main process or a probe.
 fn plan_of(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     nonce: u64,
     spec: &WorkloadSpec,
@@ -338,7 +347,7 @@ fn plan_of(
 ) -> Result<Plan, String> {
     let program = match &process.executable {
         Executable::Path(path) => PathBuf::from(path),
-        Executable::Artifact(artifact) => place.artifact(&artifact.digest),
+        Executable::Artifact(artifact) => context.artifact(&artifact.digest),
     };
     let own_text = own.to_string_lossy().into_owned();
     let mut env = BTreeMap::from([
@@ -346,16 +355,16 @@ fn plan_of(
         ("HOME".into(), own_text.clone()),
         ("HOLDFAST_FOLDER".into(), own_text),
         ("HOLDFAST_WORKLOAD".into(), name.to_string()),
-        ("HOLDFAST_DEVICE".into(), place.device.clone()),
+        ("HOLDFAST_DEVICE".into(), context.device.clone()),
     ]);
-    match place.access.workload(name, nonce) {
+    match context.access.workload(name, nonce) {
         Ok(entry) => env.extend(entry.environment()),
-        // The bus says so too; the workload may do without.
+        // The bus reports this too; the workload may not need it.
         Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
     }
     env.extend(process.env.iter().map(|(key, value)| (key.clone(), value.clone())));
     let (mut cgroup, mut bounds) = (None, Bounds::default());
-    match &place.cgroups {
+    match &context.cgroups {
         Ok(cgroups) => cgroup = Some(cgroups.prepare(name, spec.resources)?),
         Err(_) => {
             bounds.memory = spec.resources.memory_bytes;
@@ -367,52 +376,52 @@ fn plan_of(
         None => own,
     };
     let args = process.args.clone();
-    let open_files = place.open_files;
+    let open_files = context.open_files;
     let groups = users::groups(process.user.as_deref());
     let (log, gate) = (None, true);
     Ok(Plan { program, args, env, workdir, log, user, groups, cgroup, open_files, bounds, gate })
 }
 
-/// True where the kernel's count of a user's processes is one of this workload's: it has a user
-/// to itself.
+/// True where the kernel's count of a user's processes counts this workload alone, because it has a
+/// user of its own.
 pub fn counts_alone(process: &Process) -> bool {
     process.user.is_none() && rustix::process::geteuid().is_root()
 }
 
-/// A plan for a probe that runs in the workload's place.
+/// Plans a probe command that runs in the workload's environment.
 ///
 /// # Errors
-/// In words.
+/// The reason as text.
 pub fn probe_plan(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     spec: &WorkloadSpec,
     command: &[String],
     nonce: u64,
 ) -> Result<Plan, String> {
     let Run::Process(process) = &spec.run;
-    let user = users::resolve(process.user.as_deref(), name, &place.workloads)?;
-    let own = place.folder(name).join(folder::FILES);
-    let mut plan = plan_of(place, name, nonce, spec, process, own, user)?;
+    let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
+    let own = context.folder(name).join(folder::FILES);
+    let mut plan = plan_of(context, name, nonce, spec, process, own, user)?;
     let (program, args) = command.split_first().ok_or("the probe has no command")?;
     plan.program = PathBuf::from(program);
     plan.args = args.to_vec();
     plan.gate = false;
-    // Of the same instance: what a probe leaves behind is swept with it.
-    plan.env.insert(census::MARKER.into(), census::marker(&place.agent, name, 0, nonce));
+    // The same nonce as the instance: processes that the probe leaves behind are swept with it.
+    plan.env.insert(census::MARKER.into(), census::marker(&context.agent, name, 0, nonce));
     Ok(plan)
 }
 
-/// A launcher under way.
+/// A launcher that runs and has its plan.
 pub(super) struct Started {
     pub(super) pid: u32,
     pub(super) stdin: pipe::Sender,
     pub(super) stdout: pipe::Receiver,
 }
 
-/// Starts a launcher and gives it its plan.
-pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String> {
-    let (program, before) = place.launcher.split_first().ok_or("no launcher")?;
+/// Starts a launcher and sends it its plan.
+pub(super) async fn start(context: &RuntimeContext, plan: &Plan) -> Result<Started, String> {
+    let (program, before) = context.launcher.split_first().ok_or("no launcher")?;
     let mut command = Command::new(program);
     command
         .arg0(launcher::NAME)
@@ -427,20 +436,20 @@ pub(super) async fn start(place: &Place, plan: &Plan) -> Result<Started, String>
         .current_dir("/");
     let bytes = launcher::encode(plan).map_err(|error| format!("its plan: {error}"))?;
     let mut child = command.spawn().map_err(|error| format!("its launcher: {error}"))?;
-    place.awaited.add(child.id());
+    context.awaited.add(child.id());
     match give(&mut child, &bytes).await {
         Ok((stdin, stdout)) => Ok(Started { pid: child.id(), stdin, stdout }),
         Err(error) => {
             // It may have ended early; nobody else would reap it.
             let _ended = child.kill();
             let _reaped = child.wait();
-            place.awaited.remove(child.id());
+            context.awaited.remove(child.id());
             Err(format!("its launcher's pipe: {error}"))
         }
     }
 }
 
-/// Gives a launcher its plan; gives the ends of its pipes.
+/// Sends a launcher its plan; returns the pipes to and from it.
 async fn give(child: &mut Child, plan: &[u8]) -> io::Result<(pipe::Sender, pipe::Receiver)> {
     let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::ErrorKind::BrokenPipe.into());
@@ -451,34 +460,37 @@ async fn give(child: &mut Child, plan: &[u8]) -> io::Result<(pipe::Sender, pipe:
     Ok((stdin, stdout))
 }
 
-/// Starts a launcher and brings it to the gate. One that does not get there is killed and reaped.
+/// Starts a launcher and waits until it is at the gate. A launcher that does not get there is
+/// killed and reaped.
 async fn to_gate(
-    place: &Place,
+    context: &RuntimeContext,
     name: &Name,
     plan: &Plan,
     nonce: u64,
     tell: &mpsc::Sender<Observed>,
 ) -> Result<Gate, String> {
-    let Started { pid, stdin, stdout } = start(place, plan).await?;
-    let awaited = place.awaited.clone();
+    let Started { pid, stdin, stdout } = start(context, plan).await?;
+    let awaited = context.awaited.clone();
     let start = match procfs::stat(pid) {
         Ok(Some(stat)) => stat.start,
         other => {
             ending::kill_child(pid);
-            tokio::spawn(async move { ending::of_child(pid, &awaited).await });
+            tokio::spawn(async move { ending::child_exit(pid, &awaited).await });
             let why = other.err().map(|error| format!("its launcher cannot be looked at: {error}"));
             return Err(why.unwrap_or_else(|| "its launcher ended at once".into()));
         }
     };
-    let instance = Instance { pid, start, boot: place.boot.clone(), nonce };
+    let instance = Instance { pid, start, boot: context.boot.clone(), nonce };
     let (who, which, tell) = (name.clone(), instance.clone(), tell.clone());
-    let (gone, is_told) = oneshot::channel();
+    let (gone, is_reported) = oneshot::channel();
+    // The process is reaped in any case, but `Exited` is held back until the gate is dropped: the
+    // driver learns of `Opened` first, even if the workload ends within a millisecond.
     tokio::spawn(async move {
-        let exit = ending::of_child(pid, &awaited).await;
-        let _told = is_told.await;
+        let exit = ending::child_exit(pid, &awaited).await;
+        let _reported = is_reported.await;
         send(&tell, Observed::Exited(who, which, exit)).await;
     });
-    let mut gate = Gate { instance, open: stdin, status: stdout, _told: gone };
+    let mut gate = Gate { instance, open: stdin, status: stdout, _reported: gone };
     let ready = tokio::time::timeout(GATE_TIMEOUT, await_ready(&mut gate.status)).await;
     match ready.unwrap_or_else(|_late| Err("its launcher did not get ready in time".into())) {
         Ok(()) => Ok(gate),
@@ -493,26 +505,26 @@ async fn await_ready(status: &mut pipe::Receiver) -> Result<(), String> {
     let mut first = [0];
     match status.read(&mut first).await {
         Ok(1) if first == [launcher::READY] => Ok(()),
-        Ok(1) => Err(trouble(status).await),
+        Ok(1) => Err(read_error(status).await),
         _ => Err("its launcher ended before it was ready".into()),
     }
 }
 
-/// Opens the gate; the pipe closes when the workload executes.
+/// Opens the gate and waits for the outcome: the status pipe closes when the workload is executed.
 async fn pass(gate: &mut Gate) -> Result<(), String> {
     let written = gate.open.write_all(&[launcher::OPEN]).await;
     written.map_err(|error| format!("its launcher is gone: {error}"))?;
     let mut first = [0];
     match gate.status.read(&mut first).await {
         Ok(0) => Ok(()),
-        Ok(_) => Err(trouble(&mut gate.status).await),
+        Ok(_) => Err(read_error(&mut gate.status).await),
         Err(error) => Err(format!("its launcher is gone: {error}")),
     }
 }
 
-/// The rest of what the launcher says after "E".
-pub(super) async fn trouble(status: &mut pipe::Receiver) -> String {
+/// Reads the error text that the launcher sends after its "E".
+pub(super) async fn read_error(status: &mut pipe::Receiver) -> String {
     let mut text = Vec::new();
-    let _as_far_as_it_came = status.take(MAX_TROUBLE).read_to_end(&mut text).await;
+    let _as_far_as_it_came = status.take(MAX_ERROR).read_to_end(&mut text).await;
     String::from_utf8_lossy(&text).into_owned()
 }

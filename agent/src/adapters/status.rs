@@ -1,5 +1,5 @@
-//! The status socket, `agent.sock` in the data folder: whoever connects is told how everything
-//! stands, as one JSON document, and the connection ends. It works without any link.
+//! The status socket `agent.sock` in the data folder: sends each client the state of everything as
+//! one JSON document, and closes the connection. It works without any link.
 
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
@@ -11,23 +11,23 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 
-/// Who does not read is left.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Largest document that a reader takes, in bytes.
+/// Longest time for a client to read the document.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Largest document that a client accepts, in bytes.
 const MAX_STATUS: u64 = 8 * 1024 * 1024;
 
-/// The socket's name.
+/// File name of the socket.
 const SOCKET: &str = "agent.sock";
-/// Longest path that an address of a socket holds, in bytes.
+/// Longest path that a socket address holds, in bytes.
 const MAX_PATH: usize = 107;
 
-/// The socket of this data folder.
+/// Path of the status socket in a data folder.
 pub fn path(data: &Path) -> PathBuf {
     data.join(SOCKET)
 }
 
-/// How the socket is addressed: by its path, or, where that is too long for an address, by way of
-/// the folder's descriptor, which has to be held meanwhile.
+/// Returns a path that fits in a socket address: the path itself or, if it is too long, one through
+/// the folder's descriptor in `/proc/self/fd`. The returned file has to stay open meanwhile.
 fn address(path: &Path) -> io::Result<(Option<std::fs::File>, PathBuf)> {
     if path.as_os_str().len() <= MAX_PATH {
         return Ok((None, path.to_owned()));
@@ -40,20 +40,20 @@ fn address(path: &Path) -> io::Result<(Option<std::fs::File>, PathBuf)> {
     Ok((Some(folder), short))
 }
 
-/// A listener at this path, however long it is.
+/// Binds a listener to a path of any length.
 ///
 /// # Errors
-/// Whatever the system says.
+/// The system's error.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
     let (_held, address) = address(path)?;
     UnixListener::bind(&address)
 }
 
-/// A listener that anybody on the device may connect to. A socket left by an agent that died is
-/// replaced.
+/// Binds a listener that every user of the device may connect to (mode 0666). A socket that a dead
+/// agent left is replaced.
 ///
 /// # Errors
-/// Whatever the system says.
+/// The system's error.
 pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -64,11 +64,11 @@ pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Listens. A socket left by an agent that died is replaced; the caller holds the lock that says
-/// that there is no other.
+/// Binds the status socket (mode 0660). A socket that a dead agent left is replaced; the caller
+/// holds the lock that rules out a live one.
 ///
 /// # Errors
-/// Whatever the system says.
+/// The system's error.
 pub fn listen(data: &Path) -> io::Result<UnixListener> {
     let path = path(data);
     match std::fs::remove_file(&path) {
@@ -80,7 +80,7 @@ pub fn listen(data: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// The next reader; None: it could not be let in. Without a listener there is never one.
+/// Accepts the next client; `None` when that failed. Without a listener this never resolves.
 pub async fn accept(listener: Option<&UnixListener>) -> Option<UnixStream> {
     match listener {
         Some(listener) => listener.accept().await.ok().map(|(stream, _)| stream),
@@ -88,27 +88,27 @@ pub async fn accept(listener: Option<&UnixListener>) -> Option<UnixStream> {
     }
 }
 
-/// Tells one reader.
+/// Sends the document to one client, in a task of its own.
 pub fn answer(mut stream: UnixStream, document: String) {
     tokio::spawn(async move {
-        let told = tokio::time::timeout(PATIENCE, async {
+        let sent = tokio::time::timeout(TIMEOUT, async {
             stream.write_all(document.as_bytes()).await?;
             stream.shutdown().await
         });
-        if !matches!(told.await, Ok(Ok(()))) {
+        if !matches!(sent.await, Ok(Ok(()))) {
             tracing::debug!("a reader of the status went away");
         }
     });
 }
 
-/// Asks the agent of this data folder.
+/// Reads the document from the agent of this data folder.
 ///
 /// # Errors
-/// Whatever the system says; `NotFound` and `ConnectionRefused` mean that none runs.
+/// The system's error; `NotFound` and `ConnectionRefused` mean that no agent runs.
 pub fn ask(data: &Path) -> io::Result<String> {
     let (_held, address) = address(&path(data))?;
     let stream = BlockingStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut text = String::new();
     stream.take(MAX_STATUS).read_to_string(&mut text)?;
     Ok(text)

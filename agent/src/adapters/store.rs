@@ -1,10 +1,9 @@
-//! What the agent keeps of its workloads, in redb: one record each, and the time floor.
+//! Durable state of the workloads in redb: one record for each, and the time floor.
 //!
-//! The memory is the truth while the agent runs; this makes it durable. A store that cannot be
-//! written (the disk is full, or read-only) stops nothing: it is opened and written anew when it
-//! can be. A
-//! store that cannot be read is set aside: processes are found again by their environment and
-//! the desired state is a signed file of its own.
+//! While the agent runs, memory holds the truth and this makes it durable. A store that cannot be
+//! written (the disk is full or read-only) stops nothing: it is opened and written anew once it can
+//! be. A store that cannot be read is set aside: processes are found again by their environment,
+//! and the desired state is a signed file of its own.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -20,18 +19,19 @@ use redb::{
 
 use crate::core::record::Record;
 
-/// As those of the buffer: redb's code is compiled once for each pair of types.
+/// Table type of both tables, the same as the buffer's: redb's code is compiled once for each pair
+/// of types.
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const RECORDS: Table = TableDefinition::new("workloads");
 const META: Table = TableDefinition::new("meta");
-/// Seconds since 1970, in eight bytes.
+/// Key of the time floor: seconds since 1970, in eight bytes.
 const FLOOR: &[u8] = b"floor";
-/// redb's default is 1 GiB. A device holds tens of small records.
+/// Bytes of redb's cache; its default is 1 GiB. A device holds tens of small records.
 const CACHE: usize = 128 * 1024;
-/// Largest store of which a copy is made in memory, in bytes: ten times one that holds much.
+/// Largest store that is copied into memory for reading, in bytes: ten times a large one.
 const MAX_COPY: u64 = 32 * 1024 * 1024;
 
-/// Why the store was not written.
+/// Reasons why the store was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database failed; it is opened anew before the next write.
@@ -48,20 +48,20 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
     }
 }
 
-/// What was read at the start.
+/// State that was read at the start.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// By workload.
+    /// Records, by workload.
     pub records: BTreeMap<Name, Record>,
-    /// Seconds since 1970; 0: none.
+    /// Time floor in seconds since 1970; 0 when none is stored.
     pub floor: u64,
-    /// What to tell a person, when the store was damaged.
+    /// Notice for a person when the store was damaged.
     pub damage: Option<String>,
-    /// It could be read, but not be opened for writing: [`Store::rewrite`] is due.
+    /// True when the store could be read but not opened for writing: [`Store::rewrite`] is due.
     pub behind: bool,
 }
 
-/// The store.
+/// Open store, or the path of one that is to be opened again.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
@@ -69,7 +69,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens it, and reads everything. Never fails: at worst it begins empty.
+    /// Opens the store and reads everything. Never fails: at worst it begins empty.
     pub fn open(path: &Path) -> (Self, Loaded) {
         let mut store = Self { path: path.to_owned(), db: None };
         let first = store.reopen().and_then(|()| store.load());
@@ -125,7 +125,7 @@ impl Store {
         load(db)
     }
 
-    /// Writes records (`None`: removes them) in one durable step.
+    /// Writes records in one durable step; `None` removes a record.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written, and [`Store::rewrite`] is due.
@@ -147,7 +147,7 @@ impl Store {
         })
     }
 
-    /// Writes the time floor.
+    /// Writes the time floor, in seconds since 1970.
     ///
     /// # Errors
     /// As [`Store::put`].
@@ -158,7 +158,7 @@ impl Store {
         })
     }
 
-    /// Writes everything anew after a failure.
+    /// Replaces all records and the floor after a failed write.
     ///
     /// # Errors
     /// As [`Store::put`].
@@ -205,7 +205,8 @@ impl Store {
     }
 }
 
-/// What a store holds that cannot be opened where it is: redb would write to it.
+/// Reads a store through a copy in memory, where it cannot be opened in place: redb would write to
+/// it.
 fn read_copy(path: &Path) -> Result<Loaded, StoreError> {
     let file = match std::fs::File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -251,7 +252,7 @@ fn load(db: &Database) -> Result<Loaded, StoreError> {
     Ok(loaded)
 }
 
-/// True where the file itself is no good. Everything else passes with its cause.
+/// True when the file itself is damaged. All other errors pass with their cause.
 fn is_damage(error: &StoreError) -> bool {
     use std::io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
     let StoreError::Database(error) = error else { return false };

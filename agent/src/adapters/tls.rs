@@ -1,5 +1,5 @@
-//! TLS towards the control plane: its CA is our own and known before the first contact, its
-//! name is fixed, and a clock at 1970 stops nothing.
+//! TLS towards the control plane. Its CA is private and known before the first contact, the
+//! server's name is fixed, and a clock that stands at 1970 stops nothing.
 
 use std::sync::Arc;
 
@@ -14,30 +14,30 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
 use super::clock::Time;
 
-/// What the agent knows of the control plane's CA.
+/// The agent's knowledge of the control plane's CA.
 #[derive(Debug, Clone)]
 pub enum Ca {
-    /// The sha256 of its certificate, from the token: the certificate itself comes with the
-    /// server's chain.
+    /// SHA-256 of the CA certificate, from the enrolment token. The certificate itself comes with
+    /// the server's chain.
     Pinned([u8; 32]),
-    /// Its certificate, from the enrolment.
+    /// CA certificate, as the enrolment gave it.
     Known(CertificateDer<'static>),
 }
 
-/// Who the agent says it is.
+/// Certificate and key by which the agent identifies itself.
 #[derive(Debug)]
 pub struct ClientIdentity {
-    /// Its certificate.
+    /// Certificate chain, the device's own first.
     pub chain: Vec<CertificateDer<'static>>,
-    /// Its key.
+    /// Private key of the certificate.
     pub key: PrivateKeyDer<'static>,
 }
 
-/// A configuration for connections to the control plane. Reconnects with the same one resume
-/// their session, which saves bytes.
+/// Builds a configuration for connections to the control plane. Reconnects with the same
+/// configuration resume the TLS session, which saves bytes.
 ///
 /// # Errors
-/// When the identity's key does not suit its certificate.
+/// When the key does not match the certificate.
 pub fn config(
     ca: Ca,
     identity: Option<ClientIdentity>,
@@ -100,8 +100,9 @@ impl ServerCertVerifier for Verifier {
         .map_err(|error| Error::General(error.to_string()))?;
         let check = |now| verifier.verify_server_cert(end_entity, intermediates, name, ocsp, now);
         match check(now) {
-            // The certificate is younger than the device's clock: the clock is behind, since our
-            // own CA signs nothing for later.
+            // The certificate is younger than the device's clock. The private CA signs nothing that
+            // begins in the future, so the clock is behind: the check runs with the certificate's
+            // own beginning.
             Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
                 not_before,
                 ..

@@ -1,5 +1,5 @@
-//! Whole trees of files that a workload made, however deep: no recursion, and a few descriptors
-//! at a time. No link in them is followed.
+//! Operations on whole trees of files that a workload made, however deep: without recursion, with a
+//! few descriptors at a time, and without following links.
 
 use std::ffi::CString;
 use std::io;
@@ -11,21 +11,21 @@ use rustix::io::Errno;
 use super::folder::open_folder;
 use super::users::User;
 
-/// Removes everything in a folder in which nobody else makes anything. What lies deep is first
-/// moved up into it: two levels are all that is ever open.
+/// Removes everything in a folder in which nobody else creates anything. Folders at the second
+/// level are first moved up into `top`, so that never more than two levels are open.
 ///
 /// # Errors
-/// Whatever the file system says.
+/// The file system's error.
 pub(super) fn empty(top: &OwnedFd) -> io::Result<()> {
     loop {
-        let folders = thin_out(top)?;
+        let folders = clear_level(top)?;
         if folders.is_empty() {
             return Ok(());
         }
         for (name, _) in folders {
             let folder = open_folder(top.as_fd(), name.as_bytes())?;
-            for (below, inode) in thin_out(&folder)? {
-                // No two of one file system have the same.
+            for (below, inode) in clear_level(&folder)? {
+                // Inodes are unique within a file system, so the names are, too.
                 rustix::fs::renameat(&folder, below.as_c_str(), top, format!(".{inode}"))?;
             }
             rustix::fs::unlinkat(top, name.as_c_str(), AtFlags::REMOVEDIR)?;
@@ -33,15 +33,15 @@ pub(super) fn empty(top: &OwnedFd) -> io::Result<()> {
     }
 }
 
-/// Gives to `user` what in a folder belongs to `from`, on every level. The folder itself is left
-/// for the caller to give last, so that what was cut off is seen and done again.
+/// Changes the owner from `from` to `user` at every level of a folder. The caller changes the
+/// folder itself last, so that an interrupted run is noticed and repeated.
 ///
-/// What belongs to others stays theirs: the workload may have put a link to it there.
+/// What belongs to other users stays theirs: the workload may have put a link to it there.
 ///
 /// # Errors
-/// Whatever the file system says, and when folders are moved meanwhile.
+/// The file system's error, and an error when folders are moved meanwhile.
 pub(super) fn hand_over(top: &OwnedFd, from: u32, user: User) -> io::Result<()> {
-    // The way down: which folder, and what is still to be entered from it.
+    // The path down from `top`: each folder's identity, and its folders that are not entered yet.
     let mut way = vec![(identity(top)?, hand_over_level(top, from, user)?)];
     let mut here = top.try_clone()?;
     while let Some((_, rest)) = way.last_mut() {
@@ -66,7 +66,7 @@ fn identity(folder: &OwnedFd) -> io::Result<(u64, u64)> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// One level of it; gives the folders on it.
+/// Changes the owner of the entries of one folder; returns the folders among them.
 fn hand_over_level(folder: &OwnedFd, from: u32, user: User) -> io::Result<Vec<CString>> {
     let mut folders = Vec::new();
     for entry in Dir::read_from(folder)? {
@@ -75,7 +75,8 @@ fn hand_over_level(folder: &OwnedFd, from: u32, user: User) -> io::Result<Vec<CS
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        // By descriptor: what was looked at is what is given.
+        // By descriptor: what was examined is what changes its owner, whatever the name means by
+        // now.
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => continue,
@@ -93,10 +94,10 @@ fn hand_over_level(folder: &OwnedFd, from: u32, user: User) -> io::Result<Vec<CS
     Ok(folders)
 }
 
-/// Removes whatever is no folder or an empty one; gives the other folders, and their inodes.
-fn thin_out(folder: &OwnedFd) -> io::Result<Vec<(CString, u64)>> {
+/// Removes everything but folders that are not empty; returns those, with their inodes.
+fn clear_level(folder: &OwnedFd) -> io::Result<Vec<(CString, u64)>> {
     let mut left = Vec::new();
-    // Read as it goes: there may be millions.
+    // Read one by one: there may be millions.
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
         let name = entry.file_name();

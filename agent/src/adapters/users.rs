@@ -1,5 +1,5 @@
-//! Who a workload runs as. Names are looked up in `/etc/passwd` alone: a static program cannot
-//! load the system's other name services.
+//! User and groups that a workload runs as. Names are looked up in `/etc/passwd` and `/etc/group`
+//! alone: a static program cannot load the system's other name services.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
@@ -10,25 +10,27 @@ use holdfast_base::ids::Name;
 
 use super::procfs;
 
-/// A user and its main group.
+/// A user with its primary group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct User {
     /// Number of the user.
     pub uid: u32,
-    /// Number of the group.
+    /// Number of the primary group.
     pub gid: u32,
 }
 
-/// Users of workloads that name none: systemd's range for dynamic users, which no account has.
+/// Range of users for workloads that name none: systemd's range for dynamic users, which no account
+/// has.
 const OWN: std::ops::Range<u32> = 61_184..65_520;
 
-/// Where systemd keeps a file for each of them that it has given to a service.
+/// Folder in which systemd keeps a file for each dynamic user that it gave to a service.
 const SYSTEMDS: &str = "/run/systemd/dynamic-uid";
 
-/// Who runs this workload. None: whoever the agent is (it is not root).
+/// Resolves the user that a workload runs as. `None` means the agent's own user, when the agent is
+/// not root.
 ///
 /// # Errors
-/// In words, when there is no such user, or the agent may not become it.
+/// The reason as text, when there is no such user or the agent may not become it.
 pub fn resolve(
     wanted: Option<&str>,
     workload: &Name,
@@ -51,8 +53,8 @@ pub fn resolve(
     }
 }
 
-/// The groups that a user has besides its own, of `/etc/group`: for one with a line in
-/// `/etc/passwd`, as at a login. Only root can give them, and a workload's own user has none.
+/// Returns the supplementary groups of a user that has a line in `/etc/passwd`, by `/etc/group`, as
+/// a login would. Empty unless the agent is root: only root can set them.
 pub fn groups(wanted: Option<&str>) -> Vec<u32> {
     let Some(wanted) = wanted.filter(|_| rustix::process::geteuid().is_root()) else {
         return Vec::new();
@@ -65,10 +67,10 @@ pub fn groups(wanted: Option<&str>) -> Vec<u32> {
 
 /// Longest table of users or groups that is read, in bytes.
 const TABLE: u64 = 4 << 20;
-/// The kernel takes no more groups of a user (`NGROUPS_MAX`).
+/// Most groups of a process that the kernel takes (`NGROUPS_MAX`).
 const GROUPS: usize = 65_536;
 
-/// A table of `/etc`; empty where there is none. Names need not be UTF-8 everywhere in it.
+/// Reads a table of `/etc`; empty where there is none. Names in it need not be UTF-8.
 fn table(path: &str) -> String {
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(path);
@@ -76,7 +78,7 @@ fn table(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The user's own group and every group that names it as a member, each once.
+/// Returns the user's own group and every group that lists it as a member, each once.
 fn groups_of(name: &str, own: u32, group: &str) -> Vec<u32> {
     let mut groups = vec![own];
     for line in group.lines() {
@@ -97,7 +99,8 @@ fn groups_of(name: &str, own: u32, group: &str) -> Vec<u32> {
     groups
 }
 
-/// A user by its name or number, and the name that stands in its line, if it has one.
+/// Finds a user by name or number; returns it with its name, if it has a line. A number without a
+/// line is its own group.
 fn look_up(text: &str, passwd: &str) -> Option<(User, Option<String>)> {
     let number: Option<u32> = text.parse().ok();
     for line in passwd.lines() {
@@ -115,15 +118,16 @@ fn look_up(text: &str, passwd: &str) -> Option<(User, Option<String>)> {
     number.map(|uid| (User { uid, gid: uid }, None))
 }
 
-/// True for a user that can be a workload's own: not one that systemd holds for a service.
+/// True for a user that can be a workload's own: in systemd's range of dynamic users, and not held
+/// by systemd for a service.
 pub fn is_own(user: u32) -> bool {
     OWN.contains(&user) && !Path::new(SYSTEMDS).join(user.to_string()).exists()
 }
 
-/// Whom each workload's own folder belongs to.
+/// Returns the user that owns each workload's folder of files.
 ///
 /// # Errors
-/// When they cannot be listed.
+/// When the folders cannot be listed.
 pub fn owners(workloads: &Path) -> io::Result<BTreeMap<Name, u32>> {
     let mut owners = BTreeMap::new();
     for entry in std::fs::read_dir(workloads)? {
@@ -131,22 +135,22 @@ pub fn owners(workloads: &Path) -> io::Result<BTreeMap<Name, u32>> {
         let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // Not laid yet: nothing runs in it.
+        // A folder that is not laid out yet: nothing runs in it.
         let Some(owner) = owner(workloads, &name) else { continue };
         owners.insert(name, owner);
     }
     Ok(owners)
 }
 
-/// Whom one workload's own folder belongs to.
+/// Returns the user that owns one workload's folder of files; `None` when there is none.
 pub fn owner(workloads: &Path, name: &Name) -> Option<u32> {
     let files = workloads.join(name.as_str()).join(super::folder::FILES);
     std::fs::symlink_metadata(files).ok().map(|meta| meta.uid())
 }
 
-/// A number of the workload's own: the owner of its folder if it has one, else one by its name
-/// and place (there may be other agents) that belongs to no other workload's folder, and that
-/// nobody runs as.
+/// Chooses a user of the workload's own: the owner of its folder if there is one, otherwise a
+/// number hashed from its name and path (there may be other agents), moved on until no other
+/// workload's folder belongs to it and no process runs as it.
 fn own(workload: &Name, workloads: &Path) -> User {
     let owners = owners(workloads).unwrap_or_default();
     if let Some(&uid) = owners.get(workload).filter(|uid| OWN.contains(uid)) {
@@ -155,8 +159,8 @@ fn own(workload: &Name, workloads: &Path) -> User {
     let pids = procfs::pids().unwrap_or_default();
     let running: BTreeSet<u32> = pids.into_iter().filter_map(procfs::user).collect();
     let size = OWN.end - OWN.start;
-    let place = workloads.as_os_str().as_encoded_bytes();
-    let bytes = place.iter().chain(workload.as_str().as_bytes());
+    let path = workloads.as_os_str().as_encoded_bytes();
+    let bytes = path.iter().chain(workload.as_str().as_bytes());
     let hash = bytes
         .fold(2_166_136_261_u32, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(16_777_619));
     let first = hash % size;

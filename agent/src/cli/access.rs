@@ -120,7 +120,7 @@ impl LocalAccess {
                 Ok(shown(&made, output))
             }
             Self::List { output, .. } => {
-                access.look();
+                access.reload_locals();
                 let names: Vec<String> = access.locals().into_keys().map(String::from).collect();
                 match (access.problem(), output) {
                     (Some(why), _) => Err(why),

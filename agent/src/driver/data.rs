@@ -143,7 +143,7 @@ impl Shipping {
     /// These policies hold from now on.
     pub(super) fn follow(&mut self, policies: Option<&DataPolicies>) {
         self.policies = Arc::new(policies.cloned().unwrap_or_default());
-        self.buffer.policies(Arc::clone(&self.policies));
+        self.buffer.set_policies(Arc::clone(&self.policies));
         self.stale = true;
     }
 
@@ -183,7 +183,7 @@ impl Shipping {
         let known = self.summary.streams.iter_mut().find(|it| it.name == *stream);
         if let Some(known) = known {
             known.waiting = known.waiting.saturating_sub(records);
-            known.untold = false;
+            known.new_gaps = false;
             known.wanted = false;
         }
     }
@@ -203,7 +203,7 @@ impl Shipping {
                 windows: policy.windows,
                 waiting: it.waiting,
                 bytes: it.waiting_bytes(),
-                untold: it.untold,
+                untold: it.new_gaps,
                 wanted: it.wanted,
                 oldest: it.oldest_waiting,
                 due: it.due,
@@ -327,7 +327,7 @@ impl Driver {
         let shipping = &mut self.shipping;
         if let Some(store) = ack.store {
             shipping.store = Some(store);
-            shipping.buffer.store(store);
+            shipping.buffer.set_store(store);
         }
         for acked in ack.acked {
             let (from, to) = (acked.from, acked.to);

@@ -229,7 +229,7 @@ impl Driver {
             let api = crate::adapters::https::Api {
                 url: identity.url().clone(),
                 tls: tls.clone(),
-                tap: self.meter.of(TrafficClass::Artifacts),
+                tap: self.meter.tap(TrafficClass::Artifacts),
             };
             self.api.send_replace(Some(api));
             let over = identity.life().is_some_and(|life| life.is_over(self.time.now()));
@@ -285,7 +285,7 @@ impl Driver {
         self.renewal.running = true;
         self.renewal.asked = false;
         let (mut identity, time, tell) = (identity.clone(), self.time.clone(), self.tell.clone());
-        let tap = self.meter.of(TrafficClass::Control);
+        let tap = self.meter.tap(TrafficClass::Control);
         tokio::spawn(async move {
             let result = identity.renew(&time, tap).await.map(|approved| (identity, approved));
             let _agent_ends = tell.send(Inner::Renewed(Box::new(result))).await;

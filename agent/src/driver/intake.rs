@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Driver;
 use crate::adapters::access::Access;
-use crate::adapters::bus::{Bus, Said};
+use crate::adapters::bus::{Bus, ProblemLog};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::data_socket::DataSocket;
 use crate::adapters::intake::Intake;
@@ -21,15 +21,15 @@ pub(super) struct Inlets {
     access: Arc<Access>,
     bus: Bus,
     socket: DataSocket,
-    said: Arc<Said>,
+    problem_log: Arc<ProblemLog>,
 }
 
 impl Inlets {
     pub(super) fn new(access: Arc<Access>, intake: Arc<dyn Intake>) -> Self {
-        let said = Arc::<Said>::default();
-        let bus = Bus::new(Arc::clone(&access), Arc::clone(&intake), Arc::clone(&said));
-        let socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said));
-        Self { access, bus, socket, said }
+        let problem_log = Arc::<ProblemLog>::default();
+        let bus = Bus::new(Arc::clone(&access), Arc::clone(&intake), Arc::clone(&problem_log));
+        let socket = DataSocket::new(bus.authority(), intake, Arc::clone(&problem_log));
+        Self { access, bus, socket, problem_log }
     }
 
     /// A workload is about to run, or runs.
@@ -56,7 +56,7 @@ impl Inlets {
 
     /// Looks for local accesses, and listens where it should and does not.
     pub(super) fn look(&mut self) {
-        self.bus.look();
+        self.bus.refresh();
         if !self.bus.is_idle() {
             self.listen();
         }
@@ -81,7 +81,7 @@ impl Inlets {
     /// `now`: in seconds since 1970.
     pub(super) fn problems(&self, now: u64) -> Vec<Problem> {
         let mut list = self.bus.problems();
-        let refused = self.said.problems(uptime_ms(), now);
+        let refused = self.problem_log.problems(uptime_ms(), now);
         list.extend(refused.into_iter().map(|why| ("intake-refused", Some(why))));
         list.push(("data-socket", self.socket.problem()));
         let problem = |(code, message): (&str, Option<String>)| {

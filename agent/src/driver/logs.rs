@@ -12,7 +12,7 @@ use crate::adapters::calls::known_seconds;
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::log_watch::LogWatch;
 use crate::adapters::logs::Histories;
-use crate::adapters::runtime::Place;
+use crate::adapters::runtime::RuntimeContext;
 use crate::adapters::{files, logs};
 use crate::core::backoff::Entropy;
 use crate::core::flow::Flow;
@@ -72,7 +72,7 @@ impl Logs {
     }
 
     /// Keeps the histories on disk.
-    fn keep(&mut self, place: &Place, now: u64) {
+    fn keep(&mut self, place: &RuntimeContext, now: u64) {
         if !self.stale || now < self.keep_at {
             return;
         }
@@ -169,7 +169,7 @@ impl Driver {
             // What was written while no agent looked has the time of the last of it.
             let first = !history.tail.is_empty();
             let time = |changed: u64| if first { time.min(changed) } else { time };
-            match logs::bound(&log, limit, keep, history, time) {
+            match logs::poll_size(&log, limit, keep, history, time) {
                 Ok(look) => {
                     *stale |= look.grew;
                     self.sources.cut(name, look.found.saturating_sub(look.left));

@@ -432,7 +432,7 @@ impl Driver {
             }
             // What a device slept through is not made up.
             it.due = now + it.every - (now - it.due) % it.every;
-            let record = it.machine.look();
+            let record = it.machine.sample();
             // A buffer that takes nothing has one record of it waiting, no more.
             if !std::mem::replace(&mut it.storing, true) {
                 due.push((stream.clone(), record));

@@ -24,7 +24,7 @@ use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
 use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
-use crate::adapters::runtime::{Place, Runtime};
+use crate::adapters::runtime::{Runtime, RuntimeContext};
 use crate::adapters::store::Store;
 use crate::adapters::{files, launcher as launching, link, procfs};
 use crate::config::Config;
@@ -214,7 +214,7 @@ fn place(
     artifacts: &Artifacts,
     seed: u64,
     access: Arc<Access>,
-) -> io::Result<Place> {
+) -> io::Result<RuntimeContext> {
     let workloads = data.join("workloads");
     files::folder(&workloads, 0o711)?;
     let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
@@ -222,7 +222,7 @@ fn place(
     if let Err(error) = census::register(&agent, data) {
         tracing::warn!(%error, "other agents on this machine cannot be told of this one");
     }
-    Ok(Place {
+    Ok(RuntimeContext {
         agent,
         device: device.unwrap_or_default(),
         boot: boot_id(),
@@ -270,7 +270,7 @@ fn agent_id(data: &Path, seed: u64) -> String {
 /// Every process of a workload: by its user or marker, or by its record.
 pub(super) fn found<'a>(
     seen: &Census,
-    place: &Place,
+    place: &RuntimeContext,
     records: impl Iterator<Item = (&'a Name, &'a Record)>,
 ) -> Vec<Found> {
     let mut found = seen.found(&place.boot);

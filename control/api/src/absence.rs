@@ -1,25 +1,27 @@
-//! Devices that are away, and what is to be thought of that.
+//! Absence of devices: what a `DevicePolicy` says of a device that is not connected.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What is to be thought of a device that is offline or was never connected.
+/// Assessment of a device that is offline or was never connected: `unexpected` (no `DevicePolicy`
+/// allows it to be away, or it is away for longer than allowed), `expected` (a `DevicePolicy`
+/// allows it), or `ignored` (a `DevicePolicy` leaves it out of everything while it is away).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Absence {
-    /// Nothing says that it may be away, or it is away for longer than it may.
+    /// No `DevicePolicy` allows the device to be away, or it is away for longer than allowed.
     Unexpected,
-    /// A `DevicePolicy` says that it may be away, still or always.
+    /// A `DevicePolicy` allows the device to be away, for this long or always.
     Expected,
-    /// A `DevicePolicy` says that it is to be left out while it is away.
+    /// A `DevicePolicy` leaves the device out of everything while it is away.
     Ignored,
 }
 
 impl Absence {
-    /// All of them.
+    /// Every assessment, each once.
     pub const ALL: [Self; 3] = [Self::Unexpected, Self::Expected, Self::Ignored];
 
-    /// Its word.
+    /// Returns the assessment's word in the API, such as `expected`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unexpected => "unexpected",
@@ -29,56 +31,61 @@ impl Absence {
     }
 }
 
-/// What holds for a device's absence.
+/// Rule for the absence of a device, and its present effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AbsenceStatus {
-    /// Name of the `DevicePolicy` that holds. Absent: none chooses the device.
+    /// Name of the `DevicePolicy` that applies. Absent: none chooses the device, and the default
+    /// applies (an alarm after 5 minutes offline, or 15 minutes without a first connection).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
-    /// What it says, such as `alarm after 12 h`, `expected` or `ignored`.
+    /// Rule that applies, in words: `alarm after 12 h`, `expected` or `ignored`.
     pub rule: String,
-    /// What is to be thought of its absence. Absent: it is connected.
+    /// Assessment of the present absence. Absent: the device is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<Absence>,
-    /// False when it is away against expectation.
+    /// False when the device is away and that is unexpected; true otherwise.
     pub expected: bool,
-    /// When its absence becomes an alarm, or became one. Absent: never, or it is connected.
+    /// Time at which the absence becomes an alarm, or became one. Absent: never, or the device is
+    /// connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alarm_at: Option<String>,
-    /// Further documents that choose it: they have fewer conditions, or come later by name.
+    /// Other `DevicePolicy` documents that choose the device. They have fewer conditions, or as
+    /// many and a name that comes later.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<String>,
-    /// Of those: as many conditions as the one that holds, and another rule.
+    /// Documents among `overridden` that have as many conditions as the one that applies, and
+    /// another rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<String>,
 }
 
-/// The devices on which a `DevicePolicy` holds.
+/// Devices to which a `DevicePolicy` applies, counted by their absence.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyAbsence {
-    /// How many those are.
+    /// Number of devices to which the document applies.
     pub devices: u64,
-    /// Of those: connected now.
+    /// Devices that are connected now.
     pub connected: u64,
-    /// Of those: away as expected.
+    /// Devices that are away as expected.
     pub expected: u64,
-    /// Of those: away and ignored.
+    /// Devices that are away and ignored.
     pub ignored: u64,
-    /// Of those: away against expectation.
+    /// Devices that are away unexpectedly.
     pub unexpected: u64,
-    /// The first of those that are away as expected, or ignored; at most 20.
+    /// Names of the first devices that are away as expected or ignored, at most 20.
     #[serde(default)]
     pub expected_names: Vec<String>,
-    /// The first of those that are away against expectation; at most 20.
+    /// Names of the first devices that are away unexpectedly, at most 20.
     #[serde(default)]
     pub unexpected_names: Vec<String>,
-    /// Devices that it chooses and on which another document holds.
+    /// Number of devices that the document chooses but to which another document applies.
     pub overridden: u64,
-    /// Those documents; at most 20.
+    /// Names of those other documents, at most 20.
     #[serde(default)]
     pub overridden_by: Vec<String>,
-    /// Devices on which it holds though another one has as many conditions and says something else.
+    /// Number of devices to which the document applies although another one has as many conditions
+    /// and another rule.
     pub conflicts: u64,
 }

@@ -1,15 +1,15 @@
-//! Who may use the API, and what the control plane says of itself.
+//! Access tokens, sessions of the pages, and facts about the control plane itself.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::Scope;
 
-/// `POST /api/v1/session`.
+/// Request of `POST /api/v1/session`: begins a session of the pages.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
-    /// `hfa1.<id>.<secret>`.
+    /// Access token with its secret: `hfa1.<id>.<secret>`.
     pub token: String,
 }
 
@@ -19,20 +19,20 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// A session of the pages. Its secret is in the cookie alone.
+/// A session of the pages. Its secret is sent in a cookie only.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// Id of the access token that it was begun with.
+    /// Id of the access token that began the session.
     pub operator: String,
-    /// What the token is for, as people call who has it; absent: it says nothing of that.
+    /// Comment of the access token, by which people know its holder. Absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_name: Option<String>,
-    /// What it may do: the token's scope.
+    /// Scope of the session: that of its access token.
     pub scope: Scope,
-    /// Goes into the header `X-CSRF-Token` of every request that is not GET or HEAD.
+    /// Value for the header `X-CSRF-Token`, needed with every request other than GET and HEAD.
     pub csrf: String,
-    /// When it ends.
+    /// Time at which the session ends: 12 hours after the login, or earlier with its access token.
     pub expires_at: String,
 }
 
@@ -40,51 +40,51 @@ pub struct Session {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
-    /// Its id, and when it was made.
+    /// Id of the token, and the time at which it was created.
     pub metadata: AccessMetadata,
-    /// What it is for, in words; may be empty.
+    /// Purpose of the token, in words; may be empty.
     pub comment: String,
-    /// What it may do.
+    /// Scope of the token: what it may do.
     pub scope: Scope,
-    /// When it ends; absent: never.
+    /// Time at which the token expires. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// When it was last used, a few minutes behind at most; absent: never.
+    /// Time at which the token was last used, at most a few minutes behind. Absent: never used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used_at: Option<String>,
 }
 
-/// Which access token.
+/// Id and creation time of an access token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessMetadata {
-    /// Its id.
+    /// Id of the token.
     pub name: String,
-    /// When it was made.
+    /// Time at which the token was created.
     pub created_at: String,
 }
 
-/// `POST /api/v1/access`.
+/// Request of `POST /api/v1/access`: a new access token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewAccess {
-    /// What it is for, in words: at most 200 characters of one line.
+    /// Purpose of the token: one line of at most 200 characters. Default: empty.
     #[serde(default)]
     pub comment: String,
-    /// What it may do; default `read`.
+    /// Scope of the token. Default: `read`.
     #[serde(default)]
     pub scope: Scope,
-    /// How long it counts, in seconds: up to ten years; absent: until it is revoked.
+    /// Life of the token in seconds, at most ten years. Absent: until it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<u64>,
 }
 
-/// The answer to [`NewAccess`]: the only time that the secret is shown.
+/// Response to `POST /api/v1/access`: the only time that the secret is shown.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct CreatedAccess {
-    /// Its id.
+    /// Id of the token, by which it is listed and revoked.
     pub id: String,
-    /// `hfa1.<id>.<secret>`.
+    /// The token with its secret: `hfa1.<id>.<secret>`.
     pub token: String,
 }
 
@@ -94,62 +94,64 @@ impl std::fmt::Debug for CreatedAccess {
     }
 }
 
-/// `GET /api/v1/about`: which control plane this is.
+/// Response to `GET /api/v1/about`: identity and addresses of the control plane.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct About {
-    /// Of the program.
+    /// Version of the control plane's program, such as `0.9.2`.
     pub version: String,
-    /// Raised by every restore.
+    /// Epoch of the desired state. Every restore raises it.
     pub epoch: u64,
     /// Newest revision of the store.
     pub resource_version: u64,
-    /// When this process started.
+    /// Time at which this process started.
     pub started_at: String,
-    /// In certificates' SPIFFE ids.
+    /// Trust domain, as it appears in the SPIFFE ids of certificates.
     pub trust_domain: String,
-    /// The one tenant.
+    /// Name of the only tenant.
     pub tenant: String,
-    /// Address that the API listens on; absent: not known.
+    /// Address and port that the API listens on. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_address: Option<String>,
-    /// Addresses of the API that other machines may reach, as far as the control plane knows: those
-    /// that devices are told for MQTT, the one that it listens on, the machine's own.
+    /// Addresses at which other machines may reach the API, as far as the control plane knows:
+    /// those that devices are told for MQTT, the one that the API listens on, and those of the
+    /// machine.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// The certificate authority.
+    /// Certificate authority of the control plane.
     pub ca: Authority,
-    /// When the server's own certificate ends; it is replaced long before.
+    /// Time at which the server's own certificate expires. It is replaced long before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_certificate_not_after: Option<String>,
 }
 
-/// A certificate authority, its public part.
+/// Public part of a certificate authority.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Authority {
-    /// Of its certificate, hexadecimal: what `holdfast login` and enrolment tokens pin.
+    /// SHA-256 of the CA certificate in hexadecimal, which `holdfast login` and enrolment tokens
+    /// pin.
     pub sha256: String,
-    /// Its certificate.
+    /// CA certificate as PEM.
     pub pem: String,
-    /// When it ends.
+    /// Time at which the CA certificate expires.
     pub not_after: String,
 }
 
-/// `GET /api/v1/licences`: what the programs are made of.
+/// Response to `GET /api/v1/licences`: third-party crates in the programs.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Licences {
-    /// By name and version.
+    /// Crates, ordered by name and version.
     pub items: Vec<Licence>,
 }
 
-/// A crate that is in one of the programs.
+/// A third-party crate that is part of one of the programs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 pub struct Licence {
-    /// Its name.
+    /// Name of the crate.
     pub name: String,
-    /// Its version.
+    /// Version of the crate.
     pub version: String,
-    /// An SPDX expression.
+    /// Licence as an SPDX expression, such as `MIT OR Apache-2.0`.
     pub licence: String,
 }

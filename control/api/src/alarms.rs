@@ -1,4 +1,4 @@
-//! Alarms, what mutes them, and how those who are told of them are reached.
+//! Alarms, acknowledgements and silences, and the delivery of notifications.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::Severity;
 
-/// Which of the two it is.
+/// Kind of a muting of alarms: an acknowledgement or a silence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Muting {
@@ -17,20 +17,20 @@ pub enum Muting {
     Silence,
 }
 
-/// Whether anybody is told of an alarm.
+/// Notification state of an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AlarmState {
-    /// It is told to whomever a notification names.
+    /// The alarm is notified.
     Firing,
-    /// Somebody looks after it.
+    /// The alarm is acknowledged: somebody looks after it, and it is not notified until it ends.
     Acknowledged,
-    /// It is not told for a time.
+    /// The alarm is silenced: it is not notified until a set time.
     Silenced,
 }
 
 impl AlarmState {
-    /// Its word.
+    /// Returns the state's word in the API, such as `firing`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Firing => "firing",
@@ -44,133 +44,140 @@ impl AlarmState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Alarm {
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// Its labels.
+    /// Labels of the device.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
-    /// `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`.
+    /// Kind of the alarm: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`.
     pub kind: String,
-    /// Of a problem its code, of what fails the workload's name; empty: it has none.
+    /// Code of the problem, or name of the failing workload. For an expired certificate: `expired`.
+    /// Empty for other alarms.
     pub code: String,
-    /// How urgent it is.
+    /// Urgency of the alarm.
     pub severity: Severity,
-    /// In words.
+    /// Description of the alarm, in words.
     pub message: String,
-    /// Since when.
+    /// Time at which the alarm began.
     pub since: String,
-    /// Whether anybody is told.
+    /// Notification state: firing, acknowledged or silenced.
     pub state: AlarmState,
-    /// The device is not heard now: the alarm is as it was when it was heard last.
+    /// True when the device cannot be heard now, so that the alarm is as it was when the device was
+    /// last heard.
     pub unheard: bool,
-    /// What mutes it.
+    /// Acknowledgement or silence that mutes the alarm. Absent: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Silence>,
-    /// Notifications that have told of it.
+    /// Names of the notifications that have told of the alarm.
     pub told: Vec<String>,
 }
 
-/// An acknowledgement or a silence: which alarms are not told, by whom and until when.
+/// An acknowledgement or a silence: alarms that are not notified, who asked for that, and until
+/// when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Silence {
-    /// Its id.
+    /// Id of the entry, by which it is deleted.
     pub id: String,
-    /// Which of the two.
+    /// Kind of the entry: `acknowledgement` or `silence`.
     #[serde(rename = "type")]
     pub muting: Muting,
-    /// Alarms of this kind alone.
+    /// Kind of alarm that matches. Absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Alarms with this code alone.
+    /// Code of the alarms that match. Absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Alarms of this device alone.
+    /// Name of the device whose alarms match. Absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Alarms of devices with these labels alone.
+    /// Label selector of the devices whose alarms match. Absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
-    /// Who made it: the id of an access token.
+    /// Id of the access token that created the entry.
     pub by: String,
-    /// Why; may be empty.
+    /// Note on the reason; may be empty.
     pub note: String,
-    /// When it was made.
+    /// Time at which the entry was created.
     pub at: String,
-    /// When it ends; absent: with the alarms that it is of.
+    /// Time at which the entry ends. Absent: it ends with the alarms that it matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Alarms that it mutes now.
+    /// Number of alarms that the entry mutes now.
     pub alarms: u64,
 }
 
-/// `POST /api/v1/alarms/acknowledge` and `/silence`: which alarms, and why. At least one of `kind`,
-/// `code`, `device` and `labelSelector` is given; all that are given must hold.
+/// Request of `POST /api/v1/alarms/acknowledge` and `POST /api/v1/alarms/silence`.
+///
+/// At least one of `kind`, `code`, `device` and `labelSelector` must be given. An alarm matches
+/// when all that are given do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewSilence {
-    /// Alarms of this kind.
+    /// Kind of alarm that matches, such as `lost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Alarms with this code.
+    /// Code of the alarms that match: a problem's code or a workload's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// Alarms of this device.
+    /// Name of the device whose alarms match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// Alarms of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
+    /// Label selector of the devices whose alarms match, such as
+    /// `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
-    /// Why, for the next shift; at most 1,000 bytes.
+    /// Note on the reason, for the next shift; at most 1,000 bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// When it ends, RFC 3339.
+    /// Time at which the entry ends, RFC 3339; at most 366 days ahead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// In how many seconds it ends, in the place of `until`. A silence needs one of the two; an
-    /// acknowledgement ends with its alarms otherwise.
+    /// Seconds until the entry ends, in place of `until`. A silence needs one of the two. An
+    /// acknowledgement without either ends with its alarms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_seconds: Option<u64>,
 }
 
-/// How those whom a `Notification` names are reached.
+/// Delivery of a `Notification`: successes, failures and the queue of its receiver.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// `webhook`, `email` or `alertmanager`.
+    /// Kind of the receiver: `webhook`, `email` or `alertmanager`.
     pub receiver: String,
-    /// Where it leads, without secrets.
+    /// Address of the receiver, without secrets.
     pub place: String,
-    /// When a message was last delivered; absent: never.
+    /// Time of the last successful delivery. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<String>,
-    /// When an attempt last failed; absent: never.
+    /// Time of the last failed attempt. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<String>,
-    /// Why it failed, in words.
+    /// Reason of the last failure, in words. Absent: no attempt has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
-    /// Since when every attempt fails; absent: the last one did not.
+    /// Time since which every attempt has failed. Absent: the last attempt succeeded, or there was
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_since: Option<String>,
-    /// Messages that wait to be delivered.
+    /// Number of messages that wait for delivery.
     pub queued: u64,
-    /// Messages delivered.
+    /// Number of messages delivered.
     pub sent: u64,
-    /// Messages that were given up after a day, or dropped because 500 waited.
+    /// Number of messages that were given up after a day, or dropped because 500 were waiting.
     pub dropped: u64,
-    /// Groups of alarms that were told and last still.
+    /// Number of groups of alarms that were notified and have not ended.
     pub open: u64,
 }
 
-/// The answer to `POST /api/v1/notifications/{name}/test`.
+/// Response to `POST /api/v1/notifications/{name}/test`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tested {
-    /// Whether the receiver took the message.
+    /// True when the receiver accepted the test message.
     pub delivered: bool,
-    /// What it said, or why it was not reached.
+    /// Reply of the receiver, or the reason why it was not reached.
     pub answer: String,
-    /// How long that took, in milliseconds.
+    /// Duration of the attempt in milliseconds.
     pub millis: u64,
 }

@@ -1,4 +1,4 @@
-//! Streams, their records and their ledgers.
+//! Streams, their records and ledgers, and documents about data on devices.
 
 use std::collections::BTreeMap;
 
@@ -7,388 +7,405 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// A document about data: a `Stream` or a `LinkBudget`.
+/// A document that is not a workload: a `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DataPolicy)]
 pub struct Policy {
-    /// [`super::API_VERSION`].
+    /// Always `holdfast/v1`.
     pub api_version: String,
-    /// `Stream`, `LinkBudget` or `Notification`.
+    /// Kind of the document: `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`.
     pub kind: String,
-    /// Name and labels.
+    /// Name and labels of the document.
     pub metadata: super::Metadata,
-    /// As it was written.
+    /// Specification as it was applied; secrets of a `Notification` are left out.
     pub spec: Value,
-    /// On how many devices it holds.
+    /// Devices on which the document applies, and problems with it.
     pub status: PolicyStatus,
 }
 
-/// How a document about data fares.
+/// Effect of a document on devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[schema(as = DataPolicyStatus)]
 pub struct PolicyStatus {
-    /// Devices that it is desired of.
+    /// Number of devices that should follow the document.
     pub devices: u64,
-    /// The first of them.
+    /// Names of the first of these devices, at most 20.
     #[serde(default)]
     pub names: Vec<String>,
-    /// Of those: have applied it.
+    /// Number of devices that have applied the document as it is now.
     pub applied: u64,
-    /// Of those: report that it does not do what it says; of a `LinkBudget`: where something waits
-    /// for it; of a `Notification`: 1 while its receiver is not reached.
+    /// Number of devices with a problem. `Stream`: devices that report that a stream does not
+    /// follow it. `LinkBudget`: devices on which traffic waits for the budget. `Notification`: 1
+    /// while its receiver is not reached. `DevicePolicy`: devices that are away unexpectedly.
     pub problems: u64,
-    /// Streams on these devices whose policy it is; of a `Stream` only.
+    /// For a `Stream`: number of streams on these devices that follow the document.
     #[serde(default)]
     pub streams: u64,
-    /// Where it does not do what one may expect of it, in words: a pattern that matches no stream, a
-    /// stream of which a narrower policy holds, devices of which another budget holds.
+    /// Ways in which the document does less than one may expect, in words: a pattern that matches
+    /// no stream, streams that follow a narrower document, devices on which another budget applies.
     #[serde(default)]
     pub misfits: Vec<String>,
-    /// Of a `Notification`: how its receiver is reached.
+    /// For a `Notification`: state of the deliveries to its receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<super::Delivery>,
-    /// Who of them is away; of a `DevicePolicy` only.
+    /// For a `DevicePolicy`: devices to which it applies, counted by their absence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absence: Option<super::PolicyAbsence>,
 }
 
-/// A document about data on one of its devices.
+/// Effect of a document on one of its devices.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DataPolicyDevice)]
 pub struct PolicyDevice {
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// It is approved and online.
+    /// True when the device is approved and online.
     pub online: bool,
-    /// It has applied the document as it is now.
+    /// True when the device has applied the document as it is now.
     pub applied: bool,
-    /// Streams that the document matches there, the first 50; of a `Stream` only.
+    /// For a `Stream`: streams of the device that the document matches, the first 50.
     #[serde(default)]
     pub streams: Vec<PolicyStream>,
-    /// How many those are.
+    /// Number of streams that the document matches, also those that are not listed.
     #[serde(default)]
     pub stream_count: u64,
-    /// Its link; of a `LinkBudget` only.
+    /// For a `LinkBudget`: traffic of the device's link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
 }
 
-/// A stream that a `Stream` document matches.
+/// A stream on a device that a `Stream` document matches.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DataPolicyStream)]
 pub struct PolicyStream {
-    /// Its name.
+    /// Name of the stream.
     pub stream: String,
-    /// Another document holds for it, whose pattern is narrower, or whose name comes first.
+    /// Name of the document that the stream follows instead: its pattern is narrower, or its name
+    /// comes first. Absent: the stream follows this document.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden_by: Option<String>,
-    /// Why the document does not do what it says there, in the device's words.
+    /// Problem with following the document, in the device's words. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// What a device's link has carried in the present period of its budget (without one: the day), both
-/// directions, headers estimated.
+/// Traffic of a device's link in the present period of its link budget, or on the present day
+/// without one. Both directions count, and protocol headers are estimated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
-    /// Name of the `LinkBudget`; absent: there is none.
+    /// Name of the `LinkBudget` that applies. Absent: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
-    /// Bytes that it gives; absent: there is none.
+    /// Bytes that the budget allows in the period. Absent: there is no budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// `day` or `month`, in UTC.
+    /// Length of the period: `day` or `month`, in UTC.
     pub period: String,
-    /// When the period began.
+    /// Time at which the period began.
     pub since: String,
-    /// When it ends.
+    /// Time at which the period ends.
     pub ends: String,
-    /// When the device said these figures.
+    /// Time at which the device reported these figures. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<String>,
-    /// Over how many seconds the rate of the forecasts was measured, about the last hour; absent:
-    /// not for long enough, and there is no forecast.
+    /// Seconds over which the rate for the forecasts was measured, up to about an hour. Absent:
+    /// less than ten minutes were measured, and there is no forecast.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_seconds: Option<u64>,
-    /// Bytes that count against the budget.
+    /// Bytes that count against the budget so far.
     pub used: u64,
-    /// What that will be at the period's end, at the rate of the last hour.
+    /// Bytes that will count against the budget by the end of the period, at the rate of the last
+    /// hour. Absent: no rate is known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<u64>,
-    /// Whether it fits.
+    /// Comparison of the traffic with the budget.
     pub fits: Fits,
-    /// By class.
+    /// Traffic by class.
     pub classes: Vec<LinkClass>,
 }
 
-/// One class of traffic on a link.
+/// One class of traffic on a link, in the present period.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LinkClass {
-    /// `control`, `events`, `data`, `logs` or `artifacts`.
+    /// Name of the class: `control`, `events`, `data`, `logs` or `artifacts`.
     pub class: String,
-    /// Bytes sent by the device.
+    /// Bytes that the device sent.
     pub sent: u64,
-    /// Bytes received by it.
+    /// Bytes that the device received.
     pub received: u64,
-    /// Bytes that count against the budget: both, by what the interface costs.
+    /// Bytes that count against the budget: sent and received, weighted by the cost of the network
+    /// interface.
     pub used: u64,
-    /// Its share of the budget in bytes.
+    /// Bytes of the budget that the class may use. Absent: there is no budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub share: Option<u64>,
-    /// What it will have used at the period's end, at the rate of the last hour.
+    /// Bytes that will count by the end of the period, at the rate of the last hour. Absent: no
+    /// rate is known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast: Option<u64>,
-    /// Whether it fits.
+    /// Comparison of the traffic with the class's share.
     pub fits: Fits,
-    /// It waits, and how long; absent: it does not.
+    /// Kind of waiting. Absent: the class does not wait.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits: Option<LinkWait>,
-    /// When it goes on, where `waits` is `until`.
+    /// Time at which the class continues, given when `waits` is `until`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_until: Option<String>,
 }
 
-/// Whether what a link carries fits its budget.
+/// Comparison of a link's traffic with its budget: `no-budget`, `fits`, `short` (at the rate of the
+/// last hour the budget will not last until the end of the period), `used-up` (nothing is left, and
+/// nothing waits), or `waits` (traffic waits for the budget).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fits {
-    /// There is no budget.
+    /// The link has no budget.
     NoBudget,
-    /// It fits, also at the rate of the last hour.
+    /// The traffic fits, also at the rate of the last hour.
     Fits,
-    /// At the rate of the last hour it will not last to the period's end.
+    /// At the rate of the last hour the budget will not last until the end of the period.
     Short,
-    /// Nothing is left, and nothing waits: control is never held back.
+    /// Nothing of the budget is left, and nothing waits: control traffic is never held back.
     UsedUp,
-    /// Something waits: what is due by now is used, or too little is left.
+    /// Traffic waits: what is due of the budget by now is used, or too little is left.
     Waits,
 }
 
-/// Until when a class of traffic waits.
+/// Time for which a class of traffic waits: `little-by-little` (it continues as more of its share
+/// becomes due), `until` (the time in `waitsUntil`), or `not-with-this-share` (until the budget
+/// gives it a larger share).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum LinkWait {
-    /// It goes on as its share fills.
+    /// The class continues as more of its share becomes due.
     LittleByLittle,
-    /// Until `waitsUntil`.
+    /// The class waits until `waitsUntil`.
     Until,
-    /// Until the budget gives it a larger share.
+    /// The class waits until the budget gives it a larger share.
     NotWithThisShare,
 }
 
-/// A stream of a device.
+/// One stream of a device, as the control plane has received it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamItem {
-    /// Whose.
+    /// Name of the device.
     pub device: String,
-    /// Its name.
+    /// Name of the stream.
     pub stream: String,
-    /// Records received, each counted once.
+    /// Number of records received, each counted once.
     pub received: u64,
-    /// Records that came again.
+    /// Number of records that were received again.
     pub duplicates: u64,
-    /// Records that came after one with a higher number.
+    /// Number of records that were received after one with a higher sequence number.
     pub late: u64,
-    /// Numbers that are lost, or of which nothing is known yet, see its ledger.
+    /// Number of sequence numbers that are lost, or of which nothing is known yet; the stream's
+    /// ledger has the details.
     pub missing: u64,
-    /// Numbers of records that a policy left on the device (`reduced`, `withheld`): no loss.
+    /// Number of records that a policy left on the device (`reduced` or `withheld`). They are not
+    /// lost.
     #[serde(default)]
     pub by_policy: u64,
-    /// The newest record received.
+    /// Newest record received. Absent: none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<StreamLast>,
-    /// Records that are kept here now.
+    /// Number of records that the control plane keeps now.
     pub records: u64,
-    /// Bytes that they take, compressed.
+    /// Bytes that the kept records take, compressed.
     pub bytes: u64,
-    /// Value of the newest record, if it is short.
+    /// Value of the newest record. Absent: it is longer than 1,024 bytes, or there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest: Option<Value>,
-    /// What the device says of it: `policy`, `last`, `waiting`, `bytes`, `oldest`, `problem`.
+    /// Report of the device about the stream: `policy`, `last`, `waiting`, `bytes`, `oldest`,
+    /// `problem`. Absent: the device reports nothing about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported: Option<Value>,
 }
 
-/// The newest record of a stream.
+/// Sequence number and time of a stream's newest record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StreamLast {
-    /// Its number.
+    /// Sequence number of the record.
     pub seq: u64,
-    /// When the device took it in, with milliseconds.
+    /// Time at which the device took the record in, with milliseconds.
     pub time: String,
 }
 
-/// `GET /api/v1/devices/{name}/streams`.
+/// Response to `GET /api/v1/devices/{name}/streams`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct DeviceStreams {
-    /// By name.
+    /// Streams of the device, ordered by name.
     pub items: Vec<StreamItem>,
-    /// What the device says of its buffer (`storage`), its link (`link`: `classes` in the `period`,
-    /// `day` or `month`, that began `since`) and its `horizon`.
+    /// Report of the device about its buffer (`storage`), its link (`link`: `classes` in the
+    /// `period`, `day` or `month`, that began at `since`) and its `horizon`. Absent: none came yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
-    /// Its link against its budget; absent: it has not said anything of it.
+    /// Traffic of the device's link against its budget. Absent: the device has not reported any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
 }
 
-/// A record.
+/// A record of a stream.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DataRecord {
-    /// Its number in its stream on its device.
+    /// Sequence number of the record in its stream on its device.
     pub seq: u64,
-    /// When the device took it in, with milliseconds.
+    /// Time at which the device took the record in, with milliseconds.
     pub time: String,
-    /// As it was published: JSON as it is, text as a string, CBOR as JSON, other bytes as
+    /// Value as it was published: JSON as it is, text as a string, CBOR as JSON, other bytes as
     /// `{"base64":…}`.
     #[schema(value_type = Value)]
     pub value: Box<serde_json::value::RawValue>,
-    /// As what it was published: `json`, `text`, `cbor` or `bytes`.
+    /// Form in which the value was published: `json`, `text`, `cbor` or `bytes`.
     #[serde(default)]
     pub form: String,
 }
 
-/// `GET …/records`.
+/// Response to `GET /api/v1/devices/{name}/streams/{stream}/records`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DataRecords {
-    /// In the order that was asked for.
+    /// Records, in the order that the request asks for.
     pub items: Vec<DataRecord>,
-    /// Numbers between which records are left out, for the disk has changed them; the ledger says
-    /// which.
+    /// Ranges of sequence numbers in which records are left out because the disk damaged them; the
+    /// ledger says which.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<MissingRange>,
-    /// Where the page stands.
+    /// Position of the page.
     pub metadata: DataMeta,
 }
 
-/// Where a page stands.
+/// Position of a page of records or ranges.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DataMeta {
-    /// Pass it as `continue` for the next page; absent on the last.
+    /// Token of the next page, to be passed as the query parameter `continue`. Absent on the last
+    /// page.
     #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
-    /// With `q`: time of the last record that was looked at. A page of a search may have fewer records
-    /// than asked for, or none, and a `continue` all the same.
+    /// For a search with `q`: time of the last record that was examined. A page of a search may
+    /// hold fewer records than asked for, or none, and still have a `continue`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub searched: Option<String>,
 }
 
-/// `GET …/series`.
+/// Response to `GET /api/v1/devices/{name}/streams/{stream}/series`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Series {
-    /// By time.
+    /// Points in order of time. Parts of the time without a number have no point.
     pub points: Vec<Point>,
-    /// Numbers between which records are left out, for the disk has changed them; the ledger says
-    /// which.
+    /// Ranges of sequence numbers in which records are left out because the disk damaged them; the
+    /// ledger says which.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<MissingRange>,
 }
 
-/// The records of a part of the time.
+/// Summary of the numbers in one part of the time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Point {
-    /// When the part begins.
+    /// Time at which the part begins.
     pub time: String,
-    /// The least number.
+    /// Least number in the part.
     #[schema(value_type = f64)]
     pub min: Value,
-    /// The greatest.
+    /// Greatest number in the part.
     #[schema(value_type = f64)]
     pub max: Value,
-    /// The mean.
+    /// Mean of the numbers in the part.
     pub mean: f64,
-    /// Records with such a number.
+    /// Number of records in the part that have such a number.
     pub count: u64,
 }
 
-/// `GET …/sparklines`.
+/// Response to `GET /api/v1/devices/{name}/sparklines`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Sparklines {
-    /// When the first point begins.
+    /// Time at which the first point begins.
     pub since: String,
-    /// Seconds of a point.
+    /// Seconds that each point covers.
     pub seconds: u64,
-    /// In the order that was asked for.
+    /// Sparklines in the order that the request asks for.
     pub items: Vec<Sparkline>,
 }
 
-/// A number of a stream over time.
+/// Recent means of a number in the records of one stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Sparkline {
-    /// The stream.
+    /// Name of the stream.
     pub stream: String,
-    /// The means, one a point; null where there was no such number.
+    /// Means, one for each point. Null where no record had such a number.
     pub values: Vec<Value>,
 }
 
-/// `GET …/ledger`: what of a stream was received, and what is missing.
+/// Response to `GET /api/v1/devices/{name}/streams/{stream}/ledger`: what of a stream was received,
+/// and what is missing and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ledger {
-    /// Records received, each counted once.
+    /// Number of records received, each counted once.
     pub received: u64,
-    /// Records that came again.
+    /// Number of records that were received again.
     pub duplicates: u64,
-    /// Records that came after one with a higher number.
+    /// Number of records that were received after one with a higher sequence number.
     pub late: u64,
-    /// The highest number received; 0: none.
+    /// Highest sequence number received. 0: none was.
     pub highest: u64,
-    /// Numbers that are missing, by reason.
+    /// Number of missing sequence numbers, by reason.
     pub missing_count: BTreeMap<String, u64>,
-    /// Numbers of records that a policy left on the device, by reason (`reduced`, `withheld`): no
-    /// loss; they can be fetched and asked there.
+    /// Number of records that a policy left on the device, by reason (`reduced` or `withheld`).
+    /// They are not lost: they can be fetched, and queries read them on the device.
     #[serde(default)]
     pub by_policy_count: BTreeMap<String, u64>,
-    /// Below this number not all ranges of `missing` and `byPolicy` are kept, see `summed`; absent: all are.
+    /// Sequence number below which the ledger is summed up, so that not all ranges in `missing` and
+    /// `byPolicy` are kept; see `summed`. Absent: all ranges are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summed_below: Option<u64>,
-    /// Of `missingCount` and `byPolicyCount`: numbers of which the ranges are not kept.
+    /// Part of `missingCount` and `byPolicyCount` whose ranges are not kept, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub summed: BTreeMap<String, u64>,
-    /// Records that are kept here now.
+    /// Number of records that the control plane keeps now.
     pub records: u64,
-    /// Bytes that they take, compressed.
+    /// Bytes that the kept records take, compressed.
     pub bytes: u64,
-    /// Numbers that are missing, by number.
+    /// Ranges of missing sequence numbers.
     pub missing: Vec<MissingRange>,
-    /// Numbers of records that a policy left on the device, by number.
+    /// Ranges of records that a policy left on the device.
     #[serde(default)]
     pub by_policy: Vec<MissingRange>,
-    /// Why nothing of the stream was shipped, where the device has records of it.
+    /// Explanation, in words, why nothing was shipped of a stream that the device has. Absent:
+    /// something was shipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// Where the list stands.
+    /// Position of the page.
     #[serde(default)]
     pub metadata: DataMeta,
 }
 
-/// Numbers that did not come.
+/// A range of sequence numbers that were not received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MissingRange {
-    /// The first.
+    /// First sequence number of the range.
     pub from: u64,
-    /// The last.
+    /// Last sequence number of the range, included.
     pub to: u64,
-    /// `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (the device's buffer, or the
-    /// control plane's disk), `disk-full`, or `unknown`.
+    /// Reason: `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (in the device's
+    /// buffer, or on the control plane's disk), `disk-full`, or `unknown`.
     pub reason: String,
-    /// Time of the nearest record before them that is kept here, with milliseconds; absent: there is
-    /// none, or the range is not one of the newest, of which alone times are looked up.
+    /// Time of the nearest record before the range that is kept, with milliseconds. Absent: there
+    /// is none, or the range is older than the newest ones, for which alone times are looked up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Time of the nearest record after them, likewise.
+    /// Time of the nearest record after the range that is kept, with milliseconds. Absent as for
+    /// `since`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
 }
 
 impl MissingRange {
-    /// What could not be read.
+    /// Returns these ranges with the reason `damaged` and without times.
     pub fn damaged(numbers: &RangeSet) -> Vec<Self> {
         let range = |range: Range| Self {
             from: range.from,

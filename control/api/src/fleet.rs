@@ -1,4 +1,4 @@
-//! The fleet at a glance, and one device's past and differences.
+//! Overview of the fleet, labels in use, and differences between desired and reported state.
 
 use std::collections::BTreeMap;
 
@@ -6,96 +6,99 @@ use holdfast_protocol::message::Phase;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `GET /api/v1/fleet`.
+/// Response to `GET /api/v1/fleet`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fleet {
-    /// True when nothing needs a look: every device that is expected is online and healthy, and
+    /// True when nothing needs a look: every device that should be there is online and healthy, and
     /// every workload runs or is done.
     pub settled: bool,
-    /// That, in a sentence.
+    /// State of the fleet in one sentence.
     pub summary: String,
-    /// Devices by state.
+    /// Number of devices by state.
     pub devices: DeviceCounts,
-    /// Workloads by health.
+    /// Number of workloads by state.
     pub workloads: WorkloadCounts,
-    /// What needs a person, most urgent first; at most 50.
+    /// Things that need a person, the most urgent first; at most 50.
     pub attention: Vec<AttentionItem>,
-    /// How many more need one.
+    /// Number of further things that need a person and are not listed.
     pub more_attention: u64,
-    /// By the label `site`, biggest trouble first; at most 500.
+    /// Devices by the label `site`, the sites with most trouble first; at most 500.
     pub sites: Vec<Site>,
-    /// How many more sites there are.
+    /// Number of further sites that are not listed.
     pub more_sites: u64,
 }
 
-/// Devices by state. Each is one of online, offline, never seen, away as expected, ignored, pending
-/// and revoked.
+/// Number of devices by state. Each device is counted in one of `online`, `offline`, `neverSeen`,
+/// `expectedAway`, `ignored`, `pending` and `revoked`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceCounts {
-    /// All of them.
+    /// Number of all devices.
     pub total: u64,
-    /// Connected now.
+    /// Devices that are connected now.
     pub online: u64,
-    /// Not connected, and were before; no `DevicePolicy` expects that.
+    /// Devices that were connected before and are not now, without a `DevicePolicy` that expects
+    /// it.
     pub offline: u64,
-    /// Wait for approval.
+    /// Devices that wait for approval.
     pub pending: u64,
-    /// May not connect any more.
+    /// Devices that are revoked and may not connect any more.
     pub revoked: u64,
-    /// Enrolled, and were never connected; no `DevicePolicy` expects that.
+    /// Devices that have enrolled and were never connected, without a `DevicePolicy` that expects
+    /// it.
     pub never_seen: u64,
-    /// Not connected, or never, as a `DevicePolicy` expects.
+    /// Devices that are offline or were never connected, as a `DevicePolicy` expects.
     #[serde(default)]
     #[schema(required)]
     pub expected_away: u64,
-    /// Not connected, or never, and left out by a `DevicePolicy`.
+    /// Devices that are offline or were never connected, and that a `DevicePolicy` leaves out.
     #[serde(default)]
     #[schema(required)]
     pub ignored: u64,
-    /// Of those online: not heard for longer than their keep-alive.
+    /// Devices among `online` that were not heard for longer than their keep-alive allows.
     #[serde(default)]
     #[schema(required)]
     pub overdue: u64,
-    /// Of those online: a workload fails on them, or they report a problem.
+    /// Devices among `online` on which a workload fails, or that report a problem.
     pub unhealthy: u64,
 }
 
-/// Workloads by health.
+/// Number of workloads by state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkloadCounts {
-    /// All of them.
+    /// Number of all workloads.
     pub total: u64,
-    /// Run, or are done, on all their devices.
+    /// Workloads that run, or are done, on all their devices.
     pub healthy: u64,
-    /// Are not there yet on some device.
+    /// Workloads that do not run the desired revision on some device yet.
     pub progressing: u64,
-    /// Fail somewhere.
+    /// Workloads that fail on at least one device.
     pub failing: u64,
-    /// Neither fail nor progress, and some device is offline that is not expected to be, or all are
-    /// away as expected.
+    /// Workloads that neither fail nor progress, and of which a device is offline unexpectedly, or
+    /// all devices are away as expected.
     pub unknown: u64,
-    /// Are paused on some device, and neither fail nor progress.
+    /// Workloads that are paused on some device, and neither fail nor progress.
     pub paused: u64,
-    /// No device is to run them.
+    /// Workloads that no device should run.
     pub unplaced: u64,
 }
 
-/// How urgent something is.
+/// Urgency of an alarm: `critical` (something does not work), `warning` (something will stop
+/// working if nobody acts) or `info` (somebody waits, such as a device for its approval).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Something does not work.
     Critical,
-    /// Something will not work.
+    /// Something will stop working if nobody acts.
     Warning,
-    /// Somebody waits.
+    /// Somebody waits, such as a device for its approval.
     Info,
 }
 
 impl Severity {
-    /// Its word.
+    /// Returns the urgency's word in the API, such as `critical`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Critical => "critical",
@@ -104,139 +107,141 @@ impl Severity {
         }
     }
 
-    /// From its word.
+    /// Reads an urgency from its word in the API. None: there is no such word.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Critical, Self::Warning, Self::Info].into_iter().find(|one| one.as_str() == word)
     }
 }
 
-/// Something that needs a person.
+/// Something that needs a person, with the devices that it concerns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttentionItem {
-    /// `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`; `notification`: its
-    /// receiver, named by `code`, is not reached.
+    /// Kind: `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`, each as of an
+    /// alarm; or `notification`, whose receiver cannot be reached.
     pub kind: String,
-    /// Of a problem its code, of what fails the workload's name.
+    /// Code of the problem, or name of the failing workload or of the notification. Absent for
+    /// other kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// How urgent it is.
+    /// Greatest urgency among the devices.
     pub severity: Severity,
-    /// In words.
+    /// Description in words.
     pub message: String,
-    /// When the first of them began. Absent: not known.
+    /// Time at which the first of the alarms began. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// How many devices it is about.
+    /// Number of devices that it concerns.
     pub count: u64,
-    /// Of those: are offline, so that it was so when they were last heard.
+    /// Devices that are offline, so that the description is as of when they were last heard.
     #[serde(default)]
     #[schema(required)]
     pub unknown: u64,
-    /// Of those: somebody acknowledged it, see `GET /api/v1/silences`.
+    /// Devices whose alarm is acknowledged; see `GET /api/v1/silences`.
     #[serde(default)]
     #[schema(required)]
     pub acknowledged: u64,
-    /// Of those: it is silenced for a time.
+    /// Devices whose alarm is silenced until a set time.
     #[serde(default)]
     #[schema(required)]
     pub silenced: u64,
-    /// The first five of them.
+    /// Names of the first five devices.
     pub devices: Vec<String>,
-    /// Query parameters of `GET /api/v1/devices` that list them.
+    /// Query parameters of `GET /api/v1/devices` that list the devices.
     pub query: BTreeMap<String, String>,
 }
 
-/// Those who share a place and a link.
+/// Devices with the same value of the label `site`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Site {
-    /// Value of the label `site`; empty: of those without it.
+    /// Value of the label `site`. Empty: devices without the label.
     pub site: String,
-    /// Its devices.
+    /// Number of devices at the site.
     pub total: u64,
-    /// Of those: connected now.
+    /// Devices that are connected now.
     pub online: u64,
-    /// Of those: approved and not connected against expectation, those never seen among them.
+    /// Approved devices that are unexpectedly offline, also those that were never connected.
     pub offline: u64,
-    /// Of those: away as a `DevicePolicy` expects.
+    /// Devices that are away as a `DevicePolicy` expects.
     #[serde(default)]
     #[schema(required)]
     pub expected_away: u64,
-    /// Of those: away and left out by a `DevicePolicy`.
+    /// Devices that are away and that a `DevicePolicy` leaves out.
     #[serde(default)]
     #[schema(required)]
     pub ignored: u64,
-    /// Of those online: a workload fails on them, or they report a problem.
+    /// Devices among `online` on which a workload fails, or that report a problem.
     pub unhealthy: u64,
-    /// Of the unhealthy: a workload fails on them.
+    /// Devices among `unhealthy` on which a workload fails.
     pub failing: u64,
 }
 
-/// `GET /api/v1/labels`: the labels of devices, for suggestions.
+/// Response to `GET /api/v1/labels`: labels that devices have, for suggestions.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = LabelsInUse)]
 pub struct Labels {
-    /// The most used first; at most 500.
+    /// Keys of labels, the most used first; at most 500.
     pub items: Vec<LabelKey>,
 }
 
-/// A label's key.
+/// A label key, and its values in use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LabelKey {
-    /// The key.
+    /// Key of the label.
     pub key: String,
-    /// Devices that have it.
+    /// Number of devices that have the label.
     pub devices: u64,
-    /// Its values, the most used first; at most 50.
+    /// Values of the label, the most used first; at most 50.
     pub values: Vec<LabelValue>,
-    /// How many more there are.
+    /// Number of further values that are not listed.
     pub more_values: u64,
 }
 
-/// A label's value.
+/// A label value, and its use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LabelValue {
-    /// The value.
+    /// Value of the label.
     pub value: String,
-    /// Devices that have it.
+    /// Number of devices that have this value.
     pub devices: u64,
 }
 
-/// `GET /api/v1/devices/{name}/differences`.
+/// Response to `GET /api/v1/devices/{name}/differences`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Differences {
-    /// Every workload that is desired of the device or reported by it, by name.
+    /// Workloads that are desired of the device or reported by it, ordered by name.
     pub items: Vec<Difference>,
 }
 
-/// One workload on one device: what is desired beside what is reported.
+/// One workload on one device: the desired revision beside the reported one.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// Its name.
+    /// Name of the workload.
     pub workload: String,
-    /// Absent: not desired any more.
+    /// Revision that the device should run. Absent: the workload is not desired any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub desired_revision: Option<u64>,
-    /// Absent: not reported (yet).
+    /// Revision that the device reports. Absent: none is reported yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reported_revision: Option<u64>,
-    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`.
+    /// Phase that the device reports: `pending`, `fetching`, `starting`, `running`, `unhealthy`,
+    /// `backoff`, `stopped`, `failed` or `paused`. Absent: none is reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub phase: Option<Phase>,
-    /// How it is and why, in words.
+    /// State of the workload and its reason, in words.
     pub reason: String,
-    /// Whether that is what is desired, by what is known now.
+    /// True when the workload is as desired, as far as it is known now.
     pub as_desired: bool,
-    /// The state by what is known now. Absent: it is not desired any more.
+    /// State as far as it is known now. Absent: the workload is not desired any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<crate::State>,
-    /// Of an unknown state: the state when the device was last heard.
+    /// State when the device was last heard, given while `state` is `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_state: Option<crate::State>,
-    /// When the state began. Absent: not known.
+    /// Time at which the state began. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }

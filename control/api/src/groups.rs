@@ -1,71 +1,74 @@
-//! The fleet over the last day, and devices grouped by a label.
+//! Counts of devices over the last day, and by the values of a label.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// `GET /api/v1/fleet/trend`: counts of devices over the last 24 hours. They are kept in memory:
-/// nothing is known of the time before the control plane started, and where two points are further
-/// apart than usual nobody counted in between.
+/// Response to `GET /api/v1/fleet/trend`: counts of devices over the last 24 hours.
+///
+/// The counts are kept in memory: nothing is known of the time before the control plane started,
+/// and nobody counted between two points that are further apart than `everySeconds`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Trend {
-    /// When counting began: the start of the control plane.
+    /// Time at which counting began: the start of the control plane.
     pub since: String,
-    /// Seconds between two points, where nothing was left out.
+    /// Seconds between two points when none was missed.
     pub every_seconds: u64,
-    /// Oldest first; none in the first minute, while devices come back.
+    /// Points, the oldest first. Counting begins a minute after the start, when devices have had
+    /// time to reconnect.
     pub items: Vec<TrendPoint>,
 }
 
-/// Devices at one moment.
+/// Number of devices by state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TrendPoint {
-    /// When.
+    /// Time of the count.
     pub at: String,
-    /// Connected.
+    /// Devices that were connected.
     pub online: u64,
-    /// Of those: a workload failed on them, or they reported a problem.
+    /// Devices among `online` on which a workload failed, or that reported a problem.
     pub unhealthy: u64,
-    /// Not connected, and were before.
+    /// Devices that were offline after having been connected.
     pub offline: u64,
-    /// Enrolled, and were never connected.
+    /// Devices that had enrolled and were never connected.
     pub never_seen: u64,
 }
 
-/// `GET /api/v1/groups`: devices by the values of a label.
+/// Response to `GET /api/v1/groups`: devices by the values of a label.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeviceGroups {
-    /// The label's key.
+    /// Key of the label.
     pub by: String,
-    /// The most trouble first (failing, with a problem, unknown, never seen); at most 500.
+    /// Groups, those with most trouble first: the most devices that fail, have a problem, are
+    /// unknown or were never seen. At most 500.
     pub items: Vec<DeviceGroup>,
-    /// How many more groups there are.
+    /// Number of further groups that are not listed.
     pub more: u64,
 }
 
-/// The devices with one value of a label, by state: each device is in one.
+/// Devices with one value of a label, counted by their state. Each device is in one of the counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceGroup {
-    /// The value. Null: of the devices without this label.
+    /// Value of the label. Null: the devices without the label.
     pub value: Option<String>,
-    /// All of them.
+    /// Number of devices in the group.
     pub devices: u64,
-    /// Connected, everything runs or is done, and no problem is reported.
+    /// Devices that are connected, on which everything runs or is done, and that report no problem.
     pub healthy: u64,
-    /// A workload fails on them.
+    /// Devices on which a workload fails.
     pub failing: u64,
-    /// They report a problem, and no workload fails.
+    /// Devices that report a problem, and on which no workload fails.
     pub problem: u64,
-    /// A workload is not there yet.
+    /// Devices on which a workload is not in its desired revision yet.
     pub progressing: u64,
-    /// Offline.
+    /// Devices that are offline.
     pub unknown: u64,
-    /// Enrolled, and were never connected.
+    /// Devices that have enrolled and were never connected.
     pub never_seen: u64,
-    /// Wait for approval.
+    /// Devices that wait for approval.
     pub pending: u64,
-    /// May not connect any more.
+    /// Devices that are revoked and may not connect any more.
     pub revoked: u64,
 }

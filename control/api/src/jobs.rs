@@ -1,128 +1,129 @@
-//! What operators have done with workloads besides applying them: going back to a former
-//! revision, restarts, pauses.
+//! Operations on workloads besides applying them: rollbacks, restarts and pauses.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::AppliedDocument;
 
-/// `POST /api/v1/workloads/{name}/rollback`.
+/// Request of `POST /api/v1/workloads/{name}/rollback`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rollback {
-    /// Number of the revision whose document is applied again; the last one that differs from the
-    /// present one unless given.
+    /// Number of the revision whose document is applied again. Default: the last revision that
+    /// differs from the present one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<u64>,
-    /// When given and not the workload's present one: refused as a conflict.
+    /// Resource version of the workload that the rollback is based on. When it is not the present
+    /// one, the request is refused as a conflict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<u64>,
 }
 
-/// The answer to [`Rollback`]: as [`super::Applied`], and which revision it was.
+/// Response to `POST /api/v1/workloads/{name}/rollback`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RolledBack {
     /// Number of the revision whose document was applied again.
     pub to: u64,
-    /// What became of it: one document.
+    /// Result of the apply: one document.
     pub results: Vec<AppliedDocument>,
 }
 
-/// On which devices: named ones, those with certain labels, or, with neither, every device that
-/// should run the workload.
+/// Choice of devices: by name, by labels, or with neither of the two every device that should run
+/// the workload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OnDevices {
-    /// These devices.
+    /// Names of the devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<String>>,
-    /// The devices that have these labels now.
+    /// Label selector, applied to the labels that devices have now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label_selector: Option<String>,
 }
 
-/// The answer to a pause or its end; the first hundred devices of each list are named.
+/// Response to a pause or a resume. At most 100 devices of each list are named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PauseResult {
-    /// Whether it holds everywhere, also on devices that come later.
+    /// True when the pause or resume applies everywhere, also to devices that come later.
     pub everywhere: bool,
-    /// Devices for which something changed.
+    /// Names of the devices for which something changed.
     pub devices: Vec<String>,
-    /// How many those are.
+    /// Number of devices for which something changed.
     pub device_count: u64,
-    /// Those of them that are offline: they follow when they are back.
+    /// Names of those among `devices` that are offline: they follow when they are back.
     pub offline: Vec<String>,
-    /// How many those are.
+    /// Number of devices that are offline and follow later.
     pub offline_count: u64,
 }
 
-/// How far a restart of many devices is.
+/// Progress of a restart on many devices.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestartProgress {
-    /// Devices that have answered.
+    /// Number of devices that have replied.
     pub answered: u64,
-    /// Devices that are asked.
+    /// Number of devices that were asked.
     pub of: u64,
 }
 
-/// A device on which a workload was not restarted, and why.
+/// A device on which a workload was not restarted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NotRestarted {
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// Why, in words.
+    /// Reason why the workload was not restarted, in words.
     pub reason: String,
 }
 
-/// What became of a restart.
+/// Result of a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RestartResult {
-    /// Devices that say that it was restarted.
+    /// Devices that report that the workload was restarted.
     pub restarted: Vec<String>,
-    /// Devices that were asked and say that it was not, or say nothing.
+    /// Devices that were asked and report that it was not restarted, or did not reply.
     pub failed: Vec<NotRestarted>,
-    /// Devices that were not asked: offline, or paused there. It is not restarted there later.
+    /// Devices that were not asked: they are offline, or the workload is paused there. It is not
+    /// restarted there later.
     pub not_asked: Vec<NotRestarted>,
 }
 
-/// A line of a streamed answer: one of both.
+/// One line of the streamed response to a restart: either progress or the result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RestartLine {
-    /// How far it is.
+    /// Progress so far.
     Progress(RestartProgress),
-    /// What became of it; the last line.
+    /// Result of the restart, the last line.
     Result(RestartResult),
 }
 
-/// That a workload is paused: who did it, and when.
+/// Author and time of a pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Paused {
-    /// The access token's id.
+    /// Id of the access token that paused the workload.
     pub by: String,
-    /// When.
+    /// Time of the pause.
     pub at: String,
 }
 
-/// Where a workload is paused.
+/// Devices on which a workload is paused.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadPauses {
-    /// On every device, also on those that come later.
+    /// Pause on every device, also on those that come later. Absent: it is not paused everywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub everywhere: Option<Paused>,
-    /// On single devices, the first hundred by name.
+    /// Devices on which it is paused by name, the first 100.
     #[serde(default)]
     pub devices: Vec<PausedOn>,
-    /// How many those are.
+    /// Number of devices on which it is paused by name.
     #[serde(default)]
     pub device_count: u64,
-    /// Devices on which it was resumed though it is paused everywhere, the first hundred.
+    /// Devices on which it was resumed although it is paused everywhere, the first 100.
     #[serde(default)]
     pub except: Vec<String>,
-    /// How many those are.
+    /// Number of devices in `except`, also those that are not named.
     #[serde(default)]
     pub except_count: u64,
 }
@@ -130,10 +131,10 @@ pub struct WorkloadPauses {
 /// A device on which a workload is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PausedOn {
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// The access token's id.
+    /// Id of the access token that paused the workload.
     pub by: String,
-    /// When.
+    /// Time of the pause.
     pub at: String,
 }

@@ -1,7 +1,8 @@
-//! The documents of the HTTPS API, as the server writes and the command line reads them.
-//! Their shapes are a promise to scripts: fields may be added, none changes its meaning.
+//! JSON documents of the HTTPS API, as the server writes them and the command line reads them.
+//! Their shapes are a promise to scripts: fields may be added, but no field changes its meaning.
 //!
-//! Times are RFC 3339 in UTC with seconds (`2026-11-23T21:00:00Z`); digests `sha256:<64 hex>`.
+//! Times are RFC 3339 in UTC with seconds (`2026-11-23T21:00:00Z`). Digests are `sha256:` and 64
+//! hexadecimal digits.
 
 use std::collections::BTreeMap;
 
@@ -60,100 +61,101 @@ pub use query::{
 pub use scope::Scope;
 pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 
-/// `apiVersion` of every document.
+/// Value of `apiVersion` in every document.
 pub const API_VERSION: &str = "holdfast/v1";
 
-/// A page of a list.
+/// One page of a list.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct List<T> {
-    /// The items, by name.
+    /// Items of this page, ordered by name unless the request asks for another order.
     pub items: Vec<T>,
-    /// Where the page stands.
+    /// Position of the page in its list.
     #[serde(default)]
     pub metadata: ListMeta,
 }
 
-/// Where a page stands in its list.
+/// Position of a page in its list.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ListMeta {
-    /// Pass it as `continue` for the next page; absent on the last.
+    /// Token of the next page, to be passed as the query parameter `continue`. Absent on the last
+    /// page.
     #[serde(default, rename = "continue", skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// Revision of the store that the page shows.
     #[serde(default)]
     pub resource_version: u64,
-    /// How many there are on all pages together; of devices only.
+    /// Number of items on all pages together. Given for lists of devices only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
 }
 
-/// What every resource carries.
+/// Name, labels and versions of a resource.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
-    /// Its name; of a revision `<workload>.<number>`, of a token its id.
+    /// Name of the resource. A revision is named `<workload>.<number>`, a token by its id.
     pub name: String,
-    /// Its labels.
+    /// Labels of the resource.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub labels: Labels,
-    /// Changes with every change of the resource (not of its status).
+    /// Number that changes with every change of the resource, but not with changes of its status.
     #[serde(default)]
     pub resource_version: u64,
-    /// When it was made.
+    /// Time at which the resource was created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
-    /// When it was last changed.
+    /// Time at which the resource was last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<String>,
 }
 
-/// A device: what is desired of it and what it reports, side by side.
+/// A device: its desired state beside the state that it reports.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Device {
-    /// [`API_VERSION`].
+    /// Always `holdfast/v1`.
     pub api_version: String,
-    /// `Device`.
+    /// Always `Device`.
     pub kind: String,
-    /// Name and labels.
+    /// Name and labels of the device.
     pub metadata: Metadata,
-    /// What it should run: workload to revision.
+    /// Revision that the device should run of each workload, by the workload's name.
     #[serde(default)]
     pub desired: BTreeMap<String, DesiredRevision>,
-    /// What it does run, as far as is known.
+    /// Reported state of the device, as far as the control plane knows it.
     pub status: DeviceStatus,
 }
 
 /// One workload that a device should run.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct DesiredRevision {
-    /// The revision's number.
+    /// Number of the desired revision, from 1.
     pub revision: u64,
-    /// It is paused there: by whom and since when. Absent: it should run.
+    /// Pause of the workload on this device: who paused it, and when. Absent: it should run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
 }
 
-/// Whether a device can be reached.
+/// Connection state of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Connection {
-    /// Connected now.
+    /// The device is connected now.
     Online,
-    /// Not connected, and was before; `connectionSince` says since when.
+    /// The device was connected before and is not now; `connectionSince` tells since when.
     Offline,
-    /// Enrolled, and was never connected.
+    /// The device has enrolled and was never connected.
     NeverSeen,
-    /// Waits for a person's approval.
+    /// The device waits for an operator's approval.
     Pending,
-    /// May not connect any more.
+    /// The device is revoked: it may not connect any more.
     Revoked,
 }
 
 impl Connection {
-    /// Its word.
+    /// Returns the state's word in the API, such as `never-seen`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Online => "online",
@@ -165,31 +167,34 @@ impl Connection {
     }
 }
 
-/// The state of a device as a whole.
+/// Overall state of a device. While it is connected: `failing` (a workload fails), else `problem`
+/// (it reports a problem), else `progressing` (a workload is not in its desired revision yet), else
+/// `healthy`. While it is offline: `unknown`. Before and after that: `pending`, `never-seen`,
+/// `revoked`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthState {
-    /// Connected, everything runs or is done, and it reports no problem.
+    /// Connected; every workload runs, is done or is paused, and the device reports no problem.
     Healthy,
-    /// A workload fails on it.
+    /// At least one workload fails on the device.
     Failing,
-    /// It reports a problem, and no workload fails.
+    /// The device reports a problem, and no workload fails.
     Problem,
-    /// A workload is not there yet.
+    /// At least one workload has not reached its desired revision yet.
     Progressing,
-    /// It is offline: what it was doing when last heard is not what it is doing.
+    /// The device is offline: what it reported last need not hold any more.
     #[default]
     Unknown,
-    /// Enrolled, and was never connected.
+    /// The device has enrolled and was never connected.
     NeverSeen,
-    /// Waits for a person's approval.
+    /// The device waits for an operator's approval.
     Pending,
-    /// May not connect any more.
+    /// The device is revoked: it may not connect any more.
     Revoked,
 }
 
 impl HealthState {
-    /// All of them.
+    /// Every state, each once.
     pub const ALL: [Self; 8] = [
         Self::Healthy,
         Self::Failing,
@@ -201,7 +206,7 @@ impl HealthState {
         Self::Revoked,
     ];
 
-    /// Its word.
+    /// Returns the state's word in the API, such as `never-seen`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -216,43 +221,44 @@ impl HealthState {
     }
 }
 
-/// Whether a device is as it should be, computed in one place for all that show it.
+/// Health of a device, computed by the control plane so that lists, pages and commands agree.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// The state.
+    /// Overall state of the device.
     pub state: HealthState,
-    /// When it began. Absent: not known.
+    /// Time at which the state began. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// Names of the workloads that fail.
+    /// Names of the workloads that fail on the device.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<String>,
-    /// Number of problems that it reports, or reported when last heard.
+    /// Number of problems that the device reports, or reported when it was last heard.
     #[serde(default)]
     #[schema(required)]
     pub problems: u64,
 }
 
-/// The state of a workload on a device that should run it.
+/// State of one workload on one device that should run it. `done` is a job that ended successfully;
+/// `unknown` means that the device is offline or does not answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// It runs, in the desired revision.
+    /// The workload runs in the desired revision.
     Running,
-    /// It fails, or failed and has not run for a minute since.
+    /// The workload fails, or failed and has not run well for a minute since.
     Failing,
-    /// It is not there yet.
+    /// The desired revision does not run yet.
     Progressing,
-    /// A job that has run to its good end.
+    /// The workload is a job that ended successfully.
     Done,
-    /// A person has paused it.
+    /// An operator has paused the workload.
     Paused,
-    /// The device is offline.
+    /// The device is offline or does not answer, so the present state is not known.
     Unknown,
 }
 
 impl State {
-    /// Its word.
+    /// Returns the state's word in the API, such as `running`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -265,212 +271,224 @@ impl State {
     }
 }
 
-/// What is known of a device.
+/// Reported state of a device, and what the control plane derives from it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceStatus {
-    /// Whether it can be reached.
+    /// Connection state of the device.
     pub connection: Connection,
-    /// When that began: the connection, its end, the enrolment. Absent: not known.
+    /// Time at which the present connection state began: the connect, the disconnect, the enrolment
+    /// or the revocation. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection_since: Option<String>,
-    /// When the last packet of any kind came from it. Null: never.
+    /// Time of the last packet of any kind from the device. Null: no packet ever came.
     #[serde(default)]
     pub heard_at: Option<String>,
-    /// Until when its next packet is due, by the keep-alive of its connection. Absent: none is due.
+    /// Time by which the device's next packet is due, from the keep-alive of its connection.
+    /// Absent: no packet is due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heard_by: Option<String>,
-    /// Whether that is over: it is connected, and may hang, or its link is dead and nobody has noticed.
+    /// True when `heardBy` has passed while the device is still connected: it hangs, or its link is
+    /// broken and the connection has not ended yet.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
-    /// What holds when it is offline. Absent: it is not approved.
+    /// Rule for the device's absence and its present effect. Absent: the device is not approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absence: Option<AbsenceStatus>,
-    /// The one answer to whether it is as it should be.
+    /// Health of the device: whether it is as it should be.
     #[serde(default)]
     #[schema(required)]
     pub health: Health,
-    /// Its address at the last connection.
+    /// IP address from which the device last connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Part of its topics.
+    /// Shard of the device, a part of its MQTT topics: a hash of its identity that never changes.
     pub shard: u8,
-    /// Epoch of the state it has applied; 0: none yet.
+    /// Epoch of the desired state that the device has applied. 0: none yet.
     pub epoch: u64,
-    /// Desired and applied.
+    /// Desired and applied generation of the device's desired state.
     pub generation: Generations,
-    /// Reported workloads, by name.
+    /// Workloads that the device reports, by name.
     pub workloads: BTreeMap<String, WorkloadStatus>,
-    /// What is wrong with the device, by its own report.
+    /// Problems that the device reports, and those that the control plane finds with it.
     #[serde(default)]
     pub problems: Vec<Problem>,
-    /// Version of its agent.
+    /// Version of the device's agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
-    /// Processor architecture.
+    /// Processor architecture of the device, such as `x86_64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arch: Option<String>,
-    /// Kernel release.
+    /// Kernel release of the device, such as `6.1.0-28-arm64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
-    /// Inputs that the device refused since its agent's start.
+    /// Number of inputs (messages and documents) that the agent has refused since it started.
     #[serde(default)]
     pub refused: u64,
-    /// When its certificate ends.
+    /// Time at which the device's certificate expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<String>,
-    /// What it says of its buffer (`storage`), its link (`link`) and its `horizon`.
+    /// Report of the device about its data: `storage` (its buffer), `link` (its traffic) and
+    /// `horizon` (how long the buffer lasts).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
 }
 
-/// Whether a device answers.
+/// Result of asking a device for a sign of life.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ping {
-    /// Whether it is connected.
+    /// Connection state of the device.
     pub connection: Connection,
-    /// True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
-    /// Null: it is not connected, cannot be asked, or has not answered yet.
+    /// True: the device sent something after it was asked, or within 10 s before. False: it has
+    /// sent nothing for 15 s after it was asked. Null: it is not connected, cannot be asked, or has
+    /// not replied yet.
     pub answers: Option<bool>,
-    /// Since when it does not answer: its first unanswered question.
+    /// Time of the first question that the device has not answered. Absent: none is unanswered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent_since: Option<String>,
-    /// How long its sign of life took.
+    /// Milliseconds until the sign of life came. Absent: none came, or none was waited for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
 }
 
-/// A device's generations.
+/// Generations of a device's desired state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Generations {
-    /// Newest that the control plane wants. 0: nothing was ever wanted.
+    /// Newest generation that the control plane wants. 0: nothing was ever desired of the device.
     pub desired: u64,
-    /// Newest that the device has applied, in `status.epoch`.
+    /// Newest generation that the device has applied, within `status.epoch`.
     pub applied: u64,
 }
 
-/// One workload on one device, as reported.
+/// One workload on one device, as the device reports it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadStatus {
-    /// Its revision.
+    /// Number of the revision that the device reports.
     pub revision: u64,
-    /// `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`.
+    /// Phase that the device reports: `pending`, `fetching`, `starting`, `running`, `unhealthy`,
+    /// `backoff`, `stopped`, `failed` or `paused`.
     #[schema(value_type = String)]
     pub phase: Phase,
-    /// Restarts of this revision.
+    /// Number of restarts of this revision on the device.
     pub restarts: u32,
-    /// Process id of the main process; null: none.
+    /// Process id of the workload's main process. Null: no process runs.
     pub pid: Option<u32>,
-    /// Why, in words; may be empty.
+    /// Reason for the phase in words, as the device reports it; may be empty.
     pub reason: String,
-    /// The state by what is known now. Absent: it is not desired any more.
+    /// State as far as it is known now. Absent: the workload is not desired any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
-    /// When the state began. Absent: not known.
+    /// Time at which the state began. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// When the phase was first reported. Absent: not known.
+    /// Time at which the phase was first reported. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase_since: Option<String>,
-    /// Of an unknown state: the state when the device was last heard.
+    /// State when the device was last heard, given while `state` is `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_state: Option<State>,
 }
 
-/// Something that a person should know.
+/// A problem of a device that an operator should know of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// Stable word.
+    /// Stable word for programs, such as `link-budget`.
     pub code: String,
-    /// In words.
+    /// Description of the problem, in words.
     pub message: String,
-    /// When it was first reported. Absent: not known.
+    /// Time at which the problem was first reported. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
-    /// What follows from it, in words.
+    /// Consequences of the problem, in words, one for each item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consequences: Vec<String>,
 }
 
-/// A workload: its document and how it fares.
+/// A workload: its document and its state over all devices.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
-    /// [`API_VERSION`].
+    /// Always `holdfast/v1`.
     pub api_version: String,
-    /// `Workload`.
+    /// Always `Workload`.
     pub kind: String,
-    /// Name and labels.
+    /// Name and labels of the workload.
     pub metadata: Metadata,
-    /// As it was written.
+    /// Specification of the workload, as it was applied.
     pub spec: Value,
-    /// How it fares.
+    /// Counts of devices by the workload's state on them.
     pub status: WorkloadSummary,
-    /// Where it is paused. Absent: nowhere.
+    /// Devices on which the workload is paused. Absent: it is paused nowhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<WorkloadPauses>,
 }
 
-/// How a workload fares over all its devices.
+/// Counts of a workload's devices by its state on them. The counts from `running` to `unknown` add
+/// up to `desired`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadSummary {
-    /// Its newest revision.
+    /// Number of the workload's newest revision.
     pub revision: u64,
-    /// Devices that should run it.
+    /// Number of devices that should run the workload.
     pub desired: u64,
-    /// Of those: run this revision.
+    /// Devices on which this revision runs.
     pub running: u64,
-    /// Of those: reachable, not there yet.
+    /// Devices that can be reached and do not run this revision yet.
     pub progressing: u64,
-    /// Of those: fail, or failed and have not run well for a minute since.
+    /// Devices on which it fails, or failed and has not run well for a minute since.
     pub failing: u64,
-    /// Of those: have run it to its good end (a job).
+    /// Devices on which it is a job that ended successfully.
     #[serde(default)]
     #[schema(required)]
     pub done: u64,
-    /// Of those: a person has paused it.
+    /// Devices on which an operator has paused it.
     #[serde(default)]
     #[schema(required)]
     pub paused: u64,
-    /// Of those: are offline; they catch up when they are back.
+    /// Devices that are offline or do not answer; they catch up when they are back.
     #[serde(default)]
     #[schema(required)]
     pub unknown: u64,
-    /// Of the unknown: ran this revision, or were done with it, when last heard.
+    /// Devices among the `unknown` on which this revision ran, or was done, when they were last
+    /// heard.
     #[serde(default)]
     #[schema(required)]
     pub last_running: u64,
-    /// Of the unknown: on devices that are away as a `DevicePolicy` expects, or ignored.
+    /// Devices among the `unknown` that are away as a `DevicePolicy` expects, or ignored.
     #[serde(default)]
     #[schema(required)]
     pub away: u64,
-    /// The state as a whole: the worst of those that it has on its devices.
+    /// State of the workload as a whole: the first of `WorkloadState` that applies.
     #[serde(default)]
     #[schema(required)]
     pub state: WorkloadState,
 }
 
-/// The state of a workload over all its devices, the worst first: it is in the first that is so.
+/// State of a workload over all its devices. The first of these that applies is taken, so that one
+/// failing device makes the whole workload `failing`: `unplaced` (no device should run it),
+/// `failing`, `progressing`, `unknown` (a device is offline), `paused`, `done` (a job that ended
+/// successfully), `running`. Devices that are away as expected do not count while others run it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WorkloadState {
-    /// No device is to run it.
+    /// No device should run the workload.
     #[default]
     Unplaced,
-    /// It fails on some device.
+    /// The workload fails on at least one device.
     Failing,
-    /// It is not there yet on some device.
+    /// At least one device does not run the desired revision yet.
     Progressing,
-    /// Some device is offline.
+    /// At least one device is offline that no `DevicePolicy` expects to be, or all are away.
     Unknown,
-    /// It is paused on some device.
+    /// The workload is paused on at least one device.
     Paused,
-    /// It runs, or is done, on all its devices.
+    /// The workload runs, or is done, on all its devices that are not away as expected.
     Running,
-    /// A job that has run to its good end on all its devices.
+    /// The workload is a job that ended successfully on all its devices that are not away as
+    /// expected.
     Done,
 }
 
@@ -478,29 +496,29 @@ pub enum WorkloadState {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Revision {
-    /// [`API_VERSION`].
+    /// Always `holdfast/v1`.
     pub api_version: String,
-    /// `Revision`.
+    /// Always `Revision`.
     pub kind: String,
-    /// `<workload>.<number>`, and when it was made.
+    /// Name of the revision, `<workload>.<number>`, and the time at which it was created.
     pub metadata: Metadata,
-    /// Whose.
+    /// Name of the workload.
     pub workload: String,
-    /// Its number, from 1.
+    /// Number of the revision within its workload, from 1.
     pub revision: u64,
-    /// Who applied it: the access token's id.
+    /// Id of the access token that applied the revision.
     pub created_by: String,
-    /// It is the workload's present one.
+    /// True for the workload's present revision.
     #[serde(default)]
     pub current: bool,
-    /// How many devices report it.
+    /// Number of devices that report this revision.
     #[serde(default)]
     pub devices: u64,
-    /// Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
-    /// that is kept.
+    /// Paths in `spec` that differ from the revision before, at most 20. Empty for the oldest
+    /// revision that is kept.
     #[serde(default)]
     pub changed: Vec<String>,
-    /// As it was written.
+    /// Specification of the workload, as it was applied.
     pub spec: Value,
 }
 
@@ -508,56 +526,57 @@ pub struct Revision {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Token {
-    /// [`API_VERSION`].
+    /// Always `holdfast/v1`.
     pub api_version: String,
-    /// `Token`.
+    /// Always `Token`.
     pub kind: String,
-    /// Its id; labels are those it gives.
+    /// Id of the token as name; the labels are those that devices get when they enrol with it.
     pub metadata: Metadata,
-    /// When it ends.
+    /// Time at which the token expires.
     pub expires_at: String,
-    /// How often it may be used.
+    /// Number of devices that may enrol with the token.
     pub uses: u32,
-    /// How often it was.
+    /// Number of devices that have enrolled with the token.
     pub used: u32,
-    /// Keys of labels that devices may give themselves when they enrol; `*`: every key.
+    /// Keys of labels that devices may choose themselves when they enrol; `*` stands for every key.
     #[serde(default)]
     pub allow_labels: Vec<String>,
-    /// Whether devices wait for a person.
+    /// Approval of devices that enrol with the token: at once, or by an operator.
     pub approve: Approve,
-    /// `active`, `expired`, `used` or `revoked`.
+    /// State of the token: `active`, `expired`, `used` or `revoked`.
     pub state: String,
 }
 
-/// Whether devices that enrol wait for a person.
+/// Approval of devices that enrol: accepted at once (`auto`) or by an operator (`manual`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Approve {
-    /// They are accepted at once.
+    /// The device is accepted at once.
     Auto,
-    /// They wait.
+    /// The device waits for an operator's approval.
     Manual,
 }
 
-/// `POST /api/v1/tokens`.
+/// Request of `POST /api/v1/tokens`: a new enrolment token.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewToken {
-    /// How long it holds, in seconds; default a day.
+    /// Life of the token in seconds, from 1 second to ten years. Default: 86400, a day.
     #[serde(default = "a_day")]
     pub ttl_seconds: u64,
-    /// How often it may be used; default once.
+    /// Number of devices that may enrol with the token, at least 1. Default: 1.
     #[serde(default = "once")]
     pub uses: u32,
-    /// Labels that it gives.
+    /// Labels that devices get when they enrol with the token.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
     pub labels: Labels,
-    /// Keys of labels that devices may give themselves when they enrol; `*`: every key; default
-    /// none.
+    /// Keys of labels that devices may choose themselves when they enrol, at most 64; `*` stands
+    /// for every key. Default: none.
     #[serde(default)]
     pub allow_labels: Vec<String>,
-    /// Whether devices wait for a person; default no.
+    /// Approval of devices that enrol with the token: `auto` accepts them at once, `manual` lets
+    /// them wait for an operator. Default: `auto`.
     #[serde(default = "auto")]
     pub approve: Approve,
 }
@@ -574,23 +593,23 @@ fn auto() -> Approve {
     Approve::Auto
 }
 
-/// The answer to [`NewToken`]: the only time that the secret is shown.
+/// Response to `POST /api/v1/tokens`: the only time that the secret is shown.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct CreatedToken {
-    /// `hf1.<id>.<secret>.<ca sha256>`.
+    /// The token with its secret: `hf1.<id>.<secret>.<sha256 of the CA>`.
     pub token: String,
-    /// Its id.
+    /// Id of the token, by which it is listed and revoked.
     pub id: String,
 }
 
-/// An enrolment token with what came of it.
+/// An enrolment token with the devices that used it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenUse {
-    /// The token.
+    /// The token, without its secret.
     #[serde(flatten)]
     pub token: Token,
-    /// Devices that enrolled with it and are still known, the newest first, at most 100.
+    /// Devices that enrolled with the token and are still known, the newest first, at most 100.
     pub devices: Vec<TokenDevice>,
 }
 
@@ -598,180 +617,186 @@ pub struct TokenUse {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenDevice {
-    /// Its name.
+    /// Name of the device.
     pub name: String,
-    /// When it enrolled.
+    /// Time at which the device enrolled.
     pub enrolled_at: String,
-    /// Keys of labels that it claimed and that do not count: the token does not allow them.
+    /// Keys of labels that the device claimed and did not get, because the token does not allow
+    /// them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub uncounted_labels: Vec<String>,
 }
 
-/// The first file of a backup.
+/// Name of the first file in a backup.
 pub const BACKUP_MANIFEST: &str = "manifest.json";
 
-/// Bytes of a backup that tell it from other files: a tar's first header.
+/// Bytes at the beginning of a file that tell a backup from other files: the first header of a tar.
 pub const BACKUP_HEAD: usize = 512;
 
-/// Does a file that begins like this look like a backup: a tar whose first file is its manifest?
+/// Returns whether a file that begins with `head` looks like a backup: a tar whose first file is
+/// [`BACKUP_MANIFEST`].
 pub fn begins_like_a_backup(head: &[u8]) -> bool {
     head.len() == BACKUP_HEAD
         && head.strip_prefix(BACKUP_MANIFEST.as_bytes()).is_some_and(|rest| rest.starts_with(b"\0"))
         && head.get(257..262) == Some(b"ustar".as_slice())
 }
 
-/// `POST /api/v1/apply`.
+/// Request of `POST /api/v1/apply`: documents to apply.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Apply {
-    /// Documents of any kind that can be applied; all or none of them.
+    /// Documents of any kind that can be applied. Either all of them are applied or none.
     #[serde(deserialize_with = "crate::strict::strict_values")]
     pub documents: Vec<Value>,
 }
 
-/// The answer to [`Apply`], document by document.
+/// Response to `POST /api/v1/apply`, document by document.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Applied {
-    /// In the order of the documents.
+    /// Results, in the order of the documents.
     pub results: Vec<AppliedDocument>,
 }
 
-/// What became (or, in a dry run, would become) of one document.
+/// Result of applying one document, or in a dry run the result that it would have.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AppliedDocument {
-    /// Its kind.
+    /// Kind of the document, such as `Workload`.
     pub kind: String,
-    /// Its name.
+    /// Name of the resource.
     pub name: String,
-    /// `created`, `changed` or `unchanged`.
+    /// Effect on the resource: `created`, `changed` or `unchanged`.
     pub action: String,
-    /// The workload's revision afterwards; 0 of what has none.
+    /// Revision of the workload afterwards. 0 for kinds that have no revisions.
     pub revision: u64,
-    /// How many devices should run it, or are chosen by a document about data.
+    /// Number of devices that should run the workload, or that the document chooses.
     pub device_count: u64,
-    /// The first of them.
+    /// Names of the first of these devices, at most 20.
     pub devices: Vec<String>,
-    /// The document as it stands before, for a diff; absent when it is new.
+    /// Document before the change, for a diff. Absent: the resource is new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Value>,
-    /// The document as it stands afterwards.
+    /// Document after the change.
     pub after: Value,
-    /// What is worth knowing, such as "no device matches".
+    /// Warnings, in words, such as `no enrolled and approved device matches spec.devices`.
     #[serde(default)]
     pub warnings: Vec<String>,
-    /// The devices for which something changes.
+    /// Devices for which something changes.
     #[serde(default)]
     pub changed_devices: ChangedDevices,
-    /// Of a `Stream`: streams on devices whose policy becomes another.
+    /// For a `Stream`: number of streams on devices whose policy changes.
     #[serde(default)]
     pub changed_streams: u64,
-    /// What it does on devices, in words, such as `applies to 4 devices; 2 streams change policy`.
+    /// Effect on devices in words, such as `applies to 4 devices; 2 streams change policy`.
     #[serde(default)]
     pub effect: String,
 }
 
-/// For which devices a document changes something; the first hundred of each are named.
+/// Devices for which a document changes something. At most 100 of each list are named.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangedDevices {
-    /// Those that begin to run the workload, or on which a document about data holds from then on.
+    /// Devices that begin to run the workload, or to which the document begins to apply.
     pub gain: Vec<String>,
-    /// How many those are.
+    /// Number of devices in `gain`, also those that are not named.
     pub gain_count: u64,
-    /// Those that stop it, or on which it holds no more.
+    /// Devices that stop running the workload, or to which the document no longer applies.
     pub lose: Vec<String>,
-    /// How many those are.
+    /// Number of devices in `lose`, also those that are not named.
     pub lose_count: u64,
-    /// Those that go to another revision of it, or on which what it says changes.
+    /// Devices that go to another revision of the workload, or on which the document's effect
+    /// changes.
     pub update: Vec<String>,
-    /// How many those are.
+    /// Number of devices in `update`, also those that are not named.
     pub update_count: u64,
 }
 
-/// `PATCH /api/v1/devices/{name}`: null removes a label.
+/// Request of `PATCH /api/v1/devices/{name}`: labels to set or remove.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LabelPatch {
-    /// Labels to set, or with null to remove.
+    /// Labels to set, by key. A null value removes the label.
     pub labels: BTreeMap<String, Option<String>>,
-    /// When given and not the device's present one: refused as a conflict.
+    /// Resource version of the device that the change is based on. When it is not the present one,
+    /// the request is refused as a conflict.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<u64>,
 }
 
-/// `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words.
+/// Response to `GET /api/v1/explain/{kind}/{name}`: why a resource is not as desired, in words.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
-    /// `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`.
+    /// Kind of the resource: `device`, `workload`, `stream`, `linkbudget`, `notification` or
+    /// `devicepolicy`.
     pub kind: String,
-    /// Its name.
+    /// Name of the resource.
     pub name: String,
-    /// True when all is as desired.
+    /// True when the resource is as desired.
     pub settled: bool,
-    /// One line that says how it stands.
+    /// State of the resource in one line.
     pub summary: String,
-    /// What is not as desired, and why, most important first.
+    /// Reasons why the resource is not as desired, the most important first.
     pub reasons: Vec<String>,
-    /// What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons.
+    /// Commands that help, such as `holdfast device approve gw-7`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
 }
 
-/// The answer to `PUT /api/v1/artifacts`.
+/// Response to `PUT /api/v1/artifacts`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct StoredArtifact {
-    /// `sha256:<hex>`.
+    /// Digest of the stored file: `sha256:` and 64 hexadecimal digits.
     pub digest: String,
-    /// Bytes.
+    /// Size of the stored file in bytes.
     pub size: u64,
 }
 
-/// One event of `GET /api/v1/events` (SSE `data:`; SSE `event:` is `type`, SSE `id:` the
-/// resource version).
+/// One event of `GET /api/v1/events`. As a server-sent event, `data:` holds this document, `event:`
+/// its `type`, and `id:` the resource version.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// `device`, `workload`, `stream`, `linkbudget`, `notification`, `devicepolicy`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
-    /// anew).
+    /// Kind of the object: `device`, `workload`, `stream`, `linkbudget`, `notification`,
+    /// `devicepolicy`, `alarm`, `token` or `access`. `reset` means that events were missed: read
+    /// everything again.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Whose; empty for `reset`.
+    /// Name of the object. Empty for `reset`.
     pub name: String,
-    /// `changed` or `deleted`.
+    /// Kind of the change: `changed` or `deleted`.
     pub action: String,
-    /// When.
+    /// Time of the event.
     pub at: String,
-    /// What, in words, such as `hello: running`.
+    /// Description of the change in words, such as `hello: running`.
     pub message: String,
-    /// Which parts of a device changed: `connection`, `problems`, `applied` and `workloads/NAME`.
-    /// Absent: any, also its labels and standing.
+    /// Parts of a device that changed: `connection`, `problems`, `applied` and `workloads/NAME`.
+    /// Absent: any part may have changed, also labels and approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<String>,
 }
 
-/// The answer to `POST /api/v1/restore`.
+/// Response to `POST /api/v1/restore`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Restored {
-    /// The epoch from now on.
+    /// Epoch of the desired state after the restore.
     pub epoch: u64,
-    /// Devices in the backup.
+    /// Number of devices in the backup.
     pub devices: u64,
-    /// Workloads in the backup.
+    /// Number of workloads in the backup.
     pub workloads: u64,
-    /// What to do next, in words (a restart, another login).
+    /// Next steps in words, such as a restart or another login.
     #[serde(default)]
     pub notes: Vec<String>,
 }
 
-/// A refusal's body, see [`holdfast_protocol::enrol::ApiErrorBody`].
+/// Body of every refusal: what was refused and what to do.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ErrorDocument {
-    /// Stable word for programs.
+    /// Stable word for programs, such as `not-found`.
     pub code: String,
-    /// In words, with what to do.
+    /// Description of the refusal and of what to do, in words.
     pub message: String,
-    /// Each fault with its path.
+    /// Faults in the request, each with its path.
     #[serde(default)]
     #[schema(value_type = Vec<Value>)]
     pub faults: Vec<Fault>,

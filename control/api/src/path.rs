@@ -1,4 +1,4 @@
-//! How the place of a value in a document is written: `spec.run.env["a.b"]`.
+//! Paths of values in documents, as faults name them: `spec.run.env["a.b"]`.
 
 /// Most characters of a document that a fault quotes.
 const QUOTED: usize = 60;

@@ -1,30 +1,30 @@
-//! What happened: to one device, and in the fleet beside what people did.
+//! History: the timeline of one device, and the activity of people and devices in the fleet.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What an event of a device's timeline is about.
+/// Subject of an event in a device's timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EventKind {
     /// A connection began or ended.
     Connection,
-    /// A workload went to another phase.
+    /// A workload changed its phase.
     Phase,
-    /// A workload was started again.
+    /// A workload was restarted.
     Restart,
-    /// A workload is in another revision.
+    /// A workload changed to another revision.
     Revision,
-    /// The device carries out another desired state.
+    /// The device applied another desired state.
     Generation,
     /// A problem began or ended.
     Problem,
-    /// More happened than is kept one by one.
+    /// Further events happened that are counted but not kept one by one.
     More,
 }
 
 impl EventKind {
-    /// Every kind.
+    /// Every kind, each once.
     pub const ALL: [Self; 7] = [
         Self::Connection,
         Self::Phase,
@@ -35,7 +35,7 @@ impl EventKind {
         Self::More,
     ];
 
-    /// As the API says it.
+    /// Returns the kind's word in the API, such as `restart`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Connection => "connection",
@@ -49,77 +49,80 @@ impl EventKind {
     }
 }
 
-/// An event of a device's timeline. Times are those of the control plane's clock when it learned of
-/// it. A beginning of a connection is written with the device's first report; without an end before
-/// the next beginning it was the control plane that ended.
+/// One event in a device's timeline.
+///
+/// Times are those of the control plane's clock when it learned of the event. The beginning of a
+/// connection is recorded with the device's first report. A beginning that follows another without
+/// an end between them means that the control plane itself had stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimelineEvent {
-    /// Number among the device's events.
+    /// Number of the event among those of the device.
     pub number: u64,
-    /// When; of several, the first.
+    /// Time of the event, or of the first one when it stands for several.
     pub at: String,
-    /// When the last of several happened; absent: it is one.
+    /// Time of the last event when this one stands for several. Absent: it is one event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// How many events it stands for: of a loop the first are kept one by one, the rest of an hour
-    /// is counted.
+    /// Number of events that this one stands for. In a loop the first 12 events within an hour are
+    /// kept one by one, and the rest of the hour is one event that counts them.
     pub count: u32,
-    /// What it is about.
+    /// Subject of the event.
     pub kind: EventKind,
-    /// `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
-    /// of several, the last.
+    /// Event: `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload) or
+    /// `changed`. For several events, the last one.
     pub event: String,
-    /// In words.
+    /// Description of the event, in words.
     pub message: String,
-    /// Which workload.
+    /// Name of the workload. Absent: the event concerns none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,
-    /// Code of the problem.
+    /// Code of the problem. Absent: the event concerns none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Phase, revision or generation before.
+    /// Phase, revision or generation before the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// Phase, revision or generation afterwards.
+    /// Phase, revision or generation after the event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// Revision of the workload.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// How often the workload was started again.
+    /// Number of times that the workload was restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<u32>,
-    /// Why, in the device's words.
+    /// Reason, in the device's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// From where the connection began.
+    /// Address from which the connection came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// It happened at some time while the device was away, and was learned when it came back.
+    /// True when the event happened at some time while the device was away, and was learned when it
+    /// came back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub while_away: bool,
 }
 
-/// What sort of activity it is.
+/// Category of an activity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Category {
-    /// Somebody changed something.
+    /// An operator changed something.
     Change,
-    /// A session of the pages began or ended.
+    /// A login to the pages or a logout.
     Login,
-    /// Somebody read something of which that is written down.
+    /// An operator read something whose reading is recorded.
     Read,
-    /// A device: it came or went, a workload or a problem of it changed.
+    /// A device connected or disconnected, or a workload or a problem on it changed.
     Device,
 }
 
 impl Category {
-    /// Every category.
+    /// Every category, each once.
     pub const ALL: [Self; 4] = [Self::Change, Self::Login, Self::Read, Self::Device];
 
-    /// As the API says it.
+    /// Returns the category's word in the API, such as `login`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Change => "change",
@@ -130,45 +133,46 @@ impl Category {
     }
 }
 
-/// To what something was done.
+/// Object of an activity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActivityObject {
-    /// `workload`, `device`, `stream`, `linkbudget`, `token`, `access` and so on.
+    /// Kind of the object: `workload`, `device`, `stream`, `linkbudget`, `token`, `access` and so
+    /// on.
     pub kind: String,
-    /// Its name, or its id.
+    /// Name or id of the object.
     pub name: String,
-    /// Of an access token: what it was for.
+    /// Comment of an access token, given when that is the object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
 }
 
-/// What somebody or a device did.
+/// One activity of a person or a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Activity {
-    /// When; of several, the first.
+    /// Time of the activity, or of the first one when it stands for several.
     pub at: String,
-    /// When the last of several happened; absent: it is one.
+    /// Time of the last activity when this one stands for several. Absent: it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// How many events it stands for.
+    /// Number of activities that this one stands for.
     pub count: u32,
-    /// What sort it is.
+    /// Category of the activity.
     pub category: Category,
-    /// Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
-    /// category `device` the device's name.
+    /// Author: the id of an access token, `token ID` (an enrolment token), `device NAME`, or
+    /// `holdfast`. For the category `device`: the device's name.
     pub by: String,
-    /// What the access token was for when it was done.
+    /// Comment of the author's access token at that time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_name: Option<String>,
-    /// What was done, such as `workload.apply`; of a device `device.phase` and the like.
+    /// Action, such as `workload.apply`; for the category `device` such as `device.phase`.
     pub action: String,
-    /// To what.
+    /// Object of the action. Absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<ActivityObject>,
-    /// Of a workload: the revision that was made.
+    /// Revision of a workload that the action created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// In words.
+    /// Description of the activity, in words.
     pub message: String,
 }

@@ -17,18 +17,18 @@ pub enum NotAUnit {
     /// A duration that is a number alone.
     #[error("a duration needs its unit: ms, s, m, h or d, such as 10s")]
     DurationWithoutUnit,
-    /// Not a number with a unit.
+    /// A text that is no number with a unit.
     #[error("not a number followed by a unit")]
     Number,
-    /// Not a percentage from 0 to 100.
+    /// A percentage outside of 0 to 100.
     #[error("not a part of a whole: it is 0% to 100%, such as 60%")]
     Percent,
-    /// Not a cost of a byte from 0.01 to 1000.
+    /// A cost of a byte outside of 0.01 to 1000.
     #[error(
         "not what a byte counts: it is a number from 0.01 to 1000 with two digits, such as 1.5"
     )]
     Cost,
-    /// More than 64 bits hold.
+    /// A number beyond 64 bits.
     #[error("too large")]
     TooLarge,
     /// More than three digits after the point.
@@ -37,7 +37,7 @@ pub enum NotAUnit {
     /// Less than a thousandth of a core.
     #[error("finer than a thousandth of a core; the smallest is 1m")]
     TooFine,
-    /// Not a signal that can be sent.
+    /// An unknown signal.
     #[error(
         "unknown signal; use a name such as SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, or a number from 1 to 31"
     )]

@@ -1,5 +1,7 @@
-//! `holdfast timeline`: what happened to a device. `holdfast activity`: what people did, and what
-//! devices did beside it. Tables end with the newest, next to where one types on.
+//! `holdfast timeline`: history of a device. `holdfast activity`: what people did, and devices
+//! beside it.
+//!
+//! Tables end with the newest line, nearest to the prompt.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +18,7 @@ use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
 use holdfast_api::{Activity, EventKind, TimelineEvent};
 
-/// Between two looks at a timeline that is followed.
+/// Interval at which a followed timeline is read again.
 const LOOK: Duration = Duration::from_secs(2);
 
 pub(crate) const TIMELINE_HELP: &str = "Examples:
@@ -45,77 +47,79 @@ are kept, and of devices the newest 4,000 connections, 4,000 phases and restarts
 
 #[derive(Debug, Args)]
 pub(crate) struct TimelineArgs {
-    /// The device.
+    /// Name of the device.
     pub(crate) device: String,
-    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    /// Earliest time: RFC 3339, or a length of time before now such as 2h.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
-    /// Before: likewise.
+    /// Time before which to end: RFC 3339, or a length of time before now.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
-    /// Only these kinds, with commas: connection, phase, restart, revision, generation, problem.
+    /// Kinds to show, separated by commas: connection, phase, restart, revision, generation,
+    /// problem.
     #[arg(long, value_name = "KINDS")]
     kind: Option<String>,
-    /// Only of this workload.
+    /// Show only events of this workload.
     #[arg(long, value_name = "NAME")]
     workload: Option<String>,
-    /// The newest so many.
+    /// Number of events to show, the newest.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=500))]
     limit: u32,
-    /// Go on with what happens from now on, until Ctrl-C.
+    /// Continue with new events until Ctrl-C.
     #[arg(short, long, conflicts_with = "until")]
     follow: bool,
-    /// How to print them.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: LedgerFormat,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ActivityArgs {
-    /// Part of the id or the name of who did it, or of the device.
+    /// Part of the author's id or name, or of the device's name.
     #[arg(long, value_name = "TEXT")]
     who: Option<String>,
-    /// Only these actions, with commas, or those that begin with the word: workload.apply, device.
+    /// Actions to show, or beginnings of actions, separated by commas, such as workload.apply or
+    /// device.
     #[arg(long, value_name = "ACTIONS")]
     action: Option<String>,
-    /// Only what was done to this: KIND/NAME, KIND/ or NAME.
+    /// Object of the action: KIND/NAME, KIND/ (all of a kind) or NAME.
     #[arg(long, value_name = "OBJECT")]
     object: Option<String>,
-    /// Only where this text stands, whatever the case.
+    /// Text that must appear in the entry, in upper or lower case.
     #[arg(short = 'q', long, value_name = "TEXT")]
     query: Option<String>,
-    /// change, login, read or device, with commas; all: all of them.
+    /// Categories to show, separated by commas: change, login, read or device; all for every one.
     #[arg(long, value_name = "CATEGORIES", default_value = "change")]
     category: String,
-    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    /// Earliest time: RFC 3339, or a length of time before now such as 2h.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     since: Option<String>,
-    /// Before: likewise.
+    /// Time before which to end: RFC 3339, or a length of time before now.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     until: Option<String>,
-    /// The newest so many [default: 50; of csv and ndjson all].
+    /// Number of entries to show, the newest [default: 50; for csv and ndjson all].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=5_000))]
     limit: Option<u32>,
-    /// How to print them.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: ActivityFormat,
 }
 
-/// How activity is printed.
+/// Output format of `activity`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ActivityFormat {
-    /// For people, the newest last.
+    /// A table for people, the newest entry last.
     #[default]
     Table,
-    /// For programs: stable, the newest first.
+    /// Stable JSON for programs, the newest entry first.
     Json,
-    /// A JSON object each, on a line, the newest first.
+    /// One JSON object on each line, the newest entry first.
     Ndjson,
-    /// Comma-separated values with a heading, the newest first.
+    /// Comma-separated values with a heading, the newest entry first.
     Csv,
 }
 
-/// Parameters of a request, of which some are not given.
+/// Query parameters of a request; those that are not given are left out.
 type Given<'a> = Vec<(&'static str, &'a str)>;
 
 fn given<'a>(all: &[(&'static str, Option<&'a str>)]) -> Given<'a> {
@@ -133,7 +137,7 @@ fn pretty(output: Output, value: &Value) -> Outcome {
     output.line(&text.map_err(|error| Failure::failed(error.to_string()))?)
 }
 
-/// What happened to a device.
+/// Shows the history of a device.
 pub(crate) async fn timeline(
     client: &Client,
     output: Output,
@@ -204,7 +208,7 @@ fn show(
     output.bytes(table(output, 0, headings, &rows).as_bytes())
 }
 
-/// A line of a timeline. `ago`: also how long ago it was.
+/// Returns the table row of an event. `ago` adds how long ago it was.
 pub(crate) fn row(event: &TimelineEvent, now: u64, ago: bool) -> Vec<Cell> {
     let last = event.until.as_ref().unwrap_or(&event.at);
     let mut row = vec![Cell::from(event.at.as_str())];
@@ -232,7 +236,7 @@ fn mood(event: &TimelineEvent) -> Mood {
     }
 }
 
-/// What people did, and devices.
+/// Shows what people and devices did.
 pub(crate) async fn activity(
     client: &Client,
     output: Output,

@@ -1,4 +1,4 @@
-//! Alarms, acknowledgements, silences, and notifications that are tried.
+//! Alarms, acknowledgements, silences, and tests of notifications.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -54,7 +54,7 @@ async fn mute(
     )))
 }
 
-/// Tries a notification.
+/// Sends a test message to the receiver of a notification.
 pub(crate) async fn notification(
     client: &Client,
     output: Output,
@@ -70,7 +70,8 @@ pub(crate) async fn notification(
     Err(Failure::failed(format!("not delivered ({millis} ms): {answer}")))
 }
 
-/// The headings of alarms, silences and notifications.
+/// Returns the headings of a list of alarms, silences or notifications: the usual ones, and those
+/// added by `-o wide`.
 pub(super) fn headings(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         Kind::Alarm => (
@@ -85,7 +86,7 @@ pub(super) fn headings(kind: Kind) -> (&'static [&'static str], &'static [&'stat
     }
 }
 
-/// A line of one of them.
+/// Returns the table row of an alarm, a silence or a notification.
 pub(super) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec<Cell>> {
     match kind {
         Kind::Alarm => read(item).map(|alarm| alarm_row(wide, now, &alarm)),
@@ -152,7 +153,7 @@ fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
     ]
 }
 
-/// How a receiver is reached, in a word or two.
+/// Returns the state of deliveries to a receiver, in a word or two.
 fn reached(delivery: &Delivery, now: u64) -> Cell {
     match (&delivery.failing_since, &delivery.last_success) {
         (Some(since), _) => {

@@ -1,4 +1,4 @@
-//! `apply`, `diff` and `delete`: what changes what is desired.
+//! `apply`, `diff` and `delete`: changes of the desired state.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::text::{Mood, Output, clean, note};
 use holdfast_api::count::count;
 use holdfast_api::{Applied, AppliedDocument};
 
-/// Applies documents, or says what would become of them.
+/// Applies documents, or in a dry run prints what applying would change.
 pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {
     let documents = documents::read(&arguments.files.files)?;
     for result in send(client, documents, arguments.dry_run).await?.results {
@@ -22,7 +22,7 @@ pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::App
     Ok(())
 }
 
-/// Shows what applying would change.
+/// Prints what applying would change.
 pub(crate) async fn diff(client: &Client, output: Output, files: &args::Files) -> Outcome {
     let documents = documents::read(&files.files)?;
     for result in send(client, documents, true).await?.results {
@@ -31,7 +31,7 @@ pub(crate) async fn diff(client: &Client, output: Output, files: &args::Files) -
     Ok(())
 }
 
-/// What a document changes, as a unified diff.
+/// Returns what a document changes, as a unified diff.
 pub(crate) fn unified(output: Output, result: AppliedDocument) -> Outcome<String> {
     let before = match result.before {
         Some(before) => yaml(&documents::written(before))?,
@@ -64,7 +64,7 @@ async fn send(client: &Client, documents: Vec<Document>, dry_run: bool) -> Outco
     Ok(applied)
 }
 
-/// Says in which file a faulty document is, when there are several files, and quotes numbers as
+/// Adds to each fault the file of its document, when there are several files, and quotes numbers as
 /// they were written.
 fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
     let first = documents.first().map(|document| &document.source);
@@ -87,7 +87,7 @@ fn with_sources(mut failure: Failure, documents: &[Document]) -> Failure {
     failure
 }
 
-/// What became of a document, in a line.
+/// Returns the result of applying a document, in one line.
 pub(crate) fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> String {
     // A workload's line is short: `diff` and the pages say which devices change.
     let is_workload = result.kind == "Workload";
@@ -126,7 +126,7 @@ fn coloured(output: Output, diff: &str) -> String {
     text
 }
 
-/// Deletes; says of each what became of it, and goes on to the next.
+/// Deletes resources one after another and prints the result of each; a failure does not stop it.
 pub(crate) async fn delete(client: &Client, output: Output, arguments: &args::Delete) -> Outcome {
     let mut tries = Tries::default();
     if !arguments.files.is_empty() {
@@ -143,7 +143,7 @@ pub(crate) async fn delete(client: &Client, output: Output, arguments: &args::De
     tries.end()
 }
 
-/// What a document describes.
+/// Returns the kind and name of the resource that a document describes.
 fn named(document: &Document) -> Outcome<(args::Kind, String)> {
     let text = |pointer: &str| document.value.pointer(pointer).and_then(Value::as_str);
     let kind = text("/kind").and_then(args::Kind::of_document);
@@ -177,14 +177,15 @@ async fn delete_one(
     tries.note(output, answer, &format!("{}/{name} {done}", kind.singular()))
 }
 
-/// Several things tried one after the other: the first failure's exit code is the command's.
+/// Outcome of several attempts made one after another. The exit code of the first failure becomes
+/// the command's.
 #[derive(Debug, Default)]
 pub(crate) struct Tries {
     failed: Option<Exit>,
 }
 
 impl Tries {
-    /// Says how one went.
+    /// Prints the result of one attempt.
     pub(crate) fn note<T>(&mut self, output: Output, answer: Outcome<T>, done: &str) -> Outcome {
         match answer {
             Ok(_) => output.line(&clean(done)),
@@ -196,7 +197,7 @@ impl Tries {
         }
     }
 
-    /// How all went.
+    /// Returns the outcome of all attempts.
     pub(crate) fn end(self) -> Outcome {
         self.failed.map_or(Ok(()), |exit| Err(Failure::said(exit)))
     }

@@ -1,4 +1,5 @@
-//! The command line's words, fixed: others script against them.
+//! Arguments of the command line. Their names are fixed, because scripts use them. The doc comments
+//! are the texts of `--help`.
 
 use std::path::PathBuf;
 
@@ -26,12 +27,12 @@ use holdfast_api::selector;
 
 Exit codes: 0 done, 1 failed, 2 bad usage, 3 not found, 4 refused; 10 to 13 of `status --check`.")]
 pub(crate) struct Arguments {
-    /// What to do.
+    /// Command that is run.
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// Every subcommand.
+/// Every subcommand of `holdfast`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the control plane: API, device gateway, store and certificate authority.
@@ -49,10 +50,10 @@ The first start makes the CA and prints an admin token, once. Logs go to standar
 
 `holdfast serve` prints the address, ca-sha256 and, at its first start, admin-token.")]
     Login(Login),
-    /// Tokens with which devices enrol.
+    /// Manage enrolment tokens, with which devices enrol.
     #[command(subcommand)]
     Token(Token),
-    /// Access tokens: who may use the API, and for what.
+    /// Manage access tokens: who may use the API, and for what.
     #[command(subcommand)]
     Access(Access),
     /// Apply documents: all of them or, when one is faulty, none.
@@ -71,7 +72,7 @@ chooses every device.")]
 
 The exit code is 0 whether or not there is a difference; the output is empty when there is none.")]
     Diff(Files),
-    /// Delete a workload, a document about data, a device or an enrolment token.
+    /// Delete workloads, documents about data, devices or tokens.
     #[command(after_help = "Examples:
   holdfast delete workload hello     # it ends on every device, and its folder goes
   holdfast delete stream pumps       # its streams go on with the defaults
@@ -105,10 +106,10 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast get silences                    # what is acknowledged or silenced, by whom, until when
   holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
     Get(Get),
-    /// Show one resource in words: what is desired, what is reported, and why they differ.
+    /// Describe one resource in words: what is desired, what is reported, and why they differ.
     ///
-    /// A device that is connected is asked whether it answers, which takes up to 15 seconds when it
-    /// does not.
+    /// A connected device is asked for a sign of life, which takes up to 15 seconds when it does
+    /// not answer.
     #[command(after_help = "Examples:
   holdfast describe device gw-1
   holdfast describe workload hello
@@ -130,16 +131,17 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
     /// Start a workload again that was paused.
     #[command(after_help = RESUME_HELP)]
     Resume(Pause),
-    /// Show what happened to a device: connections, phases, restarts, revisions, problems.
+    /// Show the history of a device: connections, phases, restarts, revisions, problems.
     #[command(after_help = activity::TIMELINE_HELP)]
     Timeline(activity::TimelineArgs),
-    /// Show what people did, and what devices did beside it.
+    /// Show what people changed in the fleet and, on request, what devices did.
     #[command(after_help = activity::ACTIVITY_HELP)]
     Activity(activity::ActivityArgs),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),
-    /// Acknowledge alarms: somebody looks after them, and nobody is told again until they end.
+    /// Acknowledge alarms: somebody looks after them, and they are not notified again until they
+    /// end.
     #[command(after_help = "Examples:
   holdfast ack --device gw-1 --note 'Kim drives there'
   holdfast ack --kind failing --code hello          # workload hello, wherever it fails now
@@ -148,7 +150,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
 An alarm that begins later is told: holdfast silence keeps those quiet too. holdfast get silences
 lists acknowledgements and who made them.")]
     Ack(Mute),
-    /// Silence alarms until a time: those that there are and those that come.
+    /// Silence alarms until a set time: present ones and those that begin meanwhile.
     #[command(after_help = "Examples:
   holdfast silence -l site=kiel --for 4h --note 'new switch'
   holdfast silence --device gw-1 --until 2026-11-30T06:00:00Z
@@ -156,10 +158,10 @@ lists acknowledgements and who made them.")]
 
 They are counted apart and stay visible. holdfast delete silence ID ends it early.")]
     Silence(Quiet),
-    /// Try the ways by which people are told of alarms.
+    /// Test notifications, which tell people of alarms.
     #[command(subcommand)]
     Notification(NotificationCommand),
-    /// Show what a workload wrote on a device.
+    /// Show the log of a workload on a device.
     #[command(after_help = "Examples:
   holdfast logs gw-1 hello
   holdfast logs gw-1 hello --tail 1000 | grep error
@@ -172,13 +174,13 @@ for older lines within a tenth of their age. After an outage of the agent they a
 log's last change; `unknown` stands for a wrong clock. What was cut off a log before it was read is
 said on standard error.")]
     Logs(Logs),
-    /// Records of streams, and what of them is missing.
+    /// Read, export and fetch records of streams, and show what is missing.
     #[command(subcommand)]
     Data(Data),
-    /// Ask devices about the records that they hold, shipped or not.
+    /// Query the records that devices hold, shipped or not.
     #[command(after_help = QUERY_HELP)]
     Query(QueryArgs),
-    /// Files that workloads execute.
+    /// Store files that workloads execute.
     #[command(subcommand)]
     Artifact(Artifact),
     /// Print the certificate of the control plane's CA as PEM, for programs that read its data.
@@ -208,14 +210,14 @@ terminal it asks first.")]
   holdfast completions bash > /usr/share/bash-completion/completions/holdfast
   source <(holdfast completions zsh)")]
     Completions {
-        /// The shell.
+        /// Shell to write the script for.
         shell: Shell,
     },
     /// Write the manual's pages into a folder.
     #[command(after_help = "Examples:
   holdfast man /usr/local/share/man/man1")]
     Man {
-        /// The folder; it is made when it is not there.
+        /// Folder for the pages; it is created if needed.
         #[arg(value_hint = ValueHint::DirPath)]
         dir: PathBuf,
     },
@@ -226,65 +228,65 @@ pub(crate) struct Login {
     /// Address of the control plane: https://HOST:PORT.
     #[arg(env = "HOLDFAST_URL")]
     pub(crate) url: String,
-    /// Access token.
+    /// Access token, hfa1.….
     #[arg(long, env = "HOLDFAST_TOKEN", hide_env_values = true)]
     pub(crate) token: String,
-    /// sha256 of the control plane's CA in hexadecimal, or its PEM file.
+    /// SHA-256 of the control plane's CA (64 hexadecimal digits), or the path of its PEM file.
     #[arg(long, value_name = "HEX", env = "HOLDFAST_CA")]
     pub(crate) ca_sha256: String,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
-    /// Make a token and print it, alone: nobody can read it again.
+    /// Create an enrolment token and print it alone. It cannot be shown again.
     #[command(after_help = "Examples:
   holdfast token create
   holdfast token create --ttl 30d --uses 200 --label site=north
   holdfast token create --allow-label site         # devices say themselves where they are
   TOKEN=$(holdfast token create --approve manual)")]
     Create(CreateToken),
-    /// List the tokens, without their secrets.
+    /// List the enrolment tokens, without their secrets.
     #[command(after_help = "Examples:
   holdfast token list
   holdfast token list -o json")]
     List {
-        /// How to print them.
+        /// Format of the output.
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Show a token, and which devices enrolled with it.
+    /// Show an enrolment token and the devices that enrolled with it.
     #[command(after_help = "Examples:
   holdfast token show 0011223344556677
   holdfast token show 0011223344556677 -o json")]
     Show {
-        /// The token's id: the part after `hf1.`.
+        /// Id of the token: the part after `hf1.`.
         id: String,
-        /// How to print it.
+        /// Format of the output.
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// Make a token useless; devices that enrolled with it stay.
+    /// Revoke an enrolment token. Devices that enrolled with it stay.
     #[command(after_help = "Examples:
   holdfast token revoke 0011223344556677")]
     Revoke {
-        /// The token's id: the part after `hf1.`.
+        /// Id of the token: the part after `hf1.`.
         id: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateToken {
-    /// How long it may be used: a number with s, m, h or d.
+    /// Life of the token: a number with s, m, h or d.
     #[arg(long, default_value = "24h", value_parser = moment::ttl)]
     pub(crate) ttl: u64,
-    /// How many devices may enrol with it.
+    /// Number of devices that may enrol with it.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) uses: u32,
     /// Label that its devices get; may be repeated.
     #[arg(long = "label", value_name = "K=V", value_parser = label)]
     pub(crate) labels: Vec<(String, String)>,
-    /// Key of a label that its devices may give themselves (`holdfast-agent enroll --label`); may be
-    /// repeated, and in the environment separated by commas; '*' is every key.
+    /// Key of a label that its devices may choose themselves (`holdfast-agent enroll --label`); '*'
+    /// for every key. May be repeated; in the environment separated by commas.
     #[arg(
         long = "allow-label",
         value_name = "KEY",
@@ -292,14 +294,14 @@ pub(crate) struct CreateToken {
         value_delimiter = ','
     )]
     pub(crate) allow_labels: Vec<String>,
-    /// Whether its devices are accepted at once or wait for `holdfast device approve`.
+    /// Approval of its devices.
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) approve: Approve,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Access {
-    /// Make an access token and print it, alone: nobody can read it again.
+    /// Create an access token and print it alone. It cannot be shown again.
     #[command(after_help = "Examples:
   holdfast access create --comment prometheus            # it may read, and no more
   holdfast access create --scope operate --ttl 90d --comment 'night duty'
@@ -310,28 +312,28 @@ pub(crate) enum Access {
   holdfast access list
   holdfast access list -o json")]
     List {
-        /// How to print them.
+        /// Format of the output.
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
-    /// End an access token, and the sessions that were begun with it.
+    /// Revoke an access token, and end the sessions that were begun with it.
     #[command(after_help = "Examples:
   holdfast access revoke 0011223344556677")]
     Revoke {
-        /// The token's id: the part after `hfa1.`.
+        /// Id of the token: the part after `hfa1.`.
         id: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateAccess {
-    /// What it may do.
+    /// Scope of the token: what it may do.
     #[arg(long, value_enum, default_value = "read")]
     pub(crate) scope: AccessScope,
-    /// How long it counts: a number with s, m, h or d [default: until it is revoked].
+    /// Life of the token: a number with s, m, h or d [default: until it is revoked].
     #[arg(long, value_parser = moment::ttl)]
     pub(crate) ttl: Option<u64>,
-    /// What it is for, in words.
+    /// Purpose of the token, in words; it is shown beside what its holder does.
     #[arg(long, default_value = "")]
     pub(crate) comment: String,
 }
@@ -340,23 +342,24 @@ pub(crate) struct CreateAccess {
 pub(crate) enum AccessScope {
     /// Read everything but secrets: monitoring, MQTT readers, a screen on the wall.
     Read,
-    /// Also change workloads, streams, devices and enrolment tokens, and ask devices.
+    /// Everything of read, and: change workloads, streams, devices and enrolment tokens, query
+    /// devices.
     Operate,
-    /// Everything: also backups, restores and access tokens.
+    /// Everything of operate, and: backups, restores and access tokens.
     Admin,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum Approve {
-    /// Accepted at once.
+    /// Devices are accepted at once.
     Auto,
-    /// They wait for a person.
+    /// Devices wait for `holdfast device approve`.
     Manual,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Files {
-    /// A file (YAML with one or more documents, or JSON), a folder of them, or - for standard
+    /// File (YAML with one or more documents, or JSON), folder of such files, or - for standard
     /// input; may be repeated.
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
     pub(crate) files: Vec<PathBuf>,
@@ -366,7 +369,7 @@ pub(crate) struct Files {
 pub(crate) struct Apply {
     #[command(flatten)]
     pub(crate) files: Files,
-    /// Say what would change, and change nothing.
+    /// Print what would change, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
@@ -377,40 +380,40 @@ pub(crate) enum Kind {
     /// Machines with an agent.
     #[value(name = "devices", alias = "device")]
     Device,
-    /// What runs on them.
+    /// Programs that run on devices.
     #[value(name = "workloads", alias = "workload")]
     Workload,
-    /// Every state that a workload ever had.
+    /// States that workloads have had.
     #[value(name = "revisions", alias = "revision")]
     Revision,
-    /// Enrolment tokens.
+    /// Tokens with which devices enrol.
     #[value(name = "tokens", alias = "token")]
     Token,
-    /// Access tokens: who may use the API.
+    /// Tokens with which people and programs use the API.
     #[value(name = "access")]
     Access,
-    /// What becomes of streams of records.
+    /// Policies for streams of records.
     #[value(name = "streams", alias = "stream")]
     Stream,
-    /// What links may carry.
+    /// Limits on the traffic of links.
     #[value(name = "linkbudgets", alias = "linkbudget")]
     LinkBudget,
-    /// Who is told of alarms.
+    /// Receivers that are told of alarms.
     #[value(name = "notifications", alias = "notification")]
     Notification,
-    /// What needs a person now.
+    /// Things that need a person now.
     #[value(name = "alarms", alias = "alarm")]
     Alarm,
-    /// Acknowledgements and silences.
+    /// Acknowledgements and silences of alarms.
     #[value(name = "silences", alias = "silence")]
     Silence,
-    /// Whether devices may be away.
+    /// Rules on whether devices may be away.
     #[value(name = "devicepolicies", aliases = ["devicepolicy", "dp"])]
     DevicePolicy,
 }
 
 impl Kind {
-    /// As paths of the API say it.
+    /// Returns the plural that commands and the API use, such as `devices`.
     pub(crate) fn plural(self) -> &'static str {
         match self {
             Self::Device => "devices",
@@ -427,7 +430,7 @@ impl Kind {
         }
     }
 
-    /// Where it is in the API.
+    /// Returns the path of the kind in the API, below `/api/v1`.
     pub(crate) fn path(self) -> &'static [&'static str] {
         match self {
             Self::Device => &["devices"],
@@ -444,7 +447,7 @@ impl Kind {
         }
     }
 
-    /// Of a document.
+    /// Returns the kind of a document by its `kind`, such as `Workload`.
     pub(crate) fn of_document(kind: &str) -> Option<Self> {
         match kind {
             "Workload" => Some(Self::Workload),
@@ -456,7 +459,7 @@ impl Kind {
         }
     }
 
-    /// As people say it of one.
+    /// Returns the singular for texts, such as `device`.
     pub(crate) fn singular(self) -> &'static str {
         match self {
             Self::Device => "device",
@@ -476,151 +479,155 @@ impl Kind {
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// device, workload, stream, linkbudget, notification, devicepolicy, silence, token or access.
+    /// Kind: device, workload, stream, linkbudget, notification, devicepolicy, silence, token or
+    /// access.
     #[arg(value_enum, ignore_case = true, required_unless_present = "files")]
     pub(crate) kind: Option<Kind>,
-    /// Its name; several may be given.
+    /// Name of the resource; several may be given.
     #[arg(required_unless_present = "files", value_name = "NAME")]
     pub(crate) names: Vec<String>,
-    /// What the documents of this file, folder or - (standard input) describe; may be repeated.
+    /// File or folder of documents whose resources are deleted, or - for standard input; may be
+    /// repeated.
     #[arg(short = 'f', long = "filename", conflicts_with_all = ["kind", "names"], value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// Which alarms, and why.
+/// Choice of alarms, with a note.
 #[derive(Debug, Args)]
 pub(crate) struct Mute {
-    /// Alarms of this kind: lost, never-seen, certificate, failing, problem, waiting.
+    /// Kind of alarm: lost, never-seen, certificate, failing, problem or waiting.
     #[arg(long, required_unless_present_any = ["code", "device", "selector"])]
     pub(crate) kind: Option<String>,
-    /// Alarms with this code: of a problem, or a workload's name.
+    /// Code of the alarm: that of a problem, or the name of a failing workload.
     #[arg(long)]
     pub(crate) code: Option<String>,
-    /// Alarms of this device.
+    /// Device whose alarms are chosen.
     #[arg(long, value_name = "NAME")]
     pub(crate) device: Option<String>,
-    /// Alarms of devices with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    /// Labels of the devices whose alarms are chosen: k=v, k!=v, k (present), !k (absent),
+    /// separated by commas.
     #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
     pub(crate) selector: Option<String>,
-    /// Why, for the next shift.
+    /// Note on the reason, for the next shift.
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
 }
 
-/// Which alarms, why and until when.
+/// Choice of alarms, with a note and an end.
 #[derive(Debug, Args)]
 pub(crate) struct Quiet {
     #[command(flatten)]
     pub(crate) mute: Mute,
-    /// How long: a number with s, m, h or d.
+    /// Length of the silence: a number with s, m, h or d.
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::ttl, required_unless_present = "until")]
     pub(crate) length: Option<u64>,
-    /// Until when: RFC 3339.
+    /// End of the silence: RFC 3339, such as 2026-11-30T06:00:00Z.
     #[arg(long, value_name = "TIME", conflicts_with = "length")]
     pub(crate) until: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NotificationCommand {
-    /// Send a test message to its receiver now, and print what that answered.
+    /// Send a test message to the receiver now, and print its reply.
     #[command(after_help = "Examples:
   holdfast notification test night
 
 The exit code is 0 when the receiver took it, and 1 when it did not.")]
     Test {
-        /// The notification.
+        /// Name of the notification.
         name: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// device, workload, revision, token, access, stream, linkbudget, notification or devicepolicy.
+    /// Kind: device, workload, revision, token, access, stream, linkbudget, notification or
+    /// devicepolicy.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
-    /// Its name.
+    /// Name of the resource.
     pub(crate) name: String,
 }
 
-/// Of what the status is shown.
+/// Resource whose status is shown.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// device or workload [default: the whole fleet].
+    /// Kind: device or workload [default: the whole fleet].
     #[arg(value_enum, ignore_case = true, requires = "name")]
     pub(crate) kind: Option<Kind>,
-    /// Its name.
+    /// Name of the device or workload.
     pub(crate) name: Option<String>,
-    /// Say it by the exit code, too.
+    /// Tell the state by the exit code, too.
     #[arg(long)]
     pub(crate) check: bool,
-    /// The API's document instead of words.
+    /// Print the API's JSON document instead of words.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// devices, workloads, revisions, tokens, access, streams, linkbudgets, notifications,
-    /// devicepolicies (dp), alarms or silences; the singular does as well.
+    /// Kind: devices, workloads, revisions, tokens, access, streams, linkbudgets, notifications,
+    /// devicepolicies (dp), alarms or silences; the singular is accepted too.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
-    /// Only this one. Of revisions: WORKLOAD.NUMBER is one, WORKLOAD all of its. Of alarms: those of
-    /// this device.
+    /// Name of one resource. For revisions WORKLOAD.NUMBER shows one and WORKLOAD lists all of it;
+    /// for alarms the name is a device's.
     pub(crate) name: Option<String>,
-    /// Only those with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    /// Labels of the resources: k=v, k!=v, k (present), !k (absent), separated by commas.
     #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
     pub(crate) selector: Option<String>,
-    /// Of devices: only those that are offline or were never connected, and for which that is
-    /// against expectation, as a device policy expects, or ignored.
+    /// For devices: show only those that are offline or were never connected, by whether that is
+    /// allowed.
     #[arg(long, value_enum, value_delimiter = ',')]
     pub(crate) absence: Vec<AbsenceKind>,
-    /// Of devices: how many there are with each value of this label, by state.
+    /// For devices: count them by state for each value of this label.
     #[arg(long, value_name = "LABEL")]
     pub(crate) group_by: Option<String>,
-    /// How to print them.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
 
-/// What is to be thought of a device that is away.
+/// Assessment of a device that is away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AbsenceKind {
-    /// Nothing says that it may be away, or it is away for longer than it may.
+    /// No device policy allows it to be away, or it is away for longer than allowed.
     Unexpected,
-    /// A device policy says that it may be away.
+    /// A device policy allows it to be away.
     Expected,
-    /// A device policy says that it is left out while it is away.
+    /// A device policy leaves it out while it is away.
     Ignored,
 }
 
-/// How resources are printed.
+/// Output format of resources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people: a line each.
+    /// A table for people.
     #[default]
     Table,
-    /// For people with a wide terminal.
+    /// A table with more columns.
     Wide,
-    /// For programs: stable.
+    /// Stable JSON for programs.
     Json,
-    /// The same as YAML.
+    /// The JSON documents as YAML.
     Yaml,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
-    /// Accept devices that wait for approval.
+    /// Approve devices that wait for it.
     #[command(after_help = "Examples:
   holdfast device approve gw-1 gw-2")]
     Approve(Names),
-    /// Set and remove a device's labels.
+    /// Set or remove labels of a device.
     #[command(after_help = "Examples:
   holdfast device label gw-1 role=gateway site=north
   holdfast device label gw-1 retired-         # removes it")]
     Label {
-        /// The device.
+        /// Name of the device.
         name: String,
-        /// `k=v` sets a label, `k-` removes it.
+        /// Change of a label: `k=v` sets it, `k-` removes it.
         #[arg(required = true, value_name = "K=V|K-", value_parser = label_change)]
         changes: Vec<(String, Option<String>)>,
     },
@@ -632,31 +639,32 @@ pub(crate) enum Device {
 
 #[derive(Debug, Args)]
 pub(crate) struct Names {
-    /// The devices.
+    /// Names of the devices.
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// The device.
+    /// Name of the device.
     pub(crate) device: String,
-    /// The workload.
+    /// Name of the workload.
     pub(crate) workload: String,
-    /// How many of the last lines [default: 100, or all with --since, --until or --previous].
+    /// Number of lines, the last ones [default: 100, or all with --since, --until or --previous].
     #[arg(long, value_name = "N")]
     pub(crate) tail: Option<u32>,
-    /// Go on with what is written from now on, until Ctrl-C.
+    /// Continue with new lines until Ctrl-C.
     #[arg(short, long, conflicts_with_all = ["until", "previous"])]
     pub(crate) follow: bool,
-    /// Only lines written at this time or later: RFC 3339, or a length of time before now (10m).
+    /// Show only lines written at this time or later: RFC 3339, or a length of time before now such
+    /// as 10m.
     #[arg(long, value_name = "TIME")]
     pub(crate) since: Option<String>,
-    /// Only lines written at this time or before: likewise.
+    /// Show only lines written at this time or before: RFC 3339, or a length of time before now.
     #[arg(long, value_name = "TIME")]
     pub(crate) until: Option<String>,
-    /// Only what the workload wrote in the run before the present one; with =N, N runs before
-    /// (the starts of the last 10 are kept).
+    /// Show what the workload wrote in the run before the present one; with =N, N runs before (the
+    /// starts of the last 10 runs are kept).
     #[arg(short, long, value_name = "N", num_args = 0..=1, require_equals = true,
         default_missing_value = "1", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) previous: Option<u32>,
@@ -682,24 +690,25 @@ have the name).
 Nothing is shipped: each device looks through its own records at low priority and answers with what
 it counted. The last line says how many bytes that took, and how many shipping would have cost.";
 
-/// A question.
+/// A query over the records of a stream.
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
-    /// The stream.
+    /// Name of the stream.
     pub(crate) stream: String,
-    /// What to say of each group.
+    /// Functions to compute for each group, such as 'count, mean(temp), p95(temp)'.
     #[arg(long, value_name = "FUNCTIONS")]
     pub(crate) select: String,
-    /// Which records count.
+    /// Condition that records must meet, such as 'temp > 30' [default: all records].
     #[arg(long = "where", value_name = "CONDITION", default_value = "", hide_default_value = true)]
     pub(crate) filter: String,
-    /// What groups them.
+    /// Keys to group by, separated by commas, such as 'device, site' [default: one group].
     #[arg(long, value_name = "KEYS", default_value = "", hide_default_value = true)]
     pub(crate) by: String,
-    /// Length of a window: 30s, 5m, 1h, 1d.
+    /// Length of a window: 30s, 5m, 1h, 1d [default: one window].
     #[arg(long, value_name = "SPAN", default_value = "", hide_default_value = true)]
     pub(crate) every: String,
-    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    /// Earliest time: RFC 3339, or a length of time before now such as 2h [default: the oldest
+    /// record].
     #[arg(
         long,
         value_name = "TIME",
@@ -708,7 +717,7 @@ pub(crate) struct QueryArgs {
         allow_hyphen_values = true
     )]
     pub(crate) since: String,
-    /// Before: likewise.
+    /// Time before which to end: RFC 3339, or a length of time before now [default: now].
     #[arg(
         long,
         value_name = "TIME",
@@ -717,35 +726,37 @@ pub(crate) struct QueryArgs {
         allow_hyphen_values = true
     )]
     pub(crate) until: String,
-    /// Only devices with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    /// Labels of the devices to ask: k=v, k!=v, k (present), !k (absent), separated by commas
+    /// [default: all devices].
     #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
     pub(crate) selector: Option<String>,
-    /// How long to wait for devices that cannot be asked now: 15m, 1h.
+    /// Time to wait for devices that cannot be asked now: 15m, 1h, at most 7d [default: none].
     #[arg(long, value_name = "SPAN", default_value = "", hide_default_value = true)]
     pub(crate) wait: String,
-    /// How to print the answer.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: QueryFormat,
 }
 
-/// How an answer is printed.
+/// Output format of a query.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum QueryFormat {
-    /// For people.
+    /// A table for people.
     #[default]
     Table,
-    /// For programs: stable.
+    /// Stable JSON for programs.
     Json,
     /// Comma-separated values with a heading.
     Csv,
 }
 
-/// Which records are to be shipped.
+/// Records that a device should ship.
 #[derive(Debug, Args)]
 pub(crate) struct DataFetch {
     #[command(flatten)]
     pub(crate) of: OfStream,
-    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    /// Earliest time: RFC 3339, or a length of time before now such as 2h [default: the oldest
+    /// record].
     #[arg(
         long,
         value_name = "TIME",
@@ -754,7 +765,7 @@ pub(crate) struct DataFetch {
         allow_hyphen_values = true
     )]
     pub(crate) since: String,
-    /// Before: likewise.
+    /// Time before which to end: RFC 3339, or a length of time before now [default: now].
     #[arg(
         long,
         value_name = "TIME",
@@ -763,17 +774,17 @@ pub(crate) struct DataFetch {
         allow_hyphen_values = true
     )]
     pub(crate) until: String,
-    /// At most so many bytes on the device's disk, the oldest records first.
+    /// Bound on the records' size on the device's disk in bytes; the oldest are taken first.
     #[arg(long, value_name = "N", default_value_t = holdfast_api::FETCH_BYTES)]
     pub(crate) bytes: u64,
-    /// How to print it.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: LedgerFormat,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Data {
-    /// List streams: what has come of each, and what its device holds.
+    /// List streams: what was received of each, and what its device holds.
     #[command(after_help = "Examples:
   holdfast data list                 # of every device
   holdfast data list gw-1
@@ -782,9 +793,9 @@ pub(crate) enum Data {
 KEPT is what the control plane keeps; WAITING and HELD are what the device said last: records that
 are to be shipped, and bytes on its disk.")]
     List {
-        /// Only this device's.
+        /// Device whose streams are listed [default: all devices].
         device: Option<String>,
-        /// How to print them.
+        /// Format of the output.
         #[arg(short, long, value_enum, default_value_t)]
         output: LedgerFormat,
     },
@@ -797,7 +808,7 @@ are to be shipped, and bytes on its disk.")]
 A line each: {\"seq\",\"time\",\"value\"}, the value as it was published (text as a string, CBOR as
 JSON, other bytes as {\"base64\":…}).")]
     Get(DataGet),
-    /// Have a device ship records as they are, though its policy reduced or withheld them.
+    /// Ask a device to ship records unreduced that its policy reduced or withheld.
     #[command(after_help = "Examples:
   holdfast data fetch gw-1 pump/temperature --since 2026-11-23T10:00:00Z --until 2026-11-23T10:15:00Z
   holdfast data fetch gw-1 camera/raw --since 1h --bytes 10000000
@@ -813,7 +824,7 @@ end.")]
     Ledger {
         #[command(flatten)]
         of: OfStream,
-        /// How to print it.
+        /// Format of the output.
         #[arg(short, long, value_enum, default_value_t)]
         output: LedgerFormat,
     },
@@ -831,32 +842,32 @@ bare numbers, number.")]
 
 #[derive(Debug, Args)]
 pub(crate) struct DataExport {
-    /// The device and the stream; with --all the stream alone.
+    /// Device and stream; with --all only the stream.
     #[arg(required = true, num_args = 1..=2, value_names = ["DEVICE", "STREAM"])]
     pub(crate) of: Vec<String>,
-    /// The stream of every device that has it.
+    /// Export the stream from every device that has it.
     #[arg(long)]
     pub(crate) all: bool,
-    /// With --all: only of devices with these labels: key=value,key2!=value,key3,!key4.
+    /// With --all: labels of the devices: key=value,key2!=value,key3,!key4.
     #[arg(short = 'l', long, value_name = "SELECTOR", requires = "all")]
     pub(crate) selector: Option<String>,
-    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    /// Earliest time: RFC 3339, or a length of time before now such as 2h.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
-    /// Before: likewise.
+    /// Time before which to end: RFC 3339, or a length of time before now.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<String>,
-    /// The file.
+    /// Path of the Parquet file to write.
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub(crate) output: PathBuf,
 }
 
-/// Which stream.
+/// One stream of one device.
 #[derive(Debug, Args)]
 pub(crate) struct OfStream {
-    /// The device.
+    /// Name of the device.
     pub(crate) device: String,
-    /// The stream.
+    /// Name of the stream, such as pump/temperature.
     pub(crate) stream: String,
 }
 
@@ -864,42 +875,42 @@ pub(crate) struct OfStream {
 pub(crate) struct DataGet {
     #[command(flatten)]
     pub(crate) of: OfStream,
-    /// Not before: RFC 3339, or a length of time before now such as 2h.
+    /// Earliest time: RFC 3339, or a length of time before now such as 2h.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) since: Option<String>,
-    /// Before: likewise.
+    /// Time before which to end: RFC 3339, or a length of time before now.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub(crate) until: Option<String>,
-    /// At most so many records: the first ones, or with --newest the last.
+    /// Number of records at most: the first ones, or with --newest the last.
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// The newest first.
+    /// Print the newest records first.
     #[arg(long)]
     pub(crate) newest: bool,
-    /// How to print them.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: DataFormat,
 }
 
-/// How records are printed.
+/// Output format of records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DataFormat {
-    /// A JSON object each, on a line.
+    /// One JSON object on each line.
     #[default]
     Ndjson,
     /// Comma-separated values with a heading.
     Csv,
-    /// For people.
+    /// A table for people.
     Table,
 }
 
-/// How a ledger is printed.
+/// Output format of ledgers, lists and results.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LedgerFormat {
-    /// For people.
+    /// A table for people.
     #[default]
     Table,
-    /// For programs: stable.
+    /// Stable JSON for programs.
     Json,
 }
 
@@ -913,7 +924,7 @@ pub(crate) enum Artifact {
 
 #[derive(Debug, Args)]
 pub(crate) struct File {
-    /// The file.
+    /// Path of the file.
     #[arg(value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
 }
@@ -922,7 +933,7 @@ pub(crate) struct File {
 pub(crate) struct Restore {
     #[command(flatten)]
     pub(crate) file: File,
-    /// Do not ask.
+    /// Restore without asking for confirmation.
     #[arg(short, long)]
     pub(crate) yes: bool,
 }

@@ -1,5 +1,5 @@
-//! The HTTPS API, as commands ask it: requests, lists over all their pages, streams; and every
-//! way in which that fails, in words.
+//! Client of the HTTPS API for the commands: requests, lists over all their pages, streams, and
+//! every failure put into words.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -14,13 +14,13 @@ use serde_json::Value;
 use super::failure::{Exit, Failure, Outcome};
 use super::pinned;
 
-/// How long a connection may take.
+/// Timeout of connecting.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long a whole answer may take, where it is no stream: a large apply on a slow machine.
+/// Timeout of a whole response that is not a stream: a large apply on a slow machine takes long.
 const ANSWER: Duration = Duration::from_secs(120);
-/// Items a page: few round trips, little memory.
+/// Items requested on each page: few round trips, little memory.
 const PAGE: &str = "1000";
-/// Longest answer that is not a stream, in bytes.
+/// Largest response that is not a stream, in bytes.
 const MAX_ERROR: usize = 1024 * 1024;
 
 /// A client of one control plane.
@@ -28,17 +28,18 @@ const MAX_ERROR: usize = 1024 * 1024;
 pub(crate) struct Client {
     http: reqwest::Client,
     url: Url,
-    /// The address as people write it.
+    /// Address of the control plane as people write it.
     shown: String,
-    /// The proxy that requests go through, and the variable that names it.
+    /// Proxy that requests go through, and the variable that names it.
     proxy: Option<(&'static str, String)>,
     token: String,
 }
 
-/// Variables that name a proxy, as the HTTP library reads them: the first that is set holds.
+/// Environment variables that name a proxy, as the HTTP library reads them: the first that is set
+/// applies.
 const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// The proxy of the environment, without its password. Loopback is never proxied.
+/// Returns the proxy of the environment without its password. Loopback addresses never use one.
 fn proxy_of(url: &Url, read: impl Fn(&str) -> Option<String>) -> Option<(&'static str, String)> {
     let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
@@ -57,7 +58,7 @@ fn proxy_of(url: &Url, read: impl Fn(&str) -> Option<String>) -> Option<(&'stati
     })
 }
 
-/// What a library says of a connection, in words. None: its text serves as it is.
+/// Translates a library's description of a connection failure. None: its text serves as it is.
 fn connection_words(why: &str) -> Option<&'static str> {
     const WORDS: [(&str, &str); 7] = [
         (
@@ -77,7 +78,7 @@ fn connection_words(why: &str) -> Option<&'static str> {
     WORDS.iter().find(|(said, _)| why.contains(said)).map(|(_, words)| *words)
 }
 
-/// What went wrong with TLS, in words.
+/// Describes a TLS error in words.
 fn tls_words(error: &rustls::Error) -> &'static str {
     match error {
         rustls::Error::InvalidMessage(_) => "what answers there speaks no TLS",
@@ -88,9 +89,9 @@ fn tls_words(error: &rustls::Error) -> &'static str {
 }
 
 impl Client {
-    /// For this address and access token; the CA is known by its digest.
+    /// Makes a client for this address and access token, which trusts the CA with this digest.
     pub(crate) fn new(url: &Url, token: &str, ca_sha256: [u8; 32]) -> Outcome<Self> {
-        // reqwest asks for a provider of the process even where the configuration brings one.
+        // reqwest needs a default provider of the process even though `tls` brings its own.
         let _was_installed = rustls::crypto::ring::default_provider().install_default();
         let defect =
             |error: &dyn std::fmt::Display| Failure::failed(format!("cannot set up TLS: {error}"));
@@ -114,7 +115,7 @@ impl Client {
         Ok(Self { http, url: url.clone(), shown, proxy, token: token.to_owned() })
     }
 
-    /// A request to `/api/v1/` and these parts of a path, which may hold anything.
+    /// Builds a request to `/api/v1/` and these path segments, which may hold any characters.
     fn request(
         &self,
         method: Method,
@@ -122,7 +123,7 @@ impl Client {
         query: &[(&str, &str)],
     ) -> Outcome<RequestBuilder> {
         let mut url = self.url.clone();
-        // These would be taken for steps between folders.
+        // `Url` would take these for steps between folders and change the path.
         if parts.iter().any(|part| matches!(*part, "" | "." | "..")) {
             return Err(Failure::usage("a name is empty, or only dots"));
         }
@@ -145,7 +146,8 @@ impl Client {
         self.answer_to(request, Exit::Failed).await
     }
 
-    /// `faulty`: the exit code when what was sent is not valid.
+    /// Sends a request and returns the response, or why it was refused. `faulty` is the exit code
+    /// for a request that is not valid.
     async fn answer_to(&self, request: RequestBuilder, faulty: Exit) -> Outcome<Response> {
         let response = request.send().await.map_err(|error| self.unreachable(&error))?;
         let is_good = response.status().is_success();
@@ -163,7 +165,7 @@ impl Client {
     ) -> Outcome<T> {
         let response = self.answer_to(request.timeout(ANSWER), faulty).await?;
         let bytes = response.bytes().await.map_err(|error| self.unreachable(&error))?;
-        // What answers nothing answers null.
+        // A response without a body, such as 204, counts as null.
         let bytes = if bytes.is_empty() { Bytes::from_static(b"null") } else { bytes };
         serde_json::from_slice(&bytes).map_err(|_| {
             Failure::failed(format!(
@@ -173,13 +175,13 @@ impl Client {
         })
     }
 
-    /// One document.
+    /// Requests one document of the API.
     pub(crate) async fn get(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Value> {
         self.json(self.request(Method::GET, parts, query)?).await
     }
 
-    /// One document, read as it is sent: the order of keys is the sender's. The query is what
-    /// somebody typed.
+    /// Requests one document and keeps the sender's order of keys. The query is what somebody
+    /// typed, so a refusal of it counts as bad usage.
     pub(crate) async fn read<T: DeserializeOwned>(
         &self,
         parts: &[&str],
@@ -188,12 +190,12 @@ impl Client {
         self.json_to(self.request(Method::GET, parts, query)?, Exit::Usage).await
     }
 
-    /// The answer to a JSON body that somebody typed.
+    /// Posts a JSON body that somebody typed, and returns the response.
     pub(crate) async fn post(&self, parts: &[&str], body: &Value) -> Outcome<Value> {
         self.json_to(self.request(Method::POST, parts, &[])?.json(body), Exit::Usage).await
     }
 
-    /// Any request, with a JSON body unless that is null.
+    /// Sends any request, with a JSON body unless that is null.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -205,7 +207,7 @@ impl Client {
         self.json(if body.is_null() { request } else { request.json(body) }).await
     }
 
-    /// Sends a long body as it is read.
+    /// Sends a long body while it is read.
     pub(crate) async fn upload(
         &self,
         method: Method,
@@ -228,12 +230,12 @@ impl Client {
         })
     }
 
-    /// A long answer, to be read as it comes.
+    /// Requests a long response, to be read as it arrives.
     pub(crate) async fn stream(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Response> {
         self.answer_to(self.request(Method::GET, parts, query)?, Exit::Usage).await
     }
 
-    /// A long answer of this kind.
+    /// Requests a long response of this media type.
     pub(crate) async fn stream_as(
         &self,
         parts: &[&str],
@@ -245,12 +247,12 @@ impl Client {
         self.answer_to(request, Exit::Usage).await
     }
 
-    /// A long answer to a JSON body that somebody typed.
+    /// Posts a JSON body that somebody typed, and returns a long response.
     pub(crate) async fn post_stream(&self, parts: &[&str], body: &Value) -> Outcome<Response> {
         self.answer_to(self.request(Method::POST, parts, &[])?.json(body), Exit::Usage).await
     }
 
-    /// All items of a list, over all its pages.
+    /// Returns all items of a list, over all its pages.
     pub(crate) async fn list(&self, parts: &[&str], query: &[(&str, &str)]) -> Outcome<Vec<Value>> {
         let mut items = Vec::new();
         let mut next: Option<String> = None;
@@ -279,7 +281,7 @@ impl Client {
         }
     }
 
-    /// Why there was no answer.
+    /// Describes why there was no response.
     pub(crate) fn unreachable(&self, error: &reqwest::Error) -> Failure {
         let url = &self.shown;
         if let Some(tls) = tls_error(error) {
@@ -333,7 +335,7 @@ fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Some(tls.clone());
         }
-        // An I/O error leaves out the one that it wraps when it is asked for its source.
+        // `io::Error::source` skips the error that it wraps, so that is asked for first.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         next = match wrapped {
             Some(wrapped) => Some(wrapped),
@@ -343,7 +345,7 @@ fn tls_error(error: &reqwest::Error) -> Option<rustls::Error> {
     None
 }
 
-/// The first cause, which says the most.
+/// Returns the innermost cause of an error, which says the most.
 fn deepest(error: &reqwest::Error) -> String {
     let mut why: &dyn std::error::Error = error;
     while let Some(source) = why.source() {
@@ -352,7 +354,7 @@ fn deepest(error: &reqwest::Error) -> String {
     why.to_string()
 }
 
-/// The control plane's own words, and the exit code that they mean.
+/// Returns the control plane's own description of a refusal, and the exit code for it.
 async fn refusal(mut response: Response, faulty: Exit) -> Failure {
     let status = response.status();
     let mut body = Vec::new();
@@ -376,7 +378,7 @@ fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
         let message = format!("the control plane answered {status} without saying why");
         return Failure { exit, message, faults: Vec::new() };
     };
-    // One alone is the message already.
+    // A single fault has the text of the message already.
     let more = error.faults.iter().filter(|fault| fault.message != error.message);
     let faults = more.map(ToString::to_string).collect();
     let mut message = error.message;
@@ -391,7 +393,8 @@ fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
     Failure { exit, message, faults }
 }
 
-/// Commands that help: the server's texts name none, since pages show them, too.
+/// Returns a command that helps with a refusal. The server's texts name none, because pages show
+/// them too.
 fn hint(message: &str) -> &'static str {
     if message.contains(" has no stream ") {
         ": holdfast data list shows those that there are"
@@ -410,7 +413,7 @@ mod tests {
 
     use super::*;
 
-    /// What a server does with a connection, and what it is answered with.
+    /// Behaviour of a server for a connection, and the response it gives.
     #[derive(Debug, Clone, Copy)]
     enum Peer {
         Closed,
@@ -419,7 +422,7 @@ mod tests {
         Tls { known: bool, answer: &'static [u8] },
     }
 
-    /// A TLS identity, and the digest of its CA.
+    /// Makes a TLS identity and the digest of its CA.
     fn identity() -> (Arc<rustls::ServerConfig>, [u8; 32]) {
         use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
         let mut params = CertificateParams::default();

@@ -17,10 +17,10 @@ use super::transfer::fetch;
 use holdfast_api::{DataRecord, DataRecords, Ledger, MissingRange, StreamItem};
 use holdfast_base::words::size;
 
-/// Records of one request for a table.
+/// Records fetched by one request for a table.
 const PAGE: usize = 1_000;
 
-/// Runs one of them.
+/// Runs a subcommand of `data`.
 pub(crate) async fn data(client: &Client, output: Output, now: u64, command: &Data) -> Outcome {
     match command {
         Data::List { device, output: format } => {
@@ -95,7 +95,7 @@ async fn get_table(client: &Client, output: Output, wanted: &DataGet) -> Outcome
     Ok(())
 }
 
-/// The value as it came, its keys in their order.
+/// Returns the table row of a record. The value's keys keep their order.
 fn row(record: DataRecord) -> Vec<Cell> {
     let value = record.value.get().to_owned();
     vec![record.seq.to_string().into(), record.time.into(), value.into()]
@@ -120,7 +120,7 @@ async fn export(client: &Client, output: Output, wanted: &DataExport) -> Outcome
     output.line(&format!("{records} records, {size} bytes in {}", wanted.output.display()))
 }
 
-/// How many records a Parquet file says that it has.
+/// Reads how many records a Parquet file holds.
 fn records(path: &Path) -> Result<i64, parquet::errors::ParquetError> {
     let reader = SerializedFileReader::new(File::open(path)?)?;
     Ok(reader.metadata().file_metadata().num_rows())
@@ -135,7 +135,7 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
         let page: Ledger = read(&client.get(&path(of, "ledger"), &query).await?)?;
         next = page.metadata.next.clone();
         match &mut whole {
-            // The newest sums, and every range.
+            // Counts are taken from the newest page, ranges from all pages.
             Some(known) => {
                 let missing = std::mem::take(&mut known.missing).into_iter().chain(page.missing);
                 let asked = std::mem::take(&mut known.by_policy).into_iter().chain(page.by_policy);
@@ -159,16 +159,17 @@ async fn ledger(client: &Client, output: Output, of: &OfStream, format: LedgerFo
     output.bytes(ledger_text(output, &ledger).as_bytes())
 }
 
-/// Most ranges of a ledger that people are shown.
+/// Ranges of a ledger that are shown to people at most.
 const RANGES: usize = 20;
 
-/// Counts by reason in words: `quota 10, unknown 2`.
+/// Returns counts by reason in words: `quota 10, unknown 2`.
 fn by_reason<'a>(counts: impl Iterator<Item = (&'a String, &'a u64)>) -> String {
     let counts = counts.filter(|(_, count)| **count > 0);
     counts.map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
 }
 
-/// First what was lost, then the newest ranges: losses before what a policy asked for.
+/// Returns a ledger as text: counts first, then its newest ranges, losses before what a policy left
+/// on the device.
 fn ledger_text(output: Output, ledger: &Ledger) -> String {
     let missing: u64 = ledger.missing_count.values().sum();
     let mut text = format!(
@@ -248,13 +249,13 @@ async fn list(
     output.bytes(table(output, 0, &headings, &rows).as_bytes())
 }
 
-/// The columns of [`stream_row`]: `RECEIVED`, `MISSING` (lost), `BY-POLICY` (left on the device
-/// because a policy says so) and `KEPT` (bytes) are the control plane's, `WAITING` and `HELD` (bytes)
-/// the device's word.
+/// Headings of [`stream_row`]. `RECEIVED`, `MISSING` (lost), `BY-POLICY` (left on the device
+/// because a policy says so) and `KEPT` (bytes) are the control plane's figures; `WAITING` and
+/// `HELD` (bytes) are the device's.
 pub(crate) const STREAM_HEADINGS: [&str; 9] =
     ["STREAM", "RECEIVED", "MISSING", "BY-POLICY", "LAST", "KEPT", "WAITING", "HELD", "POLICY"];
 
-/// A stream's line.
+/// Returns the table row of a stream.
 pub(crate) fn stream_row(item: &StreamItem, now: u64) -> Vec<Cell> {
     let said = |field: &str| item.reported.as_ref().and_then(|said| said.get(field));
     let number = |field: &str| said(field).and_then(Value::as_u64);

@@ -1,5 +1,5 @@
-//! `describe`: one resource in words; what is desired and what is reported side by side, and why
-//! they differ.
+//! `describe`: one resource in words, with desired and reported state side by side and the reasons
+//! for differences.
 
 use std::collections::BTreeSet;
 
@@ -25,8 +25,8 @@ use holdfast_api::{
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
     let (kind, name) = (named.kind, named.name.as_str());
-    // A connection that is open says nothing of a program that hangs: the device is asked first, so
-    // that what is shown knows of it.
+    // A connection stays open while the program at its other end hangs. The ping comes first, so
+    // that a device that does not answer has the problem `not-answering` in what is read next.
     let ping = match kind {
         Kind::Device => client.get(&["devices", name, "ping"], &[]).await.ok(),
         _ => None,
@@ -37,7 +37,7 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let streams = client.get(&["devices", name, "streams"], &[]).await;
             let data = match streams.and_then(|streams| rows::read(&streams)) {
                 Ok(streams) => described_data::of_device(output, now, name, &streams),
-                // What else is known of it is said all the same.
+                // The rest of the description is shown all the same.
                 Err(failure) => format!("  {}\n", clean(&failure.message)),
             };
             let lately = lately(client, output, now, name).await;
@@ -70,10 +70,10 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
     output.bytes(text.as_bytes())
 }
 
-/// Events that a description shows.
+/// Number of recent events in a description.
 const LATELY: &str = "5";
 
-/// The last that happened to a device, the newest last.
+/// Returns the latest events of a device, the newest last.
 async fn lately(client: &Client, output: Output, now: u64, name: &str) -> String {
     let page = client.get(&["devices", name, "history"], &[("limit", LATELY)]).await;
     let events: Outcome<List<TimelineEvent>> = page.and_then(|page| rows::read(&page));
@@ -84,12 +84,12 @@ async fn lately(client: &Client, output: Output, now: u64, name: &str) -> String
                 items.iter().rev().map(|event| activity::row(event, now, true)).collect();
             table(output, 2, &[], &rows)
         }
-        // What else is known of it is said all the same.
+        // The rest of the description is shown all the same.
         Err(failure) => format!("  {}\n", clean(&failure.message)),
     }
 }
 
-/// First of all: is it as it should be, and if not, why.
+/// Returns the first part of a description: whether the resource is as desired, and if not, why.
 fn explanation(output: Output, explained: &Explanation) -> String {
     let mood = if explained.settled { Mood::Good } else { Mood::Bad };
     let mut text = output.painted(&clean(&explained.summary), mood);
@@ -115,7 +115,7 @@ fn moment_and_ago(moment: Option<&String>, now: u64) -> String {
     moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", moment::ago(at, now)))
 }
 
-/// Whether it answered just now.
+/// Returns whether the device replied just now.
 fn answers(ping: Option<&Value>, now: u64) -> Cell {
     let Some(ping) = ping.and_then(|ping| rows::read::<Ping>(ping).ok()) else {
         return Cell::from("not asked");
@@ -194,7 +194,7 @@ fn machine(device: &Device) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", Linux ")
 }
 
-/// When it was last heard; of one whose next packet is late, since when that is due.
+/// Returns when the device was last heard or, if its next packet is late, since when.
 fn heard(device: &Device, now: u64) -> Cell {
     let said = moment_and_ago(device.status.heard_at.as_ref(), now);
     match rows::overdue(device, now) {
@@ -203,7 +203,8 @@ fn heard(device: &Device, now: u64) -> Cell {
     }
 }
 
-/// The health in a word, since when, and of an offline device that it is not known.
+/// Returns the device's health and since when. For an offline device it adds that the state is not
+/// known.
 fn health(device: &Device, now: u64) -> Cell {
     let health = &device.status.health;
     let mood = match health.state {

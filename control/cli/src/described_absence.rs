@@ -1,4 +1,4 @@
-//! Device policies in lists and in `describe`: who may be away, and who is.
+//! Device policies in lists and in `describe`: which devices may be away, and which are.
 
 use serde_json::Value;
 
@@ -10,13 +10,13 @@ use super::table::Cell;
 use super::text::{Mood, Output};
 use holdfast_api::{AbsenceStatus, Policy, PolicyAbsence};
 
-/// Headings of the list, and the further ones of the wide one.
+/// Headings of the list: the usual ones, and those added by `-o wide`.
 pub(super) const HEADINGS: (&[&str], &[&str]) = (
     &["NAME", "WHEN OFFLINE", "DEVICES", "CONNECTED", "EXPECTED", "IGNORED", "UNEXPECTED"],
     &["OVERRIDDEN", "CHANGED", "ON", "LABELS"],
 );
 
-/// What a document says, in words.
+/// Returns the rule of a document in words.
 fn rule(policy: &Policy) -> String {
     match policy.spec.get("whenOffline") {
         Some(Value::String(word)) => word.clone(),
@@ -28,7 +28,7 @@ fn rule(policy: &Policy) -> String {
     }
 }
 
-/// The line of one in the list.
+/// Returns the table row of a device policy.
 pub(super) fn row(wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
     let absence = policy.status.absence.clone().unwrap_or_default();
     let bad = if absence.unexpected == 0 { Mood::Plain } else { Mood::Bad };
@@ -53,7 +53,7 @@ pub(super) fn row(wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
     row
 }
 
-/// Names, and how many more there are.
+/// Returns some names, and how many more there are.
 fn named(names: &[String], of: u64) -> String {
     let more = of.saturating_sub(names.len() as u64);
     let mut text = names.join(", ");
@@ -63,7 +63,7 @@ fn named(names: &[String], of: u64) -> String {
     if text.is_empty() { "none".to_owned() } else { text }
 }
 
-/// On which devices it holds and who of them is away.
+/// Describes the devices to which a policy applies, and which of them are away.
 pub(super) fn of_policy(output: Output, item: &Value) -> Outcome<String> {
     let policy: Policy = read(item)?;
     let PolicyAbsence {
@@ -95,7 +95,7 @@ pub(super) fn of_policy(output: Output, item: &Value) -> Outcome<String> {
     Ok(facts(output, 0, said))
 }
 
-/// What holds for one device, as `describe device` says it.
+/// Returns the rule for one device, for `describe device`.
 pub(super) fn of_device(absence: &AbsenceStatus) -> Cell {
     let by = match &absence.policy {
         Some(policy) => format!(" (device policy {policy})"),

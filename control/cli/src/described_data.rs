@@ -1,4 +1,4 @@
-//! Data in `describe`: a device's streams, buffer and link; what of a link budget is used.
+//! Data in `describe`: a device's streams, buffer and link, and the use of a link budget.
 
 use holdfast_records::{ClassUse, DataReport, Storage};
 use serde_json::Value;
@@ -13,13 +13,13 @@ use holdfast_api::selector::Selector;
 use holdfast_api::{Device, DeviceStreams, Fits, Link, LinkClass, LinkWait, Policy, StreamItem};
 use holdfast_base::words::size;
 
-/// Most streams, and most devices, that are told one by one.
+/// Streams, and devices, that are listed one by one at most.
 const SHOWN: usize = 20;
 
-/// From this part of a budget on its use stands out, in percent.
+/// Use of a budget, in percent, from which it is highlighted.
 const NEARLY: u64 = 90;
 
-/// What a device holds, ships and has shipped.
+/// Describes what a device holds, what it ships, and what it has shipped.
 pub(super) fn of_device(output: Output, now: u64, name: &str, all: &DeviceStreams) -> String {
     let report = all.data.as_ref().and_then(|data| read::<DataReport>(data).ok());
     let mut text = String::new();
@@ -41,8 +41,8 @@ pub(super) fn of_device(output: Output, now: u64, name: &str, all: &DeviceStream
     text
 }
 
-/// Those with a problem, then those with the most to ship, then those that shipped the most; by
-/// name. And how many others there are.
+/// Returns the streams to list and the number of others: those with a problem first, then those
+/// with most to ship, then those that shipped most, then by name.
 fn busiest(all: &[StreamItem]) -> (Vec<&StreamItem>, usize) {
     let said = |item: &StreamItem, field: &str| {
         item.reported.as_ref().and_then(|said| said.get(field)).cloned()
@@ -71,7 +71,7 @@ fn buffer(storage: &Storage) -> Cell {
     Cell::from(text)
 }
 
-/// What of its budget the link has used, and what is to be expected.
+/// Returns how much of its budget the link has used, and the forecast.
 fn link(link: &Link) -> Cell {
     let (used, when) = (size(link.used), &link.period);
     let mut text = match (link.bytes, &link.budget) {
@@ -100,7 +100,7 @@ fn mood_of(fits: Fits) -> Mood {
     }
 }
 
-/// Whether a class fits its share, in words.
+/// Returns whether a class fits its share, in words.
 fn fits(class: &LinkClass) -> Cell {
     let text = match (class.fits, class.waits) {
         (Fits::NoBudget, _) => String::new(),
@@ -144,8 +144,8 @@ fn classes(output: Output, link: &Link) -> String {
     table(output, 2, &["CLASS", "SENT", "RECEIVED", "SHARE", "FORECAST", "FITS"], &rows)
 }
 
-/// How much of a budget devices have used, those that used the most first. On a device the first
-/// budget by name holds that chooses it.
+/// Describes how much of a budget devices have used, the heaviest users first. When several budgets
+/// choose a device, the first by name applies.
 pub(super) fn of_budget(
     output: Output,
     name: &str,

@@ -15,32 +15,32 @@ use super::yaml;
 use holdfast_api::strict::Strict;
 use holdfast_api::words;
 
-/// Largest file of documents, in bytes: many times what one apply may hold.
+/// Largest file of documents in bytes: many times what one apply may hold.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
-/// Most entries of a folder that are said to be skipped.
+/// Skipped entries of a folder that are named at most.
 const MAX_SAID: usize = 20;
 
-/// A document and where it was found.
+/// A document and its source.
 #[derive(Debug)]
 pub(crate) struct Document {
-    /// The file, or `-`.
+    /// Name of the file, or `-` for standard input.
     pub(crate) source: String,
-    /// The document.
+    /// Content of the document.
     pub(crate) value: Value,
-    /// The YAML text that it stands in, and its number there from 0.
+    /// YAML text that holds the document, and the document's number in it from 0.
     text: Option<(Rc<str>, usize)>,
 }
 
 impl Document {
-    /// One that stands in no text.
+    /// Makes a document that stands in no text.
     #[cfg(test)]
     pub(crate) fn of(source: &str, value: Value) -> Self {
         Self { source: source.to_owned(), value, text: None }
     }
 
-    /// A fault of this document, which begins with a path, with a number or truth value that it
-    /// quotes as it was written.
+    /// Returns a fault of this document, which begins with a path, with the number or truth value
+    /// that it quotes in the spelling of the file. Example: `0755` instead of 755.0.
     pub(crate) fn as_written(&self, fault: &str) -> Option<String> {
         let (text, number) = self.text.as_ref()?;
         yaml::shown(text, *number).into_iter().find_map(|shown| {
@@ -50,10 +50,10 @@ impl Document {
     }
 }
 
-/// Ends of the names of files that hold documents, in lower case.
+/// Suffixes of files that hold documents, in lower case.
 const ENDS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// Reads all of them, in the order in which they are given; folders by file name.
+/// Reads all documents in the order in which the paths are given; folders by file name.
 pub(crate) fn read(paths: &[PathBuf]) -> Outcome<Vec<Document>> {
     let mut documents = Vec::new();
     for path in paths {
@@ -74,7 +74,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> Outcome<Vec<Document>> {
     Ok(documents)
 }
 
-/// The files of documents in a folder, by name. What else is there is said, once.
+/// Returns the files of documents in a folder by name, and reports once what else is there.
 fn files_of(folder: &Path) -> Outcome<Vec<PathBuf>> {
     let wrong = |error: std::io::Error| Failure::file("read", folder, error);
     let mut files = Vec::new();
@@ -105,7 +105,7 @@ fn files_of(folder: &Path) -> Outcome<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Why an entry of a folder holds no documents. None: it does.
+/// Returns why an entry of a folder holds no documents. None: it may hold some.
 fn why_skipped(path: &Path) -> Option<&'static str> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     if name.starts_with('.') || name.ends_with('~') || name.starts_with('#') {
@@ -142,13 +142,14 @@ fn text_of(path: &Path, from: impl std::io::Read) -> Outcome<String> {
 
 fn add(source: &str, text: &str, json: bool, documents: &mut Vec<Document>) -> Outcome {
     let wrong = |error: String| Failure::failed(format!("cannot understand {source}: {error}"));
-    // Editors of Windows begin a file with a byte order mark.
+    // Windows editors begin a file with a byte order mark.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let of_json = if json || text.trim_start().starts_with(['{', '[']) {
         let parsed = serde_json::Deserializer::from_str(text).into_iter::<Strict>();
         match parsed.map(|one| one.map(|Strict(value)| value)).collect::<Result<Vec<_>, _>>() {
             Ok(found) => Some(found),
-            // YAML may begin like this as well; a key that stands twice is a fault in both.
+            // YAML may begin with a brace as well, so bad syntax is tried again as YAML. A
+            // duplicate key (a data error) is a fault in both.
             Err(error) if json || error.is_data() => return Err(wrong(words::json(&error))),
             Err(_) => None,
         }
@@ -166,7 +167,7 @@ fn add(source: &str, text: &str, json: bool, documents: &mut Vec<Document>) -> O
     Ok(())
 }
 
-/// A list as `get -o json` prints it is its items; an empty document is none.
+/// Splits a list, as `get -o json` prints it, into its items. An empty document gives none.
 fn spread(
     source: &str,
     value: Value,
@@ -192,8 +193,8 @@ fn spread(
     }
 }
 
-/// A document without what the control plane adds to it, so that what `get -o yaml` prints can
-/// be applied again.
+/// Removes from a document what the control plane adds to it, so that the output of `get -o yaml`
+/// can be applied again.
 pub(crate) fn written(mut document: Value) -> Value {
     let from_the_api = document.pointer("/metadata/resourceVersion").is_some();
     if let (true, Some(object)) = (from_the_api, document.as_object_mut()) {

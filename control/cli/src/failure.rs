@@ -1,44 +1,45 @@
-//! How a command fails: what a person reads, and the exit code that a script sees.
+//! Failure of a command: the text for a person, and the exit code for a script.
 
 use std::fmt;
 
 use super::text::clean;
 
-/// Exit codes, fixed: scripts branch on them.
+/// Exit codes of commands. They are fixed, because scripts branch on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Whoever read the output left early; nothing went wrong.
+    /// The reader of the output left early; nothing went wrong.
     Unread = 0,
-    /// It was tried and did not work.
+    /// The command was tried and failed.
     Failed = 1,
-    /// The command line makes no sense.
+    /// The command line is not valid.
     Usage = 2,
-    /// There is no such thing.
+    /// The named resource does not exist.
     NotFound = 3,
-    /// Whoever asks may not, or what is there contradicts it.
+    /// The access token does not permit it, or it contradicts the present state.
     Refused = 4,
-    /// Of `status --check`: something fails, or needs a person at once.
+    /// `status --check`: something fails, or needs a person at once.
     Failing = 10,
-    /// Of `status --check`: something is wrong, and nothing fails.
+    /// `status --check`: a device reports a problem, and nothing fails.
     Problem = 11,
-    /// Of `status --check`: something is not there yet.
+    /// `status --check`: something is not in its desired revision yet.
     Progressing = 12,
-    /// Of `status --check`: something is offline, what it does is not known.
+    /// `status --check`: a device is offline, so its state is not known.
     Unknown = 13,
 }
 
 /// A command that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// The exit code.
+    /// Exit code of the command.
     pub(crate) exit: Exit,
-    /// What was tried, what went wrong and what to do; nothing: it was said already.
+    /// Text that names what was tried, what went wrong and what to do. Empty: it was printed
+    /// already.
     pub(crate) message: String,
-    /// Faults of documents, each for a line of its own.
+    /// Faults of documents, each printed on a line of its own.
     pub(crate) faults: Vec<String>,
 }
 
-/// What every command comes to.
+/// Result of a command.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
@@ -46,32 +47,32 @@ impl Failure {
         Self { exit, message: message.into(), faults: Vec::new() }
     }
 
-    /// It did not work.
+    /// Makes a failure of something that was tried.
     pub(crate) fn failed(message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, message)
     }
 
-    /// The command line makes no sense.
+    /// Makes a failure of a command line that is not valid.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new(Exit::Usage, message)
     }
 
-    /// There is no such thing.
+    /// Makes a failure of a resource that does not exist.
     pub(crate) fn not_found(message: impl Into<String>) -> Self {
         Self::new(Exit::NotFound, message)
     }
 
-    /// Whoever asks may not.
+    /// Makes a failure of something that the access token does not permit.
     pub(crate) fn refused(message: impl Into<String>) -> Self {
         Self::new(Exit::Refused, message)
     }
 
-    /// A file could not be used.
+    /// Makes a failure of using a file, such as `cannot read PATH: cause`.
     pub(crate) fn file(what: &str, path: &std::path::Path, error: impl fmt::Display) -> Self {
         Self::failed(format!("cannot {what} {}: {error}", path.display()))
     }
 
-    /// Several things were tried, some failed, and each was said already.
+    /// Makes a failure whose texts were printed already.
     pub(crate) fn said(exit: Exit) -> Self {
         Self::new(exit, "")
     }

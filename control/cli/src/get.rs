@@ -11,7 +11,7 @@ use super::rows;
 use super::table::table;
 use super::text::{Output, note};
 
-/// Lists, or shows one.
+/// Lists resources, or shows one.
 pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &Get) -> Outcome {
     let kind = arguments.kind;
     let selector = arguments.selector.as_deref();
@@ -48,15 +48,15 @@ pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &G
     print(output, now, kind, arguments.output, found)
 }
 
-/// What was asked for.
+/// Result of a search for resources.
 pub(crate) enum Found {
-    /// One by name.
+    /// One resource, asked for by name.
     One(Value),
-    /// A list.
+    /// A list of resources.
     All(Vec<Value>),
 }
 
-/// The absences that are asked for, as the API reads them.
+/// Returns the absences that are asked for as the API's query parameter.
 fn absence(arguments: &Get) -> Outcome<Option<String>> {
     if arguments.absence.is_empty() {
         return Ok(None);
@@ -73,7 +73,7 @@ fn query(selector: Option<&str>) -> Vec<(&'static str, &str)> {
     selector.map(|selector| ("labelSelector", selector)).into_iter().collect()
 }
 
-/// Acknowledgements and silences: the list has one page.
+/// Returns acknowledgements and silences; their list has one page.
 async fn silences(client: &Client, selector: Option<&str>) -> Outcome<Vec<Value>> {
     if selector.is_some() {
         return Err(Failure::usage("silences have no labels of their own"));
@@ -99,7 +99,7 @@ async fn revisions_of(
     Ok(found)
 }
 
-/// One resource by name.
+/// Requests one resource by name.
 pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Value> {
     let among = match kind {
         Kind::Device
@@ -135,7 +135,7 @@ fn no(kind: Kind, name: &str) -> Failure {
     Failure::not_found(format!("there is no {one} {name:?}; `holdfast get {all}` lists them"))
 }
 
-/// Prints what was found.
+/// Prints resources in the given format.
 pub(crate) fn print(output: Output, now: u64, kind: Kind, format: Format, found: Found) -> Outcome {
     let wide = match format {
         Format::Json => {
@@ -166,7 +166,7 @@ fn document(found: Found) -> Value {
     }
 }
 
-/// A value as YAML.
+/// Returns a value as YAML.
 pub(crate) fn yaml(value: &Value) -> Outcome<String> {
     serde_saphyr::to_string(value)
         .map_err(|error| Failure::failed(format!("cannot write YAML: {error}")))

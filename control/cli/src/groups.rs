@@ -1,4 +1,4 @@
-//! Devices grouped by a label: how many there are with each of its values, by state.
+//! `get devices --group-by`: number of devices for each value of a label, by state.
 
 use serde_json::Value;
 

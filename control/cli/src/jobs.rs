@@ -1,4 +1,4 @@
-//! `rollback`, `history`, `restart`, `pause` and `resume`: what becomes of a workload besides
+//! `rollback`, `history`, `restart`, `pause` and `resume`: operations on a workload besides
 //! applying it.
 
 use reqwest::Method;
@@ -19,20 +19,20 @@ use holdfast_api::{
     RestartResult, Revision, RolledBack, WorkloadPauses,
 };
 
-/// Longest line of an answer, in bytes: every device of a large fleet.
+/// Longest line of a response in bytes, enough for every device of a large fleet.
 const MAX_LINE: usize = 64 * 1024 * 1024;
 
-/// Devices that are named one by one.
+/// Devices that are named one by one at most.
 const NAMED: usize = 20;
 
-/// Changed paths that a line of a history names.
+/// Changed paths that a line of a history names at most.
 const PATHS: usize = 3;
 
 fn document(value: &impl serde::Serialize) -> Outcome<Value> {
     serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// Applies a former revision again, or says what that would do.
+/// Applies a former revision again, or in a dry run prints what that would change.
 pub(crate) async fn rollback(client: &Client, output: Output, wanted: &Rollback) -> Outcome {
     let body = document(&holdfast_api::Rollback { to: wanted.to, resource_version: None })?;
     let query: &[(&str, &str)] = if wanted.dry_run { &[("dryRun", "true")] } else { &[] };
@@ -61,7 +61,7 @@ pub(crate) async fn rollback(client: &Client, output: Output, wanted: &Rollback)
     Ok(())
 }
 
-/// Lists a workload's revisions, or shows one's document.
+/// Lists a workload's revisions, or prints the document of one.
 pub(crate) async fn history(
     client: &Client,
     output: Output,
@@ -100,7 +100,7 @@ pub(crate) async fn history(
     }
 }
 
-/// A revision's document, as one would apply it.
+/// Returns the document of a revision in a form that can be applied.
 fn written(revision: &Revision) -> Value {
     let mut metadata = json!({ "name": revision.workload });
     if let (false, Some(metadata)) = (revision.metadata.labels.is_empty(), metadata.as_object_mut())
@@ -111,7 +111,7 @@ fn written(revision: &Revision) -> Value {
         "spec": revision.spec })
 }
 
-/// The newest first: what is gone back to is rarely old.
+/// Returns the table of revisions, the newest first: a rollback rarely goes far back.
 fn revisions(output: Output, now: u64, all: &[Revision]) -> String {
     let row = |revision: &Revision| {
         let at = revision.metadata.created_at.as_ref();
@@ -154,7 +154,7 @@ fn names(names: &[String], count: u64) -> String {
     if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
-/// Pauses or resumes.
+/// Pauses or resumes a workload.
 pub(crate) async fn pause(
     client: &Client,
     output: Output,
@@ -188,7 +188,7 @@ fn said(workload: &str, word: &str, result: &PauseResult) -> String {
     }
 }
 
-/// Where a workload is paused, by whom and since when; empty: nowhere.
+/// Returns where a workload is paused, by whom and since when. Empty: nowhere.
 pub(crate) fn paused(output: Output, of: Option<&WorkloadPauses>, now: u64) -> String {
     let Some(of) = of else { return String::new() };
     let mut lines = Vec::new();
@@ -213,7 +213,7 @@ pub(crate) fn paused(output: Output, of: Option<&WorkloadPauses>, now: u64) -> S
     text
 }
 
-/// Restarts; says how far it is, and what became of it.
+/// Restarts a workload, and prints the progress and the result.
 pub(crate) async fn restart(client: &Client, output: Output, wanted: &Restart) -> Outcome {
     let workload = &wanted.workload;
     let path = ["workloads", workload, "restart"];
@@ -264,7 +264,7 @@ pub(crate) async fn restart(client: &Client, output: Output, wanted: &Restart) -
     }
 }
 
-/// What became of a restart, in lines.
+/// Returns the result of a restart, in lines.
 fn told(workload: &str, result: &RestartResult) -> Vec<String> {
     let count = result.restarted.len() as u64;
     let mut lines = vec![match count {

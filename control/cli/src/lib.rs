@@ -1,5 +1,5 @@
-//! The command line: every subcommand but `serve` is a client of the HTTPS API, and nothing here
-//! knows more of the control plane than its API says.
+//! Command line: every subcommand but `serve` is a client of the HTTPS API, and nothing here knows
+//! more of the control plane than its API tells.
 
 #![allow(
     clippy::disallowed_methods,
@@ -76,7 +76,7 @@ pub fn run(serve: fn(ServeArgs) -> Result<(), String>) -> ExitCode {
     }
 }
 
-/// Every subcommand and option, for manuals and completions.
+/// Returns every subcommand and option, for manuals and completions.
 pub fn command() -> clap::Command {
     Arguments::command()
 }

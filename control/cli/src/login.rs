@@ -1,4 +1,5 @@
-//! Which control plane is meant, and who asks: the environment, or what `holdfast login` stored.
+//! Address, access token and CA of the control plane, from the environment or from what `holdfast
+//! login` stored.
 
 #![allow(clippy::disallowed_methods, reason = "the command line reads its own configuration file")]
 
@@ -18,7 +19,7 @@ use super::pinned::sha256;
 use super::text::Output;
 use holdfast_api::words;
 
-/// What `login` stores.
+/// Content of the file that `login` writes.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stored {
@@ -27,25 +28,25 @@ struct Stored {
     ca_sha256: String,
 }
 
-/// The environment, read once.
+/// Environment variables, read once.
 #[derive(Debug, Default)]
 pub(crate) struct Environment {
-    /// `HOLDFAST_URL`.
+    /// Address of the control plane, from `HOLDFAST_URL`.
     pub(crate) url: Option<String>,
-    /// `HOLDFAST_TOKEN`.
+    /// Access token, from `HOLDFAST_TOKEN`.
     pub(crate) token: Option<String>,
-    /// `HOLDFAST_CA`: sha256 in hexadecimal, or a PEM file.
+    /// SHA-256 of the CA in hexadecimal or path of its PEM file, from `HOLDFAST_CA`.
     pub(crate) ca: Option<String>,
-    /// `XDG_CONFIG_HOME`.
+    /// Folder of configuration files, from `XDG_CONFIG_HOME`.
     pub(crate) config_home: Option<String>,
-    /// `HOME`.
+    /// Home folder, from `HOME`.
     pub(crate) home: Option<String>,
-    /// `NO_COLOR`.
+    /// Wish for no colours, from `NO_COLOR`.
     pub(crate) no_color: Option<String>,
 }
 
 impl Environment {
-    /// Reads the process's own.
+    /// Reads the environment of the process.
     pub(crate) fn read() -> Self {
         let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         Self {
@@ -70,7 +71,7 @@ impl Environment {
     }
 
     fn stored(&self) -> Outcome<Option<Stored>> {
-        // Without a home there is no login; the environment may say everything.
+        // Without a home folder nothing is stored, but the environment may name everything.
         let Ok(file) = self.file() else { return Ok(None) };
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
@@ -85,8 +86,8 @@ impl Environment {
         }
     }
 
-    /// The client of whoever is logged in. The environment wins, piece by piece; a stored token
-    /// goes to no other CA than the one it was stored with.
+    /// Returns the client for the present login. Each variable of the environment takes precedence
+    /// over the stored value, but a stored token is only sent to the CA that it was stored with.
     pub(crate) fn client(&self) -> Outcome<Client> {
         let complete = self.url.is_some() && self.token.is_some() && self.ca.is_some();
         let stored = if complete { None } else { self.stored()? };
@@ -109,7 +110,7 @@ impl Environment {
     }
 }
 
-/// `holdfast login`: checks that it works, then stores it.
+/// Checks an access token against the control plane, then stores it.
 pub(crate) async fn login(
     environment: &Environment,
     output: Output,
@@ -134,7 +135,7 @@ pub(crate) async fn login(
     output.line(&format!("logged in to {url}; stored in {}", file.display()))
 }
 
-/// A token without what editors put around it: blanks, a newline, a byte order mark.
+/// Removes what editors put around a token: blanks, a newline, a byte order mark.
 fn bare(token: &str) -> &str {
     token.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
@@ -142,14 +143,14 @@ fn bare(token: &str) -> &str {
 fn store(file: &Path, stored: &Stored) -> io::Result<()> {
     let folder = file.parent().unwrap_or(Path::new("/"));
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    // One that is there may have been made with another mode; the login works all the same.
+    // An existing folder may have another mode. Failing to change it does not prevent the login.
     let _stays = fs::set_permissions(folder, fs::Permissions::from_mode(0o700));
     let mut json = serde_json::to_vec_pretty(stored)?;
     json.push(b'\n');
     replace(file, |to| to.write_all(&json))
 }
 
-/// Writes a file of mode 0600 beside its place and moves it there once it is whole and on disk.
+/// Replaces a file: writes a temporary one of mode 0600 beside it, syncs it to disk and renames it.
 pub(crate) fn replace(
     path: &Path,
     fill: impl FnOnce(&mut File) -> io::Result<()>,
@@ -162,19 +163,19 @@ pub(crate) fn replace(
     done
 }
 
-/// The temporary file for [`finish`].
+/// Creates the temporary file for [`finish`].
 pub(crate) fn begin(path: &Path) -> io::Result<(File, PathBuf)> {
     let mut name = std::ffi::OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.new", std::process::id()));
     let temporary = path.with_file_name(name);
-    // Whatever lies there is from a process that is gone: ours has this number now.
+    // A file of this name is left from a process that has ended, since its process id is ours now.
     let _was_there = fs::remove_file(&temporary);
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     Ok((file, temporary))
 }
 
-/// Makes it durable and moves it to its place.
+/// Syncs the temporary file to disk and renames it.
 pub(crate) fn finish(file: File, temporary: &Path, path: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(temporary, path)?;
@@ -209,7 +210,7 @@ fn parse_url(text: &str) -> Outcome<Url> {
     Ok(url)
 }
 
-/// sha256 in hexadecimal, or the path of a PEM file.
+/// Reads the CA's SHA-256 from hexadecimal text, or from the PEM file at a path.
 fn read_ca(text: &str) -> Outcome<[u8; 32]> {
     let digits = text.trim().trim_start_matches("sha256:").replace(':', "");
     if let Some(digest) = unhex::<32>(&digits) {

@@ -1,5 +1,5 @@
-//! `holdfast logs`: a workload's log on standard output, and what is missing of it on standard
-//! error.
+//! `holdfast logs`: copies a workload's log to standard output, and reports what is missing of it
+//! on standard error.
 
 use std::time::Duration;
 
@@ -12,30 +12,30 @@ use super::failure::{Exit, Failure, Outcome};
 use super::text::{Output, note};
 use holdfast_api::log::{LogHead, LogPiece, LogText};
 
-/// Waits before a log whose answer was cut is asked for again, first and longest.
+/// First and longest pause before a log whose response was cut is requested again.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
-/// A device that has not answered for so many seconds is spoken of; and then every minute.
+/// Seconds of a device's silence after which it is reported; then every further minute.
 const SAID_AFTER: [u64; 4] = [5, 12, 30, 60];
-/// The first of them for a device that has answered: while a log is followed it has a word every
-/// 10 s at least.
+/// Index in [`SAID_AFTER`] of the first report for a device that has replied before: a followed log
+/// brings a sign of life every 10 s at least.
 const SILENT: usize = 2;
-/// Longest line of JSON before a piece, in bytes: a piece has at most some hundred times.
+/// Longest JSON line before a piece in bytes. A piece's line has some hundred bytes.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// What was shown of a log so far.
+/// Part of a log that was printed so far.
 struct Shown {
     text: LogText,
-    /// Number of the log, and the offset behind what was shown.
+    /// Number of the log, and the offset after what was printed.
     place: Option<(u32, u64)>,
 }
 
-/// Waits for a device's word, and says so when it takes long.
+/// Waits for a device and reports when it is silent for long.
 struct Patience<'a> {
     device: &'a str,
-    /// Its last word, or when it was asked.
+    /// Time of its last sign of life, or of the request.
     since: Instant,
     answered: bool,
-    /// How often its silence was told of.
+    /// Number of reports of the present silence.
     said: usize,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// The device said something.
+    /// Notes a sign of life from the device.
     fn heard(&mut self) {
         if self.said > if self.answered { SILENT } else { 0 } {
             note(&format!("{} answers", self.device));
@@ -76,16 +76,16 @@ impl<'a> Patience<'a> {
     }
 }
 
-/// After how many seconds of silence it is spoken of for the nth time, from 0.
+/// Returns the seconds of silence after which the report with this index, from 0, is made.
 fn silence(nth: usize) -> u64 {
     let beyond = nth.saturating_sub(SAID_AFTER.len() - 1);
     let last = SAID_AFTER.get(nth).or(SAID_AFTER.last()).copied().unwrap_or(60);
     last.saturating_add(u64::try_from(beyond).unwrap_or(0).saturating_mul(60))
 }
 
-/// Copies a workload's log to standard output. One that is followed is asked for again whenever
-/// its answer is cut, from where it ended, until whoever reads it ends this; another whose answer
-/// is cut is a failure.
+/// Copies a workload's log to standard output. A followed log whose response is cut is requested
+/// again from where it ended, until the user ends the command. Without `--follow` a cut is a
+/// failure.
 pub(crate) async fn logs(client: &Client, output: Output, wanted: &args::Logs) -> Outcome {
     let mut wait = AGAIN.0;
     let mut shown = Shown { text: LogText::new(wanted.timestamps), place: None };
@@ -93,7 +93,7 @@ pub(crate) async fn logs(client: &Client, output: Output, wanted: &args::Logs) -
     loop {
         let began = Instant::now();
         let cut = match log(client, output, wanted, &mut shown, &mut begun).await {
-            // Followed, it ends only when it is cut.
+            // A followed log ends only when it is cut.
             Ok(()) if wanted.follow => Failure::failed("the control plane ended it"),
             Err(cut) if wanted.follow && begun && cut.exit == Exit::Failed => cut,
             ended => return ended,
@@ -108,7 +108,7 @@ pub(crate) async fn logs(client: &Client, output: Output, wanted: &args::Logs) -
     }
 }
 
-/// Copies a log until its answer ends. `begun`: it was there at all.
+/// Copies a log until the response ends. `begun` is set once the response has begun.
 async fn log(
     client: &Client,
     output: Output,
@@ -161,7 +161,7 @@ fn show(output: Output, shown: &mut Shown, piece: &LogPiece) -> Outcome {
     Ok(())
 }
 
-/// Cuts an answer into its pieces.
+/// Splits a response into its pieces.
 #[derive(Debug, Default)]
 struct Frames(Vec<u8>);
 
@@ -170,7 +170,7 @@ impl Frames {
         self.0.extend_from_slice(bytes);
     }
 
-    /// The next whole piece. None: the rest of it is still to come.
+    /// Returns the next whole piece. None: the rest of it has not arrived yet.
     fn next(&mut self) -> Outcome<Option<LogPiece>> {
         let wrong = || Failure::failed("the control plane answered what is no log");
         let Some(end) = self.0.iter().take(MAX_HEAD).position(|byte| *byte == b'\n') else {

@@ -1,4 +1,4 @@
-//! `token`, `access` and `device`: who may enrol, who may use the API, and what becomes of devices.
+//! `token`, `access` and `device`: enrolment tokens, access tokens and devices.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use holdfast_api as api;
 use holdfast_api::Scope;
 use holdfast_api::{CreatedAccess, CreatedToken, LabelPatch, NewAccess, NewToken, TokenUse};
 
-/// Tokens with which devices enrol.
+/// Runs a subcommand of `token`, on enrolment tokens.
 pub(crate) async fn token(client: &Client, output: Output, now: u64, command: &Token) -> Outcome {
     match command {
         Token::Create(wanted) => {
@@ -47,12 +47,12 @@ pub(crate) async fn token(client: &Client, output: Output, now: u64, command: &T
     }
 }
 
-/// Somebody may paste the whole token: its id is enough, and its secret stays here.
+/// Returns the id of a token that was pasted whole, so that its secret is not sent anywhere.
 fn token_id(text: &str) -> &str {
     text.strip_prefix("hf1.").and_then(|rest| rest.split('.').next()).unwrap_or(text)
 }
 
-/// The devices that a token let in.
+/// Prints the devices that enrolled with a token.
 fn let_in(output: Output, now: u64, used: &TokenUse) -> Outcome {
     if used.devices.is_empty() {
         note("no device enrolled with it that is still known");
@@ -94,7 +94,7 @@ fn document(value: &impl serde::Serialize) -> Outcome<Value> {
     serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// Access tokens.
+/// Runs a subcommand of `access`, on access tokens.
 pub(crate) async fn access(client: &Client, output: Output, now: u64, command: &Access) -> Outcome {
     match command {
         Access::Create(wanted) => {
@@ -115,7 +115,7 @@ pub(crate) async fn access(client: &Client, output: Output, now: u64, command: &
             print(output, now, Kind::Access, *format, Found::All(all))
         }
         Access::Revoke { id } => {
-            // As with enrolment tokens: of a whole one its id is enough.
+            // As in `token_id`: the secret of a whole token is not sent.
             let id = id.strip_prefix("hfa1.").and_then(|rest| rest.split('.').next()).unwrap_or(id);
             client.send(Method::DELETE, &["access", id], &[], &Value::Null).await?;
             output.line(&format!("access/{id} revoked"))
@@ -123,7 +123,7 @@ pub(crate) async fn access(client: &Client, output: Output, now: u64, command: &
     }
 }
 
-/// Approves, labels and revokes.
+/// Runs a subcommand of `device`: approves, labels or revokes.
 pub(crate) async fn device(client: &Client, output: Output, command: &Device) -> Outcome {
     match command {
         Device::Approve(names) => each(client, output, &names.names, "approve", "approved").await,
@@ -150,7 +150,7 @@ async fn each(
     let mut tries = Tries::default();
     for name in names {
         let answer = client.send(Method::POST, &["devices", name, action], &[], &Value::Null).await;
-        // Who approves a device approves the labels that it claimed.
+        // Approving a device also approves the labels that it claimed, so they are printed.
         let labels =
             answer.as_ref().ok().and_then(|device| device.pointer("/metadata/labels")?.as_object());
         let labels: Vec<String> = labels

@@ -1,8 +1,8 @@
-//! Moments and lengths of time, from the API's text to words and back.
+//! Moments and lengths of time: from the API's text to words and back.
 
 use holdfast_base::words;
 
-/// Seconds since 1970 of `2026-11-23T21:00:00Z`. None: not of that form.
+/// Parses `2026-11-23T21:00:00Z` to seconds since 1970. None: another form.
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let number = |text: &str| text.parse::<u64>().ok();
@@ -12,9 +12,11 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     let mut parts = whole.splitn(3, ':').map(number);
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None; // Of a server: it names no day that is none.
+        return None; // 31 February passes: servers send real days only.
     }
-    // Howard Hinnant, "chrono-compatible low-level date algorithms": years begin in March.
+    // Howard Hinnant, "chrono-compatible low-level date algorithms". Years begin in March, so that
+    // the leap day is the last day: 2024-02-29 is day 365 of the year 2023. 719,468 are the days
+    // from 0000-03-01 to 1970-01-01.
     let year = if month <= 2 { year - 1 } else { year };
     let (era, of_era) = (year / 400, year % 400);
     let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
@@ -22,7 +24,7 @@ pub(crate) fn seconds(text: &str) -> Option<u64> {
     Some(days.checked_sub(719_468)? * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
-/// How long ago a moment was, in words.
+/// Returns how long ago a moment was, in words.
 pub(crate) fn ago(moment: &str, now: u64) -> String {
     match seconds(moment) {
         None => moment.to_owned(),
@@ -31,12 +33,12 @@ pub(crate) fn ago(moment: &str, now: u64) -> String {
     }
 }
 
-/// How far a moment is away, in words.
+/// Returns how far ahead a moment is, in words.
 pub(crate) fn until(moment: &str, now: u64) -> String {
     seconds(moment).map_or_else(|| moment.to_owned(), |then| words::until(then, now))
 }
 
-/// Reads `90s`, `15m`, `24h`, `30d` as seconds.
+/// Parses a length of time such as `90s`, `15m`, `24h` or `30d` to seconds.
 pub(crate) fn ttl(text: &str) -> Result<u64, String> {
     let wrong = || format!("{text:?} is no length of time: use s, m, h or d, such as 24h");
     let unit = text.chars().last().ok_or_else(wrong)?;

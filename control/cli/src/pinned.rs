@@ -1,8 +1,8 @@
-//! TLS to a control plane that is known by the sha256 of its CA, whatever address is dialled.
+//! TLS to a control plane whose CA is known by its SHA-256, whatever address is dialled.
 //!
 //! The server sends its chain with the CA in it. A chain whose CA has another digest is refused,
-//! and what the known CA did not sign for [`SERVER_NAME`] is refused as well: nothing is taken on
-//! trust, and the system's CAs count for nothing here.
+//! and so is a certificate that the CA did not sign for [`SERVER_NAME`]. Nothing is trusted on
+//! first use, and the CAs of the system do not count.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
 };
 
-/// A client's TLS configuration that trusts this CA alone.
+/// Returns a client's TLS configuration that trusts this CA alone.
 pub(crate) fn config(ca_sha256: [u8; 32]) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let pinned = Pinned { ca_sha256, provider: Arc::clone(&provider) };
@@ -27,7 +27,7 @@ pub(crate) fn config(ca_sha256: [u8; 32]) -> Result<ClientConfig, Error> {
         .with_no_client_auth())
 }
 
-/// sha256 of a certificate in DER.
+/// Returns the SHA-256 of a certificate in DER.
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut digest = [0; 32];
     let computed = ::ring::digest::digest(&::ring::digest::SHA256, bytes);

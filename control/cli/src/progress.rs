@@ -1,15 +1,15 @@
-//! One line on standard error that says how far something is, for a person at a terminal alone.
+//! Progress of a long operation, one line on standard error, shown only on a terminal.
 
 use std::io::{IsTerminal as _, Write as _};
 
-/// The line. It is written over by the next one, and cleared at the end.
+/// Line of progress. The next text overwrites it, and it is cleared at the end.
 pub(crate) struct Progress {
     shown: bool,
     terminal: bool,
 }
 
 impl Progress {
-    /// Nothing is shown yet.
+    /// Begins without showing anything.
     pub(crate) fn begin() -> Self {
         Self { shown: false, terminal: std::io::stderr().is_terminal() }
     }
@@ -18,7 +18,7 @@ impl Progress {
         let _nobody_reads = std::io::stderr().write_all(text.as_bytes());
     }
 
-    /// Shows a text, without line breaks, in the place of the one before.
+    /// Shows a text, without line breaks, in place of the one before.
     pub(crate) fn say(&mut self, text: &str) {
         if self.terminal {
             self.shown = true;

@@ -1,4 +1,4 @@
-//! `query`: questions to devices; `data fetch`.
+//! `query`: queries to devices. `data fetch`: records shipped on request.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -15,17 +15,17 @@ use holdfast_api::count::{count, counted};
 use holdfast_api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryProgress, QueryResult};
 use holdfast_base::words::size;
 
-/// Longest line of an answer, in bytes.
+/// Longest line of a response in bytes.
 const MAX_LINE: usize = 256 * 1024 * 1024;
 
 fn document(value: &impl serde::Serialize) -> Outcome<Value> {
     serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// Asks, and prints the answer.
+/// Runs a query and prints its result.
 pub(crate) async fn query(client: &Client, output: Output, wanted: QueryArgs) -> Outcome {
     let format = wanted.output;
-    // As they were asked for: JSON knows no order of columns.
+    // Columns keep the order of the query, which the JSON objects of the result do not.
     let columns = Columns::of(&wanted);
     let about = About {
         stream: wanted.stream.clone(),
@@ -58,18 +58,18 @@ pub(crate) async fn query(client: &Client, output: Output, wanted: QueryArgs) ->
     about.failure(&result).map_or(Ok(()), Err)
 }
 
-/// What an answer without records is judged by.
+/// Facts by which a result without records is judged.
 struct About {
     stream: String,
-    /// It was asked of a part of the time.
+    /// True when the query covers only a part of the time.
     timed: bool,
-    /// Devices were chosen by their labels.
+    /// True when devices were chosen by their labels.
     chosen: bool,
 }
 
 impl About {
-    /// Why there is no answer, though nothing went wrong: whoever reads a number must not take it
-    /// for none.
+    /// Returns a failure when the result has no data although nothing went wrong: a script must not
+    /// take it for a count of 0.
     fn failure(&self, result: &QueryResult) -> Option<Failure> {
         let (answered, missing) = (result.answered, result.missing.len());
         if answered + missing == 0 {
@@ -86,14 +86,14 @@ impl About {
                 counted(missing, "device")
             )));
         }
-        // In a part of the time it may have been quiet.
+        // A stream without records in a part of the time is no failure: it may have been quiet.
         let nowhere = result.records.scanned == 0 && missing == 0 && !self.timed;
         nowhere.then(|| {
             Failure::not_found(format!("{}: `holdfast data list` shows what there is", self.none()))
         })
     }
 
-    /// That there were no records to look at.
+    /// Returns the sentence that no device holds records.
     fn none(&self) -> String {
         let when = if self.timed { " of that time" } else { "" };
         format!("no device that has answered holds records of {:?}{when}", self.stream)
@@ -144,10 +144,10 @@ async fn ask(client: &Client, wanted: &NewQuery) -> Outcome<QueryResult> {
 
 const GIVEN_UP: &str = "given up; the devices are told to stop";
 
-/// Ctrl-C: the first asks for what has come, the second gives up.
+/// Handling of Ctrl-C: the first ends the query with what has come, the second gives up.
 struct Stop {
     signal: Signal,
-    /// The question's name, once it is known.
+    /// Id of the query. Empty until it is known.
     question: String,
     is_ending: bool,
 }
@@ -175,14 +175,14 @@ impl Stop {
             _ = self.signal.recv() => return Err(Failure::failed(GIVEN_UP)),
         };
         match ended {
-            // It has come meanwhile.
+            // The result has come meanwhile, and the query is over.
             Err(failure) if failure.exit == Exit::NotFound => Ok(()),
             ended => ended.map(drop),
         }
     }
 }
 
-/// How far a question is, in a line.
+/// Returns the progress of a query, in one line.
 fn so_far(progress: &QueryProgress) -> String {
     let mut text = format!("{} of {} answered", progress.answered, counted(progress.of, "device"));
     if !progress.missing.is_empty() {
@@ -196,7 +196,7 @@ fn so_far(progress: &QueryProgress) -> String {
     one_line(&text)
 }
 
-/// The columns of an answer, in the order of the question.
+/// Columns of a result, in the order of the query.
 struct Columns {
     keys: Vec<String>,
     window: bool,
@@ -212,7 +212,7 @@ impl Columns {
             letter == ',' && !quoted
         });
         let keys = keys.map(str::trim).filter(|key| !key.is_empty()).map(str::to_owned).collect();
-        // What is wrong with it the control plane says.
+        // A faulty --select is reported by the control plane.
         let values = parse::select(&wanted.select).unwrap_or_default();
         Self {
             keys,
@@ -227,7 +227,7 @@ impl Columns {
         keys.chain(window).chain(self.values.iter().map(String::as_str))
     }
 
-    /// The fields of each row.
+    /// Returns the fields of each row.
     fn rows<'a>(&'a self, result: &'a QueryResult) -> impl Iterator<Item = Vec<String>> + 'a {
         result.rows.iter().map(|row| {
             let field = |value: Option<&Value>| match value {
@@ -243,7 +243,7 @@ impl Columns {
     }
 }
 
-/// RFC 4180.
+/// Returns the result as CSV (RFC 4180).
 fn csv(columns: &Columns, result: &QueryResult) -> String {
     let quoted = |field: &str| {
         if field.contains(['"', ',', '\n', '\r']) {
@@ -289,7 +289,7 @@ fn print(output: Output, about: &About, columns: &Columns, result: &QueryResult)
     Ok(())
 }
 
-/// Has a device ship records as they are.
+/// Asks a device to ship records unreduced.
 pub(crate) async fn fetch(client: &Client, output: Output, wanted: &DataFetch) -> Outcome {
     let (since, until) = (wanted.since.clone(), wanted.until.clone());
     let body = NewFetch { since, until, bytes: Some(wanted.bytes) };
@@ -332,7 +332,7 @@ mod tests {
 
     #[test]
     fn no_answer_is_not_taken_for_none() {
-        // Answered, missing, records looked at; timed, chosen.
+        // Devices that answered, devices missing, records examined; timed, chosen.
         for (answered, missing, scanned, timed, chosen, wanted) in [
             (2, 0, 9, false, false, None),
             (2, 1, 0, false, false, None),

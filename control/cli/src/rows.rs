@@ -1,4 +1,4 @@
-//! A line for each resource: what somebody wants to see at three in the morning.
+//! Table rows of all kinds of resources: what an operator needs to see at three in the morning.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ use holdfast_api::{
 /// Longest list of problems in a table that is not wide, in characters.
 const NARROW: usize = 48;
 
-/// A horizon nearer than this stands out, in seconds: a day, as in the alert rules.
+/// Horizon in seconds below which it is highlighted: a day, as in the alert rules.
 const NEAR: u64 = 86_400;
 
-/// Reads a document of the API.
+/// Reads a document of the API into its type.
 pub(crate) fn read<T: DeserializeOwned>(item: &Value) -> Outcome<T> {
     T::deserialize(item).map_err(|error| {
         Failure::failed(format!(
@@ -36,7 +36,7 @@ pub(crate) fn read<T: DeserializeOwned>(item: &Value) -> Outcome<T> {
     })
 }
 
-/// The headings of a kind.
+/// Returns the headings of a kind.
 pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
     let (narrow, more): (&[_], &[_]) = match kind {
         Kind::Device => (
@@ -75,7 +75,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
     narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
 }
 
-/// A resource's line.
+/// Returns the table row of a resource.
 pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec<Cell>> {
     Ok(match kind {
         Kind::Device => device(wide, now, &read(item)?),
@@ -121,7 +121,7 @@ fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
     row
 }
 
-/// Until when it can go on alone, and what ends that.
+/// Returns until when the device can go on without a link, and what ends that.
 pub(crate) fn horizon(data: Option<&Value>, now: u64) -> Cell {
     let said = data.and_then(|data| data.get("horizon"));
     let until = said.and_then(|said| said.get("until")).and_then(Value::as_u64);
@@ -136,8 +136,8 @@ pub(crate) fn horizon(data: Option<&Value>, now: u64) -> Cell {
     Cell::new(format!("{words} ({})", cause.unwrap_or("unknown")), mood)
 }
 
-/// Workloads that run or are done, of those that are desired; of a device that is offline that is
-/// not known: `3/4`, `?/4`.
+/// Returns the number of workloads that run or are done, and of those that are desired: `3/4`. For
+/// an offline device the first is not known: `?/4`.
 fn workloads(device: &Device) -> (String, Mood) {
     let desired = device.desired.len();
     if device.status.connection != Connection::Online {
@@ -156,18 +156,18 @@ fn workloads(device: &Device) -> (String, Mood) {
     (format!("{good}/{desired}"), mood)
 }
 
-/// How long ago a moment was; empty when it is not known.
+/// Returns how long ago a moment was. Empty when it is not known.
 pub(crate) fn ago(at: &Option<String>, now: u64) -> String {
     at.as_ref().map(|moment| moment::ago(moment, now)).unwrap_or_default()
 }
 
-/// For how many seconds its next packet is overdue. None: it is not.
+/// Returns for how many seconds the device's next packet is overdue. None: it is not.
 pub(crate) fn overdue(device: &Device, now: u64) -> Option<u64> {
     let by = moment::seconds(device.status.heard_by.as_ref()?)?;
     device.status.overdue.then(|| now.saturating_sub(by))
 }
 
-/// Its connection, and of one that is away whether that is as expected.
+/// Returns the connection state and, for a device that is away, whether that is expected.
 pub(crate) fn connection(device: &Device) -> Cell {
     let status = &device.status;
     let away = status.absence.as_ref().and_then(|absence| absence.state);
@@ -180,7 +180,7 @@ pub(crate) fn connection(device: &Device) -> Cell {
     }
 }
 
-/// When it was last heard; it stands out when its next packet is overdue.
+/// Returns when the device was last heard, highlighted when its next packet is overdue.
 pub(crate) fn heard(device: &Device, now: u64) -> Cell {
     let mood = if overdue(device, now).is_some() { Mood::Busy } else { Mood::Plain };
     match &device.status.heard_at {
@@ -189,8 +189,8 @@ pub(crate) fn heard(device: &Device, now: u64) -> Cell {
     }
 }
 
-/// What is wrong, in a few words each, with since when: what fails first, then the device's own
-/// problems. Of a device that is offline it is what was so when it was last heard.
+/// Returns problems in a few words each, with their beginning: failing workloads first, then the
+/// device's own. For an offline device they are as of when it was last heard.
 fn problems(device: &Device, now: u64) -> Vec<String> {
     let status = &device.status;
     let long = |since: &Option<String>| match since.as_ref().and_then(|at| moment::seconds(at)) {
@@ -339,7 +339,7 @@ fn access(now: u64, access: &Access) -> Vec<Cell> {
     ]
 }
 
-/// What a written spec runs, in short.
+/// Returns in short what a workload's spec runs.
 pub(crate) fn runs(spec: &Value) -> String {
     let text = |pointer: &str| spec.pointer(pointer).and_then(Value::as_str);
     let args = spec.pointer("/run/process/args").and_then(Value::as_array);
@@ -352,7 +352,7 @@ pub(crate) fn runs(spec: &Value) -> String {
     cut(&words.join(" "))
 }
 
-/// Which devices a written spec chooses, in short.
+/// Returns in short which devices a spec chooses.
 pub(crate) fn chosen(spec: &Value) -> String {
     if spec.get("devices").and_then(Value::as_str) == Some(holdfast_api::selector::ALL) {
         return "all devices".to_owned();
@@ -374,7 +374,7 @@ pub(crate) fn chosen(spec: &Value) -> String {
     parts.join(",")
 }
 
-/// Labels in a line.
+/// Returns labels on one line.
 pub(crate) fn labels(labels: &Labels) -> String {
     pairs(labels)
 }
@@ -383,7 +383,7 @@ fn pairs(map: &BTreeMap<String, String>) -> String {
     map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
-/// How a state looks.
+/// Returns the colour of a workload's state.
 pub(crate) fn mood_of_state(state: State) -> Mood {
     match state {
         State::Running | State::Done => Mood::Good,
@@ -393,7 +393,7 @@ pub(crate) fn mood_of_state(state: State) -> Mood {
     }
 }
 
-/// How a connection looks.
+/// Returns the colour of a connection state.
 pub(crate) fn mood_of_connection(connection: Connection) -> Mood {
     match connection {
         Connection::Online => Mood::Good,

@@ -5,50 +5,52 @@ use std::path::PathBuf;
 
 use holdfast_api::units;
 
-/// How `holdfast serve` is told what to do.
+/// Options of `holdfast serve`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "HOLDFAST_CONFIG")]
     pub config: Option<PathBuf>,
-    /// Folder of everything that is kept [default: /var/lib/holdfast, or
+    /// Data folder: store, records, artifacts and keys [default: /var/lib/holdfast, or
     /// ~/.local/share/holdfast when not root].
     #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA")]
     pub data: Option<PathBuf>,
-    /// HOST:PORT of the HTTPS API; port 0 takes a free one [default: every address, port 8443].
+    /// Address of the HTTPS API, HOST:PORT; port 0 takes a free one [default: every address, port
+    /// 8443].
     #[arg(long, value_name = "ADDR", env = "HOLDFAST_API", value_parser = address)]
     pub api: Option<String>,
-    /// HOST:PORT of the device gateway (MQTT over TLS); port 0 takes a free one [default: every
-    /// address, port 8883].
+    /// Address of the device gateway (MQTT over TLS), HOST:PORT; port 0 takes a free one [default:
+    /// every address, port 8883].
     #[arg(long, value_name = "ADDR", env = "HOLDFAST_MQTT", value_parser = address)]
     pub mqtt: Option<String>,
-    /// Bytes of the file system of --data that are kept free of streams' data, such as 2Gi: with
-    /// less than that free devices keep theirs, and everything else goes on [default: a twentieth
+    /// Disk space that streams' data must leave free in the file system of --data, such as 2Gi.
+    /// With less free, devices keep their records and everything else goes on [default: a twentieth
     /// of the file system, from 16Mi to 1Gi].
     #[arg(long, value_name = "SIZE", env = "HOLDFAST_RESERVE", value_parser = units::bytes)]
     pub reserve: Option<u64>,
-    /// Make and print a new admin token: the former one ends. For when it was lost or leaked.
+    /// Create and print a new admin token, and revoke the former one. For a token that was lost or
+    /// leaked.
     #[arg(long)]
     pub new_admin_token: bool,
-    /// After the store of the data folder was lost (it is missing, empty or damaged): begin as a
-    /// new control plane. The old files are set aside in the folder; every device must enrol again.
+    /// Begin as a new control plane after the store of the data folder was lost (missing, empty or
+    /// damaged). The old files are set aside in the folder, and every device must enrol again.
     #[arg(long, conflicts_with = "restore")]
     pub begin_anew: bool,
-    /// After the store was lost, or in an empty folder: begin with this backup, which `holdfast
-    /// backup` made. Records of streams and artifacts that are in the folder stay. A control plane
-    /// that runs takes one with `holdfast restore`.
+    /// Begin from a backup made by `holdfast backup`, after the store was lost or in an empty
+    /// folder. Records of streams and artifacts in the folder stay. A running control plane takes a
+    /// backup with `holdfast restore`.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
-    /// Serve the pages from this folder, as it is at the start, instead of those in the program:
+    /// Serve the pages from this folder, read once at the start, instead of those in the program:
     /// for work on the pages.
     #[arg(long, value_name = "DIR", env = "HOLDFAST_PAGES", hide = true)]
     pub pages: Option<PathBuf>,
-    /// What is logged to standard error: error, warn, info, debug or trace.
+    /// Lowest level that is logged to standard error: error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL", env = "HOLDFAST_LOG", default_value = "info")]
     pub log: tracing::Level,
 }
 
-/// HOST:PORT as far as it can be judged without asking for the name's addresses.
+/// Parses HOST:PORT as far as that is possible without resolving the name.
 fn address(text: &str) -> Result<String, String> {
     let parts = text.rsplit_once(':').filter(|(host, port)| {
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

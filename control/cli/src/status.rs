@@ -1,5 +1,5 @@
 //! `status`: whether the fleet, a device or a workload is as it should be, in a few lines for a
-//! person, and as an exit code for a script.
+//! person and as an exit code for a script.
 
 use serde_json::Value;
 
@@ -12,18 +12,18 @@ use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
 use holdfast_api::{Absence, Device, Fleet, HealthState, Severity, Workload, WorkloadSummary};
 
-/// What a script wants to know. The order is from the most urgent.
+/// Result for a script, ordered from the most urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// Something fails, or needs a person at once.
     Failing,
-    /// Something is wrong and nothing fails.
+    /// A device reports a problem, and nothing fails.
     Problem,
-    /// Something is offline: what it does is not known.
+    /// A device is offline, so its state is not known.
     Unknown,
-    /// Something is not there yet.
+    /// Something is not in its desired revision yet.
     Progressing,
-    /// All is as it should be.
+    /// Everything is as it should be.
     Settled,
 }
 
@@ -84,7 +84,7 @@ impl Verdict {
     }
 }
 
-/// Shows how something is; with `--check` the exit code says it, too.
+/// Prints the state of the fleet or a resource. With `--check` the exit code tells it too.
 pub(crate) async fn status(client: &Client, output: Output, now: u64, wanted: &Status) -> Outcome {
     let (document, verdict, text): (Value, Verdict, String) = match (wanted.kind, &wanted.name) {
         (None, _) => {

@@ -1,4 +1,4 @@
-//! Aligned columns, quiet: no lines, no frames, two spaces between.
+//! Tables of aligned columns, without lines or frames, two spaces between columns.
 
 use super::text::{Mood, Output, one_line};
 
@@ -10,7 +10,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A field that says how things stand.
+    /// Makes a field in the colour of `mood`.
     pub(crate) fn new(text: impl Into<String>, mood: Mood) -> Self {
         let text = one_line(&text.into());
         Self { text: if text.is_empty() { "-".to_owned() } else { text }, mood }
@@ -23,7 +23,8 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// A table as text, each line indented by so many spaces. Without headings when there are none.
+/// Returns a table as text, each line indented by `indent` spaces. An empty list of headings gives
+/// none.
 pub(crate) fn table(
     output: Output,
     indent: usize,

@@ -1,19 +1,20 @@
-//! What goes to the terminal: a standard output that may be closed at any time, colours that are
-//! only for people, and nothing that a device wrote to steer the terminal.
+//! Output to the terminal: a standard output that may be closed at any time, colours for people
+//! only, and no control sequences that a device wrote.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
 use super::failure::{Exit, Failure, Outcome};
 
-/// Standard output. Whoever reads it may leave (`| head`): then the command ends quietly.
+/// Standard output. When its reader leaves (`| head`), the command ends quietly.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
-    /// A person reads, and wants colours.
+    /// True when colours are printed: standard output is a terminal and nobody asked for none.
     pub(crate) colour: bool,
 }
 
 impl Output {
-    /// `no_color`: the environment's `NO_COLOR`, which counts when it is not empty.
+    /// Makes the output. `no_color` is the environment's `NO_COLOR`, which counts when it is not
+    /// empty.
     pub(crate) fn new(no_color: Option<&str>) -> Self {
         let wanted = no_color.is_none_or(str::is_empty);
         Self { colour: wanted && io::stdout().is_terminal() }
@@ -36,7 +37,7 @@ impl Output {
         self.bytes(format!("{line}\n").as_bytes())
     }
 
-    /// A word in the colour of how things stand.
+    /// Returns a word in the colour of `mood`.
     pub(crate) fn painted(self, word: &str, mood: Mood) -> String {
         let code = match mood {
             Mood::Plain => return word.to_owned(),
@@ -50,36 +51,36 @@ impl Output {
     }
 }
 
-/// How things stand.
+/// Meaning of a field, which chooses its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// Nothing to say.
+    /// Neutral: the usual colour.
     Plain,
-    /// As it should be.
+    /// Everything is as it should be.
     Good,
-    /// On its way.
+    /// On its way to the desired state.
     Busy,
-    /// Somebody should look.
+    /// An operator should look.
     Bad,
-    /// Less important.
+    /// Less important than the rest.
     Faint,
-    /// A heading.
+    /// Heading of a column.
     Heading,
 }
 
-/// Writes a line to standard error; when nobody reads it, there is nobody to tell.
+/// Writes a line to standard error. A failure to write is ignored: nobody could be told.
 pub(crate) fn note(line: &str) {
     let _nobody_reads = writeln!(io::stderr().lock(), "{}", clean(line));
 }
 
-/// A text without control characters: names and reasons come from devices, and must not steer
-/// the terminal of who reads them. Newlines and tabs stay.
+/// Removes control characters from a text, except newlines and tabs: names and reasons come from
+/// devices and must not control the reader's terminal.
 pub(crate) fn clean(text: &str) -> String {
     let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
     text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
-/// [`clean`], on one line.
+/// Applies [`clean`] and puts the text on one line.
 pub(crate) fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c == '\n' { ' ' } else { c })

@@ -1,4 +1,4 @@
-//! Long bodies: artifacts, backups. Streamed, never held in memory.
+//! Transfers of long bodies: artifacts and backups, streamed and never held in memory.
 
 #![allow(
     clippy::disallowed_methods,
@@ -24,13 +24,13 @@ use super::text::{Output, clean, note};
 use holdfast_api::count::count;
 use holdfast_api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
 
-/// A control plane that sends nothing of a backup for this long has gone.
+/// Silence of the control plane during a backup after which the transfer is given up.
 const SILENCE: Duration = Duration::from_secs(120);
 
 /// Bytes read from a file at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Stores a file in the control plane.
+/// Stores a file in the control plane and prints its digest.
 pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcome {
     let (body, length, digest) = upload_of(path, "pushing").await?;
     let answer = client.upload(Method::PUT, &["artifacts"], body, length).await?;
@@ -47,7 +47,7 @@ pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcom
     output.line(&clean(&stored.digest))
 }
 
-/// The digest of what was sent, once all of it was.
+/// Digest of a body, set once all of it was sent.
 type Sent = std::sync::Arc<std::sync::OnceLock<Digest>>;
 
 struct Upload {
@@ -59,7 +59,7 @@ struct Upload {
     progress: Progress,
 }
 
-/// A file as the body of a request, and its length.
+/// Opens a file as the body of a request, with its length.
 async fn upload_of(path: &Path, verb: &'static str) -> Outcome<(reqwest::Body, u64, Sent)> {
     let wrong = |error: io::Error| Failure::file("read", path, error);
     let file = tokio::fs::File::open(path).await.map_err(wrong)?;
@@ -84,7 +84,7 @@ async fn next_chunk(mut upload: Upload) -> io::Result<Option<(Bytes, Upload)>> {
     if upload.left == 0 {
         let digest = upload.hash.finish();
         if let Ok(bytes) = <[u8; 32]>::try_from(digest.as_ref()) {
-            // Set once, here.
+            // The digest is set only here, and once.
             let _first = upload.sent.set(Digest(bytes));
         }
         upload.progress.end();
@@ -103,7 +103,7 @@ async fn next_chunk(mut upload: Upload) -> io::Result<Option<(Bytes, Upload)>> {
     Ok(Some((chunk.into(), upload)))
 }
 
-/// How far a transfer is, on standard error, for people alone.
+/// Progress of a transfer, shown on standard error on a terminal only.
 struct Progress {
     verb: &'static str,
     shown: Option<u64>,
@@ -145,13 +145,14 @@ pub(crate) async fn ca(client: &Client, output: Output) -> Outcome {
     Ok(())
 }
 
-/// Writes a backup to a file, which takes its place once it is whole.
+/// Writes a backup to a file, which takes its place once it is complete.
 pub(crate) async fn backup(client: &Client, output: Output, path: &Path) -> Outcome {
     let size = fetch(client, &["backup"], &[], path, "backing up").await?;
     output.line(&format!("backup of {size} bytes in {}", path.display()))
 }
 
-/// Writes a long answer to a file, whose place is taken only by a whole one. Gives its size.
+/// Writes a long response to a file and returns its size. Only a complete file takes the place of
+/// an older one.
 pub(crate) async fn fetch(
     client: &Client,
     parts: &[&str],
@@ -161,7 +162,7 @@ pub(crate) async fn fetch(
 ) -> Outcome<u64> {
     let wrong = |error: io::Error| Failure::file("write", path, error);
     replaceable(path)?;
-    // Its place is made first: a folder that cannot be written need not wait for the answer.
+    // The temporary file is created first, so that a folder that cannot be written fails at once.
     let (mut file, temporary) = begin(path).map_err(wrong)?;
     let copied = copy(client, parts, query, &mut file, verb, wrong).await;
     let done = copied.and_then(|size| finish(file, &temporary, path).map_err(wrong).map(|()| size));
@@ -170,8 +171,8 @@ pub(crate) async fn fetch(
     })
 }
 
-/// The file takes the place of what has its name: that must be a file or nothing, never a device,
-/// and never a link, which would leave what it points to as it was.
+/// Checks that a file may be replaced: it is a regular file or does not exist. A device is never
+/// replaced, nor a symbolic link, which would leave its target as it was.
 fn replaceable(path: &Path) -> Outcome {
     if path == Path::new("-") {
         return Err(Failure::usage("it goes to a file, not to standard output; give a file"));
@@ -213,7 +214,7 @@ async fn copy(
     Ok(size)
 }
 
-/// Puts a backup in the place of the control plane's state.
+/// Replaces the control plane's state by a backup.
 pub(crate) async fn restore(client: &Client, output: Output, wanted: &args::Restore) -> Outcome {
     let path = &wanted.file.file;
     check_backup(path)?;
@@ -239,7 +240,7 @@ pub(crate) async fn restore(client: &Client, output: Output, wanted: &args::Rest
     Ok(())
 }
 
-/// A wrong file is said before gigabytes of it are sent.
+/// Checks that a file looks like a backup, before gigabytes of it are sent.
 fn check_backup(path: &Path) -> Outcome {
     let wrong = |error: io::Error| Failure::file("read", path, error);
     let mut head = Vec::new();

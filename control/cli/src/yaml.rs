@@ -1,5 +1,5 @@
-//! YAML as operators write it: what is wrong with it in this project's words, and how a number or
-//! truth value was written, which the reader makes another text of (`0755` becomes 755.0).
+//! YAML as operators write it: faults in this project's words, and the spelling of numbers and
+//! truth values, which the parser does not keep (`0755` becomes 755.0).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -16,7 +16,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
     serde_saphyr::from_multiple(text).map_err(|error| error.render_with_formatter(&Words))
 }
 
-/// Says what is wrong in words for whoever wrote the text.
+/// Translation of the parser's messages for the author of the text.
 struct Words;
 
 impl MessageFormatter for Words {
@@ -67,7 +67,8 @@ impl MessageFormatter for Words {
     }
 }
 
-/// Which bound a text goes beyond, by the name of the bound (`Nodes { nodes: 250001 }`).
+/// Returns which limit a text exceeds, by the limit's name in the parser's message (`Nodes { nodes:
+/// 250001 }`).
 fn too_large(breach: &str) -> String {
     let most = breach.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty());
     let most = most.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or(1).saturating_sub(1);
@@ -84,17 +85,18 @@ fn too_large(breach: &str) -> String {
     format!("the document is too large: more than {most} {what}")
 }
 
-/// Numbers and truth values of a document which are shown otherwise than they were written.
+/// A number or truth value of a document that is shown otherwise than it was written.
 pub(super) struct Shown {
-    /// Where, as faults say it.
+    /// Path of the value, as faults name it.
     pub(super) path: String,
-    /// As a fault shows it.
+    /// Spelling in a fault.
     pub(super) read: String,
-    /// As it stands in the text.
+    /// Spelling in the text.
     pub(super) written: String,
 }
 
-/// Those of the document of this number, from 0. Nothing when the text is not what was read.
+/// Returns such values of the document with this number, from 0. Empty when the text is not the one
+/// that was read.
 pub(super) fn shown(text: &str, number: usize) -> Vec<Shown> {
     let Ok(documents) = serde_saphyr::from_multiple::<Node>(text) else { return Vec::new() };
     let mut found = Vec::new();
@@ -278,7 +280,7 @@ mod tests {
                 "visitor",
                 "IO error",
             ] {
-                // Of what is shown of the text itself there is a line with its number before it.
+                // Only the first line is the message; the others quote the text with line numbers.
                 let shown = said.lines().next().unwrap_or_default();
                 assert!(!shown.contains(word), "{text:.40}: {said}");
             }

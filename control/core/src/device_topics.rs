@@ -1,26 +1,26 @@
-//! Topics that a device may publish and subscribe to at the gateway: its own, and nothing else.
+//! Topics that a device may publish and subscribe to at the gateway: its own and nothing else.
 
 use holdfast_base::ids::DeviceId;
 use holdfast_mqtt::{Code, Fault, is_filter, matches};
 use holdfast_protocol::topic::{Channel, prefix};
 
-/// A device's own topics, and nothing else.
+/// Rights of a device: its own topics and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceTopics {
     prefix: Box<str>,
 }
 
 impl DeviceTopics {
-    /// Of this device in this shard.
+    /// Creates the rights of a device in its shard.
     pub fn new(shard: u8, device: &DeviceId) -> Self {
         Self { prefix: prefix(shard, device).into() }
     }
 
-    /// The client id that a device must use: its name in the certificate. Another id could take
-    /// over another device's session.
+    /// Checks that the client id is the device's name in its certificate. With another id a client
+    /// could take over another device's session.
     ///
     /// # Errors
-    /// [`Code::ClientId`].
+    /// Returns a fault with [`Code::ClientId`] if it is another id.
     pub fn check_client_id(device: &DeviceId, id: &str) -> Result<(), Fault> {
         let same = id
             .split_once('.')
@@ -35,18 +35,19 @@ impl DeviceTopics {
         }
     }
 
-    /// The whole topic of a channel.
+    /// Returns the topic of a channel.
     pub fn topic(&self, channel: Channel) -> String {
         format!("{}{}", self.prefix, channel.as_str())
     }
 
-    /// The channel that the device may publish on by this topic.
+    /// Returns the channel that the device may publish to by this topic.
     pub fn publish(&self, topic: &str) -> Option<Channel> {
         let name = topic.strip_prefix(&*self.prefix)?;
         Channel::ALL.into_iter().find(|channel| channel.is_up() && channel.as_str() == name)
     }
 
-    /// Whether the filter stays within the prefix and means at least one channel.
+    /// Returns true if the filter stays within the device's topics and matches at least one
+    /// channel.
     pub fn subscribe(&self, filter: &str) -> bool {
         let Some(rest) = filter.strip_prefix(&*self.prefix) else { return false };
         is_filter(rest) && Channel::ALL.iter().any(|channel| matches(rest, channel.as_str()))

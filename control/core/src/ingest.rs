@@ -280,7 +280,7 @@ pub struct Piece {
     pub min_time: u64,
     /// Latest time of a record, in milliseconds since 1970.
     pub max_time: u64,
-    /// Packed records, see [`holdfast_protocol::data::block`].
+    /// Packed records, see [`holdfast_records::block`].
     pub block: Vec<u8>,
 }
 

@@ -89,7 +89,7 @@ pub struct LoadedLedger {
 }
 
 impl LoadedLedger {
-    /// Creates a stretch with nothing loaded.
+    /// Creates one with nothing loaded.
     pub fn new() -> Self {
         Self::default()
     }

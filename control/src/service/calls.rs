@@ -303,6 +303,9 @@ fn placed(expected: &mut (u32, u64), part: Part) -> LogPiece {
     let mut numbers = part.log.iter().copied();
     if let (Some(id), Some(at)) = (numbers.next(), numbers.next()) {
         let id = u32::try_from(id).unwrap_or(0);
+        // Example: bytes up to offset 500 of log 7 came, and this piece is at offset 620 of log 7. The
+        // 120 bytes between were overwritten before the device could send them. A piece of log 8
+        // instead says that the log was begun anew, and nothing can be said of lost bytes.
         anew = log != 0 && log != id;
         lost = if log == id { at.saturating_sub(offset) } else { 0 };
         (log, offset) = (id, at);

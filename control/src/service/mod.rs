@@ -500,6 +500,7 @@ impl Service {
         fresh.started = model.started;
         fresh.settle_rules();
         fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
+        // Lists may have shown the versions of changes that were refused: none is given again.
         fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
         self.events.reset(fresh.meta.version);
         *model = fresh;

@@ -524,6 +524,8 @@ impl Service {
                 it.from < before && by_policy.is_none_or(|wanted| wanted == it.by_policy)
             };
             found.extend(more.drain(..).filter(wanted));
+            // Segments are read upwards only, so the newest ranges are the last ones of the whole
+            // ledger. One more than `limit` is kept: it shows whether another page follows.
             while newest_first && found.len() > limit.saturating_add(1) {
                 found.pop_front();
             }
@@ -531,6 +533,8 @@ impl Service {
         if newest_first {
             found.make_contiguous().reverse();
         }
+        // `after` of the next page: upwards the first range that did not fit, downwards the last one
+        // that did, because ranges must then begin below it.
         let follows = match (found.get(limit), newest_first) {
             (Some(_), true) => limit.checked_sub(1).and_then(|last| found.get(last)),
             (next, _) => next,

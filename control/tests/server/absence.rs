@@ -1,4 +1,4 @@
-//! Devices that are away, as is expected of them or not; and when they were last heard.
+//! Tests of the absence of devices, expected or not, and of when a device was last heard.
 
 use std::sync::atomic::Ordering;
 
@@ -42,7 +42,8 @@ impl World {
         self.get(&format!("/api/v1/devices/{name}")).await["status"]["absence"].clone()
     }
 
-    /// What is counted: offline, never seen, away as expected, ignored; and whether all is settled.
+    /// Returns the counts of the fleet (offline, never seen, expected away, ignored) and whether
+    /// all is settled.
     async fn counts(&self) -> ([u64; 4], bool) {
         let fleet = self.get("/api/v1/fleet").await;
         let count = |word: &str| fleet["devices"][word].as_u64().unwrap();
@@ -75,13 +76,13 @@ impl World {
         assert!(self.publish(name, Channel::State, codec::encode(&report).unwrap()).await);
     }
 
-    /// How many events were told of a device since this place.
+    /// Returns the id of the newest event that was announced.
     fn told(&self) -> u64 {
         *self.service.events().watch().borrow()
     }
 }
 
-/// d-1 runs w, d-2 fails on it and has a problem; then d-2 goes.
+/// Makes two devices: d-1 runs w; d-2 fails on w, has a problem, and then goes offline.
 async fn two() -> World {
     let world = World::new().await;
     world.puts(&[document("w", "1")]).await;
@@ -139,7 +140,7 @@ async fn who_is_expected_to_be_away_is_counted_apart_and_raises_no_alarm() {
     let document = world.get("/api/v1/policies/devicepolicies/ships").await;
     assert_eq!(document["status"]["absence"]["expectedNames"], json!(["d-2"]));
 
-    // Once it is connected no document changes anything.
+    // While a device is connected, policies for its absence have no effect.
     world.connect("d-2", 3);
     assert_eq!(world.counts().await, ([0, 0, 0, 0], false), "what fails there is known again");
     assert_eq!(world.attention().await, ["failing", "problem"]);
@@ -163,7 +164,7 @@ async fn an_absence_becomes_an_alarm_when_its_time_is_over_and_watchers_are_told
     world.service.tell_due();
     world.settle().await;
     let quiet = world.told();
-    // The control plane starts anew: no absence begins anew, and those that it finds are noted.
+    // A restart of the control plane begins no absence anew, and announces those that it finds.
     let world = world.restart().await;
     let began = world.told();
     assert!(began > quiet);
@@ -208,7 +209,8 @@ async fn a_device_that_never_came_follows_its_document_too() {
     advance(45 * 60);
     assert_eq!(world.names("attention=never-seen").await, ["d-1", "d-2"]);
     assert_eq!(world.counts().await.0, [0, 2, 1, 1]);
-    // Certificates live an hour here: all are over. Who is ignored raises no alarm for that either.
+    // Certificates live an hour here, so that all have expired. An ignored device raises no alarm
+    // for that either.
     assert_eq!(world.names("attention=certificate").await, ["d-1", "d-2", "d-3"]);
     assert_eq!(world.names("absence=ignored").await, ["d-4"]);
 }
@@ -245,7 +247,7 @@ async fn the_narrowest_document_holds_after_every_change_and_a_restore() {
     assert_eq!(status, 200);
     let said = world.absence("d-2").await;
     assert_eq!((&said["policy"], &said["state"]), (&json!("b-first"), &json!("expected")));
-    // A device that enrols later has its rule at once.
+    // A device that enrols later gets its rule at once.
     world.device("d-3").await;
     assert_eq!(world.absence("d-3").await["policy"], "b-first");
     let (status, answer) = world.request("GET", "/api/v1/devices?absence=away", json!(null)).await;
@@ -273,7 +275,7 @@ async fn heard_is_the_last_packet_and_not_the_disconnect() {
         "{explained}"
     );
     assert_eq!(world.get("/api/v1/fleet").await["devices"]["overdue"], 1);
-    // Kept at its time when the clock is set back: the connection counts, not the clock.
+    // `heardAt` moves with a clock that is set back, because it is computed from the connection.
     set_back(500);
     assert_eq!(status()["heardAt"], rfc3339(clock() - 360));
     advance(500);
@@ -303,7 +305,7 @@ async fn after_a_crash_it_was_not_heard_later_than_is_known() {
     world.service.live();
     world.settle().await;
     let alive = clock();
-    // Nobody says that the connection ended.
+    // A restart ends the connection without a report of its end.
     let world = world.restart().await;
     advance(50);
     let status = world.view("d-1")["status"].clone();
@@ -336,12 +338,13 @@ async fn since_when_survives_restarts_reconnections_and_a_clock_that_is_set_back
     set_back(3_000);
     world.says("d-2", Phase::Failed, &["disk-full"]).await;
     assert_eq!(since(&world, "d-2"), failing);
-    // It runs again while the clock is wrong; the failure is over a minute later all the same.
+    // The workload runs again while the clock is wrong; the failure ends after a minute all the
+    // same.
     world.says("d-2", Phase::Running, &[]).await;
     advance(61);
     world.says("d-2", Phase::Running, &[]).await;
     assert_eq!(world.view("d-2")["status"]["health"]["state"], "healthy");
-    // Away since a moment that lies ahead of the clock: that delays no alarm.
+    // An absence that began ahead of the clock, which was set back, delays no alarm.
     world.disconnect("d-2", 1, "gone");
     world.settle().await;
     set_back(100_000);

@@ -1,5 +1,5 @@
-//! Alarms out: secrets that go in and never come out, what is acknowledged and silenced, and a
-//! receiver that fails, over a restart of the control plane.
+//! Tests of alarms: secrets that are never shown again, acknowledgements and silences, and a
+//! receiver that fails across a restart of the control plane.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -34,7 +34,7 @@ fn notification(name: &str, to: Value) -> Value {
     })
 }
 
-/// A receiver of webhooks that can fail.
+/// A receiver of webhooks that can be made to fail.
 #[derive(Default)]
 struct Receiver {
     fails: AtomicBool,
@@ -83,7 +83,7 @@ async fn until(what: &str, mut check: impl FnMut() -> bool) {
     panic!("waited in vain until {what}");
 }
 
-/// A device tells of its one workload.
+/// Reports the phase of a device's only workload.
 async fn says(world: &World, device: &str, phase: Phase) {
     let desired = world.desired(device).unwrap();
     let said =
@@ -130,12 +130,13 @@ async fn secrets_go_in_and_never_come_out() {
     seen.push_str(&get(&world, "/api/v1/audit").await.to_string());
     assert!(!seen.contains("s3cret") && seen.contains("(hidden)"), "{seen}");
 
-    // What was read can be applied again, and changes nothing.
+    // A document as it is read can be applied again and changes nothing.
     let read = get(&world, "/api/v1/policies/notifications/night").await;
     let mut document = notification("night", read["spec"]["to"].clone());
     let (_, answer) = apply(&world, &document).await;
     assert_eq!(answer["results"][0]["action"], "unchanged", "{answer}");
-    // Another path of the same server keeps it; another server is not told it.
+    // With another path of the same server the hidden secret is kept. It must never be sent to
+    // another server.
     document["spec"]["to"]["webhook"]["url"] = json!("https://hooks.example/b");
     let (_, answer) = apply(&world, &document).await;
     assert_eq!(answer["results"][0]["action"], "changed", "{answer}");
@@ -144,7 +145,7 @@ async fn secrets_go_in_and_never_come_out() {
     let faults = answer["error"]["faults"].as_array().unwrap();
     assert_eq!((status, faults.len()), (422, 2), "{answer}");
     assert_eq!(faults[1]["path"], "spec.to.webhook.secret");
-    // It is in the backup, for it is needed after a restore.
+    // The secret is in the backup, since it is needed after a restore.
     let (_, backup) = world.send("GET", "/api/v1/backup", &[], axum::body::Body::empty()).await;
     assert!(String::from_utf8_lossy(&backup).contains("s3cret-key"));
 }
@@ -203,7 +204,7 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     receiver.fails.store(true, Ordering::Relaxed);
     let to = json!({ "webhook": { "url": url, "secret": "0123456789" } });
     let mut document = notification("night", to);
-    // Without it both are told to be lost as well.
+    // Without this the loss of both devices would be notified as well.
     document["spec"]["kinds"] = json!(["failing"]);
     let (status, answer) = apply(&world, &document).await;
     assert_eq!(status, 200, "{answer}");
@@ -233,7 +234,8 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(run_alarms(Arc::clone(&world.service), stopping));
     until("it was told", || !receiver.got.lock().unwrap().is_empty()).await;
-    // The devices have not come back: what they had is not resolved, nor told again.
+    // The devices have not reconnected, so that their alarms are neither resolved nor notified
+    // again.
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert_eq!(receiver.statuses(), ["firing"]);
     let (headers, body) = receiver.got.lock().unwrap()[0].clone();
@@ -241,7 +243,7 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     assert_eq!(body["group"]["kind"], "failing");
     assert_eq!(headers["x-holdfast-id"], body["id"].as_str().unwrap());
     assert!(headers["x-holdfast-signature"].to_str().unwrap().contains(",v1="));
-    // They come back and run: now it is resolved.
+    // The devices reconnect and run, which resolves the alarm.
     for (number, name) in ["d-1", "d-2"].into_iter().enumerate() {
         world.connect(name, 5 + number as u64);
         world.present(name, 5 + number as u64).await;
@@ -284,7 +286,7 @@ async fn alarms_are_acknowledged_and_silenced_with_a_note_and_audited() {
         let found = get(&world, path).await;
         assert_eq!(found["items"].as_array().unwrap().len(), count, "{path}: {found}");
     }
-    // Both outlive a restart, and end by hand or by time.
+    // Both the acknowledgement and the silence outlive a restart, and end by deletion or with time.
     let id = made["id"].as_str().unwrap().to_owned();
     let (status, _) = world.request("DELETE", &format!("/api/v1/silences/{id}"), json!(null)).await;
     assert_eq!(status, 204);

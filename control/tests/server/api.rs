@@ -1,4 +1,4 @@
-//! The API's answers, as scripts see them.
+//! Tests of the API's responses, as scripts see them.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

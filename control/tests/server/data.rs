@@ -1,4 +1,5 @@
-//! Records taken in: once each, acknowledged when they are on disk, whatever devices send.
+//! Tests of receiving records: each is stored once, and acknowledged when it is on disk, whatever
+//! devices send.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -42,12 +43,12 @@ pub fn batch(stream: &str, from: u64, to: u64) -> Batch {
 }
 
 impl World {
-    /// Sends a batch and says whether it was acknowledged on MQTT.
+    /// Sends a batch and returns whether it was acknowledged by MQTT (PUBACK).
     pub async fn ship(&self, device: &str, batch: &Batch) -> bool {
         self.publish(device, Channel::Data, codec::encode(batch).unwrap()).await
     }
 
-    /// What was acknowledged since this was last asked: (stream, from, to, refused).
+    /// Returns the acknowledgements since the last call: (stream, from, to, refused).
     pub fn acked(&self, device: &str) -> Vec<(String, u64, u64, Option<String>)> {
         let acks = std::mem::take(&mut *self.bus.acks.lock().unwrap());
         acks.into_iter()
@@ -168,7 +169,7 @@ async fn a_full_disk_loses_nothing_holds_devices_back_and_heals() {
     assert_eq!(world.acked("d-1"), [("s".into(), 11, 20, None)]);
 }
 
-/// The same order each time: a small generator of its own.
+/// Shuffles items with a small generator of its own, so that a seed always gives the same order.
 fn shuffled<T>(mut items: Vec<T>, mut seed: u64) -> Vec<T> {
     for at in (1..items.len()).rev() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -181,8 +182,8 @@ fn shuffled<T>(mut items: Vec<T>, mut seed: u64) -> Vec<T> {
 async fn ten_thousand_batches_repeated_and_reordered_count_once_each() {
     let world = std::sync::Arc::new(World::new().await);
     world.device("d-1").await;
-    // 10,000 batches of three numbers of which one stands in a gap; each is sent once, twice or
-    // three times, and all in disorder.
+    // 10,000 batches of three numbers, of which one stands in a gap. Each is sent once, twice or
+    // three times, and all are shuffled.
     let mut batches = Vec::new();
     for number in 0..10_000_u64 {
         let from = number * 3 + 1;
@@ -253,7 +254,7 @@ async fn lines(world: &World, path: &str, accept: &str) -> Vec<String> {
 async fn records_are_read_by_number_and_time_in_both_orders() {
     let world = World::new().await;
     world.device("d-1").await;
-    // Blocks that interleave: odd numbers first, even ones later, and the last ones alone.
+    // Interleaved blocks: odd numbers first, even ones later, and the last numbers alone.
     let odd: Vec<Record> = (1..=400).step_by(2).map(record).collect();
     let mut first = of("a/b", 1, 400, &odd);
     first.rest = Some(GapReason::Reduced);
@@ -351,7 +352,7 @@ async fn values_of_every_kind_are_shown_as_they_were_published() {
     assert_eq!(page["items"][0]["latest"], json!({ "x": 1 }), "{page}");
 }
 
-/// Ranges of a ledger without their times.
+/// Returns ranges of a ledger without their times.
 fn undated(ranges: &Value) -> Value {
     let mut ranges = ranges.clone();
     for range in ranges.as_array_mut().unwrap() {
@@ -380,7 +381,8 @@ async fn the_ledger_lists_what_is_missing_with_its_reason() {
         { "from": 13, "to": 20, "reason": "unknown" },
     ]);
     assert_eq!(undated(&ledger["missing"]), missing);
-    // What a policy left on the device is no loss, here and in the list of streams.
+    // Records that a policy left on the device do not count as lost, here and in the list of
+    // streams.
     let asked = json!([{ "from": 41, "to": 50, "reason": "withheld" }]);
     assert_eq!(undated(&ledger["byPolicy"]), asked);
     assert_eq!(ledger["byPolicyCount"], json!({ "withheld": 10 }));
@@ -398,7 +400,7 @@ async fn the_ledger_lists_what_is_missing_with_its_reason() {
         }
     }
     assert_eq!(undated(&json!(found)), missing);
-    // What arrives after all is no longer missing, and is late.
+    // Records that arrive after all are no longer missing, and count as late.
     assert!(world.ship("d-1", &batch("s", 11, 20)).await);
     let (_, ledger) = world.request("GET", path, json!(null)).await;
     assert_eq!((&ledger["received"], &ledger["late"]), (&json!(30), &json!(10)));
@@ -550,7 +552,7 @@ async fn a_damaged_block_is_left_out_said_and_missing_until_it_comes_again() {
     let window = "since=2026-11-18T11:00:00Z&until=2026-11-18T12:00:00Z&field=n&points=1";
     let (_, series) = world.request("GET", &format!("{path}/series?{window}"), json!(null)).await;
     assert_eq!(series["points"][0]["count"], 20, "{series}");
-    // The device has it still.
+    // The device still has the records and ships them again.
     world.data.harmed.lock().unwrap().clear();
     assert!(world.ship("d-1", &batch("s", 111, 120)).await);
     let tally = world.tally("d-1", "s");

@@ -1,4 +1,4 @@
-//! Nothing is told to anybody that a crash could take back.
+//! Tests that nothing is told to anybody that a crash could take back.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! Enrolment, renewal, and who may connect.
+//! Tests of enrolment, certificate renewal, and of which devices may connect.
 
 use holdfast_base::ids::unhex;
 use holdfast_control::ports::{Directory as _, Refusal};
@@ -32,7 +32,7 @@ async fn a_repeated_enrolment_is_the_same_device_and_one_use() {
     let refused = world.enrol(&Key::new(), &token, None).await.unwrap_err();
     assert!(matches!(&refused, Failure::Refused(text) if text.contains("used")), "{refused}");
 
-    // The same over a restart.
+    // The repeated enrolment gives the same device after a restart, too.
     let world = world.restart().await;
     let again = approved(world.enrol(&key, &token, None).await.unwrap());
     assert_eq!(first.device, again.device);
@@ -55,7 +55,8 @@ async fn a_name_belongs_to_one_key_and_a_certificate_to_the_present_one() {
     let new = approved(world.enrol(&stranger, &token, Some("d-1")).await.unwrap());
     assert_eq!(world.service.admit(&id("d-1"), &serial(&old.certificate)), Err(Refusal::Revoked));
     assert!(world.service.admit(&id("d-1"), &serial(&new.certificate)).is_ok());
-    // Whoever holds the name now may hold an old, higher generation: theirs is higher still.
+    // The machine that has the name now may hold an old state of a high generation. An empty state
+    // of a still higher generation replaces it.
     assert!(world.desired("d-1").is_some(), "nothing to run is something to say then");
 }
 

@@ -1,4 +1,4 @@
-//! The stream of events as a client of HTTP sees it.
+//! Tests of the stream of events, as an HTTP client sees it.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// An event as it came.
+/// An event as it was received.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
     id: u64,
@@ -33,7 +33,7 @@ impl Stream {
         Self { body: answer.into_body(), text: String::new() }
     }
 
-    /// The next event.
+    /// Waits for the next event.
     async fn next(&mut self) -> Seen {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
@@ -63,14 +63,14 @@ impl Stream {
         seen
     }
 
-    /// Nothing more is on its way.
+    /// Returns whether no further event arrives for a while.
     async fn is_silent(&mut self) -> bool {
         let more = tokio::time::timeout(Duration::from_millis(50), self.body.frame()).await;
         self.text.is_empty() && more.is_err()
     }
 }
 
-/// Events by hand, after the newest.
+/// Publishes `count` events after the newest one and returns their ids.
 fn publish(world: &World, count: u64) -> Vec<u64> {
     let newest = *world.service.events().watch().borrow();
     let ids: Vec<u64> = (newest + 1..=newest + count).collect();

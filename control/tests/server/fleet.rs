@@ -1,4 +1,4 @@
-//! The fleet at a glance, and what one device has been through.
+//! Tests of the overview of the fleet and of a device's history.
 
 use holdfast_base::codec;
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, StateReport, WorkloadReport};
@@ -13,7 +13,7 @@ async fn get(world: &World, path: &str) -> Value {
     answer
 }
 
-/// Tells of one workload and of problems.
+/// Reports the phase of one workload, some problems, and the end of the certificate.
 async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], certificate: u64) {
     let desired = world.desired(device).unwrap();
     let said = WorkloadReport {
@@ -46,8 +46,8 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
 
 const LONG: u64 = 30 * 86_400;
 
-/// Five devices: one well, one failing with problems, one with a certificate near its end, one
-/// never seen, one that waits.
+/// Makes five devices: one healthy, one failing with problems, one whose certificate ends soon, one
+/// never seen, and one that waits for approval.
 async fn fleet() -> World {
     let world = World::new().await;
     world.apply("w", "1").await.unwrap();
@@ -129,7 +129,7 @@ async fn the_fleet_at_a_glance() {
     };
     let sites = json!([site("north", [2, 2, 0, 2, 1]), site("", [3, 1, 1, 0, 0])]);
     assert_eq!((&fleet["sites"], &fleet["moreSites"]), (&sites, &json!(0)));
-    // It is made anew when something changed.
+    // The overview is computed again when something has changed.
     world.disconnect("d-1", 1, "went away");
     world.service.revoke("d-3", "test").await.unwrap();
     let fleet = get(&world, "/api/v1/fleet").await;
@@ -224,7 +224,7 @@ async fn comings_and_goings_are_kept_and_bounded() {
         (&json!("disconnected"), &json!("the link fell"))
     );
     assert_eq!(went[1], came[0], "the newest first");
-    // A beginning that no report followed is written with its end; a takeover with the next.
+    // A connection without a report is written when it ends, or when the next one takes over.
     world.connect("d-1", 2);
     world.connect("d-1", 3);
     world.disconnect("d-1", 2, "late");
@@ -239,7 +239,7 @@ async fn comings_and_goings_are_kept_and_bounded() {
 
     let world = world.restart().await;
     assert_eq!(history(&world, "d-1").await, all, "it is all on disk");
-    // Not within an hour: then they are told one by one.
+    // The clock is advanced so that the events of an hour stay few and are kept one by one.
     for round in 0..120 {
         if round % 5 == 0 {
             advance(4_000);

@@ -1,4 +1,5 @@
-//! Devices grouped by a label, the counts of the last day, and the state of a workload as a whole.
+//! Tests of devices grouped by a label, of the counts of the last day, and of the overall state of
+//! a workload.
 
 use serde_json::{Value, json};
 
@@ -10,8 +11,8 @@ async fn get(world: &World, path: &str) -> Value {
     answer
 }
 
-/// Four devices: two of the site north, of which one was never connected, one of the south, and one
-/// without a site.
+/// Makes four devices: two at the site north, of which one was never connected, one at the site
+/// south, and one without a site.
 async fn fleet() -> World {
     let world = World::new().await;
     for (number, name) in ["d-1", "d-2", "d-3", "d-4"].into_iter().enumerate() {
@@ -43,7 +44,7 @@ async fn devices_are_grouped_by_a_label_and_counted_by_state() {
     let world = fleet().await;
     let groups = get(&world, "/api/v1/groups?by=site").await;
     assert_eq!((&groups["by"], &groups["more"]), (&json!("site"), &json!(0)));
-    // The most trouble first; those without the label have no value.
+    // Groups with most trouble come first; devices without the label have a null value.
     assert_eq!(
         brief(&groups),
         [(json!("north"), 2, 1, 1), (json!(null), 1, 1, 0), (json!("south"), 1, 1, 0)]

@@ -1,4 +1,5 @@
-//! Two people at the same thing: the later stale write is refused, and nothing of it is done.
+//! Tests of two people who change the same thing: the later write with an old version is refused,
+//! and nothing of it is done.
 
 use serde_json::{Value, json};
 
@@ -44,7 +45,7 @@ async fn a_stale_document_is_refused_and_nothing_is_applied() {
     let (status, same) = apply(&world, json!([at("w", "2", seen)])).await;
     assert_eq!((status, &same["results"][0]["action"]), (200, &json!("unchanged")));
     assert_eq!(apply(&world, json!([document("w", "3")])).await.0, 200, "unguarded, as before");
-    // Of one that was deleted meanwhile.
+    // A write to a workload that was deleted meanwhile is a conflict, too.
     let present = version(&world, "w").await;
     assert_eq!(world.request("DELETE", "/api/v1/workloads/w", json!(null)).await.0, 204);
     let (status, answer) = apply(&world, json!([at("w", "4", present)])).await;

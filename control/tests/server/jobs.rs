@@ -1,5 +1,4 @@
-//! Going back to a former revision, pauses and restarts, with devices that answer, refuse or are
-//! away.
+//! Tests of rollbacks, pauses and restarts, with devices that answer, refuse or are away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +84,7 @@ async fn a_former_revision_is_applied_again_as_a_new_one() {
         [json!([1, false, []]), json!([2, false, [path]]), json!([3, true, [path]])],
         "{all:#}"
     );
-    // The last one that differs is the one that was left.
+    // The default is the last revision that differs from the present one.
     assert_eq!(post(&world, "w/rollback", json!({})).await.1["to"], 2);
     for (body, status, text) in
         [(json!({ "to": 99 }), 404, "from 1 to 4 are kept"), (json!({ "too": 1 }), 400, "too")]
@@ -129,7 +128,7 @@ async fn a_pause_is_desired_and_stays_until_it_is_resumed() {
     let explained = get(&world, "/api/v1/explain/device/d-1").await;
     assert!(explained.to_string().contains("w: paused by "), "{explained}");
 
-    // New revisions come, and nobody starts.
+    // A new revision starts on no paused device.
     world.apply("w", "2").await.unwrap();
     let world = world.restart().await;
     let revision = world.desired("d-1").unwrap().workloads[&w()].revision;
@@ -138,7 +137,7 @@ async fn a_pause_is_desired_and_stays_until_it_is_resumed() {
     assert!(!paused(&world, "d-1") && paused(&world, "d-2"));
     assert_eq!(last_audit(&world).await, ("workload.resume".into(), "resumed on d-1".into()));
 
-    // Everywhere is also on those who come, but where it was resumed.
+    // A pause everywhere also applies to devices that come later, except where it was resumed.
     let (_, said) = post(&world, "w/pause", json!({})).await;
     assert_eq!((&said["everywhere"], &said["devices"]), (&json!(true), &json!(["d-1"])));
     world.device("d-3").await;
@@ -147,7 +146,7 @@ async fn a_pause_is_desired_and_stays_until_it_is_resumed() {
     assert!(["d-1", "d-2", "d-3"].iter().all(|name| !paused(&world, name)));
     let workload = get(&world, "/api/v1/workloads/w").await;
     assert_eq!(workload["paused"]["exceptCount"], 3, "{workload}");
-    // Another device that gets the name of one that is gone is paused as every other.
+    // A new device with the name of a deleted one is paused: the exception ended with that one.
     world.request("DELETE", "/api/v1/devices/d-3", Value::Null).await;
     world.device("d-3").await;
     assert!(paused(&world, "d-3"));
@@ -229,7 +228,7 @@ async fn a_restart_is_asked_of_those_who_are_there() {
     assert_eq!(status, 409, "{said}");
     assert!(said["error"]["message"].as_str().unwrap().contains("resume it"), "{said}");
 
-    // In lines, the last of which is the result.
+    // The response is a line for each step of progress, and the result as the last.
     let body = Body::from(json!({ "devices": ["d-1"] }).to_string());
     let (status, bytes) = world.send("POST", "/api/v1/workloads/w/restart", &[], body).await;
     let text = String::from_utf8(bytes.to_vec()).unwrap();

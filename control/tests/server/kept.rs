@@ -1,5 +1,5 @@
-//! Files that are written from what the programs are, and kept in the repository: each test holds
-//! its file current, and says how to write it anew.
+//! Tests that generated files in the repository are up to date. Each says how to write its file
+//! again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn the_pages_openapi_document_is_current() {
     hold("dashboard/openapi.json", &text, "the_pages_openapi_document_is_current");
 }
 
-/// What `cargo metadata` says of the programs as they are shipped.
+/// Returns the output of `cargo metadata` for the programs as they are shipped.
 fn metadata() -> Value {
     let root: PathBuf = [env!("CARGO_MANIFEST_DIR"), ".."].iter().collect();
     let out = Command::new(env!("CARGO"))
@@ -44,7 +44,8 @@ fn metadata() -> Value {
     serde_json::from_slice(&out.stdout).unwrap()
 }
 
-/// The crates that are in a program: what it stands on, tests and build scripts left out.
+/// Returns the crates that are part of the programs, without those used only by tests and build
+/// scripts.
 fn crates(metadata: &Value, programs: &[&str]) -> BTreeSet<Licence> {
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();

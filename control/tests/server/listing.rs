@@ -1,4 +1,5 @@
-//! The list of devices: sorted, filtered and paged at the server, and quick with fifty thousand.
+//! Tests of the list of devices: sorted, filtered and paged by the server, and fast with fifty
+//! thousand devices.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,13 +15,14 @@ use serde_json::{Value, json};
 
 use crate::world::{World, clock};
 
-/// A fleet of devices that differ in everything that a list can be asked for.
+/// Returns the records of a fleet whose devices differ in everything that a list can sort or filter
+/// by.
 fn records(count: u64) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for number in 0..count {
         let name = format!("d-{:05}", number * 7 % count);
         let name: holdfast_base::ids::Name = name.parse().unwrap();
-        // Numbers without a pattern that a sort could be right on by accident.
+        // Mixed numbers, so that no sort is right by accident.
         let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
         let site = format!("Site-{}", mixed % 40);
         let role = ["gateway", "camera", "pump"][(mixed % 3) as usize];
@@ -96,7 +98,7 @@ fn names(page: &Value) -> Vec<String> {
     items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Everything, page by page.
+/// Returns all items of a list, read page by page.
 async fn all(world: &World, query: &str, limit: usize) -> Vec<Value> {
     let (mut found, mut total) = (Vec::new(), 1);
     while (found.len() as u64) < total {
@@ -116,7 +118,7 @@ fn name(item: &Value) -> String {
     item["metadata"]["name"].as_str().unwrap().to_owned()
 }
 
-/// Workloads that fail on a device that can be reached.
+/// Returns the number of workloads that fail on a device that can be reached.
 fn failing(item: &Value) -> u64 {
     let status = &item["status"];
     let fails = |name: &&String| {
@@ -125,7 +127,7 @@ fn failing(item: &Value) -> u64 {
     item["desired"].as_object().unwrap().keys().filter(fails).count() as u64
 }
 
-/// What a list is sorted by, read from the devices as they are shown.
+/// Returns the key by which a list is sorted, read from a device as it is shown.
 fn sort_key(by: &str, item: &Value) -> (u64, String) {
     let status = &item["status"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -248,7 +250,7 @@ async fn filters_choose_what_they_say() {
                         .is_some_and(|end| end < &*soon)
             }),
         ),
-        // Nobody is lost before those who were connected had their time to come back.
+        // No device is lost before those that were connected had time to reconnect after the start.
         ("attention=lost", Box::new(|_| false)),
         (
             "q=site&connection=offline&labelSelector=role%21%3Dpump&sort=-createdAt",
@@ -328,8 +330,8 @@ fn hostile_queries_are_answered_or_refused() {
     });
 }
 
-/// A store that is read once: redb without optimisation takes its time with so many records, and
-/// it is not what is measured.
+/// A store in memory that is read once. An unoptimised redb takes long with so many records, and is
+/// not what is measured here.
 struct Full(Vec<(String, Vec<u8>)>);
 
 impl Store for Full {
@@ -379,7 +381,7 @@ async fn with_fifty_thousand_devices_every_query_is_answered_in_time() {
         ("/api/v1/labels", None),
     ] {
         let mut best = Duration::MAX;
-        // Others use this machine as well: once is enough, but then it was no accident.
+        // The best of 20 runs counts, because other processes use the machine as well.
         for _ in 0..20 {
             world.touch();
             let begun = Instant::now();

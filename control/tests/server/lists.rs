@@ -1,11 +1,11 @@
-//! Pages of the lists whose order is not a name's alone: every item once, in order, and none
-//! passed over when what a page ended with is gone.
+//! Tests of paged lists that are not ordered by name alone: every item comes once and in order, and
+//! none is skipped when the last item of a page is deleted.
 
 use serde_json::{Value, json};
 
 use crate::world::World;
 
-/// Pages by this limit; gives all items, and the token of each page but the last.
+/// Reads a list page by page. Returns all items, and the token of each page but the last.
 async fn pages(world: &World, path: &str, limit: usize) -> (Vec<Value>, Vec<String>) {
     let (mut items, mut tokens) = (Vec::new(), Vec::new());
     let mut after = String::new();
@@ -30,14 +30,14 @@ async fn pages(world: &World, path: &str, limit: usize) -> (Vec<Value>, Vec<Stri
     }
 }
 
-/// What an item is ordered by.
+/// Function that returns the key by which an item is ordered.
 type Key = fn(&Value) -> (String, u64);
 
-/// A control plane with more than one page of everything.
+/// Makes a control plane with more than one page of everything.
 async fn filled() -> World {
     let world = World::new().await;
-    // More than nine: as text, 10 comes before 2. Names that begin alike, and between which
-    // '.', of which a token is made, would sort.
+    // More than nine revisions, since 10 sorts before 2 as text. The names begin alike, and the '.'
+    // that page tokens contain sorts between '-' and '0'.
     for (name, revisions) in [("w", 11), ("w-1", 2), ("w0", 3)] {
         for number in 0..revisions {
             world.apply(name, &number.to_string()).await.unwrap();
@@ -68,7 +68,7 @@ async fn every_item_comes_once_and_in_order_whatever_the_page() {
         assert!(whole.len() >= least && tokens.is_empty(), "{path}: {} items", whole.len());
         let keys: Vec<_> = whole.iter().map(key).collect();
         assert!(keys.is_sorted_by(|one, next| one < next), "{path}: {keys:?}");
-        // The last: a limit that the list is a multiple of ends without an empty page.
+        // The last limit is the length of the list: no empty page may follow.
         for limit in [1, 2, 3, whole.len()] {
             let (items, tokens) = pages(&world, path, limit).await;
             assert_eq!(items, whole, "{path}limit={limit}");

@@ -1,5 +1,5 @@
-//! The control plane's service and API, without sockets: on a real store in a scratch folder,
-//! with a bus that remembers what it was told.
+//! Tests of the control plane's service and API without sockets: on a real store in a scratch
+//! folder, with a bus that remembers the calls to it.
 
 #![allow(
     clippy::unwrap_used,

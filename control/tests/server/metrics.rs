@@ -1,4 +1,4 @@
-//! `/metrics` as Prometheus reads it.
+//! Tests of `/metrics`, as Prometheus reads it.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(inner) && !text.as_bytes()[0].is_ascii_digit()
 }
 
-/// `NAME{LABEL="VALUE",...} NUMBER`: the name, and what is within the braces.
+/// Splits `NAME{LABEL="VALUE",...} NUMBER` into the name and the text within the braces.
 fn sample(line: &str) -> (&str, &str) {
     let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
     value.parse::<f64>().unwrap_or_else(|error| panic!("{error}: {line}"));

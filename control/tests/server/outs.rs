@@ -1,4 +1,4 @@
-//! Ways out for data: latest values and horizons for Prometheus, Parquet files.
+//! Tests of exports of data: latest values and horizons for Prometheus, and Parquet files.
 
 use std::collections::BTreeMap;
 
@@ -112,12 +112,12 @@ async fn horizons_are_counted_by_cause_without_names() {
     ] {
         assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
     }
-    // A device that is shut out is no reason to wake anybody.
+    // A revoked device must raise no alert.
     assert_eq!(world.request("POST", "/api/v1/devices/d-4/revoke", Value::Null).await.0, 200);
     assert!(!world.text("/metrics").await.1.contains("cause=\"clock\""));
 }
 
-/// A Parquet file's columns with their types, and its rows as JSON.
+/// Returns the columns of a Parquet file with their types, and its rows as JSON.
 fn rows(file: bytes::Bytes) -> (Vec<String>, Vec<Value>) {
     let reader = SerializedFileReader::new(file).unwrap();
     let schema = reader.metadata().file_metadata().schema_descr_ptr();
@@ -185,7 +185,7 @@ async fn a_stream_is_exported_as_parquet() {
     assert_eq!((&rows_of[1]["ok"], &rows_of[1]["unit"]), (&json!(false), &Value::Null));
     assert_eq!((&rows_of[2]["seq"], &rows_of[2]["value"]), (&json!(5), &json!("\"no object\"")));
 
-    // Of many devices, chosen by label, and by time.
+    // One file of many devices, chosen by label and by time.
     world.device("d-2").await;
     let labels = json!({ "labels": { "site": "berlin" } });
     assert_eq!(world.request("PATCH", "/api/v1/devices/d-2", labels).await.0, 200);

@@ -1,4 +1,4 @@
-//! The pages as a browser gets them.
+//! Tests of the pages, as a browser gets them.
 
 use std::collections::BTreeSet;
 

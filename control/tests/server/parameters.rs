@@ -1,5 +1,5 @@
-//! Every parameter of every route is checked before its handler runs: the routes and methods are
-//! those of the API's own description, so that one added later is held as well.
+//! Tests that every parameter of every route is checked before its handler runs. The routes are
+//! those of the API's own description, so that one added later is covered.
 
 use axum::body::Body;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ impl Route {
     }
 }
 
-/// Every route below `/api/`, with names in the place of the parts of its path.
+/// Returns every route below `/api/`, with names in place of the parameters of its path.
 fn routes() -> Vec<Route> {
     let described = serde_json::to_value(holdfast_control::adapters::http::openapi()).unwrap();
     let mut routes = Vec::new();
@@ -40,15 +40,15 @@ fn routes() -> Vec<Route> {
             routes.push(Route { method, path: filled.clone(), operation });
         }
     }
-    // A session's own routes are for its cookie alone: `session.rs` asks them with one.
+    // The routes of a session need its cookie; `session.rs` tests them.
     let is_sessions = |it: &Route| it.path == "/api/v1/session" && it.method != "POST";
     routes.retain(|route| route.path.starts_with("/api/") && !is_sessions(route));
     assert!(routes.len() > 40, "{}", routes.len());
     routes
 }
 
-/// Asks and gives status and message. Of an answer that is no refusal the body is not read: it may
-/// go on for ever.
+/// Sends a request and returns the status and the message of a refusal. Other bodies are not read,
+/// because they may never end.
 async fn ask(world: &World, method: &str, path: &str, query: &str) -> (u16, String) {
     let answer = world.answer(method, &format!("{path}?{query}"), &[], Body::empty()).await;
     let status = answer.status().as_u16();
@@ -113,7 +113,7 @@ async fn every_declared_parameter_is_taken_and_one_that_is_misspelt_or_doubled_i
                 (format!("{}={value}", name.to_uppercase()), format!("did you mean {name:?}")),
                 (format!("{name}x={value}"), format!("did you mean {name:?}")),
             ] {
-                // `Q` and `qx` are as near to nothing else.
+                // No other parameter is as near to `Q` and `qx`.
                 let (status, said) = ask(&world, &route.method, &route.path, &wrong).await;
                 assert_eq!(status, 400, "{} ?{wrong}: {said}", route.text());
                 assert!(said.contains(&needed), "{} ?{wrong}: {said}", route.text());

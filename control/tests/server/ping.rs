@@ -1,4 +1,5 @@
-//! Whether a device answers that is connected: asked while somebody looks, and never else.
+//! Tests of pings: a connected device is asked for a sign of life while somebody looks at it, and
+//! at no other time.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ async fn ping(world: &World, path: &str) -> Value {
     answer
 }
 
-/// The questions that came since this was last called, as ids.
+/// Returns the ids of the pings sent since the last call.
 fn asked(world: &World) -> Vec<u64> {
     let key = world.service.authority().signer.public_key();
     let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
@@ -68,7 +69,7 @@ async fn who_looks_has_a_device_asked_once_and_silence_is_a_problem_until_it_spe
     assert!(world.publish("d-1", Channel::State, report(true, 1, 1, &[("w", 1)])).await);
     assert_eq!(world.view("d-1")["status"]["workloads"]["w"]["state"], "running");
 
-    // It hangs: what it said is old by now.
+    // The device hangs: what it said is older than 10 s by now.
     crate::world::advance(20);
     let waited = ping(&world, "/api/v1/devices/d-1/ping").await;
     assert_eq!(waited["answers"], false, "{waited}");

@@ -1,4 +1,4 @@
-//! Documents about data: applied, placed, deleted; and what they keep.
+//! Tests of documents about data: applying, placing, deleting, and their retention.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,7 +72,7 @@ async fn documents_about_data_reach_the_devices_that_match_and_restart_nothing()
     assert_eq!(applied["results"][0]["changedDevices"]["update"], json!(["d-1"]));
     assert_eq!(world.data_of("d-1").1.streams[&"slow".parse::<Name>().unwrap()].priority, 3);
 
-    // By labels: another one goes away, and a fresh device gets it at once.
+    // Documents follow labels: one is taken away, and a new device gets it at once.
     let (_, answer) =
         world.request("PATCH", "/api/v1/devices/d-1", json!({ "labels": { "role": "b" } })).await;
     assert_eq!(answer["metadata"]["labels"]["role"], "b", "{answer}");
@@ -190,7 +190,7 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
     assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "{what}");
 }
 
-/// A value that does not compress: half a block of what is kept.
+/// Makes a record with a value of 60,000 bytes that does not compress.
 fn noise(seq: u64) -> holdfast_records::Record {
     let mut value = Vec::new();
     let mut state = seq | 1;
@@ -264,7 +264,7 @@ async fn with_the_reserve_alone_left_no_data_is_taken_and_all_else_goes_on() {
     assert_eq!(world.tally("d-1", "s").received, 10);
     world.apply("w", "1").await.unwrap();
     assert!(world.desired("d-1").unwrap().workloads.len() == 1);
-    // Retention goes on, and what it gives back may be used again.
+    // Retention continues without room, and the room that it frees may be used again.
     let old = json!({ "streams": ["old"], "retention": { "age": "1h" } });
     assert_eq!(world.post(&[stream("old", "a", old)], "").await.0, 200);
     advance(2 * 3_600);
@@ -298,7 +298,7 @@ async fn a_stream_of_which_nothing_was_shipped_says_why() {
         for what in ["records", "ledger", "series", "export.parquet"] {
             let path = format!("/api/v1/devices/d-1/streams/{stream}/{what}");
             let (status, answer) = world.request("GET", &path, json!(null)).await;
-            // The ledger of what the device has is there, and empty.
+            // The ledger of a stream that the device has exists, and is empty.
             let noted = what == "ledger" && stream != "tmep";
             let said = if noted { &answer["note"] } else { &answer["error"]["message"] };
             let text = said.as_str().unwrap();
@@ -312,7 +312,7 @@ async fn a_stream_of_which_nothing_was_shipped_says_why() {
     }
 }
 
-/// A device that says which streams it has, and how its link fares.
+/// Reports the streams of a device and the use of its link.
 async fn says(world: &World, device: &str, streams: &[&str], link: LinkUse) {
     let state = world.desired(device).unwrap();
     let mut said: message::StateReport =
@@ -336,7 +336,7 @@ async fn where_a_document_holds_and_where_it_does_not_fit_is_told() {
     says(&world, "d-1", &["pump/a", "pump/b", "temp"], LinkUse::default()).await;
     says(&world, "d-2", &["pump/a"], LinkUse::default()).await;
 
-    // What it would do, in the words of its kind, before anything is done.
+    // A dry run tells the effect in the words of the document's kind.
     let narrow = stream("narrow", "a", json!({ "streams": ["pump/a"], "priority": 8 }));
     let (_, dry) = world.post(std::slice::from_ref(&narrow), "?dryRun=true").await;
     let result = &dry["results"][0];
@@ -365,7 +365,7 @@ async fn where_a_document_holds_and_where_it_does_not_fit_is_told() {
     assert_eq!(page["metadata"]["continue"], "d-1");
     let (_, said) = world.request("GET", "/api/v1/explain/stream/wide", json!(null)).await;
     assert_eq!(said["reasons"][0], "valve/* matches no stream of its devices", "{said}");
-    // The same document again changes no stream.
+    // Applying the same document again changes no stream.
     let (_, again) = world.post(&[wide], "?dryRun=true").await;
     assert_eq!(again["results"][0]["effect"], "applies to 2 devices; no stream changes policy");
 }

@@ -1,4 +1,4 @@
-//! Questions to devices and fetches, with devices that answer, refuse, come late or never.
+//! Tests of queries and fetches, with devices that answer, refuse, come late or never answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,20 +17,20 @@ use tokio::task::JoinHandle;
 
 use super::world::World;
 
-/// What a device does when it is asked.
+/// Behaviour of a device that is asked.
 #[derive(Clone)]
 enum Manner {
-    /// Answers over these records, in pieces of so many bytes.
+    /// Answers over these records, in pieces of this many bytes.
     Holds(Vec<&'static str>, usize),
-    /// Says no.
+    /// Refuses with this reason.
     Refuses(&'static str),
-    /// Says nothing.
+    /// Never sends an answer.
     Silent,
-    /// Its first call is lost; answers over these records afterwards.
+    /// Loses its first call, and afterwards answers over these records.
     Loses(Vec<&'static str>),
 }
 
-/// Devices, and the calls that came.
+/// Devices with their behaviour, and the calls that they received.
 struct Fleet {
     world: Arc<World>,
     seen: Arc<Mutex<Vec<(String, Call)>>>,
@@ -76,7 +76,7 @@ fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
         }
     };
     let Manner::Holds(_, size) = manner else { return Vec::new() };
-    // First a sign of life, then the answer.
+    // A sign of life comes first, then the answer.
     let mut all = vec![reply(0, Vec::new(), false, None)];
     let count = body.chunks(*size).count();
     for (sequence, piece) in (1..).zip(body.chunks(*size)) {
@@ -174,8 +174,8 @@ async fn answers_are_merged_and_who_is_missing_is_named() {
     assert_eq!(said["reasons"]["d-5"], "a method that it does not know");
     assert_eq!(said["records"], json!({ "scanned": 3, "matched": 3 }));
     assert_eq!(said["bytes"]["shippingWouldHaveCost"], 3_000);
-    // Four calls; a sign of life and the answer of three devices, one of them in many pieces; a
-    // refusal.
+    // Lower bound of the bytes: four calls, a sign of life and an answer from each of three
+    // devices, and a refusal.
     let crossed = said["bytes"]["crossed"].as_u64().unwrap();
     assert!(crossed > 4 * (2 * 52 + 22 + 74) + 7 * (2 * 52 + 22), "{said}");
     assert_eq!(said["quantileError"], 0.01);
@@ -202,7 +202,7 @@ async fn labels_and_names_group_at_the_centre() {
     assert_eq!(said["rows"].as_array().unwrap().len(), 1, "{said}");
     assert_eq!(said["rows"][0]["group"], json!({ "role": "a" }));
     assert_eq!(said["rows"][0]["values"], json!({ "sum(.)": 6 }));
-    // The same word as a field of the records, which they do not have.
+    // `record:role` is a field of the records, which they do not have.
     let (_, said) = fleet.query(question("record:role")).await;
     assert_eq!(said["rows"][0]["group"], json!({ "record:role": null }));
 }
@@ -318,8 +318,8 @@ async fn whoever_leaves_has_the_devices_stop() {
     assert_eq!((&calls[1].method, calls[1].id), (&Method::Cancel, calls[0].id));
 }
 
-/// Neither a call nor a short answer is acknowledged: what is lost is asked for again, by a call
-/// of its own, though nobody waits for devices that are away.
+/// Calls and short answers are not acknowledged, so a lost one is asked for again by a call of its
+/// own, even when the query does not wait for devices that are away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_call_is_made_again() {
     let fleet = Fleet::new(&[("d-1", Manner::Loses(vec!["1", "2"]))]).await;
@@ -332,7 +332,7 @@ async fn a_lost_call_is_made_again() {
     let [(_, first), (_, end), (_, again)] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!((&end.method, end.id), (&Method::Cancel, first.id));
     assert!(first.id != again.id && first.method == again.method, "{seen:?}");
-    // Three calls, a sign of life and the answer: each with TCP's acknowledgement.
+    // Three calls, a sign of life and the answer, each with the acknowledgement of TCP.
     let crossed = said["bytes"]["crossed"].as_u64().unwrap();
     assert!(crossed > 5 * (2 * 52 + 22), "{crossed}");
 }
@@ -351,7 +351,7 @@ async fn records_are_fetched() {
     let asked = fleet.seen.lock().unwrap()[0].1.method.clone();
     let Method::Fetch { stream, since, until, bytes } = &asked else { panic!() };
     assert_eq!((stream.as_str(), until - since, *bytes), ("press/temp", 3_600_000, Some(5_000)));
-    // Its own bound, unless told otherwise.
+    // The default bound is 10 MiB.
     assert_eq!(fleet.world.request("POST", path, json!({})).await.0, 200);
     let asked = fleet.seen.lock().unwrap().last().unwrap().1.method.clone();
     let Method::Fetch { bytes, .. } = &asked else { panic!() };
@@ -368,7 +368,7 @@ async fn a_fetch_of_a_misspelt_stream_is_an_error() {
     let (status, said) = fleet.world.request("POST", path, json!({})).await;
     assert_eq!(status, 404, "{said}");
     assert!(said["error"]["message"].as_str().unwrap().contains("no stream \"tmep\""), "{said}");
-    // One that it has, of which there is nothing at that time, is none.
+    // A stream that exists without records in that time is no error.
     let batch = crate::data::batch("temp", 1, 3);
     assert!(fleet.world.ship("d-1", &batch).await);
     let path = "/api/v1/devices/d-1/streams/temp/fetch";

@@ -1,4 +1,5 @@
-//! A backup comes back whole, or not at all, and devices follow it.
+//! Tests of restores: a backup is restored completely or not at all, and devices follow the
+//! restored state.
 
 use axum::body::Body;
 use holdfast_control::service::Failure;
@@ -45,7 +46,7 @@ async fn devices_follow_what_was_restored() {
     let world = world.restart().await;
     assert_eq!(world.desired("d-1").unwrap(), after);
 
-    // Into an empty control plane: with its artifacts, and a restart is asked for.
+    // A restore into an empty control plane brings the artifacts and asks for a restart.
     let other = World::new().await;
     let (status, answer) = restore(&other, tar).await;
     assert_eq!(status, 200, "{answer}");
@@ -68,7 +69,7 @@ async fn what_is_no_whole_backup_changes_nothing() {
     damaged[find(b"bytes of an artifact")] ^= 1;
     let mut other_format = tar.clone();
     other_format[find(b"\"format\": 1") + 10] = b'2';
-    // Bytes of every kind in the place of the second header, and of its name alone.
+    // Arbitrary bytes in place of the second tar header, and in place of its name only.
     let noise: Vec<u8> = (0..512_u32).map(|number| (number * 7 % 256) as u8).collect();
     let (mut noisy, mut misnamed) = (tar.clone(), tar.clone());
     noisy[1024..1536].copy_from_slice(&noise);
@@ -98,7 +99,7 @@ async fn what_is_no_whole_backup_changes_nothing() {
     }
 }
 
-/// A tar's entry of this type that says a size and holds 512 bytes.
+/// Returns a tar entry of this type that claims one size and holds another.
 fn entry(name: &str, of: u8, said: u64, stored: u64) -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_path(name).unwrap();
@@ -177,12 +178,12 @@ async fn who_reads_a_backup_and_who_restores_one_is_written_down() {
     assert_eq!(audited().await, ["admin", "backup.read"]);
     assert_eq!(restore(&world, tar).await.0, 200);
     assert_eq!(audited().await, ["admin", "restore"]);
-    // A disk that takes nothing more does not keep the last backup from being read.
+    // A backup can be read even when the disk takes no more writes.
     world.store.fails.store(true, std::sync::atomic::Ordering::Relaxed);
     assert!(!backup(&world).await.is_empty());
 }
 
-/// The thread that keeps data looks at every stream once.
+/// Waits for one round of the thread that applies retention to every stream.
 async fn round(world: &World) {
     advance(31);
     for _ in 0..2 {
@@ -203,7 +204,7 @@ async fn the_data_of_a_device_that_a_backup_lacks_stays_for_a_day() {
     let early = backup(&world).await;
     world.device("d-1").await;
     assert!(world.ship("d-1", &batch("s", 1, 9)).await);
-    // Two days without a word of the device; then, by mistake, the backup that lacks it.
+    // The device is silent for two days; then a backup without it is restored by mistake.
     advance(2 * 86_400);
     let late = backup(&world).await;
     let (status, answer) = restore(&world, early.clone()).await;
@@ -217,7 +218,7 @@ async fn the_data_of_a_device_that_a_backup_lacks_stays_for_a_day() {
     assert_eq!(restore(&world, late).await.0, 200);
     assert_eq!(records(&world, "d-1").await, (200, 9));
     round(&world).await;
-    // It was known in between: the day begins anew.
+    // The device was known in between, so that the day of grace begins anew.
     assert_eq!(restore(&world, early).await.0, 200);
     round(&world).await;
     advance(70_000);

@@ -1,4 +1,4 @@
-//! What each access token may do, and until when; and what a device's certificate may.
+//! Tests of the scopes and the life of access tokens, and of what a device's certificate permits.
 
 use axum::body::Body;
 use holdfast_control::adapters::http::openapi;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, advance};
 
-/// Every route that asks for an operator, by method and path as the description has them.
+/// Returns every route that needs an access token, by method and path as described.
 fn routes() -> Vec<(String, String)> {
     let api: Value = serde_json::to_value(openapi()).unwrap();
     let mut found = Vec::new();
@@ -78,10 +78,10 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
         }
     }
     assert!(world.service.authorize(&reader).is_ok(), "nothing that it tried ended it");
-    // HEAD is GET without a body.
+    // HEAD needs the same scope as GET.
     assert_eq!(ask(&world, "HEAD", "/api/v1/backup", &operator).await.0, 403);
     assert_eq!(ask(&world, "HEAD", "/api/v1/devices", &reader).await.0, 200);
-    // A session may do what its token may.
+    // A session has the scope of its token.
     let head = [("content-type", "application/json")];
     let body = json!({ "token": reader }).to_string();
     let answer = world.raw("POST", "/api/v1/session", &head, &body).await;
@@ -197,7 +197,7 @@ async fn a_device_fetches_what_its_workloads_are_made_of_and_nothing_else() {
         matches!(&refused, Err(Failure::Refused(text)) if text.contains("no workload")),
         "{refused:?}"
     );
-    // A device may go back to the revision that worked.
+    // A device may still fetch the artifact of the revision that worked, to go back to it.
     let next = workload("w", "a", &digests[1]);
     assert_eq!(world.request("POST", "/api/v1/apply", next).await.0, 200);
     assert!(may(&digests[0]).is_ok() && may(&digests[1]).is_ok());

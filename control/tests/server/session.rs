@@ -1,4 +1,4 @@
-//! Sessions of the pages, and the access tokens that they stand for.
+//! Tests of sessions of the pages and of their access tokens.
 
 use std::sync::atomic::Ordering;
 
@@ -32,7 +32,7 @@ async fn log_in(world: &World, token: &str) -> Response<Bytes> {
     world.raw("POST", SESSION, &[JSON], &json!({ "token": token }).to_string()).await
 }
 
-/// The cookie and the CSRF token of a new session.
+/// Begins a session and returns its cookie and CSRF token.
 async fn session(world: &World, token: &str) -> (String, String) {
     let answer = log_in(world, token).await;
     assert_eq!(answer.status(), 201, "{answer:?}");
@@ -78,7 +78,7 @@ async fn what_is_no_login_is_refused() {
         (&[JSON][..], "{\"token\":1}", refused(400, "invalid")),
         (&[JSON][..], "{\"token\":\"x\"}", refused(401, "unauthorized")),
         (&[JSON][..], "{\"token\":\"hfa1.admin.00\"}", refused(401, "unauthorized")),
-        // A form of a foreign page can be of these kinds.
+        // A form of a foreign page can send these content types.
         (&[][..], &good, refused(400, "invalid")),
         (&[("content-type", "text/plain")][..], &good, refused(400, "invalid")),
         (&[("content-type", "text/plain; a=application/json")][..], &good, refused(400, "invalid")),
@@ -91,7 +91,7 @@ async fn what_is_no_login_is_refused() {
         for (method, path) in [("GET", SESSION), ("DELETE", SESSION), ("GET", "/api/v1/devices")] {
             let answer = world.raw(method, path, &[("cookie", cookie)], "").await;
             assert_eq!(code(&answer), refused(401, "unauthorized"), "{method} {path} {cookie}");
-            // Who asks is looked at before what is asked.
+            // Authentication comes before the check of parameters.
             let path = format!("{path}?token=x");
             let answer = world.raw(method, &path, &[("cookie", cookie)], "").await;
             assert_eq!(code(&answer), refused(401, "unauthorized"), "{method} {path} {cookie}");
@@ -130,7 +130,7 @@ async fn a_change_in_a_session_must_be_meant() {
     assert_eq!(world.raw("POST", "/api/v1/tokens", &meant, "{}").await.status(), 201);
     assert_eq!(tokens().await.1["items"].as_array().unwrap().len(), 1);
     assert_eq!(world.raw("HEAD", "/api/v1/tokens", &[cookie], "").await.status(), 200);
-    // Whoever shows a token needs no proof, and a cookie helps nobody who shows a wrong one.
+    // A request with a token needs no CSRF proof, and a valid cookie does not help a wrong token.
     let bearer = format!("Bearer {}", world.admin);
     let given = [("authorization", bearer.as_str())];
     assert_eq!(world.raw("POST", "/api/v1/tokens", &given, "{}").await.status(), 201);
@@ -224,7 +224,7 @@ async fn whoever_guesses_must_wait() {
     assert_eq!(code(&answer), refused(429, "too-many"));
     assert_eq!(answer.headers()["retry-after"], "6");
     assert_eq!(world.service.counters().logins_refused.load(Ordering::Relaxed), 11);
-    // Whoever shares the address, and has the right token, is let in all the same.
+    // Another person at the same address with a valid token is let in all the same.
     for _ in 0..3 {
         session(&world, &world.admin).await;
     }
@@ -244,7 +244,7 @@ async fn a_backup_holds_no_session_and_a_restore_ends_them() {
     assert!(text.contains("access/admin") && text.contains("device/d-1"));
     assert!(!text.contains("session/"), "a stolen backup opens no session");
     assert!(!text.contains("history/"));
-    // Nor does one that somebody wrote a session into.
+    // A backup into which somebody wrote a session opens none either.
     let secret = Secret::new([7; 32]);
     let record = json!({ "access": "admin", "createdAt": 1, "expiresAt": clock() + 1_000 });
     let line = json!({ "key": key::session(&secret.digest()), "value": record }).to_string();
@@ -260,7 +260,7 @@ async fn a_backup_holds_no_session_and_a_restore_ends_them() {
     assert_eq!(world.raw("GET", SESSION, &[("cookie", &cookie)], "").await.status(), 401);
 }
 
-/// A backup with one more line in its store.
+/// Returns a backup with one more line in its store.
 fn with_line(tar: &[u8], line: &str) -> Vec<u8> {
     use std::io::Read as _;
     let mut out = tar::Builder::new(Vec::new());

@@ -1,4 +1,5 @@
-//! Answers for readers who ask again: nothing twice, and compressed for whoever understands it.
+//! Tests of responses to clients that poll: nothing is sent twice, and it is compressed for those
+//! that accept it.
 
 use axum::body::Body;
 use http_body_util::BodyExt as _;

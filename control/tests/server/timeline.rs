@@ -1,5 +1,5 @@
-//! What happened to a device, and in the fleet beside what people did: kept with the reports,
-//! bounded, found by filters, and there after a restart.
+//! Tests of the history of devices and the activity in the fleet: kept with the reports, bounded,
+//! filtered, and there after a restart.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::{World, advance};
 
-/// Says this of workloads (name, revision, phase, restarts) and problems.
+/// Reports workloads (name, revision, phase, restarts) and problems.
 async fn says(
     world: &World,
     device: &str,
@@ -66,7 +66,7 @@ async fn words(world: &World, path: &str) -> Vec<String> {
         .collect()
 }
 
-/// Everything of a list, page by page.
+/// Returns all items of a list, read page by page.
 async fn pages(world: &World, path: &str, limit: usize) -> Vec<Value> {
     let (mut all, mut next) = (Vec::new(), String::new());
     loop {
@@ -156,7 +156,8 @@ async fn ten_thousand_events_of_a_hostile_device_push_nothing_out_and_fill_nothi
     says(&world, "d-2", false, &[("w", 1, Phase::Failed, 0)], &["disk-full"]).await;
     let commits = || world.service.counters().commits.load(Ordering::Relaxed);
     let before = commits();
-    // A workload in a loop, another name in each report, problems that come and go.
+    // d-1 misbehaves: a workload in a loop, another workload's name in each report, and problems
+    // that come and go.
     for chunk in 0..5_u32 {
         let reports = (chunk * 500..(chunk + 1) * 500).map(|round| {
             let world = &world;
@@ -176,7 +177,7 @@ async fn ten_thousand_events_of_a_hostile_device_push_nothing_out_and_fill_nothi
     assert_eq!(words(&world, &format!("{D1}?kind=connection")).await.len(), 1);
     let more = words(&world, &format!("{D1}?kind=more")).await;
     assert!(more[0].ends_with("more events"), "{more:?}");
-    // What the other one did is still found in the fleet's list.
+    // The events of d-2 are still in the fleet's list.
     let other = words(&world, "/api/v1/activity?category=device&who=d-2").await;
     assert_eq!(
         other,

@@ -1,4 +1,4 @@
-//! A service on a store that can be told to fail or to wait, and devices that talk with it.
+//! A service on a store that can be made to fail or wait, and devices that talk with it.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,19 +39,19 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-/// The service's clock: tests move it. Each test is a process of its own.
+/// Clock of the service in seconds since 1970, which tests move. Each test is a process of its own.
 static CLOCK: AtomicU64 = AtomicU64::new(1_795_000_000);
 
 pub fn clock() -> u64 {
     CLOCK.load(Ordering::Relaxed)
 }
 
-/// Moves it on by so many seconds.
+/// Advances the clock.
 pub fn advance(seconds: u64) {
     CLOCK.fetch_add(seconds, Ordering::Relaxed);
 }
 
-/// Sets it back, as a person or a wrong source of time does.
+/// Sets the clock back, as a person or a wrong time source does.
 pub fn set_back(seconds: u64) {
     CLOCK.fetch_sub(seconds, Ordering::Relaxed);
 }
@@ -116,13 +116,13 @@ impl Store for Moody {
     }
 }
 
-/// A data store whose disk can be full, or have little left.
+/// A data store whose disk can be full or nearly full.
 pub struct MoodyData {
     inner: RedbDataStore,
     pub full: AtomicBool,
-    /// Bytes of its disk that are free.
+    /// Free bytes of the disk.
     pub free: AtomicU64,
-    /// First numbers of blocks that the disk has changed.
+    /// First sequence numbers of blocks that count as damaged.
     pub harmed: Mutex<Vec<u64>>,
 }
 
@@ -171,7 +171,7 @@ impl DataStore for MoodyData {
     }
 }
 
-/// A bus that remembers.
+/// A bus that remembers the calls to it.
 #[derive(Default)]
 pub struct FakeBus {
     pub changed: Mutex<Vec<String>>,
@@ -208,7 +208,7 @@ pub struct World {
     _stop: tokio::sync::watch::Sender<bool>,
 }
 
-/// A device's key.
+/// Private key of a device.
 pub struct Key(KeyPair);
 
 impl Key {
@@ -237,7 +237,7 @@ impl World {
         Self::open(folder, Box::new(store), keys, None).await
     }
 
-    /// On another store.
+    /// Starts a service on this store.
     pub async fn on(store: Box<dyn Store>) -> Self {
         let keys = Keys::generate(clock()).unwrap();
         Self::open(tempfile::tempdir().unwrap(), store, keys, None).await
@@ -308,7 +308,7 @@ impl World {
         Self { folder, service, writing: Some(writing), bus, store, data, admin, app, _stop: stop }
     }
 
-    /// Ends it and starts it anew on what is on disk.
+    /// Stops the service and starts it again on what is on disk.
     pub async fn restart(mut self) -> Self {
         self.service.close().await;
         self.writing.take().unwrap().join().unwrap();
@@ -337,7 +337,7 @@ impl World {
         (status, answer.into_body().collect().await.unwrap().to_bytes())
     }
 
-    /// An answer whose body may go on for ever.
+    /// Sends a request and returns the response, whose body may never end.
     pub async fn answer(
         &self,
         method: &str,
@@ -356,7 +356,7 @@ impl World {
         router(self.app.clone()).oneshot(request).await.unwrap()
     }
 
-    /// A request with these headers and no others, and its whole answer.
+    /// Sends a request with these headers and no others, and returns the whole response.
     pub async fn raw(
         &self,
         method: &str,
@@ -373,7 +373,8 @@ impl World {
         axum::http::Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
     }
 
-    /// The answer to a GET with these headers and no others, as it comes.
+    /// Sends a GET with these headers and no others, and returns the response without reading its
+    /// body.
     pub async fn streamed(
         &self,
         path: &str,
@@ -387,12 +388,12 @@ impl World {
         router(self.app.clone()).oneshot(request).await.unwrap()
     }
 
-    /// Serves these files from now on.
+    /// Serves these files as the pages from now on.
     pub fn show(&mut self, files: Vec<File>) {
         self.app.pages = Arc::new(Pages::new(files));
     }
 
-    /// Restarts it with these records put into the store meanwhile.
+    /// Restarts the service, after adding these records to the store.
     pub async fn with_records(self, records: Vec<(String, Vec<u8>)>) -> Self {
         let mut batch = Batch::default();
         for (key, value) in records {
@@ -402,7 +403,7 @@ impl World {
         self.restart().await
     }
 
-    /// A token; devices may give themselves any labels with it, unless it says which.
+    /// Creates an enrolment token. Devices may choose any labels unless `new` says which.
     pub async fn token(&self, mut new: Value) -> String {
         if new.get("allowLabels").is_none() {
             new["allowLabels"] = json!(["*"]);
@@ -437,7 +438,7 @@ impl World {
         self.service.renew(RenewRequest { public_key, proof }).await
     }
 
-    /// A device with `role=a`.
+    /// Enrols a device with the label `role=a`.
     pub async fn device(&self, name: &str) -> (Key, Enrolment) {
         let (key, token) = (Key::new(), self.token(json!({})).await);
         let enrolment = approved(self.enrol(&key, &token, Some(name)).await.unwrap());
@@ -449,14 +450,14 @@ impl World {
         self.service.apply(&[document], false, "test").await.map(|_| ())
     }
 
-    /// The device's desired state as it would be sent, verified.
+    /// Returns the device's desired state as it would be sent, after verifying it.
     pub fn desired(&self, name: &str) -> Option<DesiredState> {
         let bytes = self.service.desired(&id(name))?;
         let key = self.service.authority().signer.public_key();
         Some(signing::verify(&bytes, &key, &id(name)).unwrap())
     }
 
-    /// Sends a message and says whether it was acknowledged.
+    /// Publishes a message as a device and returns whether it was acknowledged.
     pub async fn publish(&self, name: &str, channel: Channel, payload: Vec<u8>) -> bool {
         let (tell, told) = tokio::sync::oneshot::channel();
         let done = Done::new(move |stored| tell.send(stored).unwrap());
@@ -469,7 +470,7 @@ impl World {
         self.service.connected(&id(name), connection, peer, None);
     }
 
-    /// The same, with a line that tells when the device was last heard.
+    /// Connects a device with a line that tells when it was last heard.
     pub fn connect_with(&self, name: &str, connection: u64) -> Arc<FakeLine> {
         let (peer, line): (SocketAddr, _) =
             ("192.0.2.1:99".parse().unwrap(), Arc::<FakeLine>::default());
@@ -481,12 +482,12 @@ impl World {
         self.service.disconnected(&id(name), connection, reason);
     }
 
-    /// Returns when all that was noted so far is on disk. There is a device d-1.
+    /// Waits until everything that was noted so far is on disk. A device d-1 must exist.
     pub async fn settle(&self) {
         self.service.approve("d-1", "test").await.unwrap();
     }
 
-    /// Something that changes nothing, but is a change.
+    /// Makes a change that has no effect.
     pub fn touch(&self) {
         self.connect("nobody", 1);
     }
@@ -522,7 +523,7 @@ pub fn document(name: &str, argument: &str) -> Value {
     })
 }
 
-/// A report that all of this runs.
+/// Returns a report that these workloads run in these revisions.
 pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> Vec<u8> {
     let workloads: BTreeMap<_, _> = runs
         .iter()

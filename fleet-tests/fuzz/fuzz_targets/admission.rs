@@ -1,4 +1,5 @@
-//! Documents that somebody applies: any JSON is let in or refused with paths, never anything else.
+//! Fuzzes documents that a person applies: any JSON is accepted, or refused with paths, and nothing
+//! else happens.
 #![no_main]
 
 use holdfast_control_core::admission::admit;

@@ -1,4 +1,5 @@
-//! What a device ships and what answers it: batches, blocks of records, acknowledgements.
+//! Fuzzes data messages of a device and their answers: batches, blocks of records,
+//! acknowledgements.
 #![no_main]
 
 use std::fmt::Debug;
@@ -11,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What decodes, encodes and decodes to the same again.
+/// Asserts that a message that decodes also encodes, and decodes to the same message again.
 fn round<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) -> Option<T> {
     let message = decode::<T>(bytes).ok()?;
     let again = encode(&message).expect("what was read can be written");
@@ -19,7 +20,7 @@ fn round<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) -> O
     Some(message)
 }
 
-/// Whatever unpacks is bounded, rises, and packs and unpacks to the same.
+/// Asserts that records that unpack are bounded and rise, and pack and unpack to the same.
 fn block(bytes: &[u8]) {
     let Ok(records) = unpack(bytes) else { return };
     assert!(records.iter().all(|record| record.value.len() <= MAX_RECORD));
@@ -30,7 +31,7 @@ fn block(bytes: &[u8]) {
     }
 }
 
-/// Whatever unpacks as an answer packs and unpacks to the same.
+/// Asserts that an answer that unpacks also packs, and unpacks to the same.
 fn answer(bytes: &[u8], question: &Question) {
     if let Ok(partial) = Partial::unpack(bytes, question) {
         let packed = partial.pack(question).expect("what was read can be written");

@@ -1,5 +1,5 @@
-//! What is posted to the control plane without any proof of who posts it, what a device gets for
-//! it, and the token that somebody pasted.
+//! Fuzzes the unauthenticated requests to the control plane, the device's view of the responses,
+//! and the token that a person pastes.
 #![no_main]
 
 use holdfast_protocol::enrol::{

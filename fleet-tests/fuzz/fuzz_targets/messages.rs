@@ -1,4 +1,4 @@
-//! What devices send: state reports, replies, presence; and what is inside a signature.
+//! Fuzzes messages from devices: state reports, replies, presence; and the payload of a signature.
 #![no_main]
 
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What decodes, encodes and decodes to the same again.
+/// Asserts that a message that decodes also encodes, and decodes to the same message again.
 fn round<T: DeserializeOwned + Serialize + PartialEq + Debug>(bytes: &[u8]) {
     if let Ok(message) = decode::<T>(bytes) {
         let again = encode(&message).expect("what was read can be written");

@@ -1,5 +1,5 @@
-//! A whole MQTT session: bytes in pieces, time passing, a host that answers now, later or never,
-//! and messages on their way out. However the same bytes are cut, the same is told.
+//! Fuzzes a whole MQTT session: bytes in pieces, time passing, a host that answers now, later or
+//! never, and messages to the client. However the same bytes are cut, the session tells the same.
 #![no_main]
 
 use std::sync::Arc;
@@ -50,14 +50,14 @@ fn session(lenient: bool) -> Session<Gate> {
     Session::new(Gate { device, topics }, Arc::new(limits), 0)
 }
 
-/// Events in words, and the output.
+/// Events as text, and the output.
 #[derive(Default, PartialEq, Eq, Debug)]
 struct Told {
     events: Vec<String>,
     output: Vec<u8>,
 }
 
-/// Takes everything there is; a host that stores at once.
+/// Takes all events and output, as a host that stores at once.
 fn settle(session: &mut Session<Gate>, told: &mut Told) {
     loop {
         while let Some(event) = session.poll_event() {
@@ -86,7 +86,7 @@ fn in_pieces(bytes: &[u8], size: usize, lenient: bool) -> Told {
     told
 }
 
-/// A host and a network that behave as the script says.
+/// Runs a session with a host and a network that behave as the script says.
 fn scripted(bytes: &[u8], script: &[u8]) {
     let mut session = session(script.first().is_some_and(|first| first & 1 != 0));
     let (mut now, mut rest, mut waiting) = (0_u64, bytes, Vec::new());

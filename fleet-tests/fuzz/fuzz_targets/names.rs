@@ -1,4 +1,4 @@
-//! Texts off the network that become names: topics, ids, digests, labels, filters.
+//! Fuzzes texts from the network that become names: topics, ids, digests, labels, filters.
 #![no_main]
 
 use std::fmt::Display;
@@ -9,7 +9,7 @@ use holdfast_mqtt::{is_filter, is_topic_name, matches};
 use holdfast_protocol::topic::Topic;
 use libfuzzer_sys::fuzz_target;
 
-/// What is one has one spelling.
+/// Asserts that a text that parses is the only spelling of its value.
 fn one_spelling<T: FromStr + Display>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
         assert_eq!(value.to_string(), text);

@@ -1,4 +1,4 @@
-//! What comes down to a device: COSE_Sign1, from a broker that is not trusted.
+//! Fuzzes messages to a device: COSE_Sign1, from a broker that is not trusted.
 #![no_main]
 
 use holdfast_base::ids::DeviceId;
@@ -6,17 +6,17 @@ use holdfast_protocol::message::DesiredState;
 use holdfast_protocol::signing::{Signed, Signer, open_call, verify};
 use libfuzzer_sys::fuzz_target;
 
-/// The golden vectors' session.
+/// Session of the golden vectors.
 const SESSION: u64 = u64::MAX - 1;
 
-/// The golden vectors' key.
+/// Returns the key of the golden vectors.
 fn signer() -> Signer {
     let mut document = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20".to_vec();
     document.extend([1; 32]);
     Signer::from_pkcs8(&document).expect("a key")
 }
 
-/// Whatever passes was signed: nobody makes a signature by trying.
+/// Asserts that bytes that verify carry an honest signature: none is found by trial.
 fn check<T: Signed>(bytes: &[u8], key: &[u8], device: &DeviceId) {
     if let Ok(message) = verify::<T>(bytes, key, device) {
         assert_eq!(message.device(), device);

@@ -1,4 +1,5 @@
-//! One agent: its size, what it takes while idle, and how soon it starts what it ran.
+//! Measurements of one agent: its size, its use of resources while idle, and how soon it starts
+//! workloads after its own start.
 
 use std::time::{Duration, Instant};
 
@@ -6,18 +7,18 @@ use super::table::Row;
 use super::{machine, median, wire};
 use crate::harness::{Plane, eventually};
 
-/// A workload that sleeps, on devices with this role.
+/// Returns the document of a workload that sleeps, on devices with this role.
 pub fn sleeper(name: &str, role: &str, argument: &str) -> String {
     format!(
         "apiVersion: holdfast/v1\nkind: Workload\nmetadata: {{ name: {name} }}\nspec:\n  devices: {{ matchLabels: {{ role: {role} }} }}\n  run: {{ process: {{ path: /bin/sleep, args: [\"{argument}\"] }} }}\n  stop: {{ grace: 1s }}\n"
     )
 }
 
-/// Size, memory, processor and wire of an idle agent.
+/// Measures size, memory, processor time and bytes on the wire of an idle agent.
 pub fn idle(plane: &Plane, seconds: u64) -> Vec<Row> {
     let mut device = plane.bare_device("idle");
     device.enrol(&plane.token(&[]), &["role=idle"]).ok();
-    // A word every few seconds, to count several.
+    // A keep-alive of 10 s, so that several are counted.
     device.config = Some("[link]\nkeep_alive_seconds = 10\n".into());
     device.direct(plane);
     device.up();
@@ -39,7 +40,7 @@ pub fn idle(plane: &Plane, seconds: u64) -> Vec<Row> {
     std::thread::sleep(Duration::from_secs(seconds));
     let cpu = (machine::cpu_ms(pid) - before) * 60.0 / seconds as f64;
     let (pss, anonymous) = machine::memory(pid);
-    // A word every 299 s: a second ahead of the MQTT client's own ping.
+    // A keep-alive each 299 s: a second before the MQTT client's own ping.
     let hour = word * 3_600.0 / 299.0 / 1024.0;
     vec![
         Row::at_most(
@@ -77,7 +78,7 @@ pub fn idle(plane: &Plane, seconds: u64) -> Vec<Row> {
     ]
 }
 
-/// Bytes of a word on the idle link with what answers it, averaged.
+/// Returns the average bytes of a keep-alive on an idle link, with its answer.
 fn word(plane: &Plane, words: u32) -> f64 {
     let next = |last: wire::Bytes| {
         eventually(Duration::from_secs(40), "a word", || {
@@ -93,7 +94,7 @@ fn word(plane: &Plane, words: u32) -> f64 {
     last.since(first).sum() as f64 / f64::from(words)
 }
 
-/// Bytes of a change of one workload, down and up.
+/// Measures the bytes of a change of one workload, down and up.
 pub fn change(plane: &Plane) -> Vec<Row> {
     let mut device = plane.bare_device("change");
     device.enrol(&plane.token(&[]), &["role=change"]).ok();
@@ -122,7 +123,7 @@ pub fn change(plane: &Plane) -> Vec<Row> {
     ]
 }
 
-/// From the agent's start to its workloads' start, without link.
+/// Measures the time from the agent's start to its workloads' start, without a link.
 pub fn boot(plane: &Plane) -> Vec<Row> {
     let mut device = plane.device("boot", &["role=boot"]);
     for number in 0..5 {
@@ -155,7 +156,7 @@ pub fn boot(plane: &Plane) -> Vec<Row> {
     )]
 }
 
-/// Children that have become `/bin/sleep`.
+/// Returns the number of children that have become `/bin/sleep`.
 fn sleeping_children(parent: u32) -> usize {
     let path = format!("/proc/{parent}/task/{parent}/children");
     let children = std::fs::read_to_string(path).unwrap_or_default();

@@ -1,5 +1,5 @@
 //! Fan-out at QoS 1 over mutual TLS to many devices, each with its own topic: the gateway and
-//! mosquitto, one after another, with the same clients and the same certificates.
+//! mosquitto, one after the other, with the same clients and the same certificates.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -32,12 +32,12 @@ use super::{machine, median};
 use crate::harness::{Scratch, loopback};
 use crate::sim::packets::{self, kind};
 
-/// Bytes of a message: a small signed desired state.
+/// Bytes of a message, as of a small signed desired state.
 const PAYLOAD: usize = 256;
-/// Rounds for each of the two; alternating.
+/// Number of rounds for each of the two servers, alternating.
 const ROUNDS: usize = 5;
 
-/// Certificates for everybody.
+/// Certificates of the servers and all clients.
 struct Pki {
     issuer: Issuer<'static, KeyPair>,
     ca: CertificateDer<'static>,
@@ -89,7 +89,7 @@ fn topic(name: &str) -> String {
     format!("hf/v1/7/{name}/call")
 }
 
-/// Everybody is let in; nothing is kept.
+/// Directory of the gateway that admits every device and stores nothing.
 struct Open;
 
 impl Directory for Open {
@@ -122,8 +122,8 @@ impl Directory for Open {
     }
 }
 
-/// The gateway in a process of its own: prints its address, then for each line of its input
-/// sends so many messages to each of so many devices.
+/// Runs the gateway in a process of its own: prints its address, then sends for each line of its
+/// input that many messages to each device.
 pub fn gateway_process(folder: &std::path::Path, devices: usize) {
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
     let ca = CertificateDer::from_pem_slice(&read("ca.pem")).unwrap();
@@ -150,7 +150,7 @@ pub fn gateway_process(folder: &std::path::Path, devices: usize) {
         while let Some(messages) = rounds.recv().await {
             for _ in 0..messages {
                 for id in &ids {
-                    // A full queue is waited for: everything is delivered.
+                    // A full queue is waited for, so that every message is delivered.
                     while !gateway.call(id, payload.clone()) {
                         tokio::task::yield_now().await;
                     }
@@ -197,7 +197,7 @@ impl Wire {
     }
 }
 
-/// Connects all, counts what they get, acknowledges it.
+/// Connects all clients, counts the messages that they receive, and acknowledges them.
 async fn swarm(
     to: SocketAddr,
     clients: &[(String, Arc<ClientConfig>)],
@@ -274,7 +274,7 @@ fn start_mosquitto(folder: &std::path::Path) -> Peer {
     peer
 }
 
-/// Publishes `messages` to each topic, as many in flight as mosquitto takes.
+/// Publishes `messages` to each topic, with as many in flight as mosquitto accepts.
 async fn publish(wire: &mut Wire, clients: &[(String, Arc<ClientConfig>)], messages: usize) {
     let payload = vec![7; PAYLOAD];
     let (mut id, mut in_flight) = (0_u16, 0);
@@ -301,7 +301,7 @@ async fn publish(wire: &mut Wire, clients: &[(String, Arc<ClientConfig>)], messa
     }
 }
 
-/// Messages a second, the gateway and mosquitto in turn.
+/// Measures messages per second of the gateway and mosquitto in turn.
 pub fn compare(devices: usize, messages: usize) -> Vec<Row> {
     let scratch = Scratch::new();
     let pki = Pki::new();

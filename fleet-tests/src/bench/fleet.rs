@@ -1,4 +1,5 @@
-//! Many devices: real agents on this machine, and simulated ones for the control plane's memory.
+//! Measurements with many devices: real agents on this machine, and simulated ones for the control
+//! plane's memory.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use super::{machine, median};
 use crate::harness::{Device, Plane, eventually};
 use crate::sim::{Fleet, enrolling};
 
-/// A change to all of so many real agents, each with a process of its own.
+/// Measures a change to `count` real agents, each with a process of its own.
 pub fn real(plane: &Plane, count: usize) -> Vec<Row> {
     let token = plane.token(&["--uses", &count.to_string(), "--label", "role=fleet"]);
     let mut devices: Vec<Device> = (0..count)
@@ -31,8 +32,9 @@ pub fn real(plane: &Plane, count: usize) -> Vec<Row> {
     let events = events(plane);
     let (mut acknowledged, mut running) = (Vec::new(), Vec::new());
     for round in 0..5 {
-        // First a change that starts nothing (the same process under another revision is not
-        // restarted): the path of the change alone. Then one that starts a process on each.
+        // The first change starts nothing (the same process under another revision is not
+        // restarted), and so measures the path of a change alone. The second starts a process on
+        // each device.
         running.push(change(plane, &events, "fleet", &format!("86400.7{round}"), "", count));
         acknowledged.push(change(plane, &events, "fleet", &format!("86400.7{round}"), "x", count));
     }
@@ -48,7 +50,7 @@ pub fn real(plane: &Plane, count: usize) -> Vec<Row> {
     )]
 }
 
-/// Seconds until every device has said that it has applied the change.
+/// Returns the seconds until every device has reported that it applied the change.
 fn change(
     plane: &Plane,
     events: &std::sync::mpsc::Receiver<(Instant, String)>,
@@ -60,7 +62,7 @@ fn change(
     while events.try_recv().is_ok() {}
     let mut document = sleeper(name, "fleet", argument);
     if !label.is_empty() {
-        // Another selector that means the same devices: another revision of the same process.
+        // Another selector for the same devices gives another revision of the same process.
         document = document.replace(
             "matchLabels: { role: fleet }",
             "matchLabels: { role: fleet }, matchExpressions: [ { key: role, operator: Exists } ]",
@@ -84,7 +86,7 @@ fn change(
     last.duration_since(began).as_secs_f64()
 }
 
-/// The control plane's memory for each of so many devices over mutual TLS.
+/// Measures the control plane's memory per device with `count` devices over mutual TLS.
 pub fn memory(plane: &Plane, count: usize) -> Vec<Row> {
     let pid = plane.pid().unwrap();
     let token = plane.token(&["--uses", &count.to_string(), "--label", "role=sim"]);

@@ -1,4 +1,4 @@
-//! From an apply to "running and reported", by the control plane's events.
+//! Time from an apply to "running and reported", by the control plane's events.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::table::Row;
 use super::{median, percentile};
 use crate::harness::Plane;
 
-/// Follows the control plane's events: what each says, as it comes.
+/// Follows the control plane's events: time of arrival and text of each.
 pub fn events(plane: &Plane) -> mpsc::Receiver<(Instant, String)> {
     let https = plane.https();
     let (tell, events) = mpsc::channel();
@@ -18,12 +18,12 @@ pub fn events(plane: &Plane) -> mpsc::Receiver<(Instant, String)> {
                 .is_none_or(|data| tell.send((Instant::now(), data.trim().to_owned())).is_ok())
         });
     });
-    // Nothing is missed: the stream is open once the first own change is seen.
+    // The stream is certainly open once an event of our own has been seen.
     std::thread::sleep(Duration::from_millis(300));
     events
 }
 
-/// Waits for an event that says all of this.
+/// Waits for an event that contains all of these texts, and returns its time.
 pub fn await_event(events: &mpsc::Receiver<(Instant, String)>, parts: &[&str]) -> Instant {
     loop {
         let (at, text) = events.recv_timeout(Duration::from_secs(30)).expect("an event in time");
@@ -33,7 +33,7 @@ pub fn await_event(events: &mpsc::Receiver<(Instant, String)>, parts: &[&str]) -
     }
 }
 
-/// Applies a workload again and again, artifact already there.
+/// Applies a workload repeatedly, with its artifact already on the device.
 pub fn apply_to_running(plane: &Plane) -> Vec<Row> {
     let device = plane.device("latency", &["role=latency"]);
     device.await_link("up");
@@ -67,7 +67,7 @@ pub fn apply_to_running(plane: &Plane) -> Vec<Row> {
     vec![Row::at_most("apply → running and reported", 25.0, median(&mut times), "ms", &how)]
 }
 
-/// The same document as the API takes it.
+/// Returns the same document in the API's JSON.
 fn as_json(_yaml: &str, name: &str, argument: usize, digest: &str) -> Vec<u8> {
     let document = serde_json::json!({"documents": [{
         "apiVersion": "holdfast/v1",

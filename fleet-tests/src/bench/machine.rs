@@ -1,9 +1,9 @@
-//! The machine, and processes on it as the kernel counts them.
+//! Facts about the machine, and about processes on it as the kernel counts them.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Processor, cores and kernel, in one line.
+/// Returns processor, cores and kernel in one line.
 pub fn describe() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpu
@@ -16,12 +16,12 @@ pub fn describe() -> String {
     format!("{model}, {cores} cores, Linux {}", kernel.trim())
 }
 
-/// Today, by the machine's clock.
+/// Returns today's date by the machine's clock, such as `2026-11-28`.
 pub fn date() -> String {
     output("date", &["-u", "+%Y-%m-%d"])
 }
 
-/// First line that a program says.
+/// Returns the first line that a program prints.
 pub fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let text = output.map(|output| {
@@ -31,7 +31,7 @@ pub fn output(program: &str, arguments: &[&str]) -> String {
     text.unwrap_or_default().lines().next().unwrap_or_default().trim().to_owned()
 }
 
-/// KiB of a process: proportional, and anonymous.
+/// Returns the memory of a process in KiB: proportional (PSS), and anonymous.
 pub fn memory(pid: u32) -> (f64, f64) {
     let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let kib = |key: &str| {
@@ -42,7 +42,7 @@ pub fn memory(pid: u32) -> (f64, f64) {
     (kib("Pss:"), kib("Anonymous:"))
 }
 
-/// Milliseconds on a processor so far, all threads.
+/// Returns the processor time of all threads of a process so far, in milliseconds.
 pub fn cpu_ms(pid: u32) -> f64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let nanos: f64 = tasks
@@ -54,17 +54,17 @@ pub fn cpu_ms(pid: u32) -> f64 {
     nanos / 1e6
 }
 
-/// Threads of a process.
+/// Returns the number of threads of a process.
 pub fn threads(pid: u32) -> usize {
     std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
-/// KiB of a file.
+/// Returns the size of a file in KiB.
 pub fn file_kib(path: &Path) -> f64 {
     std::fs::metadata(path).map_or(0.0, |meta| meta.len() as f64 / 1024.0)
 }
 
-/// Bytes that a process has sent to storage so far.
+/// Returns the bytes that a process has sent to storage so far.
 pub fn written(pid: u32) -> f64 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok()).unwrap_or(0.0)

@@ -1,41 +1,41 @@
-//! The result: rows with what was aimed at, what was measured and how.
+//! Table of results: each row with an aim, a measurement and how it was made.
 
 use std::fmt::Write as _;
 
-/// One figure.
+/// One figure of a benchmark.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// What.
+    /// Description of the figure.
     pub what: String,
-    /// What it should be at most (or, for `at_least`, at least).
+    /// Aim: the most (or, with `at_least`, the least) that it should be.
     pub target: f64,
-    /// What it was.
+    /// Value that was measured.
     pub measured: f64,
-    /// In which unit.
+    /// Unit of both values.
     pub unit: &'static str,
-    /// The target is a lower bound.
+    /// True: the aim is a lower bound.
     pub at_least: bool,
-    /// How it was measured, and beside what.
+    /// Method of the measurement, and the peer beside it.
     pub how: String,
 }
 
 impl Row {
-    /// A figure that should be at most `target`.
+    /// Creates a row for a figure that should be at most `target`.
     pub fn at_most(what: &str, target: f64, measured: f64, unit: &'static str, how: &str) -> Self {
         Self { what: what.into(), target, measured, unit, at_least: false, how: how.into() }
     }
 
-    /// A figure that should be at least `target`.
+    /// Creates a row for a figure that should be at least `target`.
     pub fn at_least(what: &str, target: f64, measured: f64, unit: &'static str, how: &str) -> Self {
         Self { at_least: true, ..Self::at_most(what, target, measured, unit, how) }
     }
 
-    /// Whether it is what it should be.
+    /// Returns true if the aim is met.
     pub fn is_met(&self) -> bool {
         if self.at_least { self.measured >= self.target } else { self.measured <= self.target }
     }
 
-    /// As a line of a table.
+    /// Returns the row as a line of a Markdown table.
     pub fn line(&self) -> String {
         let sign = if self.at_least { "≥" } else { "≤" };
         let verdict = if self.is_met() { "met" } else { "**missed**" };
@@ -52,7 +52,7 @@ fn show(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
-/// The whole table, as Markdown.
+/// Returns the table as Markdown.
 pub fn markdown(rows: &[Row]) -> String {
     let mut text = String::from("| what | aim | measured | | how |\n|---|---|---|---|---|\n");
     for row in rows {

@@ -1,38 +1,38 @@
-//! Bytes on the wire of one connection, as the kernel counts them: TCP payload (so TLS is in it)
-//! and segments, each with its IP and TCP headers.
+//! Bytes on the wire of one connection, as the kernel counts them: TCP payload (which includes
+//! TLS), and segments, each with its IP and TCP headers.
 
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// IPv4 20, TCP 20, timestamps 12.
+/// Bytes of headers of a segment: IPv4 20, TCP 20, timestamps 12.
 const HEADERS: u64 = 52;
 
-/// Counted from the connection's begin, headers included.
+/// Bytes since the connection was opened, headers included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bytes {
-    /// From the device.
+    /// Bytes from the device.
     pub up: u64,
-    /// To the device.
+    /// Bytes to the device.
     pub down: u64,
 }
 
 impl Bytes {
-    /// What came since.
+    /// Returns the bytes since an earlier count.
     pub fn since(self, before: Self) -> Self {
         Self { up: self.up - before.up, down: self.down - before.down }
     }
 
-    /// Both ways.
+    /// Returns the bytes of both directions.
     pub fn sum(self) -> u64 {
         self.up + self.down
     }
 }
 
-/// Of the one connection to this address, seen from the client.
+/// Counts the bytes of the one connection to this address, seen from the client.
 ///
 /// # Panics
-/// When there is no such connection, or more than one.
+/// Panics if there is no such connection, or more than one.
 pub fn count(to: SocketAddr) -> Bytes {
     let filter = format!("( dst = {} and dport = :{} )", to.ip(), to.port());
     let output = Command::new("ss")
@@ -55,7 +55,7 @@ pub fn count(to: SocketAddr) -> Bytes {
     }
 }
 
-/// Waits until nothing has moved for `quiet`.
+/// Waits until no byte has moved for `quiet`, and returns the count.
 pub fn settle(to: SocketAddr, quiet: Duration) -> Bytes {
     let mut last = count(to);
     let mut since = Instant::now();

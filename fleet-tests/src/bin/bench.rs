@@ -1,6 +1,6 @@
-//! `make bench`: size, memory, wire and speed of the released programs, written to
-//! `fleet-tests/BENCHMARKS.md`. `bench PART...` runs parts: agent, change, boot, latency, fleet,
-//! memory, fanout.
+//! Program of `make bench`: measures size, memory, wire and speed of the released programs, and
+//! writes the results to `fleet-tests/BENCHMARKS.md`. `bench PART...` runs parts: agent, change,
+//! boot, latency, fleet, memory, fanout.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -31,7 +31,7 @@ fn main() {
     let mut rows: Vec<Row> = Vec::new();
     for part in PARTS.into_iter().filter(|part| wanted(part)) {
         eprintln!("==> {part}");
-        // Each in a control plane of its own: nothing of one is in the other's figures.
+        // Each part has a control plane of its own, so that none affects another's figures.
         let new = match part {
             "agent" => agent::idle(&Plane::start(), 60),
             "change" => agent::change(&Plane::start()),
@@ -51,7 +51,7 @@ fn main() {
     }
 }
 
-/// `bench data [--quick] [--peers] [--no-query]`.
+/// Runs `bench data [--quick] [--peers] [--no-query]`.
 fn data(arguments: &[String]) {
     let has = |flag: &str| arguments.iter().any(|it| it == flag);
     let sizes = if has("--quick") { Sizes::QUICK } else { Sizes::FULL };
@@ -74,7 +74,7 @@ fn data(arguments: &[String]) {
     }
 }
 
-/// Replaces what stands between the marks.
+/// Replaces the text between the marks in BENCHMARKS.md.
 fn write(mark: &str, table: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/BENCHMARKS.md");
     let text = std::fs::read_to_string(path).unwrap();

@@ -1,4 +1,5 @@
-//! `manuals DIR`: manual pages and completion scripts of both programs, for a release.
+//! Program `manuals DIR`: writes manual pages and completion scripts of both programs, for a
+//! release.
 #![allow(clippy::disallowed_methods, reason = "a tool for people: it reads its arguments")]
 
 use anyhow::Context as _;

@@ -1,4 +1,4 @@
-//! Fills an empty data folder with devices that nobody has:
+//! Fills an empty data folder with devices that do not exist:
 //! `seed --data /tmp/large --devices 50000`, then `holdfast serve --data /tmp/large`.
 #![allow(clippy::disallowed_methods, reason = "a tool for people: it reads the clock and prints")]
 
@@ -8,13 +8,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::Parser;
 use fleet_tests::sim::seed::seed;
 
-/// Fills an empty data folder with devices that nobody has.
+/// Fills an empty data folder with devices that do not exist.
 #[derive(Parser)]
 struct Arguments {
-    /// The folder, as `holdfast serve --data` is told.
+    /// Data folder, as in `holdfast serve --data`.
     #[arg(long, env = "HOLDFAST_DATA")]
     data: PathBuf,
-    /// How many.
+    /// Number of devices.
     #[arg(long, default_value_t = 50_000)]
     devices: u64,
 }

@@ -1,6 +1,6 @@
-//! A fleet of simulated devices against a running control plane:
+//! Program that connects a fleet of simulated devices to a running control plane:
 //! `sim --url https://127.0.0.1:8443 --token "$(holdfast token create --allow-label '*' --uses 1000)" --devices 1000`.
-//! Prints a line a second; ends with Ctrl-C, or after `--seconds`.
+//! Prints a line per second; ends with Ctrl-C, or after `--seconds`.
 #![allow(clippy::disallowed_methods, reason = "a tool for people: it waits and prints")]
 
 use std::time::{Duration, Instant};
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use fleet_tests::sim::{Fleet, enrolling};
 
-/// Simulated devices against a running control plane.
+/// Connects simulated devices to a running control plane.
 #[derive(Parser)]
 struct Arguments {
-    /// Where the API is.
+    /// URL of the API.
     #[arg(long)]
     url: String,
-    /// An enrolment token with as many uses as there are devices.
+    /// Enrolment token with as many uses as there are devices.
     #[arg(long, env = "HOLDFAST_TOKEN", hide_env_values = true)]
     token: String,
-    /// How many.
+    /// Number of devices.
     #[arg(long, default_value_t = 100)]
     devices: usize,
-    /// They are named so, with a number.
+    /// Prefix of the devices' names; a number follows.
     #[arg(long, default_value = "sim")]
     prefix: String,
-    /// Seconds.
+    /// Keep-alive of the MQTT connections in seconds.
     #[arg(long, default_value_t = 300)]
     keep_alive: u16,
-    /// End after so many seconds.
+    /// Seconds after which the program ends.
     #[arg(long)]
     seconds: Option<u64>,
 }

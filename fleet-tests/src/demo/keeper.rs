@@ -1,6 +1,6 @@
-//! Who makes sure that nothing is left: a process of its own that outlives the demo by a moment.
-//! It waits until the demo has ended, of whatever, kills everything of the demo's folder by
-//! process id and removes the folder.
+//! Cleaner of the demo: a separate process that outlives the demo by a moment. It waits until the
+//! demo has ended, for whatever reason, kills everything of the demo's folder by process id and
+//! removes the folder.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -14,16 +14,17 @@ use std::time::Duration;
 use super::{End, KEEP, Outcome};
 use crate::harness::processes;
 
-/// In the environment of the demo's own processes: its folder.
+/// Environment variable of the demo's own processes; its value is the demo's folder.
 pub(super) const MARK: &str = "HOLDFAST_DEMO";
 
-/// In the environment of every workload, set by its agent: its folder.
+/// Environment variable that an agent sets for each workload; its value is the workload's folder.
 const WORKLOAD: &str = "HOLDFAST_FOLDER";
 
-/// Longest path of a folder for the demo: sockets live in it, whose paths have at most 107 bytes.
+/// Longest path of the demo's folder in bytes: it holds sockets, whose paths have at most 107
+/// bytes.
 const LONGEST: usize = 60;
 
-/// The keeper, as the demo holds it.
+/// Handle of the keeper process in the demo.
 #[derive(Debug)]
 pub(super) struct Keeper {
     folder: PathBuf,
@@ -31,13 +32,13 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Makes the folder and starts its keeper.
+    /// Creates the folder and starts its keeper.
     pub(super) fn start() -> Outcome<Self> {
         let base = base();
         let trouble = |what: &str, error: std::io::Error| End::Failed(format!("{what}: {error}"));
         let folder = tempfile::Builder::new()
             .prefix("holdfast-demo-")
-            // Workloads have users of their own, and pass through.
+            // Workloads run as users of their own, and must pass through the folder.
             .permissions(std::fs::Permissions::from_mode(0o711))
             .tempdir_in(&base)
             .map_err(|error| trouble(&format!("no folder in {}", base.display()), error))?;
@@ -52,28 +53,28 @@ impl Keeper {
             .process_group(0)
             .spawn()
             .map_err(|error| trouble("the keeper cannot be started", error))?;
-        // From here on it is the keeper's to remove.
+        // From here on the keeper removes the folder.
         Ok(Self { folder: folder.keep(), process })
     }
 
-    /// Everything of the demo is in it.
+    /// Returns the folder that everything of the demo is in.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Lets it clean up. True: nothing is left.
+    /// Ends the keeper, which cleans up. Returns true if nothing is left.
     pub(super) fn clean(&mut self) -> bool {
         drop(self.process.stdin.take());
         let _code = self.process.wait();
         if self.folder.exists() {
-            // Somebody killed the keeper.
+            // The keeper itself was killed.
             sweep(&self.folder);
         }
         !self.folder.exists()
     }
 }
 
-/// Where the demo's folder goes: `TMPDIR`, unless workloads could not reach it there.
+/// Returns the parent of the demo's folder: `TMPDIR`, unless workloads could not reach it there.
 fn base() -> PathBuf {
     let wanted = std::env::temp_dir();
     let passable = |folder: &Path| {
@@ -85,15 +86,16 @@ fn base() -> PathBuf {
     if fits && (!as_root || wanted.ancestors().all(passable)) { wanted } else { "/tmp".into() }
 }
 
-/// The keeper's life: waits for the end of whoever holds the other end of its standard input.
+/// Runs the keeper: waits until the process at the other end of its standard input has ended, then
+/// cleans up.
 pub(super) fn keep(folder: &Path) {
-    // Nothing is ever written there.
+    // The demo never writes to this pipe.
     let _closed = std::io::stdin().read_to_end(&mut Vec::new());
     sweep(folder);
 }
 
-/// Kills everything of the folder, again and again until nothing is left (what is just being
-/// started is seen in the next round), and removes it.
+/// Kills everything of the folder in rounds until nothing is left, then removes it. A process that
+/// is just being started is found in the next round.
 fn sweep(folder: &Path) {
     let mut sessions = BTreeSet::new();
     let mut groups = BTreeSet::new();
@@ -108,7 +110,7 @@ fn sweep(folder: &Path) {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    // Those that the agents made, where they may: empty now.
+    // Control groups that the agents made, where they were allowed to; now empty.
     for group in groups.iter().rev() {
         let _made_by_another = std::fs::remove_dir(group);
     }
@@ -119,8 +121,8 @@ fn remove(folder: &Path) -> bool {
     !folder.exists()
 }
 
-/// Every live process that the demo or one of its agents started, and agents that somebody
-/// started by hand on one of its folders. Not a shell that merely stands in the folder.
+/// Returns every live process that the demo or one of its agents started, and agents started by
+/// hand on one of its folders, but not a shell that merely stands in the folder.
 fn of_demo(folder: &Path, sessions: &mut BTreeSet<u32>) -> Vec<u32> {
     let mut found = Vec::new();
     for pid in processes::all().into_iter().filter(|&pid| pid != std::process::id()) {
@@ -129,7 +131,8 @@ fn of_demo(folder: &Path, sessions: &mut BTreeSet<u32>) -> Vec<u32> {
         }
         let session = session(pid);
         if is_workload(pid, folder) {
-            // It leads a session; whatever clears its environment is found by that.
+            // Children that clear their environment are found by the session that this process
+            // leads.
             sessions.extend(session);
             found.push(pid);
         } else if is_part(pid, folder) || session.is_some_and(|it| sessions.contains(&it)) {
@@ -161,13 +164,13 @@ fn is_part(pid: u32, folder: &Path) -> bool {
     ours && words.any(|word| word.windows(folder.len()).any(|part| part == folder))
 }
 
-/// The session of a process.
+/// Returns the session id of a process.
 fn session(pid: u32) -> Option<u32> {
     let stat = String::from_utf8(read(pid, "stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(3)?.parse().ok()
 }
 
-/// The control group that an agent made for itself or for a workload, as a folder.
+/// Returns the folder of the control group that an agent made for itself or for a workload.
 fn control_group(pid: u32) -> Option<PathBuf> {
     let text = String::from_utf8(read(pid, "cgroup")).ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;

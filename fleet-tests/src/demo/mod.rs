@@ -1,8 +1,8 @@
-//! `make demo`: a control plane and three devices as separate processes on loopback, everything
-//! in one temporary folder, until Ctrl-C. It must leave nothing behind, however it ends.
+//! Program of `make demo`: a control plane and three devices as separate processes on loopback,
+//! everything in one temporary folder, until Ctrl-C. It must leave nothing behind, however it ends.
 //!
-//! The demo starts everything; a second process, the keeper, waits for the demo's end (a pipe
-//! that closes, whatever it dies of), kills what is left and removes the folder.
+//! The demo starts everything; a second process, the keeper, waits for the demo's end (a pipe that
+//! closes, whatever the cause), kills what is left and removes the folder.
 
 mod keeper;
 mod parts;
@@ -23,26 +23,26 @@ use std::time::{Duration, Instant};
 use keeper::Keeper;
 use stage::Stage;
 
-/// Makes this program the keeper of a folder.
+/// Argument that makes this program the keeper of a folder.
 const KEEP: &str = "--keep";
 
-/// What reaches the demo from outside.
+/// Event that reaches the demo from outside.
 #[derive(Debug)]
 enum Happening {
-    /// Somebody wants it to end: the signal's name.
+    /// Request to end; with the signal's name.
     Stop(&'static str),
-    /// A line of `/api/v1/events`.
+    /// Event read from `/api/v1/events`.
     Changed(watch::Change),
 }
 
-/// Why the demo ends.
+/// Reason why the demo ends.
 #[derive(Debug)]
 enum End {
-    /// It was told to.
+    /// A signal, whose name is given, asked for it.
     Asked(&'static str),
-    /// Nobody reads what it says.
+    /// Standard output is closed: nobody reads it.
     Unheard,
-    /// Something went wrong, in words.
+    /// An error, described for a person.
     Failed(String),
 }
 
@@ -52,18 +52,18 @@ fn failed<T>(why: impl Into<String>) -> Outcome<T> {
     Err(End::Failed(why.into()))
 }
 
-/// Writes to standard output; whoever reads it may be gone.
+/// Writes a line to standard output, whose reader may be gone.
 fn say(text: &str) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|_| End::Unheard)
 }
 
-/// What reaches the demo, in order.
+/// Queue of the events that reach the demo, in order.
 #[derive(Debug)]
 struct Inbox {
     happenings: Receiver<Happening>,
     sender: Sender<Happening>,
-    /// Changes so far.
+    /// Number of changes so far.
     changes: Cell<usize>,
 }
 
@@ -73,7 +73,7 @@ impl Inbox {
         Self { happenings, sender, changes: Cell::new(0) }
     }
 
-    /// The next change, or none within this time.
+    /// Returns the next change, or None if none comes within this time.
     fn next(&self, within: Duration) -> Outcome<Option<watch::Change>> {
         match self.happenings.recv_timeout(within) {
             Ok(Happening::Changed(change)) => {
@@ -86,7 +86,7 @@ impl Inbox {
         }
     }
 
-    /// Lets time pass; changes meanwhile are not shown.
+    /// Waits; changes that come meanwhile are not shown.
     fn pause(&self, time: Duration) -> Outcome<()> {
         let until = Instant::now() + time;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -96,7 +96,7 @@ impl Inbox {
     }
 }
 
-/// The program.
+/// Runs the program `demo`.
 pub fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().skip(1).collect();
     match arguments.as_slice() {
@@ -134,21 +134,21 @@ fn demo() -> ExitCode {
     match end {
         End::Asked(_) | End::Unheard => ExitCode::SUCCESS,
         End::Failed(why) => {
-            // Somebody may have closed the terminal.
+            // The terminal may have been closed.
             let _unheard = writeln!(std::io::stderr(), "demo: {why}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Signals first: from then on a Ctrl-C ends the demo properly.
+/// Prepares signals first: from then on a Ctrl-C ends the demo properly.
 fn prepare() -> Outcome<(Inbox, Keeper)> {
     let inbox = Inbox::new();
     signals::listen(inbox.sender.clone())?;
     Ok((inbox, Keeper::start()?))
 }
 
-/// The end of a log, indented.
+/// Returns the last lines of a log, indented.
 fn tail(log: &Path, lines: usize) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
@@ -160,7 +160,7 @@ fn tail(log: &Path, lines: usize) -> String {
     last.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
 }
 
-/// A program that was built beside this one.
+/// Returns the path of a program that was built beside this one.
 fn program(name: &str) -> Outcome<PathBuf> {
     let path = crate::harness::target_dir().join(name);
     if path.is_file() {

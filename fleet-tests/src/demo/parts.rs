@@ -1,4 +1,4 @@
-//! The demo's processes: started, watched, and started again as a service manager would.
+//! Processes of the demo: started, watched, and restarted as a service manager would.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 use super::keeper::MARK;
 use super::{End, Outcome};
 
-/// An ended process is started again after so long: time to see that the others go on.
+/// Wait before an ended process is started again: time to see that the others go on.
 pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// A process that ends so often within [`MINUTE`] is not started again.
+/// Number of ends within [`MINUTE`] after which a process is not started again.
 const TOO_OFTEN: usize = 4;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// One process.
+/// One process of the demo.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// What people call it.
+    /// Name shown to people, such as `control plane`.
     pub(super) name: String,
-    /// Its standard error.
+    /// File with the process's standard error.
     pub(super) log: PathBuf,
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -36,7 +36,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Not started yet.
+    /// Creates a part that is not started yet.
     pub(super) fn new(name: &str, folder: &Path, program: &Path, arguments: Vec<OsString>) -> Self {
         let file = |ending: &str| folder.join(format!("{}.{ending}", name.replace(' ', "-")));
         Self {
@@ -51,17 +51,17 @@ impl Part {
         }
     }
 
-    /// With these it is started from now on.
+    /// Sets the arguments for the next start.
     pub(super) fn use_arguments(&mut self, arguments: Vec<OsString>) {
         self.arguments = arguments;
     }
 
-    /// Starts it; its log goes on.
+    /// Starts the process; its log is appended to.
     pub(super) fn start(&mut self) -> Outcome<()> {
         let trouble = |error: std::io::Error| {
             End::Failed(format!("{} cannot be started: {error}", self.name))
         };
-        // What it prints may be a secret.
+        // The output may contain a secret.
         let out = append(&self.out).and_then(|out| out.set_len(0).map(|()| out));
         let child = clean(&self.program)
             .args(&self.arguments)
@@ -70,7 +70,7 @@ impl Part {
             .stdin(Stdio::null())
             .stdout(out.map_err(trouble)?)
             .stderr(append(&self.log).map_err(trouble)?)
-            // Ctrl-C is for the demo, which stops everything in order.
+            // Ctrl-C is for the demo alone, which then stops everything in order.
             .process_group(0)
             .spawn()
             .map_err(trouble)?;
@@ -78,17 +78,17 @@ impl Part {
         Ok(())
     }
 
-    /// Its process id; 0: it does not run.
+    /// Returns the process id; 0: the process does not run.
     pub(super) fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    /// What it printed so far.
+    /// Returns the standard output so far.
     pub(super) fn printed(&self) -> String {
         std::fs::read_to_string(&self.out).unwrap_or_default()
     }
 
-    /// How it ended, told once.
+    /// Returns how the process ended, once for each end; None: it runs.
     pub(super) fn ended(&mut self) -> Option<String> {
         let status = self.child.as_mut()?.try_wait().ok()??;
         self.child = None;
@@ -99,20 +99,20 @@ impl Part {
         Some(words(status))
     }
 
-    /// True: it ended too often to be started again.
+    /// Returns true if the process ended too often to be started again.
     pub(super) fn is_hopeless(&self) -> bool {
         let first = self.ends.front().filter(|_| self.ends.len() >= TOO_OFTEN);
         first.is_some_and(|first| first.elapsed() < MINUTE)
     }
 
-    /// True: it ended long enough ago.
+    /// Returns true if the process ended long enough ago to be started again.
     pub(super) fn is_due(&self) -> bool {
         let last = self.ends.back().filter(|_| self.child.is_none());
         last.is_some_and(|last| last.elapsed() >= AGAIN_AFTER)
     }
 }
 
-/// A command without what the caller's environment would tell our programs.
+/// Returns a command without the `HOLDFAST_` variables of the caller's environment.
 pub(super) fn clean(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -120,7 +120,7 @@ pub(super) fn clean(program: &Path) -> Command {
             command.env_remove(name);
         }
     }
-    // Logs are files.
+    // Logs go to files, where colours would disturb.
     command.env_remove("NOTIFY_SOCKET").env("NO_COLOR", "1");
     command
 }

@@ -1,14 +1,14 @@
-//! Ports that people remember, or free ones when those are taken.
+//! Well-known ports, or free ones when those are taken.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
-/// Of the API, as `holdfast serve` has it.
+/// Default port of the API, as in `holdfast serve`.
 pub(super) const API: u16 = 8443;
 
-/// Of the device gateway, as `holdfast serve` has it.
+/// Default port of the device gateway, as in `holdfast serve`.
 pub(super) const MQTT: u16 = 8883;
 
-/// This port on loopback, or port 0 (a free one) when somebody listens there.
+/// Returns this port on loopback, or port 0 (a free one) if another program listens there.
 pub(super) fn choose(port: u16) -> SocketAddr {
     let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     match TcpListener::bind(wanted) {
@@ -17,7 +17,7 @@ pub(super) fn choose(port: u16) -> SocketAddr {
     }
 }
 
-/// Any free port on loopback.
+/// Returns port 0 on loopback: any free port.
 pub(super) fn any() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }

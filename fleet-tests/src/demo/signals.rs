@@ -1,5 +1,5 @@
-//! Signals that end the demo. Ctrl-C and a closed terminal reach the demo alone: whatever it
-//! starts is in process groups of its own.
+//! Signals that end the demo. Ctrl-C and a closed terminal reach the demo alone: the processes that
+//! it starts are in process groups of their own.
 
 use std::sync::mpsc::Sender;
 
@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{End, Happening, Outcome};
 
-/// Tells of them from now on, until the program ends.
+/// Sends each signal to the demo from now on, until the program ends.
 pub(super) fn listen(tell: Sender<Happening>) -> Outcome<()> {
     let trouble = |error: std::io::Error| End::Failed(format!("cannot listen to signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

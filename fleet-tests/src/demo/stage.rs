@@ -1,4 +1,4 @@
-//! The demo's story: control plane, devices, workloads, and then whatever people do to them.
+//! Course of the demo: control plane, devices, workloads, and then whatever people do to them.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -9,26 +9,26 @@ use super::parts::{self, Part};
 use super::{End, Inbox, Outcome, failed, ports, program, say, tail, watch, words};
 use crate::harness::{Cli, Https, Outcome as Ran};
 
-/// Longest wait for anything; a loaded machine with a slow disk needs seconds.
+/// Longest wait for any condition; a loaded machine with a slow disk needs seconds.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Between looks.
+/// Interval between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Lines of a log that are shown when its process ends.
+/// Number of lines of a log that are shown when its process ends.
 const TAIL: usize = 12;
 
-/// The devices: name and labels.
+/// Devices of the demo: name and labels.
 pub(super) const DEVICES: [(&str, [&str; 2]); 3] = [
     ("gateway-1", ["role=gateway", "site=berlin"]),
     ("gateway-2", ["role=gateway", "site=hamburg"]),
     ("sensor-1", ["role=sensor", "site=berlin"]),
 ];
 
-/// What people see of the control plane's process.
+/// Name of the control plane's process, as people see it.
 pub(super) const PLANE: &str = "control plane";
 
-/// What `holdfast serve` prints at its first start.
+/// Addresses and secrets that `holdfast serve` prints at its first start.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Greeting {
     pub(super) api: String,
@@ -38,7 +38,7 @@ pub(super) struct Greeting {
 }
 
 impl Greeting {
-    /// None: not all of it yet.
+    /// Parses the output of `holdfast serve`. None: it is not complete yet.
     fn of(text: &str) -> Option<Self> {
         let value = |key: &str| {
             let line = text.split_inclusive('\n').find(|line| line.starts_with(key))?;
@@ -53,7 +53,7 @@ impl Greeting {
     }
 }
 
-/// Everything that runs, and where.
+/// Processes of the demo, and where they run.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) folder: PathBuf,
@@ -62,7 +62,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// Nothing runs yet.
+    /// Creates a stage without processes.
     pub(super) fn new(folder: PathBuf) -> Self {
         Self { folder, greeting: Greeting::default(), parts: Vec::new() }
     }
@@ -84,7 +84,7 @@ impl Stage {
         say(&words::summary(self, &devices, &table, began.elapsed())?)
     }
 
-    /// Shows what changes, and starts again what ends.
+    /// Shows changes, and restarts processes that ended.
     pub(super) fn play(&mut self, inbox: &Inbox) -> Outcome<()> {
         loop {
             if let Some(change) = inbox.next(Duration::from_millis(200))? {
@@ -114,7 +114,7 @@ impl Stage {
         plane.start()?;
         self.parts.push(plane);
         if let Err(end) = self.await_greeting(inbox) {
-            // Two demos at once: the other was faster.
+            // Two demos were started at once, and the other one was faster.
             let lost = self.parts.pop().is_some_and(|plane| {
                 std::fs::read_to_string(plane.log).is_ok_and(|log| log.contains("cannot listen on"))
             });
@@ -134,7 +134,7 @@ impl Stage {
                 say(&format!("  port {wanted} is busy: the {of} is at {address} instead"))?;
             }
         }
-        // From now on it comes back where it was.
+        // A restarted control plane must keep its addresses.
         let (api, mqtt) = (socket(&found.api)?, socket(&found.mqtt)?);
         let arguments = self.plane_arguments(api, mqtt);
         self.parts.iter_mut().for_each(|plane| plane.use_arguments(arguments.clone()));
@@ -191,13 +191,13 @@ impl Stage {
         ]);
         let token = worked("token create", token)?;
         for (name, labels) in DEVICES {
-            // Between two of them a Ctrl-C counts.
+            // A Ctrl-C is noticed between two commands.
             inbox.pause(Duration::ZERO)?;
             let data = self.folder.join(name);
             let mut enroll = parts::clean(&agent);
             enroll.args(["enroll", "--url", &self.greeting.api, "--name", name]);
             enroll.args(labels.iter().flat_map(|label| ["--label", label]));
-            // By the environment: the process list shows arguments.
+            // The token goes by the environment, since the process list shows arguments.
             enroll.arg("--data").arg(&data).env("HOLDFAST_TOKEN", &token);
             let output = enroll.output();
             let output = output.map_err(|error| End::Failed(format!("{name}: {error}")))?;
@@ -214,8 +214,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Until every device runs (or has finished) what it should, in the revision that it should,
-    /// and changes are being told.
+    /// Waits until every device runs (or has finished) its desired workloads in the desired
+    /// revisions, and changes are being told.
     fn await_all(&mut self, inbox: &Inbox) -> Outcome<()> {
         let settled = self.until(inbox, "all workloads run", |stage| {
             let devices = stage.devices().map_err(|end| words::ending(&end))?;
@@ -236,7 +236,7 @@ impl Stage {
         settled
     }
 
-    /// Until the first records have arrived: what is proposed to be tried shows some.
+    /// Waits until the first data records have arrived: a command proposed to the user shows some.
     fn await_records(&mut self, inbox: &Inbox) -> Outcome<()> {
         let [device, stream] = words::RECORDS;
         self.until(inbox, "records arrive", |stage| {
@@ -246,7 +246,7 @@ impl Stage {
         })
     }
 
-    /// Looks until it is given something. A process that ends meanwhile ends the demo.
+    /// Repeats `look` until it returns a value. A process that ends meanwhile ends the demo.
     fn until<T>(
         &mut self,
         inbox: &Inbox,
@@ -279,7 +279,7 @@ impl Stage {
         Ok(Https::new(socket(api)?, ca, Some(token)))
     }
 
-    /// The real command line, with a home of its own: nobody's login is read.
+    /// Returns the real command line, with a home of its own, so that no user's login is read.
     fn cli(&self) -> Outcome<Cli> {
         let Greeting { api, ca, token, .. } = self.greeting.clone();
         let home = self.folder.clone();
@@ -297,7 +297,7 @@ impl Stage {
     }
 }
 
-/// What a device does not do as it should, in words.
+/// Returns the first thing, in words, in which a device differs from its desired state.
 fn unsettled(device: &Value) -> Option<String> {
     let (name, status) = (&device["metadata"]["name"], &device["status"]);
     let generation = &status["generation"];
@@ -316,7 +316,7 @@ fn unsettled(device: &Value) -> Option<String> {
     })
 }
 
-/// A folder of examples of the repository that this program was built in.
+/// Returns a folder of examples of the repository that this program was built in.
 fn examples(of: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../images").join(of);
     std::fs::canonicalize(&folder).unwrap_or(folder).display().to_string()

@@ -1,4 +1,4 @@
-//! What the demo says.
+//! Texts of the demo.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use serde_json::Value;
 use super::stage::{PLANE, Stage};
 use super::{End, Outcome, parts, program};
 
-/// A device and a stream of it that fills by itself, whatever programs the machine has.
+/// Device and stream that fills by itself, whatever programs the machine has.
 pub(super) const RECORDS: [&str; 2] = ["gateway-1", "logs/heartbeat"];
 
-/// What people see of an agent's process.
+/// Returns the name of an agent's process, as people see it.
 pub(super) fn agent_of(device: &str) -> String {
     format!("agent of {device}")
 }
 
-/// Why it ends.
+/// Returns the text for the end of the demo.
 pub(super) fn ending(end: &End) -> String {
     match end {
         End::Asked(by) => format!("\n{by}: stopping everything."),
@@ -25,7 +25,7 @@ pub(super) fn ending(end: &End) -> String {
     }
 }
 
-/// Who does not mind that this process is gone.
+/// Returns which work goes on while a process is gone.
 pub(super) fn what_goes_on(name: &str) -> &'static str {
     if name == PLANE {
         "Devices do without: their workloads go on, and are restarted when they end."
@@ -34,13 +34,13 @@ pub(super) fn what_goes_on(name: &str) -> &'static str {
     }
 }
 
-/// Two spaces before each line.
+/// Indents each line by two spaces.
 pub(super) fn indented(text: &str) -> String {
     let indent = |line: &str| if line.is_empty() { String::new() } else { format!("  {line}") };
     text.lines().map(indent).collect::<Vec<_>>().join("\n")
 }
 
-/// Where everything is and what may be tried, once all runs.
+/// Returns the addresses, and commands to try, once everything runs.
 pub(super) fn summary(
     stage: &Stage,
     devices: &[Value],
@@ -78,7 +78,7 @@ pub(super) fn summary(
     Ok(text + "\n")
 }
 
-/// Each device with its workloads and their process ids.
+/// Returns a line for each device with its workloads and their process ids.
 fn processes(devices: &[Value]) -> String {
     let mut lines = Vec::new();
     for device in devices {

@@ -1,23 +1,23 @@
-//! Where the two programs are, and whether they are as new as their sources: a test of
-//! yesterday's binary would prove nothing.
+//! Paths of the two programs, and a check that they are as new as their sources: a test of an old
+//! binary would prove nothing.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The two programs.
+/// Paths of the two programs.
 #[derive(Debug, Clone)]
 pub struct Binaries {
-    /// `holdfast`.
+    /// Path of `holdfast`.
     pub control: PathBuf,
-    /// `holdfast-agent`.
+    /// Path of `holdfast-agent`.
     pub agent: PathBuf,
 }
 
 impl Binaries {
-    /// Those built beside the running test, or in `HOLDFAST_BIN_DIR`.
+    /// Finds the programs built beside the running test, or in `HOLDFAST_BIN_DIR`.
     ///
     /// # Panics
-    /// When one is missing or older than its sources, saying which command builds it.
+    /// Panics if one is missing or older than its sources, and names the command that builds it.
     pub fn find() -> Self {
         match std::env::var_os("HOLDFAST_BIN_DIR") {
             Some(dir) => Self::in_dir(Path::new(&dir)),
@@ -43,15 +43,15 @@ impl Binaries {
 
 const BUILD: &str = "cargo build --workspace --bins";
 
-/// The folder of the profile that this program was built with (`target/debug`).
+/// Returns the folder of the profile that this program was built with (`target/debug`).
 pub fn target_dir() -> PathBuf {
     let program = std::env::current_exe().expect("a running program has a path");
     let dir = program.parent().expect("a program is in a folder");
-    // Tests are in `deps/`, programs in the folder itself.
+    // Tests are in `deps/`, programs in the folder above.
     if dir.ends_with("deps") { dir.parent().expect("deps is in a folder") } else { dir }.into()
 }
 
-/// Cargo leaves `PROGRAM.d` beside a program: every source that went into it.
+/// Compares a program with its sources, which Cargo lists in `PROGRAM.d` beside it.
 fn check_fresh(program: &Path) {
     let Ok(list) = std::fs::read_to_string(program.with_extension("d")) else { return };
     let built = changed(program).expect("the program was just found");

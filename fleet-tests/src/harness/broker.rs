@@ -1,5 +1,5 @@
-//! An MQTT broker that lies: it holds the control plane's own CA (so TLS suspects nothing) and
-//! sends devices whatever a test wants. What a broker can do to a device at worst.
+//! Malicious MQTT broker: it holds the control plane's own CA (so TLS does not detect it) and sends
+//! devices whatever a test wants. It shows the worst that a broker can do to a device.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -15,10 +15,10 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::{DEADLINE, eventually};
 use crate::sim::packets::{self, Publish, kind};
 
-/// The broker. One device at a time.
+/// Broker for one device at a time.
 #[derive(Debug)]
 pub struct EvilBroker {
-    /// Where it listens.
+    /// Address that the broker listens on.
     pub address: SocketAddr,
     to_device: Sender<Vec<u8>>,
     seen: Arc<Mutex<Vec<Publish>>>,
@@ -29,10 +29,10 @@ pub struct EvilBroker {
 }
 
 impl EvilBroker {
-    /// Listens on a free port, with a certificate that this CA signs.
+    /// Listens on a free port, with a certificate signed by this CA.
     ///
     /// # Panics
-    /// When the CA is not one.
+    /// Panics if certificate and key are not those of a CA.
     pub fn start(at: Ipv4Addr, ca_pem: &str, ca_key_pem: &str) -> Self {
         let config = Arc::new(server_config(ca_pem, ca_key_pem));
         let listener = TcpListener::bind((at, 0)).expect("a free port");
@@ -58,21 +58,22 @@ impl EvilBroker {
                 if session.over.load(Ordering::Relaxed) {
                     return;
                 }
-                // An ended connection is followed by the device's next.
+                // After a connection ends, the device's next one is served.
                 let _ended = session.serve(socket, Arc::clone(&config), &from_test);
             }
         });
         broker
     }
 
-    /// Waits until a device has subscribed here.
+    /// Waits until a device has subscribed at this broker.
     pub fn await_subscriber(&self) {
         eventually(DEADLINE, "the device subscribes at the other broker", || {
             if self.subscribed.load(Ordering::Relaxed) { Ok(()) } else { Err("no".into()) }
         });
     }
 
-    /// Publishes at QoS 1 (the device's acknowledgement is no sign of belief), retained.
+    /// Publishes at QoS 1, retained, and returns the packet id. The device's acknowledgement does
+    /// not mean that it believes the message.
     pub fn publish(&mut self, topic: &str, payload: &[u8]) -> u16 {
         self.next += 1;
         let packet = packets::publish(topic, self.next, true, payload);
@@ -80,17 +81,17 @@ impl EvilBroker {
         self.next
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send_raw(&self, bytes: Vec<u8>) {
         self.to_device.send(bytes).expect("the broker runs");
     }
 
-    /// What the device published here so far.
+    /// Returns the messages that the device published here so far.
     pub fn seen(&self) -> Vec<Publish> {
         self.seen.lock().unwrap().clone()
     }
 
-    /// Packet ids that the device acknowledged.
+    /// Returns the packet ids that the device acknowledged.
     pub fn acknowledged(&self) -> Vec<u16> {
         self.acknowledged.lock().unwrap().clone()
     }
@@ -123,7 +124,7 @@ impl Session {
         let mut buffer = Vec::new();
         let mut piece = [0_u8; 8192];
         stream.conn.complete_io(&mut stream.sock)?;
-        // From here on reading only looks, so that what the test sends goes out at once.
+        // From here on reads block for 20 ms only, so that packets of the test are sent soon.
         stream.sock.set_read_timeout(Some(Duration::from_millis(20)))?;
         while !self.over.load(Ordering::Relaxed) {
             match stream.read(&mut piece) {
@@ -185,7 +186,7 @@ fn server_config(ca_pem: &str, ca_key_pem: &str) -> ServerConfig {
     let chain: Vec<CertificateDer<'static>> = vec![certificate.der().clone()];
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    // No client certificate is asked for: what a device gives is of no interest here.
+    // No client certificate is asked for: the device's identity is of no interest here.
     ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("ring has the default versions")

@@ -6,57 +6,57 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// A configured command line.
+/// Command line with its configuration.
 #[derive(Debug, Clone)]
 pub struct Cli {
-    /// The program.
+    /// Path of the program.
     pub program: PathBuf,
-    /// `https://...`.
+    /// URL of the API, `https://...`.
     pub url: String,
-    /// The admin token.
+    /// Token of the administrator.
     pub token: String,
-    /// The CA: its sha256 or a file.
+    /// SHA-256 of the CA, or a file with its certificate.
     pub ca: String,
-    /// A home of its own, so that nobody's login is read or written.
+    /// Home folder of its own, so that no user's login is read or written.
     pub home: PathBuf,
 }
 
-/// How a command ended.
+/// Result of a command.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// Exit code; -1: ended by a signal.
     pub code: i32,
-    /// Standard output.
+    /// Complete standard output.
     pub out: String,
-    /// Standard error.
+    /// Complete standard error.
     pub err: String,
     command: String,
 }
 
 impl Outcome {
-    /// Standard output, trimmed.
+    /// Returns the standard output, trimmed.
     ///
     /// # Panics
-    /// When it failed.
+    /// Panics if the command failed.
     pub fn ok(self) -> String {
         assert!(self.code == 0, "{self}");
         self.out.trim().to_owned()
     }
 
-    /// Standard output as JSON.
+    /// Returns the standard output as JSON.
     ///
     /// # Panics
-    /// When it failed or is not JSON.
+    /// Panics if the command failed or the output is not JSON.
     pub fn json(self) -> Value {
         let shown = self.to_string();
         serde_json::from_str(&self.ok())
             .unwrap_or_else(|error| panic!("not JSON ({error}): {shown}"))
     }
 
-    /// Standard error.
+    /// Returns the standard error of a command that must fail.
     ///
     /// # Panics
-    /// When it did not fail with this code.
+    /// Panics if the command did not fail with this code.
     pub fn fails(self, code: i32) -> String {
         assert!(self.code == code, "expected exit code {code}: {self}");
         self.err
@@ -71,19 +71,19 @@ impl std::fmt::Display for Outcome {
 }
 
 impl Cli {
-    /// Runs it.
+    /// Runs the program with these arguments.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         self.run_with(arguments, "")
     }
 
-    /// Runs it with this standard input.
+    /// Runs the program with these arguments and this standard input.
     pub fn run_with(&self, arguments: &[&str], input: &str) -> Outcome {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped());
         finish(command, input)
     }
 
-    /// The command, for those who want to start it themselves.
+    /// Returns the command, for callers that start it themselves.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -101,7 +101,7 @@ impl Cli {
         command
     }
 
-    /// `apply -f -` with this document.
+    /// Runs `apply -f -` with this document.
     pub fn apply(&self, document: &str) -> Outcome {
         self.run_with(&["apply", "-f", "-"], document)
     }
@@ -117,7 +117,7 @@ pub(crate) fn finish(mut command: Command, input: &str) -> Outcome {
         .spawn()
         .unwrap_or_else(|error| panic!("cannot start {}: {error}", program.display()));
     if let Some(mut stdin) = child.stdin.take() {
-        // A program that does not read its input is fine.
+        // A program that does not read its input is no error.
         let _unread = stdin.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().expect("a child can be waited for");

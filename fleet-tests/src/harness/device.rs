@@ -1,4 +1,4 @@
-//! A device: `holdfast-agent` with a data folder and a link of its own, that can be killed,
+//! Device of a test: `holdfast-agent` with a data folder and a link of its own, that can be killed,
 //! restarted and "rebooted".
 
 use std::collections::BTreeMap;
@@ -15,18 +15,18 @@ use super::cli::finish;
 use super::publisher::Access;
 use super::{DEADLINE, Link, Outcome, Plane, eventually, keep_log, loopback, processes};
 
-/// A device.
+/// Device with its agent, link and files.
 #[derive(Debug)]
 pub struct Device {
-    /// The name it enrols with.
+    /// Name that it enrols with.
     pub name: String,
-    /// Its way to the control plane.
+    /// Link to the control plane.
     pub link: Link,
-    /// What its agent is started with; `HOLDFAST_...` for tests.
+    /// Environment variables of the agent; `HOLDFAST_...` for tests.
     pub env: BTreeMap<String, String>,
-    /// The agent's program and what comes before it (an emulator).
+    /// Program of the agent, and what comes before it (an emulator).
     pub program: Vec<OsString>,
-    /// Content of its `--config` file.
+    /// Content of the `--config` file.
     pub config: Option<String>,
     url: String,
     data: PathBuf,
@@ -36,7 +36,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// Not enrolled, not running, data folder in the plane's scratch folder.
+    /// Creates a device that is not enrolled and not running, with its data folder in the plane's
+    /// scratch folder.
     pub fn new(plane: &Plane, name: &str) -> Self {
         let link = Link::new(loopback(), &[plane.api, plane.mqtt]);
         let mut device = Self {
@@ -61,27 +62,27 @@ impl Device {
         self.env.insert("HOLDFAST_TEST_BOOT_ID".into(), boot);
     }
 
-    /// Its data folder.
+    /// Returns the data folder.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// Takes the shortest way to the control plane, without a link that could be cut.
+    /// Connects directly to the control plane, without a link that could be cut.
     pub fn direct(&mut self, plane: &Plane) {
         self.url = format!("https://{}", plane.api);
     }
 
-    /// Puts the data folder elsewhere (on a small disk).
+    /// Moves the data folder elsewhere (to a small disk).
     pub fn set_data(&mut self, data: PathBuf) {
         self.data = data;
     }
 
-    /// The URL it enrols at, through its link.
+    /// Returns the URL that it enrols at, through its link.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `holdfast-agent ARGUMENTS --data DIR`, with the device's environment.
+    /// Returns `holdfast-agent ARGUMENTS --data DIR` with the device's environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let (program, before) = self.program.split_first().unwrap();
         let mut command = Command::new(program);
@@ -97,7 +98,7 @@ impl Device {
         command
     }
 
-    /// `holdfast-agent enroll` with this token; the token goes by the environment, as it should.
+    /// Runs `holdfast-agent enroll` with this token, which goes by the environment, as it should.
     pub fn enrol(&self, token: &str, labels: &[&str]) -> Outcome {
         let url = self.url.clone();
         let mut arguments = vec!["enroll", "--url", &url, "--name", &self.name];
@@ -126,12 +127,12 @@ impl Device {
         self.child = Some(command.spawn().unwrap());
     }
 
-    /// The agent's process id.
+    /// Returns the agent's process id; None: it does not run.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// `kill -9` of the agent alone; its workloads go on.
+    /// Kills the agent alone with SIGKILL; its workloads go on.
     pub fn kill_agent(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _gone = child.kill();
@@ -139,17 +140,17 @@ impl Device {
         }
     }
 
-    /// SIGTERM to the agent alone, and waits for its end.
+    /// Sends SIGTERM to the agent alone, and waits for its end.
     pub fn stop_agent(&mut self) -> Option<i32> {
         let child = self.child.as_ref()?;
         processes::terminate(child.id());
         self.await_end()
     }
 
-    /// Waits until the agent has ended by itself (a crash point); gives its exit code.
+    /// Waits until the agent has ended by itself (at a crash point) and returns its exit code.
     ///
     /// # Panics
-    /// When it does not end.
+    /// Panics if it does not end.
     pub fn await_end(&mut self) -> Option<i32> {
         let mut child = self.child.take()?;
         let what = format!("the agent of {} ends", self.name);
@@ -160,18 +161,19 @@ impl Device {
         end.code()
     }
 
-    /// True while the agent's process is there.
+    /// Returns true while the agent's process exists.
     pub fn is_up(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// `kill -9` and a fresh start.
+    /// Kills the agent with SIGKILL and starts it again.
     pub fn restart(&mut self) {
         self.kill_agent();
         self.up();
     }
 
-    /// Power off: agent and workloads killed at once, and another boot id for the next start.
+    /// Switches power off: agent and workloads are killed at once, and the next start has another
+    /// boot id.
     pub fn power_off(&mut self) {
         self.kill_agent();
         self.kill_workloads();
@@ -183,10 +185,10 @@ impl Device {
         processes::kill_folder(&self.data);
     }
 
-    /// `holdfast-agent status -o json`, or why there is none.
+    /// Returns `holdfast-agent status -o json`.
     ///
     /// # Errors
-    /// In words, when the agent does not answer.
+    /// Returns a text for a person if the agent does not answer.
     pub fn status(&self) -> Result<Value, String> {
         let outcome = finish(self.command(&["status", "-o", "json"]), "");
         if outcome.code != 0 {
@@ -195,12 +197,12 @@ impl Device {
         serde_json::from_str(&outcome.out).map_err(|error| format!("{error}: {}", outcome.out))
     }
 
-    /// Waits until the status is as wanted, and gives it.
+    /// Waits until the status is as wanted, and returns it.
     pub fn await_status(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         self.await_status_within(DEADLINE, what, wanted)
     }
 
-    /// Waits until the status is as wanted, and gives it.
+    /// Waits at most `within` until the status is as wanted, and returns it.
     pub fn await_status_within(
         &self,
         within: Duration,
@@ -213,7 +215,7 @@ impl Device {
         })
     }
 
-    /// Waits until a workload is in this phase by the device's own word, and gives its pid (0:
+    /// Waits until the device itself shows a workload in this phase, and returns its process id (0:
     /// none).
     pub fn await_phase(&self, workload: &str, phase: &str) -> u32 {
         let status = self.await_status(&format!("{workload} is {phase}"), |status| {
@@ -227,7 +229,7 @@ impl Device {
         self.await_status(&format!("link is {state}"), |status| status["link"] == state);
     }
 
-    /// Waits for a problem with this code; gives its message.
+    /// Waits for a problem with this code and returns its message.
     pub fn await_problem(&self, code: &str) -> String {
         let status = self.await_status(&format!("problem {code} is said"), |status| {
             problem(status, code).is_some()
@@ -235,17 +237,17 @@ impl Device {
         problem(&status, code).unwrap_or_default()
     }
 
-    /// Waits until that problem is gone.
+    /// Waits until the problem with this code is gone.
     pub fn await_healed(&self, code: &str) {
         self.await_status(&format!("problem {code} is gone"), |status| {
             status["problems"].is_array() && problem(status, code).is_none()
         });
     }
 
-    /// A way in for a program that the agent does not run, made if need be.
+    /// Returns local access for a program that the agent does not run, created if need be.
     ///
     /// # Panics
-    /// When the agent's program gives none.
+    /// Panics if the agent's program gives none.
     pub fn access(&self, name: &str) -> Access {
         let created = self.command(&["local-access", "create", name, "-o", "json"]);
         let entry = finish(created, "").json();
@@ -260,14 +262,14 @@ impl Device {
         }
     }
 
-    /// The agent's log so far.
+    /// Returns the agent's log so far.
     pub fn log(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
 }
 
-/// The message of a problem with this code.
+/// Returns the messages of the problems with this code.
 pub(crate) fn problem(status: &Value, code: &str) -> Option<String> {
     let problems = status["problems"].as_array()?;
     let found = problems.iter().filter(|problem| problem["code"] == code);
@@ -275,7 +277,7 @@ pub(crate) fn problem(status: &Value, code: &str) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-/// The pid of a workload in a status; 0: none.
+/// Returns the process id of a workload in a status; 0: none.
 fn pid_of(status: &Value, workload: &str) -> u32 {
     let pid = status["workloads"][workload]["pid"].as_u64().unwrap_or(0);
     u32::try_from(pid).unwrap_or(0)

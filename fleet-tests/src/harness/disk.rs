@@ -1,17 +1,17 @@
-//! A small disk that can be filled, for what happens when nothing goes in any more.
+//! Small disk that can be filled, for tests of a full disk.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A small file system of its own; unmounted at the end.
+/// Small file system of a test's own, unmounted when dropped.
 #[derive(Debug)]
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts one of so many bytes (`24m`).
+    /// Mounts a file system of this size (`24m`).
     ///
     /// # Panics
-    /// When that is not allowed.
+    /// Panics if mounting is not permitted.
     pub fn mount(at: &Path, size: &str) -> Self {
         std::fs::create_dir_all(at).unwrap();
         let options = format!("size={size},mode=755");
@@ -24,10 +24,10 @@ impl SmallDisk {
         Self(at.to_path_buf())
     }
 
-    /// Writes until nothing goes in any more.
+    /// Writes until the disk is full.
     ///
     /// # Panics
-    /// When nothing can even be begun.
+    /// Panics if no file can be created.
     pub fn fill(&self) {
         use std::io::Write as _;
         let mut file = std::fs::File::create(self.0.join("ballast")).unwrap();
@@ -37,10 +37,10 @@ impl SmallDisk {
         }
     }
 
-    /// Makes files until there can be no more.
+    /// Creates files until no more can be created.
     ///
     /// # Panics
-    /// When there is no end of them.
+    /// Panics after 100,000 files.
     pub fn fill_inodes(&self) {
         let folder = self.0.join("many");
         std::fs::create_dir(&folder).unwrap();
@@ -49,28 +49,28 @@ impl SmallDisk {
         assert!(made.is_some(), "the disk takes any number of files");
     }
 
-    /// Takes away what [`SmallDisk::fill_inodes`] made.
+    /// Removes the files of [`SmallDisk::fill_inodes`].
     ///
     /// # Panics
-    /// When nothing was.
+    /// Panics if there are none.
     pub fn free_inodes(&self) {
         std::fs::remove_dir_all(self.0.join("many")).unwrap();
     }
 
-    /// As the kernel does with a disk that fails: `ro`; or back again: `rw`.
+    /// Remounts the disk `ro`, as the kernel does with a failing disk, or `rw` again.
     ///
     /// # Panics
-    /// When it does not work.
+    /// Panics if remounting fails.
     pub fn remount(&self, mode: &str) {
         let options = format!("remount,{mode}");
         let status = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
         assert!(status.is_ok_and(|status| status.success()), "remounted {mode}");
     }
 
-    /// Takes away what [`SmallDisk::fill`] wrote.
+    /// Removes the file of [`SmallDisk::fill`].
     ///
     /// # Panics
-    /// When nothing was.
+    /// Panics if there is none.
     pub fn free(&self) {
         std::fs::remove_file(self.0.join("ballast")).unwrap();
     }

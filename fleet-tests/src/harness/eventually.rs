@@ -1,19 +1,19 @@
-//! Waiting for a condition, with a deadline, and saying what was seen instead.
+//! Waits for a condition with a deadline; a failure shows what was seen instead.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// Long enough for a loaded machine with two cores; every wait ends as soon as its condition
-/// holds.
+/// Default deadline, long enough for a loaded machine with two cores; every wait ends as soon as
+/// its condition holds.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 thread_local! {
     static LOGS: RefCell<Vec<(String, PathBuf)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Shows this log's end when a wait of this thread fails.
+/// Registers a log whose end is shown when a wait of this thread fails.
 pub fn keep_log(of: &str, path: PathBuf) {
     LOGS.with_borrow_mut(|logs| {
         if logs.iter().all(|(_, known)| *known != path) {
@@ -22,11 +22,11 @@ pub fn keep_log(of: &str, path: PathBuf) {
     });
 }
 
-/// Looks until it is given something, or panics after `within` with the last thing seen and the
-/// ends of the logs.
+/// Repeats `look` until it returns a value, or panics after `within` with the last thing seen and
+/// the ends of the logs.
 ///
 /// # Panics
-/// When the deadline passes.
+/// Panics when the deadline passes.
 pub fn eventually<T>(
     within: Duration,
     what: &str,
@@ -47,10 +47,10 @@ pub fn eventually<T>(
     }
 }
 
-/// Checks that something stays so for a while: for what must *not* happen.
+/// Checks that a condition stays true for a while: for things that must *not* happen.
 ///
 /// # Panics
-/// As soon as it is not so.
+/// Panics as soon as it is false.
 pub fn holds_for(time: Duration, what: &str, mut look: impl FnMut() -> Result<(), String>) {
     let began = Instant::now();
     while began.elapsed() < time {
@@ -61,7 +61,7 @@ pub fn holds_for(time: Duration, what: &str, mut look: impl FnMut() -> Result<()
     }
 }
 
-/// The ends of all logs of this thread's programs.
+/// Returns the ends of all logs of this thread's programs.
 pub(crate) fn tails() -> String {
     let mut text = String::new();
     LOGS.with_borrow(|logs| {

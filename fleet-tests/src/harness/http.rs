@@ -1,5 +1,5 @@
-//! A small blocking HTTPS client that checks only one thing of the server: that its chain holds
-//! the CA with the known digest. Enough to poll the API and to read events.
+//! Small blocking HTTPS client, enough to poll the API and to read events. It checks only one
+//! property of the server: that its chain holds the CA with the known digest.
 
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,28 +12,28 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureScheme, StreamOwned};
 use serde_json::Value;
 
-/// What a server answered.
+/// Response of a server.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// HTTP status.
+    /// HTTP status code.
     pub status: u16,
-    /// Body, whole.
+    /// Complete body of the response.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON; `null` when it is none.
+    /// Returns the body as JSON; `null` if it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 }
 
-/// A client of one address.
+/// Client for one address.
 #[derive(Debug, Clone)]
 pub struct Https {
     address: SocketAddr,
@@ -44,7 +44,7 @@ pub struct Https {
 type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
 
 impl Https {
-    /// For this address, CA and token.
+    /// Creates a client for this address, CA and token.
     pub fn new(address: SocketAddr, ca_sha256: &str, token: Option<&str>) -> Self {
         let provider = Arc::new(ring::default_provider());
         let pinned = Pinned { ca: ca_sha256.to_owned(), provider: Arc::clone(&provider) };
@@ -57,18 +57,18 @@ impl Https {
         Self { address, config: Arc::new(config), token: token.map(ToOwned::to_owned) }
     }
 
-    /// `GET`.
+    /// Sends a `GET` request and returns the response.
     ///
     /// # Errors
-    /// When there is no whole answer.
+    /// Fails if no complete response arrives.
     pub fn get(&self, path: &str) -> io::Result<Answer> {
         self.send("GET", path, "application/json", &[])
     }
 
-    /// Any request with a body.
+    /// Sends a request with a body and returns the response.
     ///
     /// # Errors
-    /// When there is no whole answer.
+    /// Fails if no complete response arrives.
     pub fn send(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> io::Result<Answer> {
         let (mut stream, status, chunked) = self.open(method, path, kind, body)?;
         let mut raw = Vec::new();
@@ -77,7 +77,7 @@ impl Https {
                 raw.extend(chunk);
             }
         } else if let Err(error) = stream.read_to_end(&mut raw) {
-            // A server may close without TLS's farewell; what came is what there is.
+            // A server may close without a TLS close_notify; the bytes that came are the response.
             if error.kind() != io::ErrorKind::UnexpectedEof {
                 return Err(error);
             }
@@ -85,10 +85,10 @@ impl Https {
         Ok(Answer { status, body: raw })
     }
 
-    /// Reads lines of an unending answer (`/api/v1/events`), until `each` says false.
+    /// Reads lines of an unending response (`/api/v1/events`), until `each` returns false.
     ///
     /// # Errors
-    /// When the connection ends.
+    /// Fails if the connection ends.
     pub fn lines(&self, path: &str, mut each: impl FnMut(&str) -> bool) -> io::Result<()> {
         let (mut stream, status, chunked) = self.open("GET", path, "application/json", &[])?;
         if status != 200 {
@@ -112,10 +112,10 @@ impl Https {
         }
     }
 
-    /// A connection on which nothing was asked yet.
+    /// Opens a connection without sending a request.
     ///
     /// # Errors
-    /// When there is none.
+    /// Fails if no connection can be opened.
     pub fn dial(&self) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
         let limit = Duration::from_secs(30);
         let socket = TcpStream::connect_timeout(&self.address, limit)?;
@@ -187,7 +187,7 @@ fn read_chunk(stream: &mut Stream) -> io::Result<Option<Vec<u8>>> {
     Ok((size > 0).then_some(chunk))
 }
 
-/// Accepts a chain that holds the CA with this digest.
+/// Certificate verifier that accepts a chain with the CA of this digest.
 #[derive(Debug)]
 struct Pinned {
     ca: String,

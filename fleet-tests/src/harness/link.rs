@@ -1,5 +1,5 @@
-//! A device's way to its control plane: a TCP proxy on a loopback address of the device's own,
-//! on the control plane's ports, that can be cut, stalled and slowed, and counts bytes.
+//! Link of a device to its control plane: a TCP proxy on a loopback address of the device's own, on
+//! the control plane's ports, that can be cut, stalled and slowed, and counts bytes.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ enum Mode {
     Open,
     /// Connections are ended, new ones too.
     Cut,
-    /// Connections stay, nothing moves: what a dead radio looks like.
+    /// Connections stay open but nothing moves, as with a dead radio.
     Stalled,
     /// The proxy ends.
     Over,
@@ -23,12 +23,12 @@ enum Mode {
 struct State {
     mode: Mode,
     delay: Duration,
-    /// Bytes a second, each way and for each connection.
+    /// Bytes per second, for each direction of each connection.
     rate: Option<u64>,
-    /// Cut by itself once so many more bytes went down: a download is torn in its middle.
+    /// Count of bytes down at which the link cuts itself, to tear a download in its middle.
     cut_after: Option<u64>,
     sockets: Vec<TcpStream>,
-    /// Where connections go instead: port of the real target to address.
+    /// Diverted connections: port of the real target, and the address used instead.
     diverted: Vec<(u16, SocketAddr)>,
 }
 
@@ -41,7 +41,7 @@ struct Shared {
     accepted: AtomicUsize,
 }
 
-/// The proxy.
+/// Proxy between a device and its control plane.
 #[derive(Debug)]
 pub struct Link {
     address: Ipv4Addr,
@@ -53,7 +53,7 @@ impl Link {
     /// Opens proxies on `address` and the ports of `targets`, which need not listen yet.
     ///
     /// # Panics
-    /// When a port is taken.
+    /// Panics if a port is taken.
     pub fn new(address: Ipv4Addr, targets: &[SocketAddr]) -> Self {
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -82,7 +82,7 @@ impl Link {
         Self { address, listeners, shared }
     }
 
-    /// Its address, for the device to dial.
+    /// Returns the address that the device dials.
     pub fn address(&self) -> Ipv4Addr {
         self.address
     }
@@ -92,62 +92,62 @@ impl Link {
         self.set(Mode::Cut);
     }
 
-    /// Keeps connections, moves nothing.
+    /// Keeps connections open, but moves no bytes.
     pub fn stall(&self) {
         self.set(Mode::Stalled);
     }
 
-    /// Works again.
+    /// Ends a cut or a stall.
     pub fn heal(&self) {
         self.set(Mode::Open);
     }
 
-    /// Sends connections for this port of the control plane elsewhere; those of now are ended.
+    /// Diverts connections for this port of the control plane; existing ones are ended.
     pub fn divert(&self, port: u16, to: SocketAddr) {
         self.cut();
         self.shared.state.lock().unwrap().diverted.push((port, to));
         self.heal();
     }
 
-    /// Ends what was diverted; connections go where they belong.
+    /// Ends all diversions; connections go to the control plane again.
     pub fn divert_no_more(&self) {
         self.cut();
         self.shared.state.lock().unwrap().diverted.clear();
         self.heal();
     }
 
-    /// Each piece waits so long, each way.
+    /// Delays each piece of data by this time, in each direction.
     pub fn delay(&self, delay: Duration) {
         self.shared.state.lock().unwrap().delay = delay;
     }
 
-    /// So many bytes a second, each way and for each connection. What is sent faster waits in the
-    /// sender's kernel, as with a slow radio.
+    /// Limits each direction of each connection to this many bytes per second. Faster data waits in
+    /// the sender's kernel, as with a slow radio.
     pub fn rate(&self, rate: Option<u64>) {
         self.shared.state.lock().unwrap().rate = rate;
     }
 
-    /// Cuts itself as soon as so many more bytes went down to the device.
+    /// Cuts the link once this many more bytes have gone down to the device.
     pub fn cut_after_down(&self, bytes: u64) {
         self.shared.state.lock().unwrap().cut_after = Some(self.down() + bytes);
     }
 
-    /// True when it is cut.
+    /// Returns true if the link is cut.
     pub fn is_cut(&self) -> bool {
         self.shared.state.lock().unwrap().mode == Mode::Cut
     }
 
-    /// Bytes that went up, TLS counted, TCP and IP not.
+    /// Returns the bytes that went up, with TLS but without TCP and IP.
     pub fn up(&self) -> u64 {
         self.shared.up.load(Ordering::Relaxed)
     }
 
-    /// Bytes that went down.
+    /// Returns the bytes that went down, with TLS but without TCP and IP.
     pub fn down(&self) -> u64 {
         self.shared.down.load(Ordering::Relaxed)
     }
 
-    /// Connections that were accepted so far, while cut too.
+    /// Returns the number of connections accepted so far, also while cut.
     pub fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::Relaxed)
     }
@@ -161,7 +161,7 @@ impl Drop for Link {
     fn drop(&mut self) {
         self.set(Mode::Over);
         for &listener in &self.listeners {
-            // Wakes the accepting thread, which then sees that it is over.
+            // Wakes the accepting thread, which then sees that the proxy is over.
             let _woken = TcpStream::connect_timeout(&listener, Duration::from_secs(1));
         }
     }
@@ -183,8 +183,8 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    /// Waits while stalled; then for the delay, and for as long as so many bytes take. False: the
-    /// connection must end.
+    /// Waits while stalled, then for the delay, and for as long as this many bytes take at the
+    /// rate. Returns false if the connection must end.
     fn pass(&self, bytes: u64) -> bool {
         let mut state = self.state.lock().unwrap();
         while state.mode == Mode::Stalled {
@@ -229,7 +229,7 @@ fn accept(listener: &TcpListener, target: SocketAddr, shared: &Arc<Shared>) {
         }
         let shared = Arc::clone(shared);
         thread::spawn(move || {
-            // No control plane there: the device sees a connection that ends.
+            // No control plane listens there: the device sees a connection that ends.
             let _ended = carry(device, target, &shared);
         });
     }

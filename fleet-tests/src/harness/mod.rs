@@ -1,7 +1,7 @@
-//! Real binaries, real sockets, `kill -9`: starts control planes and devices, cuts their links,
-//! and looks at what they say and at what `/proc` says.
+//! Harness for tests on real binaries, real sockets and `kill -9`: starts control planes and
+//! devices, cuts their links, and observes what they report and what `/proc` shows.
 //!
-//! Everything that it starts ends with it, workloads included, by process id.
+//! Every process that it starts ends with it, workloads included, by process id.
 
 mod binaries;
 mod broker;

@@ -1,5 +1,5 @@
-//! A control plane: `holdfast serve` with a data folder of its own, on an address of its own, so
-//! that it can be killed and come back on the same ports.
+//! Control plane of a test: `holdfast serve` with a data folder and an address of its own, so that
+//! it can be killed and come back on the same ports.
 
 use std::fs::OpenOptions;
 use std::io::{BufRead as _, BufReader};
@@ -16,61 +16,61 @@ use super::eventually::tails;
 use super::{Answer, Binaries, Cli, DEADLINE, Device, Https, Scratch, eventually, keep_log};
 use super::{loopback, processes};
 
-/// How a control plane is started.
+/// Configuration, arguments and environment for the start of a control plane.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Content of its `--config` file.
+    /// Content of the `--config` file.
     pub config: Option<String>,
-    /// More arguments of `holdfast serve`.
+    /// Additional arguments of `holdfast serve`.
     pub arguments: Vec<String>,
-    /// More environment.
+    /// Additional environment variables.
     pub env: Vec<(String, String)>,
 }
 
-/// What a control plane keeps to itself.
+/// Secret keys of a control plane.
 #[derive(Debug, Clone)]
 pub struct Secrets {
-    /// The CA's certificate, PEM.
+    /// Certificate of the CA, PEM.
     pub ca: String,
-    /// The CA's key, PEM.
+    /// Private key of the CA, PEM.
     pub ca_key: String,
-    /// The key that signs what goes to devices, PKCS#8.
+    /// Private key that signs messages to devices, PKCS#8.
     pub signing_key: Vec<u8>,
 }
 
-/// A control plane and everything a test needs to talk with it.
+/// Control plane and everything that a test needs to talk with it.
 #[derive(Debug)]
 pub struct Plane {
-    /// Folders of everything in this test.
+    /// Folder for all files of this test.
     pub scratch: Scratch,
     binaries: Binaries,
     options: Options,
     data: PathBuf,
     child: Option<Child>,
-    /// Of the API.
+    /// Address of the API.
     pub api: SocketAddr,
-    /// Of the gateway.
+    /// Address of the gateway.
     pub mqtt: SocketAddr,
-    /// sha256 of its CA, hexadecimal.
+    /// SHA-256 of the CA, hexadecimal.
     pub ca_sha256: String,
-    /// Printed at the first start.
+    /// Administrator's token, printed at the first start.
     pub admin_token: String,
 }
 
 impl Plane {
-    /// Starts one with an empty data folder.
+    /// Starts a control plane with an empty data folder.
     pub fn start() -> Self {
         Self::start_with(Options::default())
     }
 
-    /// Starts one with an empty data folder.
+    /// Starts a control plane with an empty data folder and these options.
     pub fn start_with(options: Options) -> Self {
         let scratch = Scratch::new();
         let data = scratch.join("plane");
         Self::start_in(scratch, data, options)
     }
 
-    /// Starts one in this data folder.
+    /// Starts a control plane in this data folder.
     pub fn start_in(scratch: Scratch, data: PathBuf, options: Options) -> Self {
         let anywhere = SocketAddr::from((loopback(), 0));
         let mut plane = Self {
@@ -88,10 +88,10 @@ impl Plane {
         plane
     }
 
-    /// Starts the process: the first time on free ports, later on the same.
+    /// Starts the process: the first time on free ports, later on the same ones.
     ///
     /// # Panics
-    /// When it does not print its addresses.
+    /// Panics if it does not print its addresses.
     pub fn up(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = self.log_path();
@@ -168,7 +168,7 @@ impl Plane {
         });
     }
 
-    /// `kill -9`.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _gone = child.kill();
@@ -176,10 +176,10 @@ impl Plane {
         }
     }
 
-    /// SIGTERM, and waits for the end; gives the exit code.
+    /// Sends SIGTERM, waits for the end and returns the exit code.
     ///
     /// # Panics
-    /// When it does not end.
+    /// Panics if the process does not end.
     pub fn stop(&mut self) -> Option<i32> {
         let mut child = self.child.take()?;
         processes::terminate(child.id());
@@ -195,15 +195,15 @@ impl Plane {
         end.code()
     }
 
-    /// Its process id.
+    /// Returns the process id; None: it does not run.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// The authority's keys, as a thief of a backup would have them.
+    /// Returns the authority's keys, as a thief of a backup would have them.
     ///
     /// # Panics
-    /// When the backup does not hold them.
+    /// Panics if the backup does not hold them.
     pub fn secrets(&self) -> Secrets {
         let file = self.scratch.join("secrets.tar");
         self.cli().run(&["backup", file.to_str().unwrap()]).ok();
@@ -215,45 +215,46 @@ impl Plane {
         Secrets { ca: text("caPem"), ca_key: text("caKeyPem"), signing_key: signing_key.unwrap() }
     }
 
-    /// Changes what the next [`Plane::up`] starts with.
+    /// Returns the options for the next [`Plane::up`], to be changed.
     pub fn options_mut(&mut self) -> &mut Options {
         &mut self.options
     }
 
-    /// Its data folder.
+    /// Returns the data folder.
     pub fn data(&self) -> &Path {
         &self.data
     }
 
-    /// Where its standard error goes.
+    /// Returns the file that standard error is written to.
     pub fn log_path(&self) -> PathBuf {
         self.data.with_extension("log")
     }
 
-    /// Its standard error so far.
+    /// Returns the standard error so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// The programs it runs.
+    /// Returns the paths of the programs.
     pub fn binaries(&self) -> &Binaries {
         &self.binaries
     }
 
-    /// A client of its API with the admin token.
+    /// Returns a client of the API with the administrator's token.
     pub fn https(&self) -> Https {
         Https::new(self.api, &self.ca_sha256, Some(&self.admin_token))
     }
 
-    /// `GET` with the admin token.
+    /// Sends a `GET` with the administrator's token.
     ///
     /// # Panics
-    /// When there is no answer.
+    /// Panics if no response arrives.
     pub fn get(&self, path: &str) -> Answer {
         self.https().get(path).unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", tails()))
     }
 
-    /// A metric's value summed over its labels; a part of `name{labels}` chooses among them.
+    /// Returns a metric's value summed over all lines that begin with `prefix`, a part of
+    /// `name{labels}`.
     pub fn metric(&self, prefix: &str) -> f64 {
         let metrics = self.get("/metrics").text();
         metrics
@@ -263,7 +264,7 @@ impl Plane {
             .sum()
     }
 
-    /// The command line, logged in as admin.
+    /// Returns the command line with the administrator's token.
     pub fn cli(&self) -> Cli {
         let home = self.scratch.join("home");
         std::fs::create_dir_all(&home).unwrap();
@@ -276,14 +277,14 @@ impl Plane {
         }
     }
 
-    /// A token; devices may give themselves any labels with it.
+    /// Creates an enrolment token that permits devices any labels.
     pub fn token(&self, arguments: &[&str]) -> String {
         let mut all = vec!["token", "create", "--allow-label", "*"];
         all.extend(arguments);
         self.cli().run(&all).ok()
     }
 
-    /// A device with a link of its own, enrolled and running.
+    /// Returns a device with a link of its own, enrolled and running.
     pub fn device(&self, name: &str, labels: &[&str]) -> Device {
         let mut device = self.bare_device(name);
         device.enrol(&self.token(&["--uses", "1"]), labels).ok();
@@ -291,12 +292,12 @@ impl Plane {
         device
     }
 
-    /// A device with a link of its own, not enrolled.
+    /// Returns a device with a link of its own, not enrolled.
     pub fn bare_device(&self, name: &str) -> Device {
         Device::new(self, name)
     }
 
-    /// The control plane's view of a device.
+    /// Returns the API's document of a device.
     pub fn view(&self, name: &str) -> Value {
         match self.https().get(&format!("/api/v1/devices/{name}")) {
             Ok(answer) => answer.json(),
@@ -304,7 +305,7 @@ impl Plane {
         }
     }
 
-    /// Waits until the control plane says this of a device's workload.
+    /// Waits until the control plane shows a device's workload in this phase.
     pub fn await_phase(&self, device: &str, workload: &str, phase: &str) -> Value {
         eventually(DEADLINE, &format!("{device} reports {workload} as {phase}"), || {
             let view = self.view(device);
@@ -321,7 +322,7 @@ impl Plane {
         });
     }
 
-    /// Waits until the device has applied all that is desired of it, and says so.
+    /// Waits until the device has applied its desired state and reported that.
     pub fn await_settled(&self, device: &str) -> Value {
         eventually(DEADLINE, &format!("{device} has applied what is desired"), || {
             let view = self.view(device);
@@ -339,14 +340,14 @@ impl Drop for Plane {
     }
 }
 
-/// `127.1.2.3:443` of `https://127.1.2.3:443` or `mqtts://...`.
+/// Returns `127.1.2.3:443` of `https://127.1.2.3:443` or `mqtts://...`.
 fn socket_of(url: &str) -> SocketAddr {
     let authority = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
     authority.parse().unwrap_or_else(|_| panic!("not an address: {url:?}"))
 }
 
 impl Plane {
-    /// The loopback address it listens on.
+    /// Returns the loopback address that the control plane listens on.
     pub fn address(&self) -> Ipv4Addr {
         match self.api.ip() {
             std::net::IpAddr::V4(address) => address,

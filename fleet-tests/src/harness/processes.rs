@@ -1,18 +1,18 @@
-//! Processes as `/proc` shows them: found by their folder, never by their name, and ended by id.
+//! Processes in `/proc`: found by their folder, never by their name, and ended by id.
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Every process whose environment, working folder or program lies in `folder`: an agent's
-/// workloads and launchers, whoever is their parent now.
+/// Returns every process whose environment, working folder or program lies in `folder`: an agent's
+/// workloads and launchers, whatever their parent is now.
 pub fn of_folder(folder: &Path) -> Vec<u32> {
     let mine = std::process::id();
     let needle = folder.as_os_str().as_bytes();
     let within = |text: &[u8]| {
         (0..text.len()).any(|at| {
-            // `/x/d1` is not in `/x/d10`.
+            // The folder `/x/d1` must not match `/x/d10`.
             let rest = text.get(at..).and_then(|rest| rest.strip_prefix(needle));
             rest.is_some_and(|rest| rest.first().is_none_or(|next| !next.is_ascii_alphanumeric()))
         })
@@ -35,7 +35,7 @@ pub fn of_folder(folder: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// Every live process (not a zombie) with exactly this argument.
+/// Returns every live process (not a zombie) with exactly this argument.
 pub fn with_argument(argument: &str) -> Vec<u32> {
     all()
         .into_iter()
@@ -47,7 +47,7 @@ pub fn with_argument(argument: &str) -> Vec<u32> {
         .collect()
 }
 
-/// True while the process exists and is not a zombie.
+/// Returns true while the process exists and is not a zombie.
 pub fn alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
         let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start().chars().next());
@@ -55,25 +55,25 @@ pub fn alive(pid: u32) -> bool {
     })
 }
 
-/// SIGKILL. A process that is gone already is fine.
+/// Sends SIGKILL; no error if the process is already gone.
 pub fn kill(pid: u32) {
     send(pid, Signal::KILL);
 }
 
-/// SIGTERM.
+/// Sends SIGTERM; no error if the process is already gone.
 pub fn terminate(pid: u32) {
     send(pid, Signal::TERM);
 }
 
-/// Sends a signal; a process that is gone already is fine.
+/// Sends a signal; no error if the process is already gone.
 pub fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         let _gone = kill_process(pid, signal);
     }
 }
 
-/// Kills everything of a folder, again and again until nothing is left: what is just being
-/// started is seen in the next round.
+/// Kills all processes of a folder, in rounds until nothing is left: a process that is just being
+/// started is found in the next round.
 pub fn kill_folder(folder: &Path) {
     for _ in 0..100 {
         let left: Vec<u32> = of_folder(folder).into_iter().filter(|&pid| alive(pid)).collect();
@@ -85,12 +85,12 @@ pub fn kill_folder(folder: &Path) {
     }
 }
 
-/// User ids of a process: real, effective, saved, file system.
+/// Returns the user ids of a process: real, effective, saved, file system.
 pub fn uids(pid: u32) -> Vec<u32> {
     status_line(pid, "Uid:").split_whitespace().filter_map(|id| id.parse().ok()).collect()
 }
 
-/// The rest of a line of `/proc/PID/status`.
+/// Returns the rest of the line of `/proc/PID/status` that begins with `key`.
 pub fn status_line(pid: u32, key: &str) -> String {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status
@@ -99,7 +99,7 @@ pub fn status_line(pid: u32, key: &str) -> String {
         .map_or_else(String::new, |rest| rest.trim().to_owned())
 }
 
-/// Every process id of now.
+/// Returns the ids of all processes.
 pub fn all() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc is mounted");
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()

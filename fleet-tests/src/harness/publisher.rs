@@ -1,5 +1,6 @@
-//! Publishers: MQTT at QoS 1 with a window of records in flight, and HTTP on a Unix socket in
-//! batches. The same for every buffer, on bare sockets, and slow in nothing.
+//! Publishers: MQTT at QoS 1 with a window of data records in flight, and HTTP on a Unix socket in
+//! batches. The same publishers serve every buffer; they use bare sockets and are never the
+//! bottleneck.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,39 +12,39 @@ use base64::Engine as _;
 
 use crate::sim::packets::{self, kind};
 
-/// How long a publisher waits for an acknowledgement.
+/// Longest wait of a publisher for an acknowledgement.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where and as whom to publish, as a workload finds it in its environment.
+/// Addresses and credentials for publishing, as a workload finds them in its environment.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Of the MQTT listener.
+    /// Address of the MQTT listener.
     pub mqtt: SocketAddr,
-    /// MQTT and HTTP user name; empty: none is given.
+    /// User name for MQTT and HTTP; empty: none is given.
     pub user: String,
-    /// The password to it.
+    /// Password of the user.
     pub password: String,
-    /// The Unix socket for HTTP.
+    /// Unix socket for HTTP.
     pub socket: PathBuf,
 }
 
-/// What became of some records.
+/// Result of publishing some data records.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Of each record, in order: whether it was acknowledged.
+    /// True for each record that was acknowledged, in the order of publishing.
     pub acknowledged: Vec<bool>,
-    /// What ended it early.
+    /// Error that ended it early.
     pub error: Option<io::Error>,
 }
 
 impl Outcome {
-    /// How many were acknowledged.
+    /// Returns how many records were acknowledged.
     pub fn count(&self) -> usize {
         self.acknowledged.iter().filter(|&&it| it).count()
     }
 }
 
-/// An MQTT v5 client that only publishes.
+/// MQTT v5 client that only publishes.
 #[derive(Debug)]
 pub struct Mqtt {
     stream: TcpStream,
@@ -51,10 +52,10 @@ pub struct Mqtt {
 }
 
 impl Mqtt {
-    /// Connects.
+    /// Connects as `client`.
     ///
     /// # Errors
-    /// When there is nobody, or it refuses.
+    /// Fails if nobody listens, or the server refuses.
     pub fn connect(to: &Access, client: &str) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&to.mqtt, PATIENCE)?;
         stream.set_nodelay(true)?;
@@ -73,10 +74,10 @@ impl Mqtt {
         Ok(mqtt)
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     ///
     /// # Errors
-    /// When the connection ends.
+    /// Fails if the connection ends.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)
     }
@@ -84,7 +85,7 @@ impl Mqtt {
     /// Waits for the next packet.
     ///
     /// # Errors
-    /// When the connection ends or is silent for [`PATIENCE`].
+    /// Fails if the connection ends or is silent for [`PATIENCE`].
     pub fn next_packet(&mut self) -> io::Result<packets::Packet> {
         loop {
             if let Some(packet) = packets::take(&mut self.buffer) {
@@ -104,11 +105,11 @@ impl Mqtt {
         Ok(())
     }
 
-    /// Publishes records at QoS 1, at most `window` of them in flight, and waits for all to be
-    /// acknowledged or for the connection's end.
+    /// Publishes records at QoS 1, at most `window` of them in flight, and waits until all are
+    /// acknowledged or the connection ends.
     ///
     /// # Panics
-    /// When the window is larger than packet ids are many.
+    /// Panics if the window is larger than the number of packet ids.
     pub fn publish(&mut self, topic: &str, records: &[Vec<u8>], window: usize) -> Outcome {
         assert!(window < 60_000, "packet ids end at 65,535");
         let mut acknowledged = vec![false; records.len()];
@@ -123,7 +124,8 @@ impl Mqtt {
         window: usize,
         acknowledged: &mut [bool],
     ) -> io::Result<()> {
-        // Packet ids go round; a window is smaller than the round, so an id means one record.
+        // Packet ids are reused; the window is smaller than their number, so an id means one
+        // record.
         const ROUND: usize = 60_000;
         let (mut sent, mut open, mut oldest) = (0, 0, 0);
         let mut answered = vec![false; records.len()];
@@ -166,35 +168,35 @@ impl Mqtt {
     }
 }
 
-/// An HTTP client on the agent's Unix socket, one connection.
+/// HTTP client on the agent's Unix socket, with one connection.
 #[derive(Debug)]
 pub struct Http {
     stream: UnixStream,
     authorization: String,
 }
 
-/// An answer.
+/// Response of the agent.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// Its code.
+    /// HTTP status code.
     pub status: u16,
-    /// Its body.
+    /// Body of the response.
     pub body: String,
 }
 
 impl Http {
-    /// Connects.
+    /// Connects to the socket in `to`.
     ///
     /// # Errors
-    /// When there is nobody.
+    /// Fails if nobody listens.
     pub fn connect(to: &Access) -> io::Result<Self> {
         Self::connect_to(&to.socket, &to.user, &to.password)
     }
 
-    /// Connects to this socket as this user; without a name none is given.
+    /// Connects to this socket as this user; an empty name sends no credentials.
     ///
     /// # Errors
-    /// When there is nobody.
+    /// Fails if nobody listens.
     pub fn connect_to(socket: &Path, user: &str, password: &str) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -207,10 +209,10 @@ impl Http {
         Ok(Self { stream, authorization })
     }
 
-    /// `POST /v1/streams/STREAM` with a body of this type.
+    /// Sends `POST /v1/streams/STREAM` with a body of this type.
     ///
     /// # Errors
-    /// When the connection ends.
+    /// Fails if the connection ends.
     pub fn post(&mut self, stream: &str, content: &str, body: &[u8]) -> io::Result<Answer> {
         let head = format!(
             "POST /v1/streams/{stream} HTTP/1.1\r\nHost: holdfast\r\n{}Content-Type: {content}\r\nContent-Length: {}\r\n\r\n",
@@ -223,10 +225,10 @@ impl Http {
         self.answer()
     }
 
-    /// Records as NDJSON in one call.
+    /// Posts records as NDJSON in one call.
     ///
     /// # Errors
-    /// When the connection ends.
+    /// Fails if the connection ends.
     pub fn post_records(&mut self, stream: &str, records: &[Vec<u8>]) -> io::Result<Answer> {
         let mut body = Vec::with_capacity(records.iter().map(|it| it.len() + 1).sum());
         for record in records {
@@ -236,7 +238,7 @@ impl Http {
         self.post(stream, "application/x-ndjson", &body)
     }
 
-    /// Posts records in batches of so many, and stops at the first that is not stored.
+    /// Posts records in batches of `batch`, and stops at the first batch that is not stored.
     pub fn publish(&mut self, stream: &str, records: &[Vec<u8>], batch: usize) -> Outcome {
         let mut acknowledged = vec![false; records.len()];
         for (piece, said) in records.chunks(batch).zip(acknowledged.chunks_mut(batch)) {

@@ -1,4 +1,4 @@
-//! Enrolling many devices, some at a time, as provisioning scripts would.
+//! Enrols many devices, several at a time, as provisioning scripts would.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,13 @@ use super::Identity;
 use super::identity::new_key;
 use crate::harness::Https;
 
-/// Requests at the same time: enough to keep two cores busy.
+/// Number of concurrent requests: enough to keep two cores busy.
 const AT_ONCE: usize = 8;
 
-/// `https://host:port` as an address.
+/// Returns the address of `https://host:port`.
 ///
 /// # Errors
-/// When it is no such URL, or its host is unknown.
+/// Fails if the text is no such URL, or its host is unknown.
 pub fn address(url: &str) -> anyhow::Result<SocketAddr> {
     let rest = url.strip_prefix("https://").context("the URL begins with https://")?;
     let host = rest.trim_end_matches('/');
@@ -30,7 +30,7 @@ pub fn address(url: &str) -> anyhow::Result<SocketAddr> {
 /// Enrols devices `<prefix>-0` ... with one token, whose uses must suffice.
 ///
 /// # Errors
-/// The first refusal.
+/// Returns the first refusal.
 pub fn enrol(
     api: SocketAddr,
     token: &str,
@@ -70,10 +70,10 @@ pub fn enrol(
     Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Where the devices' broker is: the first that enrolment named.
+/// Returns the address of the devices' broker: the first that enrolment named.
 ///
 /// # Errors
-/// When it named none, or its host is unknown.
+/// Fails if enrolment named none, or its host is unknown.
 pub fn broker(api: SocketAddr, identity: &Identity) -> anyhow::Result<SocketAddr> {
     let first = identity.enrolment.mqtt.first().context("enrolment named no broker")?;
     if let Some(port) = first.strip_prefix(':') {

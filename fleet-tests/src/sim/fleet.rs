@@ -1,8 +1,8 @@
 //! Many simulated devices in one process: each enrolled, connected by mutual TLS and MQTT 5,
-//! subscribed, and answering every desired state as an agent does, with a delta. They run nothing:
-//! a workload is running as soon as it is desired.
+//! subscribed, and answering every desired state as an agent does, with an amending report. They
+//! run nothing: a workload counts as running as soon as it is desired.
 //!
-//! One task and some kilobytes a device; signatures are checked, since an agent does.
+//! Each device takes one task and some kilobytes; signatures are checked, since an agent does.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -32,21 +32,21 @@ use tokio_rustls::client::TlsStream;
 use super::Identity;
 use super::packets::{self, Packet, kind};
 
-/// Longest wait before another try, times a random fraction.
+/// Longest wait before another connection, multiplied by a random fraction.
 const BACKOFF: Duration = Duration::from_secs(5);
 
-/// What all of them have done; only `connected` also falls.
+/// Counters over all devices; only `connected` also falls.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Connected, subscribed and reported in full.
+    /// Number of devices connected, subscribed and reported in full.
     pub connected: AtomicU64,
-    /// Desired states taken.
+    /// Number of desired states accepted.
     pub desired: AtomicU64,
-    /// State reports that the control plane acknowledged.
+    /// Number of state reports that the control plane acknowledged.
     pub reported: AtomicU64,
-    /// Connections that ended, or were not made.
+    /// Number of connections that ended, or could not be opened.
     pub lost: AtomicU64,
-    /// Messages that did not verify, or were older than what was held.
+    /// Number of messages that did not verify, or were older than the present version.
     pub refused: AtomicU64,
 }
 
@@ -55,7 +55,7 @@ impl Stats {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// In one line.
+    /// Returns the counters in one line.
     pub fn line(&self) -> String {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         format!(
@@ -69,7 +69,7 @@ impl Stats {
     }
 }
 
-/// A running fleet. Dropped, all its connections are cut.
+/// Running fleet. When dropped, all its connections are cut.
 #[derive(Debug)]
 pub struct Fleet {
     stats: Arc<Stats>,
@@ -78,7 +78,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Connects all of them, on the present runtime. `broker` is where; `keep_alive` in seconds.
+    /// Connects all devices to `broker`, on the present runtime. `keep_alive` is in seconds.
     pub fn start(identities: Vec<Identity>, broker: SocketAddr, keep_alive: u16) -> Self {
         let stats = Arc::new(Stats::default());
         let stop = watch::Sender::new(false);
@@ -96,7 +96,7 @@ impl Fleet {
         Self { stats, stop, tasks }
     }
 
-    /// What they have done.
+    /// Returns the counters of the fleet.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
@@ -108,7 +108,7 @@ impl Fleet {
     }
 }
 
-/// What one device knows between its connections.
+/// State of one device between its connections.
 struct Device {
     id: DeviceId,
     prefix: String,
@@ -119,7 +119,7 @@ struct Device {
     /// State of a small random generator.
     random: u64,
     held: StateVersion,
-    /// Workload to revision.
+    /// Revision of each workload.
     runs: BTreeMap<Name, u64>,
     stats: Arc<Stats>,
 }
@@ -184,7 +184,7 @@ impl Device {
         }
     }
 
-    /// One connection, until it ends, which is always an error.
+    /// Runs one connection until it ends, which is always an error.
     async fn connection(&mut self) -> io::Result<std::convert::Infallible> {
         let tcp = TcpStream::connect(self.broker).await?;
         tcp.set_nodelay(true)?;
@@ -243,7 +243,7 @@ impl Device {
         }
     }
 
-    /// Takes a desired state; gives the delta to report, if it is news.
+    /// Handles a desired state and returns the amending report, if it is new.
     fn desired(&mut self, payload: &[u8]) -> Option<StateReport> {
         let Ok(desired) = verify::<DesiredState>(payload, &self.signing_key, &self.id) else {
             Stats::add(&self.stats.refused);
@@ -320,7 +320,7 @@ fn encode<T: serde::Serialize>(message: &T) -> Vec<u8> {
     codec::encode(message).expect("a small message")
 }
 
-/// Packets over TLS. The buffer is given back when it is empty: most of the time.
+/// MQTT packets over TLS. The buffer is freed whenever it is empty, which is most of the time.
 struct Wire {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
@@ -332,7 +332,7 @@ impl Wire {
         self.stream.flush().await
     }
 
-    /// Cancelled, it loses nothing.
+    /// Returns the next packet. Cancelled, it loses nothing.
     async fn packet(&mut self) -> io::Result<Packet> {
         loop {
             if let Some(packet) = packets::take(&mut self.buffer) {

@@ -1,4 +1,4 @@
-//! A device's identity, enrolled over the API as an agent does it.
+//! Identity of a device, enrolled over the API as an agent does it.
 
 use std::sync::Arc;
 
@@ -17,25 +17,25 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::harness::{Answer, Https};
 
-/// A key, and once enrolled what the control plane gave for it.
+/// Key of a device, with the enrolment that the control plane gave for it.
 #[derive(Debug)]
 pub struct Identity {
     key: KeyPair,
-    /// What the control plane gave.
+    /// Enrolment that the control plane gave.
     pub enrolment: Enrolment,
 }
 
-/// A fresh device key.
+/// Returns a new device key.
 pub fn new_key() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a P-256 key can be made")
 }
 
-/// The public key as the requests carry it.
+/// Returns the public key as the requests carry it.
 pub fn public_key(key: &KeyPair) -> String {
     STANDARD.encode(key.subject_public_key_info())
 }
 
-/// A signature as the requests carry it.
+/// Returns a signature as the requests carry it.
 pub fn sign(key: &KeyPair, message: &[u8]) -> String {
     let random = SystemRandom::new();
     let pair =
@@ -44,7 +44,7 @@ pub fn sign(key: &KeyPair, message: &[u8]) -> String {
     STANDARD.encode(pair.sign(&random, message).expect("signing works"))
 }
 
-/// The body of an enrolment.
+/// Returns the body of an enrolment request.
 pub fn enrol_request(key: &KeyPair, token: &str, name: Option<&str>) -> EnrolRequest {
     let id = token.parse::<EnrolToken>().map_or_else(|_| String::new(), |token| token.id);
     let public_key = public_key(key);
@@ -61,7 +61,7 @@ impl Identity {
     /// Enrols a key.
     ///
     /// # Errors
-    /// The control plane's answer, when it is anything but an approval, or none.
+    /// Returns the control plane's response if it is anything but an approval, or None without one.
     pub fn enrol(
         https: &Https,
         key: KeyPair,
@@ -72,15 +72,15 @@ impl Identity {
         Self::post(https, key, ENROL_PATH, &body)
     }
 
-    /// From what is known already.
+    /// Creates an identity from a key and its enrolment.
     pub fn of(key: KeyPair, enrolment: Enrolment) -> Self {
         Self { key, enrolment }
     }
 
-    /// Asks for a fresh certificate for a known key.
+    /// Requests a new certificate for a known key.
     ///
     /// # Errors
-    /// As [`Identity::enrol`].
+    /// Fails as [`Identity::enrol`] does.
     pub fn renew(https: &Https, key: KeyPair) -> Result<Self, Option<Answer>> {
         let public_key = public_key(&key);
         let proof = sign(&key, &renew_proof(&public_key));
@@ -97,7 +97,7 @@ impl Identity {
         }
     }
 
-    /// A copy of the key.
+    /// Returns a copy of the key.
     pub fn key(&self) -> KeyPair {
         KeyPair::from_pkcs8_der_and_sign_algo(
             &PrivatePkcs8KeyDer::from(self.key.serialize_der()),
@@ -106,17 +106,17 @@ impl Identity {
         .expect("it was a key a moment ago")
     }
 
-    /// `<tenant>.<device>`: also the MQTT client id.
+    /// Returns `<tenant>.<device>`, which is also the MQTT client id.
     pub fn id(&self) -> String {
         format!("{}.{}", self.enrolment.tenant, self.enrolment.device)
     }
 
-    /// A topic of its own.
+    /// Returns the device's topic for a channel.
     pub fn topic(&self, channel: &str) -> String {
         format!("{}{channel}", self.enrolment.topic_prefix)
     }
 
-    /// TLS with this identity. Tickets are kept for `resumed` reconnects.
+    /// Returns the TLS configuration of this identity. It keeps tickets for `resumed` reconnects.
     pub fn tls(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         for ca in CertificateDer::pem_slice_iter(self.enrolment.ca.as_bytes()) {

@@ -1,6 +1,5 @@
-//! Devices that are not there: identities enrolled like any other, and MQTT clients so lean that
-//! one process holds thousands. For benchmarks, and for everything that a real agent would
-//! never do.
+//! Simulated devices: identities enrolled like any other, and MQTT clients so small that one
+//! process holds thousands. For benchmarks, and for behaviour that a real agent would never show.
 
 pub mod enrolling;
 pub mod fleet;

@@ -1,23 +1,23 @@
-//! The few MQTT v5 packets that a simulated device and a test's broker need, as bytes. Written
-//! apart from the product's codec on purpose: a fault there must not hide itself here.
+//! MQTT v5 packets that a simulated device and a test's broker need, as bytes. Written apart from
+//! the product's codec on purpose: a fault there must not hide itself here.
 
-/// One packet as it came.
+/// Packet as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// Type and flags.
+    /// First byte: type and flags.
     pub first: u8,
-    /// What follows the remaining length.
+    /// Bytes after the remaining length.
     pub body: Vec<u8>,
 }
 
-/// A PUBLISH taken apart.
+/// Fields of a PUBLISH.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish {
-    /// Topic name.
+    /// Name of the topic.
     pub topic: String,
     /// Packet id; 0 at QoS 0.
     pub id: u16,
-    /// Payload.
+    /// Bytes of the message.
     pub payload: Vec<u8>,
 }
 
@@ -36,22 +36,22 @@ pub mod kind {
 }
 
 impl Packet {
-    /// The type without flags.
+    /// Returns the type without flags.
     pub fn kind(&self) -> u8 {
         self.first & 0xf0
     }
 
-    /// A reason code or return code: the byte after `skip` bytes; 0 when left out.
+    /// Returns the reason code or return code: the byte after `skip` bytes; 0 if left out.
     pub fn reason(&self, skip: usize) -> u8 {
         self.body.get(skip).copied().unwrap_or(0)
     }
 
-    /// The packet id at the start of a PUBACK, SUBSCRIBE or SUBACK.
+    /// Returns the packet id at the start of a PUBACK, SUBSCRIBE or SUBACK.
     pub fn id(&self) -> u16 {
         u16::from_be_bytes([self.body[0], self.body[1]])
     }
 
-    /// Takes a PUBLISH apart.
+    /// Parses a PUBLISH; None: the packet is another one.
     pub fn publish(&self) -> Option<Publish> {
         if self.kind() != kind::PUBLISH {
             return None;
@@ -70,7 +70,7 @@ impl Packet {
     }
 }
 
-/// Splits the first whole packet off a buffer.
+/// Splits the first complete packet off a buffer.
 pub fn take(buffer: &mut Vec<u8>) -> Option<Packet> {
     let first = *buffer.first()?;
     let (length, size) = read_varint(buffer.get(1..)?)?;
@@ -94,7 +94,7 @@ fn read_varint(bytes: &[u8]) -> Option<(usize, usize)> {
     None
 }
 
-/// A packet of this first byte and body.
+/// Returns a packet of this first byte and body.
 pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
     let mut rest = body.len();
@@ -119,7 +119,7 @@ fn binary(bytes: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes(), bytes].concat()
 }
 
-/// CONNECT with a clean start and, if wanted, a retained last will at QoS 1.
+/// Returns a CONNECT with a clean start and, if wanted, a retained last will at QoS 1.
 pub fn connect(client: &str, keep_alive: u16, will: Option<(&str, &[u8])>) -> Vec<u8> {
     let flags = if will.is_some() { 0x02 | 0x04 | 0x08 | 0x20 } else { 0x02 };
     let mut body = head(flags, keep_alive, client);
@@ -131,7 +131,7 @@ pub fn connect(client: &str, keep_alive: u16, will: Option<(&str, &[u8])>) -> Ve
     packet(kind::CONNECT, &body)
 }
 
-/// CONNECT with a clean start, a user name and a password.
+/// Returns a CONNECT with a clean start, a user name and a password.
 pub fn login(client: &str, keep_alive: u16, user: &str, password: &str) -> Vec<u8> {
     let mut body = head(0x02 | 0x40 | 0x80, keep_alive, client);
     body.extend(text(user));
@@ -148,7 +148,7 @@ fn head(flags: u8, keep_alive: u16, client: &str) -> Vec<u8> {
     body
 }
 
-/// SUBSCRIBE to one filter at QoS 1.
+/// Returns a SUBSCRIBE to one filter at QoS 1.
 pub fn subscribe(id: u16, filter: &str) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();
     body.push(0);
@@ -157,7 +157,7 @@ pub fn subscribe(id: u16, filter: &str) -> Vec<u8> {
     packet(kind::SUBSCRIBE | 2, &body)
 }
 
-/// PUBLISH at QoS 1, or at QoS 0 with id 0.
+/// Returns a PUBLISH at QoS 1, or at QoS 0 with id 0.
 pub fn publish(topic: &str, id: u16, retain: bool, payload: &[u8]) -> Vec<u8> {
     let mut body = text(topic);
     if id != 0 {
@@ -168,12 +168,12 @@ pub fn publish(topic: &str, id: u16, retain: bool, payload: &[u8]) -> Vec<u8> {
     packet(kind::PUBLISH | u8::from(id != 0) << 1 | u8::from(retain), &body)
 }
 
-/// PUBACK: success.
+/// Returns a PUBACK with success.
 pub fn puback(id: u16) -> Vec<u8> {
     packet(kind::PUBACK, &id.to_be_bytes())
 }
 
-/// SUBACK: QoS 1 granted for each of `count` filters.
+/// Returns a SUBACK that grants QoS 1 for each of `count` filters.
 pub fn suback(id: u16, count: usize) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();
     body.push(0);
@@ -181,7 +181,7 @@ pub fn suback(id: u16, count: usize) -> Vec<u8> {
     packet(kind::SUBACK, &body)
 }
 
-/// Number of filters in a SUBSCRIBE.
+/// Returns the number of filters in a SUBSCRIBE.
 pub fn filters(subscribe: &Packet) -> usize {
     let Some((properties, size)) = subscribe.body.get(2..).and_then(read_varint) else { return 0 };
     let mut at = 2 + size + properties;

@@ -1,4 +1,4 @@
-//! A blocking MQTT v5 client over mutual TLS that sends whatever it is told to.
+//! Blocking MQTT v5 client over mutual TLS that sends whatever it is told to.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use super::Identity;
 use super::packets::{self, Packet, kind};
 
-/// One connection.
+/// One connection of the client.
 #[derive(Debug)]
 pub struct Raw {
     stream: StreamOwned<ClientConnection, TcpStream>,
@@ -19,10 +19,10 @@ pub struct Raw {
 }
 
 impl Raw {
-    /// TCP and TLS, nothing sent yet.
+    /// Opens TCP and TLS without sending a packet.
     ///
     /// # Errors
-    /// When the handshake fails.
+    /// Fails if the handshake fails.
     pub fn dial(address: SocketAddr, config: Arc<ClientConfig>) -> io::Result<Self> {
         let socket = TcpStream::connect_timeout(&address, Duration::from_secs(10))?;
         socket.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -35,10 +35,10 @@ impl Raw {
         Ok(Self { stream, buffer: Vec::new() })
     }
 
-    /// Connects as this device with a clean start; gives the CONNACK's reason code.
+    /// Connects as this device with a clean start; returns the CONNACK's reason code.
     ///
     /// # Errors
-    /// When the connection ends instead.
+    /// Fails if the connection ends instead.
     pub fn connect(address: SocketAddr, identity: &Identity) -> io::Result<(Self, u8)> {
         let mut raw = Self::dial(address, identity.tls())?;
         raw.send(&packets::connect(&identity.id(), 60, None))?;
@@ -46,19 +46,19 @@ impl Raw {
         Ok((raw, answer.reason(1)))
     }
 
-    /// Sends bytes.
+    /// Sends bytes unchanged.
     ///
     /// # Errors
-    /// When the connection has ended.
+    /// Fails if the connection has ended.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 
-    /// The next packet.
+    /// Returns the next packet.
     ///
     /// # Errors
-    /// When the connection ends, or nothing comes for 20 s.
+    /// Fails if the connection ends, or nothing comes for 20 s.
     pub fn packet(&mut self) -> io::Result<Packet> {
         let mut piece = [0_u8; 8192];
         loop {
@@ -75,7 +75,7 @@ impl Raw {
     /// Skips to the next packet of a kind.
     ///
     /// # Errors
-    /// As [`Raw::packet`]; a DISCONNECT instead is an error that names its reason.
+    /// Fails as [`Raw::packet`] does; a DISCONNECT instead is an error that names its reason.
     pub fn await_kind(&mut self, wanted: u8) -> io::Result<Packet> {
         loop {
             let packet = self.packet()?;

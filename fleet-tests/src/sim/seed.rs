@@ -1,6 +1,5 @@
-//! A store full of devices that were never enrolled, for whoever wants to see a large fleet
-//! without having one: `holdfast serve` reads it as it reads its own. None of them has a key, so
-//! none can connect.
+//! Store full of devices that were never enrolled, to try out a large fleet without having one:
+//! `holdfast serve` reads it as its own. None of the devices has a key, so none can connect.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
@@ -22,7 +21,7 @@ use serde_json::{Value, json};
 
 const DAY: u64 = 86_400;
 
-/// Records in one transaction.
+/// Number of rows in one transaction.
 const AT_ONCE: usize = 10_000;
 
 const CITIES: [&str; 12] = [
@@ -32,8 +31,8 @@ const CITIES: [&str; 12] = [
 
 const ROLES: [&str; 4] = ["gateway", "camera", "pump", "meter"];
 
-/// A workload for each role, and its health on the devices that run it: of a hundred devices,
-/// how many fail.
+/// Workload, role of its devices, and its failures: number of devices in a hundred on which it
+/// fails.
 const WORKLOADS: [(&str, &str, u64); 4] = [
     ("edge-proxy", "gateway", 1),
     ("frame-grabber", "camera", 3),
@@ -47,11 +46,11 @@ const PROBLEMS: [(&str, &str); 3] = [
     ("artifact-refused", "an artifact does not have its digest: it is fetched again"),
 ];
 
-/// Writes `devices` of them into `DATA/store.redb`, which must not be there yet. `now` is in
-/// seconds since 1970.
+/// Writes `devices` devices into `DATA/store.redb`, which must not exist yet. `now` is in seconds
+/// since 1970.
 ///
 /// # Errors
-/// The disk's.
+/// Returns errors of the disk, and one if the store exists.
 pub fn seed(data: &Path, devices: u64, now: u64) -> anyhow::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(data)?;
     let path = data.join("store.redb");
@@ -124,7 +123,7 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
     writing.put(key::workload(&record.name), &record)
 }
 
-/// The same number gives the same device, and neighbours have nothing in common.
+/// Hashes a number: the same number gives the same device, and neighbours have nothing in common.
 fn mix(number: u64) -> u64 {
     let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 20
@@ -186,7 +185,7 @@ fn country(city: &str) -> &'static str {
     }
 }
 
-/// What it should run, what it says, and when it came and went.
+/// Writes a device's desired state, its report, and when it connected and disconnected.
 fn report(
     writing: &mut Writing,
     name: &Name,

@@ -1,5 +1,5 @@
-//! The control plane of the world: its real cores (selectors, placement, reports) and real
-//! signatures, with a store that survives crashes and a backup that is older.
+//! Control plane of the world: its real cores (selectors, placement, reports) and real signatures,
+//! with a store that survives crashes and an older backup.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use holdfast_protocol::workload::{
 
 use super::{Behaviour, Dice};
 
-/// The roles that devices have and workloads ask for.
+/// Roles of devices, which workloads select.
 const ROLES: [&str; 2] = ["a", "b"];
-/// Names of workloads: few, so that they are changed, deleted and made again.
+/// Names of workloads: few, so that they are changed, deleted and created again.
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 
-/// A device, as the control plane knows it.
+/// Device as the control plane knows it.
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) labels: Labels,
@@ -33,7 +33,7 @@ pub(super) struct Known {
     pub(super) report: ReportRecord,
 }
 
-/// What is stored, and can be backed up.
+/// Data that is stored, and can be backed up.
 #[derive(Debug, Clone)]
 struct Stored {
     workloads: BTreeMap<Name, WorkloadRecord>,
@@ -41,23 +41,23 @@ struct Stored {
     devices: Vec<Known>,
 }
 
-/// The control plane.
+/// Control plane of the world.
 pub(super) struct Control {
     signer: Signer,
     epoch: u64,
     stored: Stored,
     backup: Option<Stored>,
-    /// What each workload was before it was what it is.
+    /// Former specification of each workload, to go back to.
     former: BTreeMap<Name, WorkloadSpec>,
-    /// Which name was changed last.
+    /// Index of the name that was changed last.
     busy: usize,
-    /// Everything that was ever signed, by device: workload, revision, spec.
+    /// Everything that was ever signed, by device: workload, revision, specification.
     pub(super) signed: Vec<Vec<(Name, u64, Arc<WorkloadSpec>)>>,
-    /// Old messages, for those who replay.
+    /// Old messages, which an attacker can replay.
     pub(super) recorded: Vec<(usize, Vec<u8>)>,
 }
 
-/// Ed25519 in PKCS#8, from a seed.
+/// Returns an Ed25519 signer in PKCS#8 from a seed.
 pub(super) fn signer(seed: u8) -> Signer {
     let mut document = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
     document.extend([seed; 32]);
@@ -95,16 +95,16 @@ impl Control {
         self.signer.public_key()
     }
 
-    /// The artifacts that can be fetched.
+    /// Returns the digest of an artifact that can be fetched.
     pub(super) fn artifact(number: u8) -> Digest {
         Digest([number; 32])
     }
 
-    /// An operator does something. True: the control plane was restored, and lets every device
-    /// connect anew.
+    /// Performs a random action of an operator. Returns true if the control plane was restored, so
+    /// that every device connects anew.
     pub(super) fn operate(&mut self, dice: &mut Dice) -> bool {
         let before = self.epoch;
-        // Whoever changes something often changes it again.
+        // A workload that was just changed is often changed again.
         if dice.permille(500) {
             self.busy = dice.below(4) as usize;
         }
@@ -127,12 +127,12 @@ impl Control {
         self.epoch != before
     }
 
-    /// Some workload's name.
+    /// Returns a random workload's name.
     pub(super) fn any_name(&self, dice: &mut Dice) -> Name {
         NAMES[dice.below(4) as usize].parse().unwrap()
     }
 
-    /// Somebody pauses a workload on a device, or resumes it.
+    /// Pauses a workload on a random device, or resumes it.
     fn pause(&mut self, name: Name, dice: &mut Dice) {
         let number = dice.below(self.stored.devices.len() as u64) as usize;
         let device = &mut self.stored.devices[number];
@@ -166,7 +166,7 @@ impl Control {
         self.stored.workloads.insert(name, record);
     }
 
-    /// Something new, or back to what was there before.
+    /// Returns a new specification, or a former one.
     fn spec_for(&mut self, name: &Name, dice: &mut Dice) -> WorkloadSpec {
         let present = self.stored.workloads.get(name).map(|it| it.spec.clone());
         let former = self.former.get(name).filter(|_| dice.permille(400)).cloned();
@@ -196,7 +196,8 @@ impl Control {
         }
     }
 
-    /// The message for a device, as the gateway would send it. None: nothing was ever wanted.
+    /// Returns the message for a device, as the gateway would send it. None: there was never a
+    /// desired state.
     pub(super) fn desired(&mut self, number: usize, id: &str) -> Option<Vec<u8>> {
         let state = self.state(number, id)?;
         for (name, workload) in &state.workloads {
@@ -210,7 +211,7 @@ impl Control {
         Some(bytes)
     }
 
-    /// What a device should run, in clear.
+    /// Returns a device's desired state, unsigned.
     pub(super) fn state(&self, number: usize, id: &str) -> Option<DesiredState> {
         let known = &self.stored.devices[number];
         if known.generation == 0 {
@@ -233,7 +234,7 @@ impl Control {
         })
     }
 
-    /// A report came in.
+    /// Takes a report of a device.
     pub(super) fn reported(&mut self, number: usize, payload: &[u8]) {
         let report: StateReport = codec::decode(payload).unwrap();
         self.stored.devices[number].report.take(report, 0);
@@ -247,7 +248,7 @@ impl Control {
         self.epoch
     }
 
-    /// Names of everything that exists.
+    /// Returns the names of all workloads that can exist.
     pub(super) fn names() -> BTreeSet<Name> {
         NAMES.iter().map(|name| name.parse().unwrap()).collect()
     }

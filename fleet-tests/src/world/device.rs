@@ -1,5 +1,4 @@
-//! A device of the world: the real agent core on a disk, a process table and a clock that are
-//! not real.
+//! Device of the world: the real agent core on a simulated disk, process table and clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,13 +16,13 @@ use holdfast_protocol::workload::{RestartPolicy, WorkloadSpec};
 
 use super::{Behaviour, Dice};
 
-/// What survives the death of the agent and of the machine.
+/// State that survives the death of the agent and of the machine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     pub(super) desired: Option<Vec<u8>>,
-    /// `desired` cannot be read any more.
+    /// True: `desired` cannot be read any more.
     pub(super) damaged: bool,
-    /// What `desired` says, read once.
+    /// Decoded content of `desired`.
     pub(super) state: Option<DesiredState>,
     pub(super) records: BTreeMap<Name, Record>,
     pub(super) folders: BTreeSet<Name>,
@@ -31,36 +30,36 @@ pub(super) struct Disk {
     pub(super) full: bool,
 }
 
-/// A process of the machine.
+/// Process of the machine.
 #[derive(Debug, Clone)]
 pub(super) struct Proc {
     pub(super) name: Name,
     pub(super) revision: u64,
     pub(super) spec: Arc<WorkloadSpec>,
     pub(super) instance: Instance,
-    /// It executes; before, it waits at the gate.
+    /// True: it executes; false: it waits at the gate.
     pub(super) open: bool,
-    /// Life of the agent that would reap it.
+    /// Life of the agent that would reap the process.
     parent: u64,
-    /// Somebody told it to end.
+    /// True: the process was told to end.
     told: bool,
 }
 
-/// What happens to a device at its time.
+/// Event of a device, with its time.
 #[derive(Debug, Clone)]
 pub(super) enum Happening {
-    /// Something that the agent asked for is done, in this life of it.
+    /// Work of the agent in this life is done.
     Done(u64, Work),
     /// A process ends.
     Ends(u32, u64, Exit),
-    /// The agent's timer, set for then; a later one has replaced it if they differ.
+    /// Timer of the agent, set for this time; a later one has replaced it if they differ.
     Timer(u64, u64),
 }
 
 /// Work under way.
 #[derive(Debug, Clone)]
 pub(super) enum Work {
-    /// A download, and its ticket: one that was given up brings nothing.
+    /// Download and its ticket: a download that was given up has no effect.
     Fetch(Digest, u64),
     Launch(Effect),
     Open(Name, Instance),
@@ -69,7 +68,7 @@ pub(super) enum Work {
     Remove(Name),
 }
 
-/// A device.
+/// Device of the world.
 pub(super) struct Device {
     pub(super) id: DeviceId,
     key: Vec<u8>,
@@ -86,18 +85,18 @@ pub(super) struct Device {
     tickets: u64,
     /// Artifacts that were removed behind the agent's back.
     lost: BTreeSet<Digest>,
-    /// An operator asked for a restart of these: they may be ended once though they are well.
+    /// Workloads that an operator asked to restart: they may be ended once although they work.
     restarting: BTreeSet<Name>,
     /// Jobs that ran, are on record, and must not run again.
     ran: BTreeMap<Name, Arc<WorkloadSpec>>,
     pub(super) connected: bool,
-    /// Faults may happen: the agent is killed between steps.
+    /// True: faults may happen, the agent is killed between steps.
     pub(super) brittle: bool,
     waiting: Option<(Vec<u8>, DesiredState)>,
     pub(super) refused: u64,
-    /// When the agent wants to be woken.
+    /// Time at which the agent wants to be woken.
     timer: u64,
-    /// To be scheduled: when, what.
+    /// Events to schedule, with their times.
     pub(super) schedule: Vec<(u64, Happening)>,
     /// Reports to send.
     pub(super) outbox: Vec<Vec<u8>>,
@@ -135,7 +134,7 @@ impl Device {
         now - self.booted_at
     }
 
-    /// The agent starts, if it does not run.
+    /// Starts the agent, if it does not run.
     pub(super) fn start(&mut self, now: u64, dice: &mut Dice) {
         if self.agent.is_some() {
             return;
@@ -171,7 +170,7 @@ impl Device {
         self.procs.values().map(found).collect()
     }
 
-    /// The agent dies, its store is lost, and what it followed cannot be read.
+    /// Kills the agent, empties its store, and makes its desired state unreadable.
     pub(super) fn forget(&mut self) {
         self.kill_agent();
         self.disk.records.clear();
@@ -179,13 +178,13 @@ impl Device {
         self.ran.clear();
     }
 
-    /// `kill -9` of the agent. Launchers at their gates end by their pipes.
+    /// Kills the agent with SIGKILL. Launchers at their gates end by their pipes.
     pub(super) fn kill_agent(&mut self) {
         self.agent = None;
         self.restarting.clear();
         self.waiting = None;
         self.fetching.clear();
-        // Whoever starts anew sees what is there.
+        // A restarted agent sees which artifacts exist.
         self.lost.clear();
         self.connected = false;
         self.reporter = Reporter::default();
@@ -193,17 +192,17 @@ impl Device {
         self.procs.retain(|_, proc| proc.open);
     }
 
-    /// Power off and on: nothing runs, another boot.
+    /// Switches power off and on: nothing runs, and the boot id is another.
     pub(super) fn reboot(&mut self, now: u64) {
         self.kill_agent();
         self.procs.clear();
         self.boot += 1;
         self.booted_at = now;
-        // Nothing of the former boot happens any more.
+        // Events of the former boot have no effect any more.
         self.life += 1;
     }
 
-    /// Kills the agent here, perhaps: between any two steps.
+    /// Kills the agent at random; called between any two steps.
     fn crash_point(&mut self, dice: &mut Dice) -> bool {
         let dies = self.brittle && self.agent.is_some() && dice.permille(12);
         if dies {
@@ -233,7 +232,7 @@ impl Device {
         }
     }
 
-    /// A desired state arrives: what the driver does with it.
+    /// Handles a desired state that arrives, as the driver does.
     pub(super) fn offered(&mut self, bytes: Vec<u8>, now: u64, dice: &mut Dice) {
         let Some(agent) = &self.agent else { return };
         let Ok(state) = signing::verify::<DesiredState>(&bytes, &self.key, &self.id) else {
@@ -263,7 +262,7 @@ impl Device {
         if self.crash_point(dice) {
             return;
         }
-        // A job that comes back after another revision, or none, was wanted is wanted anew.
+        // A job that returns after another revision, or none, was desired runs anew.
         self.ran.retain(|name, spec| {
             state.workloads.get(name).is_some_and(|wanted| wanted.spec == **spec)
         });
@@ -272,18 +271,18 @@ impl Device {
         }
     }
 
-    /// An operator has a workload restarted: on a device that is connected, or never.
+    /// Restarts a workload for an operator, on a connected device only.
     pub(super) fn restart(&mut self, name: &Name, now: u64, dice: &mut Dice) {
         let Some(agent) = self.agent.as_mut().filter(|_| self.connected) else { return };
         if agent.restart(name).is_ok() {
-            // A job runs again, and what works is ended for it.
+            // A job runs again, and a working process is ended for it.
             self.ran.remove(name);
             self.restarting.insert(name.clone());
             self.turn(now, dice);
         }
     }
 
-    /// What the driver does between events.
+    /// Does the driver's work between events.
     pub(super) fn turn(&mut self, now: u64, dice: &mut Dice) {
         if self.waiting.is_some() {
             self.store_desired(dice);
@@ -296,7 +295,7 @@ impl Device {
                 break;
             }
             for effect in effects {
-                // It may have died of the one before.
+                // The agent may have died at the effect before.
                 if self.agent.is_none() || self.crash_point(dice) {
                     return;
                 }
@@ -368,7 +367,8 @@ impl Device {
                 self.later(now, dice, 100, Work::Probe(name, instance, spec));
             }
             Effect::Signal { name, instance, signal } => {
-                // Cut short by whoever wants something else: wanted again, it runs again.
+                // The job was cut short for another desired state: if it is desired again, it runs
+                // again.
                 self.ran.remove(&name);
                 self.signal(&instance, signal, now, dice);
             }
@@ -396,7 +396,7 @@ impl Device {
         }
     }
 
-    /// One download of each at a time: asked for again, it just goes on.
+    /// Starts a download, one at a time for each artifact: a second request changes nothing.
     fn fetch(&mut self, digest: Digest, now: u64, dice: &mut Dice) {
         if !self.fetching.contains_key(&digest) {
             self.tickets += 1;
@@ -411,7 +411,7 @@ impl Device {
             return;
         }
         let stubborn = Behaviour::of(&proc.spec) == Behaviour::Stubborn && signal != 9;
-        // What was told to end is ended, even if it is wanted again by then.
+        // A process that was told to end does end, even if it is desired again by then.
         let told = std::mem::replace(&mut proc.told, true);
         let name = proc.name.clone();
         if !told {
@@ -425,7 +425,7 @@ impl Device {
         }
     }
 
-    /// Invariants 4 and 5: nobody ends a process that works and is just what is wanted.
+    /// Asserts invariants 4 and 5: a process that works and is exactly as desired is not ended.
     fn must_not_be_well(&self, pid: u32, what: &str) {
         let Some(proc) = self.procs.get(&pid).filter(|proc| proc.open) else { return };
         let Some(state) = &self.disk.state else { return };
@@ -441,7 +441,7 @@ impl Device {
         );
     }
 
-    /// A process is gone; the agent hears of it.
+    /// Removes a process and tells the agent.
     fn end(&mut self, pid: u32, exit: Exit, now: u64, dice: &mut Dice) {
         let Some(proc) = self.procs.remove(&pid) else { return };
         let exit = if proc.parent == self.life { exit } else { Exit::Unseen };
@@ -449,7 +449,7 @@ impl Device {
         self.later(now, dice, 5, Work::Tell(exited));
     }
 
-    /// Something happens. `reachable`: the control plane can be asked for artifacts.
+    /// Handles an event. `reachable`: the control plane can be asked for artifacts.
     pub(super) fn happen(
         &mut self,
         happening: Happening,
@@ -579,12 +579,12 @@ impl Device {
         }
     }
 
-    /// Somebody tidies up where he should not.
+    /// Removes artifacts behind the agent's back.
     pub(super) fn lose_artifacts(&mut self) {
         self.lost.append(&mut self.disk.artifacts);
     }
 
-    /// `never` is at most once, as far as the disk could be told.
+    /// Asserts that a workload with `never` runs at most once, as far as the disk could record it.
     fn run_once(&mut self, name: &Name, spec: Arc<WorkloadSpec>, instance: &Instance) {
         let before = self.ran.remove(name);
         if spec.restart.policy != RestartPolicy::Never {
@@ -597,7 +597,7 @@ impl Device {
         }
     }
 
-    /// A workload that works dies all the same.
+    /// Ends a random working process.
     pub(super) fn misfortune(&mut self, now: u64, dice: &mut Dice) {
         let running: Vec<u32> = self
             .procs

@@ -1,9 +1,9 @@
-//! The deterministic world: the real cores of agent and control plane, real signatures and
-//! codec, on a virtual clock, with a network that loses, repeats and delays, disks that fill,
-//! processes that crash, agents that are killed between any two steps, machines that reboot, and
-//! a control plane that stops and is restored from old backups. A seed replays any failure.
+//! Deterministic world: the real cores of agent and control plane, real signatures and codec, on a
+//! virtual clock, with a network that loses, repeats and delays, disks that fill, processes that
+//! crash, agents that are killed between any two steps, machines that reboot, and a control plane
+//! that stops and is restored from old backups. A seed replays any failure.
 //!
-//! Safety is checked at each step; convergence when everything has been quiet for a while.
+//! Safety is checked at each step; convergence after a period without faults.
 
 mod control;
 pub mod data;
@@ -15,7 +15,7 @@ pub use run::{Outcome, run};
 use holdfast_agent::core::backoff::Entropy;
 use holdfast_protocol::workload::{Executable, Run, WorkloadSpec};
 
-/// Chance and time, all from one seed.
+/// Random choices of a world, all from one seed.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(Entropy);
 
@@ -24,36 +24,36 @@ impl Dice {
         Self(Entropy::new(seed))
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0.draw() % end.max(1)
     }
 
-    /// A number from `from` to below `end`.
+    /// Returns a number from `from` to below `end`.
     pub(crate) fn between(&mut self, from: u64, end: u64) -> u64 {
         from + self.below(end - from)
     }
 
-    /// True so many times in a thousand.
+    /// Returns true with a chance of `chance` in a thousand.
     pub(crate) fn permille(&mut self, chance: u64) -> bool {
         self.below(1000) < chance
     }
 }
 
-/// How the programs of this world behave, by the path that they are started from.
+/// Behaviour of a program in this world, determined by the path that it is started from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
-    /// Runs until it is told to end.
+    /// The program runs until it is told to end.
     Good,
-    /// Runs, and does not end when it is told to: it has to be killed.
+    /// The program ignores the request to end, and has to be killed.
     Stubborn,
-    /// Ends by itself after a while, badly.
+    /// The program ends with an error after a while.
     Crashing,
-    /// Cannot be executed.
+    /// The program cannot be executed.
     Missing,
-    /// Runs, and its probe fails.
+    /// The program runs, and its probe fails.
     Sick,
-    /// Ends well after a while; is not to be started again.
+    /// The program ends with success after a while, and is not to be started again.
     Job,
 }
 
@@ -67,7 +67,7 @@ impl Behaviour {
         (Self::Job, "/bin/job"),
     ];
 
-    /// Of this spec; programs from artifacts are good.
+    /// Returns the behaviour for a specification; programs from artifacts are `Good`.
     pub(crate) fn of(spec: &WorkloadSpec) -> Self {
         let Run::Process(process) = &spec.run;
         match &process.executable {
@@ -79,7 +79,7 @@ impl Behaviour {
         }
     }
 
-    /// True for what works once it runs.
+    /// Returns true if the program works once it runs.
     pub(crate) fn works(self) -> bool {
         matches!(self, Self::Good | Self::Stubborn)
     }

@@ -1,5 +1,5 @@
-//! A run of the world: chaos for a while, then quiet; safety at each step, convergence at the
-//! end.
+//! Run of the world: chaos for a while, then quiet; safety is checked at each step, convergence at
+//! the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,32 +10,31 @@ use super::control::{Control, signer};
 use super::device::{Device, Happening};
 use super::{Behaviour, Dice};
 
-/// Devices in a world: enough to differ, few enough for many worlds.
+/// Number of devices in a world: enough to differ, few enough for many worlds.
 const DEVICES: usize = 3;
-/// Milliseconds of chaos.
+/// Length of the chaos in milliseconds.
 const CHAOS: u64 = 120_000;
-/// Milliseconds of quiet until everything must have converged: several times the longest
-/// back-off.
+/// Milliseconds of quiet until everything must have converged: several times the longest back-off.
 const QUIET: u64 = 120_000;
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Steps taken.
+    /// Number of steps taken.
     pub steps: u64,
-    /// Processes that were started.
+    /// Number of processes that were started.
     pub started: u64,
-    /// Messages that devices refused.
+    /// Number of messages that devices refused.
     pub refused: u64,
 }
 
 enum Event {
     Device(usize, Happening),
-    /// A message reaches a device, if the connection it was sent on still stands.
+    /// Message to a device, delivered if the connection that it was sent on still exists.
     Down(usize, u64, Vec<u8>),
-    /// A report reaches the control plane.
+    /// Report to the control plane.
     Up(usize, u64, Vec<u8>),
-    /// The acknowledgement of a report.
+    /// Acknowledgement of a report.
     Acknowledged(usize, u64),
     Connect(usize),
     AgentStarts(usize),
@@ -49,21 +48,21 @@ struct World {
     control: Control,
     plane_up: bool,
     devices: Vec<Device>,
-    /// Number of each device's connection: what was sent on an older one is lost.
+    /// Number of each device's connection: messages sent on an older one are lost.
     connections: Vec<u64>,
     link_up: Vec<bool>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     chaos: bool,
     seen: BTreeSet<(usize, u64)>,
-    /// The agent's start stands in the queue.
+    /// True for a device whose agent's start is in the queue.
     starting: Vec<bool>,
 }
 
 /// Runs the world of this seed.
 ///
 /// # Panics
-/// When an invariant does not hold, saying which.
+/// Panics if an invariant does not hold, and names it.
 pub fn run(seed: u64) -> Outcome {
     let control = Control::new(DEVICES);
     let devices = (0..DEVICES).map(|number| Device::new(number, control.public_key())).collect();
@@ -166,7 +165,7 @@ impl World {
 
     fn connect(&mut self, number: usize) {
         let now = self.now;
-        // Tried again and again, whatever comes of it.
+        // The connection is tried again, whatever comes of this try.
         let retry = now + self.dice.between(1_000, 5_000);
         self.at(retry, Event::Connect(number));
         let device = &self.devices[number];
@@ -187,14 +186,14 @@ impl World {
         let connection = self.connections[number];
         let when = self.now + self.latency();
         if self.dice.permille(50) {
-            // Delivered twice.
+            // The message is delivered twice.
             let again = when + self.latency();
             self.at(again, Event::Down(number, connection, bytes.clone()));
         }
         self.at(when, Event::Down(number, connection, bytes));
     }
 
-    /// Takes what the devices want scheduled and sent.
+    /// Takes the events to schedule and the messages to send from the devices.
     fn collect(&mut self) {
         for number in 0..self.devices.len() {
             for (when, happening) in std::mem::take(&mut self.devices[number].schedule) {
@@ -203,7 +202,7 @@ impl World {
             let connection = self.connections[number];
             for payload in std::mem::take(&mut self.devices[number].outbox) {
                 if self.chaos && self.dice.permille(30) {
-                    // Lost: so is the connection, as TCP has it.
+                    // The message is lost, and so is the connection, as with TCP.
                     self.drop_connection(number);
                     continue;
                 }
@@ -212,7 +211,7 @@ impl World {
             }
             if self.devices[number].agent.is_none() && !self.starting[number] {
                 self.starting[number] = true;
-                // Whoever supervises the agent starts it again.
+                // The agent's supervisor starts it again.
                 let when = self.now + self.dice.between(50, 2_000);
                 self.at(when, Event::AgentStarts(number));
             }
@@ -271,7 +270,7 @@ impl World {
         }
     }
 
-    /// Somebody in between sends what he has, or makes up.
+    /// Sends a message of an attacker: a recorded one, or a forged one.
     fn attack(&mut self, number: usize) {
         let bytes = match self.dice.below(3) {
             0 => {
@@ -300,7 +299,7 @@ impl World {
         }
     }
 
-    /// Everything is mended, and nothing breaks any more.
+    /// Repairs everything and ends all faults.
     fn calm(&mut self) {
         self.chaos = false;
         self.plane_up = true;
@@ -312,12 +311,12 @@ impl World {
         }
     }
 
-    /// What must hold at each step.
+    /// Checks the invariants that hold at each step.
     fn safe(&mut self) {
         for (number, device) in self.devices.iter().enumerate() {
             let mut running: BTreeMap<&str, u32> = BTreeMap::new();
             for proc in device.procs.values().filter(|proc| proc.open) {
-                // Never two copies.
+                // Two copies never run at once.
                 let pid = proc.instance.pid;
                 if let Some(other) = running.insert(proc.name.as_str(), pid) {
                     panic!("{}: {} runs twice: {other} and {pid}", device.id, proc.name);
@@ -329,14 +328,14 @@ impl World {
                 assert!(signed, "{}: {} runs unsigned", device.id, proc.name);
                 self.seen.insert((number, proc.instance.nonce));
             }
-            // Invariant 2: what is followed is on disk.
+            // Invariant 2: the desired state that is followed is on disk.
             if let (Some(agent), None) = (&device.agent, &device.disk.desired) {
                 assert_eq!(agent.version(), Default::default(), "{}: unstored", device.id);
             }
         }
     }
 
-    /// What must hold when all has been quiet.
+    /// Checks the invariants that hold after a quiet period.
     fn converged(&self) {
         for number in 0..DEVICES {
             self.device_converged(number);
@@ -371,7 +370,7 @@ impl World {
             let behaviour = Behaviour::of(&workload.spec);
             let reported = reported.unwrap_or_else(|| panic!("{id}: {name} is not reported"));
             if workload.paused {
-                // What has run to its end stays as it is.
+                // A job that has run to its end stays as it is.
                 let over = matches!(reported.phase, Phase::Stopped | Phase::Failed);
                 assert!(procs.is_empty(), "{id}: {name} is paused and runs");
                 assert!(over || reported.phase == Phase::Paused, "{id}: {name}: {reported:?}");
@@ -392,7 +391,7 @@ impl World {
                 let over = matches!(reported.phase, Phase::Stopped | Phase::Failed);
                 assert!(over, "{id}: {name}: a job that ran once: {reported:?}");
             }
-            // Invariant 9: what failed was left for the last one that worked.
+            // Invariant 9: a failed revision was replaced by the last one that worked.
             let record = &device.disk.records.get(&name);
             if let Some(rejected) = record.and_then(|record| record.rejected.as_ref())
                 && rejected.revision.spec.as_ref() == &workload.spec
@@ -406,7 +405,7 @@ impl World {
         Self::keeps_no_more_artifacts(device, &wanted, &id);
     }
 
-    /// What is neither desired nor recorded was collected.
+    /// Asserts that artifacts that are neither desired nor recorded were removed.
     fn keeps_no_more_artifacts(device: &Device, wanted: &DesiredState, id: &str) {
         let referenced: BTreeSet<_> = device
             .disk

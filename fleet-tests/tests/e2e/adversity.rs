@@ -1,5 +1,5 @@
-//! Clock at 1970 on boot; certificate expired while away; disk full: workloads run on, the
-//! status says what is wrong, and it heals when the cause goes.
+//! Clock at 1970 on boot; certificate expired while away; disk full: workloads run on, the status
+//! shows the fault, and it disappears with its cause.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +18,7 @@ fn clock_at_1970_on_boot() {
     device.await_phase("w", "running");
     plane.await_settled("d-1");
 
-    // No battery behind the clock, and no link: it runs what it ran.
+    // No battery for the clock, and no link: the device runs what it ran.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     device.link.cut();
     device.power_off();
@@ -29,7 +29,7 @@ fn clock_at_1970_on_boot() {
     let pids = await_copies(&marker, 1);
     device.await_problem("clock");
 
-    // With a link it connects all the same: time never ran back past the stored floor.
+    // With a link it connects all the same: its time never goes below the stored floor.
     device.link.heal();
     device.await_link("up");
     plane.await_connection("d-1", "online");
@@ -40,7 +40,7 @@ fn clock_at_1970_on_boot() {
     let reported = plane.view("d-1");
     assert_says(&reported["status"].to_string(), &["clock"]);
 
-    // The clock is set: healed.
+    // The clock is set: the problem is gone.
     device.kill_agent();
     device.env.remove("HOLDFAST_TEST_CLOCK_OFFSET");
     device.up();
@@ -68,7 +68,7 @@ fn clock_far_ahead_on_boot() {
     });
     assert_says(status["linkReason"].as_str().unwrap(), &["expired", "clock"]);
 
-    // A time service sets it right, and nothing has to be restarted.
+    // A time service sets the clock right, and nothing has to be restarted.
     std::fs::write(&clock, "0").unwrap();
     device.await_link("up");
     device.await_healed("certificate-expired");
@@ -141,7 +141,7 @@ fn a_full_disk_stops_nothing_is_said_and_heals() {
     });
     let fresh = marker();
     plane.cli().apply(&sleeper("fresh", "a", &fresh)).ok();
-    // The agent itself may be restarted too; nothing of what runs suffers.
+    // The agent itself may be restarted too; no workload is affected.
     device.restart();
     assert_eq!(device.await_phase("steady", "running"), steady_pid);
 
@@ -177,7 +177,7 @@ fn a_workload_that_fills_the_disk_or_stands_on_a_dead_one_is_ended_from_afar() {
         if there { Ok(()) } else { Err("not yet".into()) }
     });
 
-    // Where nothing can be stored at all, what is not wanted any more ends all the same.
+    // Where nothing can be stored, a workload that is no longer desired ends all the same.
     device.power_off();
     disk.remount("ro");
     device.up();
@@ -230,7 +230,7 @@ fn a_device_reboots_on_a_full_disk_and_runs_what_it_ran() {
     drop(disk);
 }
 
-/// A device on a small disk that runs one workload with a configuration, settled.
+/// Returns a settled device on a small disk that runs one workload with a configuration.
 fn on_a_small_disk(plane: &Plane, options: &str, marker: &str) -> (SmallDisk, Device, u32) {
     let disk = SmallDisk::mount(&plane.scratch.join("disk"), options);
     let mut device = plane.bare_device("d-1");
@@ -310,7 +310,7 @@ fn a_certificate_is_renewed_on_a_full_disk() {
     disk.fill();
     device.await_problem("disk-full");
     assert_says(&device.await_problem("certificate-not-stored"), &["identity.json", "space"]);
-    // Longer than the certificate lasts that is on the disk.
+    // Longer than the validity of the certificate on the disk.
     holds_for(Duration::from_secs(10), "renewed ones serve", || {
         let status = device.status()?;
         if status.to_string().contains("certificate-expired") {

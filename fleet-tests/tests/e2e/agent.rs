@@ -1,5 +1,5 @@
-//! The agent itself: one a data folder, its manners with systemd, what it makes of damaged files,
-//! what it says of itself, and how quiet it is.
+//! The agent itself: one per data folder, its protocol with systemd, its handling of damaged files,
+//! its own status, and its idle use of the processor.
 
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::{QUICK, assert_says, await_copies, marker, script, sleeper};
 
-/// A device that runs one sleeper, settled; gives the sleeper's pid too.
+/// Returns a device that runs one sleeper and is settled, and the sleeper's process id.
 fn settled(plane: &Plane, marker: &str) -> (Device, u32) {
     let device = plane.device("d-1", &["role=a"]);
     plane.cli().apply(&sleeper("w", "a", marker)).ok();
@@ -49,7 +49,7 @@ fn a_second_agent_on_the_same_folder_is_refused_and_disturbs_nothing() {
     assert_eq!(status["link"], "up", "{status}");
     assert_eq!(device.await_phase("w", "running"), pid);
     assert_eq!(await_copies(&marker, 1), [pid]);
-    // The lock goes with the agent, however it ends.
+    // The lock ends with the agent, however that ends.
     device.restart();
     assert_eq!(device.await_phase("w", "running"), pid);
 }
@@ -83,14 +83,14 @@ fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
     };
     await_said("READY=1", 1);
     await_said("STATUS=connected", 1);
-    // Three times as often as is asked for, while nothing else happens.
+    // The watchdog is notified three times as often as required, while nothing else happens.
     await_said("WATCHDOG=1", 5);
     assert_eq!(device.stop_agent(), Some(0));
     let said = await_said("STOPPING=1", 1);
     assert_eq!(said.iter().filter(|line| *line == "READY=1").count(), 1, "{said:?}");
     assert_eq!(said.last().unwrap(), "STOPPING=1", "{said:?}");
 
-    // A watchdog of 0 is none.
+    // A watchdog interval of 0 switches it off.
     device.env.insert("WATCHDOG_USEC".into(), "0".into());
     device.up();
     device.await_link("up");
@@ -133,7 +133,7 @@ fn a_damaged_store_is_set_aside_and_everything_that_runs_is_adopted() {
     });
     assert_eq!(await_copies(&marker, 1), [pid]);
 
-    // The new store is a good one: what runs stands in it again, and nothing is wrong any more.
+    // The new store is complete: the running workload is in it again, and no problem is left.
     device.restart();
     device.await_healed("store-recovered");
     assert_eq!(device.await_phase("w", "running"), pid);
@@ -159,7 +159,7 @@ fn a_damaged_desired_state_stops_nothing_and_heals_on_connect() {
     let said = device.await_problem("desired-untrusted");
     assert_says(&said, &["desired", "goes on"]);
     assert_eq!(device.await_phase("w", "running"), pid);
-    // It is even kept running, from its record.
+    // The workload is even restarted, from its record.
     processes::kill(pid);
     let again = eventually(DEADLINE, "it is restarted", || {
         let found = processes::with_argument(&marker);
@@ -192,12 +192,12 @@ fn a_damaged_desired_state_is_not_mistaken_for_the_one_before() {
     assert!(device.data().join("desired.previous.cose").exists(), "the one before is kept");
     device.up();
     device.await_problem("desired-untrusted");
-    // The one before knows nothing of the second workload: it goes on all the same.
+    // The former desired state does not contain the second workload, which goes on all the same.
     assert_eq!(device.await_phase("w", "running"), pid);
     assert_eq!(device.await_phase("second", "running"), second_pid);
 
-    // Where the records are lost too, it is better than nothing; what it does not know is left
-    // alone.
+    // If the records are lost too, the former desired state is used; workloads that it does not
+    // contain are left alone.
     device.kill_agent();
     damage(&device.data().join("store.redb"));
     device.up();
@@ -244,7 +244,7 @@ fn what_nothing_on_the_device_tells_of_is_left_alone_until_the_control_plane_doe
     assert_eq!(await_copies(&marker, 1), [pid]);
     await_copies(&gone, 0);
     assert_eq!(device.await_phase("w", "running"), pid);
-    // It is looked after like any other.
+    // The adopted workload is watched like any other.
     processes::kill(pid);
     device.await_status("it is restarted", |status| status["workloads"]["w"]["restarts"] == 1);
     await_copies(&marker, 1);
@@ -278,14 +278,14 @@ fn an_identity_that_cannot_be_read_stops_nothing_is_said_and_heals() {
     let said = device.await_problem("not-enrolled");
     assert_says(&said, &["identity.json", "damaged"]);
     assert_eq!(device.await_phase("w", "running"), pid);
-    // Put back from a copy: no restart is needed.
+    // The file is restored from a copy: no restart is needed.
     std::fs::write(&path, &good).unwrap();
     device.await_link("up");
     device.await_healed("not-enrolled");
     plane.await_settled("d-1");
     assert_eq!(await_copies(&marker, 1), [pid]);
 
-    // There is no copy: it can be enrolled again, under another name, as the message says.
+    // Without a copy the device can be enrolled again, under another name, as the message says.
     device.kill_agent();
     damage(&path);
     device.up();
@@ -304,7 +304,8 @@ fn an_enrolment_beside_a_running_agent_is_taken_over() {
     let plane = Plane::start();
     let marker = marker();
     let (mut device, pid) = settled(&plane, &marker);
-    // Many versions of the former device's desired state, which say nothing of the next one's.
+    // The former device's desired state is many versions ahead, which must not affect the next
+    // one's.
     for number in 0..4 {
         let document = sleeper("w", "a", &marker).replace("1s }", &format!("{}s }}", number + 2));
         plane.cli().apply(&document.replace("role: a", "role: b")).ok();
@@ -313,7 +314,7 @@ fn an_enrolment_beside_a_running_agent_is_taken_over() {
     plane.await_settled("d-1");
     let pid = if processes::alive(pid) { pid } else { await_copies(&marker, 1)[0] };
     let agent = device.pid();
-    // Another device: the key goes, and with it the name.
+    // Another device enrols here: the former key goes, and with it the name.
     std::fs::rename(device.data().join("identity.json"), plane.scratch.join("former")).unwrap();
     device.name = "d-2".into();
     device.enrol(&plane.token(&[]), &["role=a"]).ok();
@@ -335,8 +336,8 @@ fn children_that_hide_from_their_marker_are_swept_too() {
     let plane = Plane::start();
     let mut device = plane.device("d-1", &["role=a"]);
     let (main, hidden, away) = (marker(), marker(), marker());
-    // Forked twice, without environment: one in the same session, and one that forges a marker
-    // in a session of its own.
+    // Children forked twice, without environment: one in the same session, and one that forges a
+    // marker in a session of its own.
     let text = format!(
         "(env -i /bin/sh -c '/bin/sleep {hidden} & exit 0' &); \
          (env -i HOLDFAST_INSTANCE=0/x/1/0 setsid /bin/sh -c '/bin/sleep {away} & exit 0' &); \
@@ -358,13 +359,13 @@ fn children_that_hide_from_their_marker_are_swept_too() {
         });
     };
 
-    // Its main process dies: what it left behind goes before the next one starts.
+    // The main process dies: its remaining children are killed before the next start.
     processes::kill(first);
     await_another(first);
     assert!(left.into_iter().all(|orphan| !processes::alive(orphan)), "the orphans are gone");
     let left = orphans();
 
-    // The same, while no agent looked.
+    // The same, while no agent runs.
     let main_pid = await_copies(&main, 1)[0];
     device.kill_agent();
     processes::kill(main_pid);
@@ -389,11 +390,11 @@ fn a_lost_record_of_a_workload_without_environment_makes_no_second_copy() {
     let first = await_copies(&marker, 1)[0];
     plane.await_settled("d-1");
 
-    // By its record it is adopted.
+    // With its record the process is adopted.
     device.restart();
     assert_eq!(device.await_phase("w", "running"), first);
 
-    // Without, nobody knows what it runs: it goes, and another one comes.
+    // Without a record the process is unidentified: it is killed, and another one is started.
     device.kill_agent();
     std::fs::remove_file(device.data().join("store.redb")).unwrap();
     device.up();
@@ -443,7 +444,7 @@ fn a_workload_that_forges_another_ones_marker_is_not_taken_for_it() {
     let copy = await_copies(&forged, 1);
     plane.await_settled("d-1");
 
-    // Neither does it go with the victim, nor does it hold the victim down.
+    // The forged process does not end with the victim, and does not delay the victim's restart.
     processes::kill(first);
     device.await_status("the victim is restarted", |status| {
         let victim = &status["workloads"]["victim"];
@@ -457,7 +458,7 @@ fn a_workload_that_forges_another_ones_marker_is_not_taken_for_it() {
     assert_eq!(device.await_phase("victim", "running"), second);
     assert_eq!(device.await_phase("liar", "running"), lying);
 
-    // It goes with whoever it is.
+    // The forged process ends with the workload that started it.
     plane.cli().run(&["delete", "workload", "liar"]).ok();
     await_copies(&liar, 0);
     await_copies(&forged, 0);
@@ -476,7 +477,7 @@ fn an_agent_with_few_descriptors_takes_nobody_for_dead() {
     let pids: Vec<u32> = (0..40).map(|at| device.await_phase(&name(at), "running")).collect();
     plane.await_settled("d-1");
 
-    // Too few for a pidfd each, at the next start.
+    // Too few descriptors for a pidfd each, at the next start.
     let program = std::mem::take(&mut device.program);
     let few = ["/bin/sh", "-c", "ulimit -n 50; exec \"$@\"", "sh"];
     device.program = few.into_iter().map(Into::into).chain(program).collect();
@@ -494,7 +495,7 @@ fn an_agent_with_few_descriptors_takes_nobody_for_dead() {
         let alive = pids.iter().all(|&pid| processes::alive(pid));
         if alive && as_before(&status) { Ok(()) } else { Err(status.to_string()) }
     });
-    // Who ends is noticed all the same, and comes back.
+    // An end of a process is noticed all the same, and it is restarted.
     for at in [0, 20, 39] {
         processes::kill(pids[at]);
         device.await_status("it is restarted", |status| {
@@ -517,7 +518,7 @@ fn a_sweep_that_cannot_look_does_not_say_that_nothing_is_left() {
     let orphan = await_copies(&child, 1)[0];
     plane.await_settled("d-1");
 
-    // From now on the agent can open nothing.
+    // From now on the agent cannot open any file.
     let agent = Pid::from_raw(device.pid().unwrap().cast_signed());
     let none = Rlimit { current: Some(3), ..getrlimit(Resource::Nofile) };
     let before = prlimit(agent, Resource::Nofile, none).unwrap();
@@ -586,7 +587,7 @@ fn the_status_is_told_without_a_link_and_reads_well() {
     assert_eq!(find("bad")[..5], ["bad", "failed", "1", "-", "0"], "{text}");
     assert_says(&text, &["ended with code 3"]);
     assert!(text.lines().all(|line| line.len() < 200), "{text}");
-    // Also a device without streams has a horizon, here and at the control plane.
+    // A device without streams has a horizon too, in its status and at the control plane.
     assert_eq!(find("horizon")[1], "in", "{text}");
     let told = &plane.view("d-1")["status"]["data"]["horizon"];
     assert!(told["until"].is_u64() && told["cause"].is_string(), "{told}");
@@ -666,7 +667,7 @@ fn every_fault_of_a_configuration_is_said_at_once() {
     assert_says(&said, &["/no/such.toml", "No such file"]);
 }
 
-/// Processor time in clock ticks (10 ms), and how often it went to sleep by itself.
+/// Returns the processor time in clock ticks (10 ms), and the number of voluntary context switches.
 fn effort(pid: u32) -> (u64, u64) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, rest) = stat.rsplit_once(')').unwrap();
@@ -683,7 +684,7 @@ fn an_idle_agent_is_idle() {
     device.await_phase("done", "stopped");
     plane.await_settled("d-1");
     let agent = device.pid().unwrap();
-    // The last acknowledgements and the first look at the logs are over when nothing moves.
+    // Once nothing changes, the last acknowledgements and the first look at the logs are over.
     let mut last = effort(agent);
     eventually(DEADLINE, "the agent comes to rest", || {
         let now = effort(agent);

@@ -1,5 +1,5 @@
-//! The aarch64 agent, emulated by qemu-user, against the real control plane: it enrols, runs what
-//! it should, restarts and reconnects.
+//! The aarch64 agent, emulated by qemu-user, against the real control plane: it enrols, runs its
+//! workloads, restarts and reconnects.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ fn find(program: &str) -> Option<PathBuf> {
     there.find_map(|folder| Some(folder.join(program)).filter(|file| file.is_file()))
 }
 
-/// The agent for aarch64: what `make test` built, or built now.
+/// Returns the agent for aarch64: the one that `make test` built, or built now.
 fn agent() -> PathBuf {
     if let Some(path) = std::env::var_os("HOLDFAST_AARCH64_AGENT") {
         let path = PathBuf::from(path);
         assert!(path.is_file(), "HOLDFAST_AARCH64_AGENT: {} is no file", path.display());
         return path;
     }
-    // Debian's package rustc-web is what holds Rust's library for aarch64.
+    // Debian's package rustc-web contains Rust's library for aarch64.
     let library = Path::new("/usr/lib/rustlib/aarch64-unknown-linux-gnu").is_dir();
     assert!(
         library,
@@ -43,7 +43,7 @@ fn agent() -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()).join("holdfast-agent")
 }
 
-/// A device whose agent is emulated, its launchers too.
+/// Returns a device whose agent is emulated, with its launchers.
 fn device(plane: &Plane) -> Device {
     let emulator = find(EMULATOR)
         .unwrap_or_else(|| panic!("{EMULATOR} is missing: run `.ci/tools test` (or `make test`)"));
@@ -76,13 +76,13 @@ fn the_aarch64_agent_enrols_runs_restarts_and_reconnects() {
     assert_eq!(processes::status_line(pid, "NoNewPrivs:"), "1");
     assert!(processes::uids(pid).iter().all(|uid| (61_184..65_520).contains(uid)));
 
-    // Killed and started anew, it adopts what runs.
+    // Killed and started again, the agent adopts the running processes.
     device.restart();
     assert_eq!(device.await_phase("w", "running"), pid);
     device.await_link("up");
     plane.await_settled("arm-1");
 
-    // A cut link heals by itself, and nothing restarts for it.
+    // A cut link recovers by itself, and nothing restarts for it.
     device.link.cut();
     device.await_link("down");
     plane.await_connection("arm-1", "offline");
@@ -91,7 +91,7 @@ fn the_aarch64_agent_enrols_runs_restarts_and_reconnects() {
     plane.await_connection("arm-1", "online");
     assert_eq!(await_copies(&marker, 1), [pid]);
 
-    // An adopted workload is watched, a started one too.
+    // Adopted and started workloads are both watched.
     processes::kill(pid);
     let again = eventually(DEADLINE, "the adopted workload is restarted", || {
         let found = processes::with_argument(&marker);

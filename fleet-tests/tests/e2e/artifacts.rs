@@ -1,5 +1,5 @@
-//! Artifacts on real devices: run by digest, fetched on from where a torn transfer ended, checked,
-//! kept while something refers to them, and said to be on their way while they are.
+//! Artifacts on real devices: run by digest, downloads continued after a torn transfer, checked,
+//! kept while referred to, and reported while they are being fetched.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,14 +9,14 @@ use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, holds_for, loopb
 use crate::{QUICK, assert_says, await_copies, marker};
 
 const MIB: u64 = 1024 * 1024;
-/// Large enough to be torn in its middle.
+/// Size in bytes, large enough to be torn in the middle of a download.
 const LARGE: u64 = 8 * MIB;
-/// What else may go down a link meanwhile: handshakes, desired states, keep-alives.
+/// Upper bound on other bytes down a link meanwhile: handshakes, desired states, keep-alives.
 const BESIDE: u64 = MIB / 2;
 
-/// Pushes a program that sleeps for `marker` and is `size` bytes long; gives its digest.
+/// Pushes a program that sleeps for `marker` and is `size` bytes long; returns its digest.
 fn push(plane: &Plane, marker: &str, size: u64) -> String {
-    // What follows the exec is never read, and is nothing that could be compressed on its way.
+    // The bytes after the exec are never read, and cannot be compressed.
     let mut program = format!("#!/bin/sh\nexec sleep {marker}\n").into_bytes();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     while (program.len() as u64) < size {
@@ -31,8 +31,8 @@ fn push(plane: &Plane, marker: &str, size: u64) -> String {
     digest
 }
 
-/// A workload that runs an artifact on devices with `role: a`; its probe says at once that it
-/// works, so that its revision is proven.
+/// Returns a workload that runs an artifact on devices with `role: a`; its probe succeeds at once,
+/// so that its revision counts as proven.
 fn workload(name: &str, digest: &str) -> String {
     format!(
         "apiVersion: holdfast/v1\nkind: Workload\nmetadata: {{ name: {name} }}\nspec:\n\
@@ -71,7 +71,7 @@ fn await_kept(device: &Device, digests: &[&str]) {
     });
 }
 
-/// Begins to fetch, and tears the link when about 3 MiB have come; gives how much is on disk.
+/// Starts a download, and tears the link when about 3 MiB have come; returns how much is on disk.
 fn torn_download(plane: &Plane, device: &Device, document: &str, digest: &str) -> u64 {
     device.link.cut_after_down(3 * MIB);
     plane.cli().apply(document).ok();
@@ -132,7 +132,7 @@ fn an_agent_that_is_killed_in_a_download_goes_on_where_it_was() {
     device.await_link("up");
     let marker = marker();
     let digest = push(&plane, &marker, LARGE);
-    // Some 16 KiB each 10 ms: slow enough to be caught at it.
+    // Some 16 KiB each 10 ms: slow enough to be observed.
     device.link.delay(Duration::from_millis(10));
     plane.cli().apply(&workload("w", &digest)).ok();
     let partial = partial(&device, &digest);
@@ -179,7 +179,7 @@ fn the_old_revision_runs_until_the_new_artifact_is_whole_and_then_goes() {
     await_copies(&new, 1);
     await_copies(&old, 0);
     plane.await_settled("d-1");
-    // Proven, so nothing needs the old one any more.
+    // The new revision is proven, so nothing needs the old artifact any more.
     await_kept(&device, &[&second]);
 
     plane.cli().run(&["delete", "workload", "w"]).ok();
@@ -284,7 +284,7 @@ fn a_revision_that_was_given_up_while_it_was_fetched_is_fetched_when_it_is_wante
     plane.cli().apply(&workload("w", &first)).ok();
     let pid = device.await_phase("w", "running");
     plane.await_settled("d-1");
-    // The control plane cannot give it out for now.
+    // The control plane cannot serve the artifact for now.
     let file = plane.data().join("artifacts/sha256").join(hex(&second));
     let aside = plane.scratch.join("aside");
     std::fs::rename(&file, &aside).unwrap();

@@ -1,5 +1,5 @@
-//! The command line as scripts use it: exit codes, shapes, what stands on which stream, and what
-//! a person is told when something is wrong.
+//! Command line as scripts use it: exit codes, shapes of output, choice of standard output or
+//! error, and messages to a person when something is wrong.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -16,21 +16,21 @@ use serde_json::{Value, json};
 use crate::data::{await_ledger, http, mqtt, records};
 use crate::{QUICK, assert_says, marker, script, sleeper};
 
-/// Exit code, standard output, standard error.
+/// Runs a command; returns exit code, standard output, standard error.
 fn run(command: &mut Command) -> (i32, String, String) {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap_or(-1), text(&output.stdout), text(&output.stderr))
 }
 
-/// Without what the environment says of the control plane.
+/// Returns a command without the environment variables for the control plane.
 fn bare(cli: &Cli, arguments: &[&str]) -> Command {
     let mut command = cli.command(arguments);
     command.env_remove("HOLDFAST_URL").env_remove("HOLDFAST_TOKEN").env_remove("HOLDFAST_CA");
     command
 }
 
-/// Starts `holdfast serve` on this folder, and stops it; gives all of its standard output.
+/// Starts `holdfast serve` on this folder, stops it, and returns its standard output.
 fn greeting(data: &Path) -> Vec<String> {
     let mut child = Command::new(Binaries::find().control)
         .args([
@@ -71,8 +71,8 @@ fn the_admin_token_is_printed_at_the_first_start_alone() {
     assert_eq!(keys(&second), ["api:", "mqtt:", "ca-sha256:"], "{second:?}");
     assert_eq!(second[2], first[2], "the CA stays");
 
-    // The token goes on to count. Killed instead of stopped, it might not yet have noted that the
-    // token was shown, and would rightly show one again.
+    // The token stays valid. A control plane that was killed, not stopped, might not yet have noted
+    // that the token was shown, and would rightly show one again.
     let mut plane = Plane::start();
     plane.stop();
     let second = greeting(plane.data());
@@ -173,7 +173,7 @@ spec:
         assert!(lines.iter().any(|line| line.starts_with(fault)), "{fault:?} is missing in {said}");
     }
 
-    // One faulty document among good ones: none of them is applied, and it says which it was.
+    // One faulty document among good ones: none of them is applied, and the message names it.
     let folder = plane.scratch.join("documents");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("1-good.yaml"), sleeper("good", "a", &marker())).unwrap();
@@ -266,7 +266,7 @@ fn what_scripts_read_has_one_shape() {
     assert!(!table.contains('\u{1b}'), "no colours where no terminal is");
     assert_says(&cli.run(&["get", "workloads", "-o", "wide"]).ok(), &["/bin/sleep 2000", "role=a"]);
 
-    // What it prints as YAML can be applied again.
+    // Output in YAML can be applied again.
     let yaml = cli.run(&["get", "workload", "w", "-o", "yaml"]).ok();
     assert_eq!(cli.apply(&yaml).ok(), "workload/w unchanged (revision 2, 0 devices)");
     let all = cli.run(&["get", "workloads", "-o", "json"]).ok();
@@ -293,7 +293,7 @@ fn a_list_is_whole_however_many_pages_it_has() {
     assert_eq!(names.len(), 1_001);
     assert!(names.contains("last") && names.contains("w-0999"));
 
-    // Who reads may leave early: that is no failure, and no panic.
+    // A reader may leave early: that is no failure, and no panic.
     let mut child = cli.command(&["get", "workloads", "-o", "json"]).spawn().unwrap();
     let mut one = [0];
     child.stdout.take().unwrap().read_exact(&mut one).unwrap();
@@ -336,7 +336,7 @@ fn a_login_is_checked_and_then_kept() {
     assert_eq!(code, 0, "{said}");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap(), json!({ "items": [] }));
 
-    // The environment wins over what is kept; a CA may be a file.
+    // The environment takes precedence over the stored login; a CA may be a file.
     let ca_file = plane.scratch.write("ca.pem", plane.secrets().ca);
     let mut with_file = plane.cli();
     with_file.ca = ca_file.to_str().unwrap().to_owned();
@@ -453,10 +453,10 @@ fn tokens_are_made_listed_and_revoked() {
     assert_eq!(cli.run(&["get", "token", id, "-o", "json"]).json(), *item);
     let table = cli.run(&["token", "list"]).ok();
     assert_says(&table, &["ID", id, "0/7", "role=a,site=north"]);
-    // A second of its thirty days may have passed.
+    // A second of the thirty days may have passed.
     assert!(table.contains("in 30d") || table.contains("in 29d"), "{table}");
 
-    // The whole token does as well as its id.
+    // The whole token is accepted as well as its id.
     cli.run(&["token", "revoke", &token]).ok();
     let state = cli.run(&["get", "token", id, "-o", "json"]).json()["state"].clone();
     assert_eq!(state, "revoked");
@@ -514,7 +514,8 @@ fn artifacts_and_backups_are_whole() {
     assert_eq!(std::fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
     let listed = Command::new("tar").arg("-tf").arg(&backup).output().unwrap();
     assert!(listed.status.success() && !listed.stdout.is_empty());
-    // What is no backup is not even sent: that would take long, and here it would take an answer.
+    // A file that is no backup is not even sent: that would take long, and here it would get a
+    // response.
     let not_one = plane.scratch.write("not-one.tar", b"\x7fELF\x1b[2J\x00\xff".repeat(99));
     for nowhere in ["https://127.0.0.1:1", &cli.url] {
         let asked = Cli { url: nowhere.to_owned(), ..cli.clone() };
@@ -574,7 +575,7 @@ fn devices_are_shown_labelled_and_their_logs_read() {
     drop(device);
 }
 
-/// Everything that a document about data can say.
+/// Documents with every field about data.
 const ABOUT_DATA: &str = "\
 apiVersion: holdfast/v1
 kind: Stream
@@ -633,7 +634,7 @@ fn documents_about_data_are_applied_shown_and_deleted_like_others() {
     assert_says(&said, &["stream/pumps created", "linkbudget/sim created"]);
     plane.await_settled("d-1");
 
-    // What it prints is what was written, and can be applied again: nothing changes.
+    // The output is what was written, and can be applied again: nothing changes.
     for (kind, name) in [("stream", "pumps"), ("linkbudget", "sim")] {
         let one = cli.run(&["get", kind, name, "-o", "json"]).json();
         assert_eq!(one["metadata"]["name"], name, "{one}");
@@ -649,7 +650,7 @@ fn documents_about_data_are_applied_shown_and_deleted_like_others() {
                 assert_eq!(diff, "", "{what:?}");
             }
         }
-        // Also into a control plane that has never seen it.
+        // The same into a control plane that has never seen it.
         let yaml = cli.run(&["get", kind, name, "-o", "yaml"]).ok();
         let other = Plane::start();
         assert_says(&other.cli().apply(&yaml).ok(), &[&format!("{kind}/{name} created")]);
@@ -674,7 +675,7 @@ fn documents_about_data_are_applied_shown_and_deleted_like_others() {
     assert_eq!(labelled["items"].as_array().unwrap().len(), 1);
     assert_eq!(cli.run(&["get", "streams", "-l", "team!=water"]).ok(), "");
 
-    // A change, seen before it is made; and faults, all of them, with nothing applied.
+    // A change, shown before it is made; and faults, all of them, with nothing applied.
     let changed = ABOUT_DATA.replace("priority: 7", "priority: 8");
     let diff = cli.run_with(&["diff", "-f", "-"], &changed).ok();
     assert_says(&diff, &["-  priority: 7", "+  priority: 8"]);
@@ -721,7 +722,7 @@ fn a_deleted_stream_policy_leaves_the_device_with_the_defaults() {
     await_ledger(&plane, "d-1", "device/metrics", "figures come", |it| {
         it["received"].as_u64() > Some(2)
     });
-    // Stored later than those figures, the records would have been shipped before by now.
+    // Had they been stored later than those figures, the records would have been shipped by now.
     device.await_status("the policy holds", |status| {
         let stream = &status["data"]["streams"]["raw/camera"];
         stream["policy"] == "kept" && stream["last"] == 100
@@ -745,7 +746,7 @@ fn a_deleted_stream_policy_leaves_the_device_with_the_defaults() {
         let streams = status["data"]["streams"].as_object();
         streams.is_some_and(|all| all.values().all(|stream| stream["policy"].is_null()))
     });
-    // No figure is taken any more; those that were are kept.
+    // No further figures are recorded; existing ones are kept.
     let last = |status: &Value| status["data"]["streams"]["device/metrics"]["last"].clone();
     let before = last(&status);
     assert!(before.as_u64() > Some(2), "{status}");

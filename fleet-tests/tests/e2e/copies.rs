@@ -1,5 +1,5 @@
-//! Data folders that are copied or put back to an earlier state: every record that was acknowledged
-//! arrives, once, and both sides say what happened.
+//! Data folders that are copied or restored to an earlier state: every acknowledged data record
+//! arrives, once, and both sides report what happened.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -9,12 +9,12 @@ use fleet_tests::harness::{DEADLINE, Device, Plane, eventually};
 
 use crate::data::{await_ledger, post, records};
 
-/// So many records of one machine, told apart by its name.
+/// Returns `count` records of one machine, which contain its name.
 fn told(who: &str, count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|at| format!("{{\"who\":\"{who}\",\"at\":{at}}}").into_bytes()).collect()
 }
 
-/// Copies a data folder as an image of a disk does: files alone, with their modes.
+/// Copies a data folder as a disk image does: files alone, with their modes.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     fs::set_permissions(to, fs::metadata(from).unwrap().permissions()).unwrap();
@@ -28,7 +28,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Waits until these records, and no others, are at the control plane, each once.
+/// Waits until exactly these records are at the control plane, each once.
 fn await_all(plane: &Plane, all: &[Vec<Vec<u8>>]) {
     let wanted: BTreeSet<String> =
         all.iter().flatten().map(|it| String::from_utf8(it.clone()).unwrap()).collect();
@@ -47,7 +47,7 @@ fn await_all(plane: &Plane, all: &[Vec<Vec<u8>>]) {
     });
 }
 
-/// Waits until the device and the control plane both say this problem.
+/// Waits until the device and the control plane both report this problem.
 fn await_said(plane: &Plane, device: &Device, code: &str) {
     device.await_problem(code);
     eventually(DEADLINE, &format!("the control plane says {code}"), || {
@@ -81,7 +81,8 @@ fn a_folder_that_is_put_back_to_an_earlier_state_loses_no_record() {
     copy(&earlier, device.data());
     device.link.cut();
     device.up();
-    // Given numbers again that stand for other records, before a word with the control plane.
+    // Numbers are assigned a second time to other records, before any contact with the control
+    // plane.
     device.await_link("down");
     post(&device.access("plc"), "t", &after);
     device.link.heal();

@@ -1,6 +1,6 @@
-//! The agent is killed at every persisted step of an apply: it converges, never runs two copies,
-//! never loses the last good revision. And at every step of a record's way to the control plane:
-//! what was acknowledged arrives once, what was not at most once.
+//! The agent killed at every persisted step of an apply: it converges, never runs two copies, never
+//! loses the last good revision. And at every step of a data record's way to the control plane:
+//! acknowledged records arrive once, others at most once.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::data::{await_ledger, ledger, mqtt};
 use crate::data_chaos::{Published, check};
 use crate::{await_copies, marker, sleeper};
 
-/// Every name that the agent says it can be made to crash at.
+/// Returns the name of every point at which the agent can be made to crash.
 fn points(plane: &Plane) -> Vec<String> {
     let output = std::process::Command::new(&plane.binaries().agent)
         .arg("crash-points")
@@ -28,8 +28,8 @@ fn copies(markers: &[&str]) -> usize {
     markers.iter().map(|marker| processes::with_argument(marker).len()).sum()
 }
 
-/// One apply that makes the agent do everything it can do: a revision replaced (with a fresh
-/// artifact to fetch), a workload added, one deleted.
+/// One apply that makes the agent do everything it can do: a revision replaced (with a new artifact
+/// to fetch), a workload added, one deleted.
 struct Round {
     role: String,
     old: String,
@@ -82,8 +82,8 @@ impl Round {
     }
 }
 
-/// A workload whose program is an artifact of this test alone: a script, since `exec` gives the
-/// process its argument.
+/// Returns a workload whose program is an artifact of this test alone: a script, since `exec` gives
+/// the process its argument.
 fn from_artifact(plane: &Plane, role: &str, marker: &str) -> String {
     let body = format!("#!/bin/sh\n# {marker}\nexec /bin/sleep {marker}\n");
     let file = plane.scratch.write(&format!("program-{role}"), body);
@@ -105,7 +105,7 @@ fn killed_at_every_persisted_step_it_converges_to_exactly_one_copy() {
     let plane = Plane::start();
     let points = points(&plane);
     assert!(points.len() >= 4, "an apply has more persisted steps than {points:?}");
-    // A few devices share the points out; each kills one agent after another.
+    // A few devices share the points; each kills one agent after another.
     let lanes = 4;
     let reached: Vec<(String, bool)> = std::thread::scope(|scope| {
         let lane = |lane: usize| {
@@ -162,7 +162,7 @@ fn settled(plane: &Plane, device: &Device) -> bool {
     generation["desired"] == generation["applied"]
 }
 
-/// Records that a workload publishes at a time.
+/// Number of data records that a workload publishes at a time.
 const BURST: usize = 500;
 
 /// Publishes a burst, many in flight; the connection may end before all are acknowledged, and
@@ -178,16 +178,16 @@ fn burst(access: &Access, stream: &str, by_http: bool, published: &mut Published
     } else {
         Mqtt::connect(access, stream).map(|mut mqtt| mqtt.publish(stream, &bytes, 100))
     };
-    // Nobody there any more: nothing was sent.
+    // The agent is down: nothing was sent.
     let acknowledged = outcome.map_or_else(|_| vec![false; BURST], |outcome| outcome.acknowledged);
     published.extend(values.into_iter().zip(acknowledged));
 }
 
-/// What two workloads published: over MQTT and over HTTP.
+/// Records that two workloads published, over MQTT and over HTTP.
 struct Streams([(&'static str, bool, Published); 2]);
 
 impl Streams {
-    /// Both publish at once. Gives whether all of it was acknowledged.
+    /// Publishes on both streams at once. Returns true if all was acknowledged.
     fn publish(&mut self, access: &Access) -> bool {
         std::thread::scope(|scope| {
             for (stream, by_http, published) in &mut self.0 {
@@ -203,7 +203,7 @@ impl Streams {
     }
 }
 
-/// Lets the agent die there, again and again, while two workloads publish.
+/// Makes the agent die at this point repeatedly, while two workloads publish.
 fn die_on_the_way(plane: &Plane, point: &str, times: usize) {
     let name = format!("d-{point}");
     let mut device = plane.device(&name, &["role=a"]);
@@ -218,7 +218,7 @@ fn die_on_the_way(plane: &Plane, point: &str, times: usize) {
         device.up();
         drop(mqtt(&access, "next"));
         let all = streams.publish(&access);
-        // It dies of storing, of sending, or half a minute later of noting what was acknowledged.
+        // The agent dies of storing, of sending, or half a minute later of noting acknowledgements.
         eventually(DEADLINE, &format!("{point}: the agent dies there"), || {
             if device.is_up() { Err("it lives".into()) } else { Ok(()) }
         });
@@ -227,7 +227,7 @@ fn die_on_the_way(plane: &Plane, point: &str, times: usize) {
         device.restart();
         drop(mqtt(&access, "again"));
         assert!(streams.publish(&access), "{point}: an agent that lives acknowledges all");
-        // The next one dies of what comes next, not of what was left.
+        // The next crash must come from the next records, not from the rest of these.
         for of in 0..2 {
             let enough = streams.acknowledged(of);
             await_ledger(plane, &name, streams.0[of].0, "all acknowledged came", |it| {
@@ -249,7 +249,7 @@ fn killed_at_every_step_of_a_records_way_it_arrives_once() {
     let plane = Plane::start();
     std::thread::scope(|scope| {
         for point in DATA_POINTS {
-            // What was acknowledged is noted within half a minute.
+            // Acknowledgements are noted on disk within half a minute.
             let times = if *point == "shipped-stored" { 1 } else { 3 };
             let plane = &plane;
             scope.spawn(move || die_on_the_way(plane, point, times));

@@ -1,5 +1,5 @@
-//! Data streams through both programs: what ordinary clients publish comes back byte for byte,
-//! and what cannot be taken is refused and said.
+//! Data streams through both programs: records published by ordinary clients come back byte for
+//! byte, and records that cannot be accepted are refused and reported.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use crate::{marker, sleeper};
 
-/// A record as `holdfast data get -o ndjson` writes it, its value as text.
+/// Data record as `holdfast data get -o ndjson` writes it, its value as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Got {
     pub(crate) seq: u64,
     pub(crate) value: String,
 }
 
-/// Every record of a stream that the control plane has, oldest first.
+/// Returns every data record of a stream at the control plane, the oldest first.
 pub(crate) fn records(plane: &Plane, device: &str, stream: &str) -> Vec<Got> {
     let outcome = plane.cli().run(&["data", "get", device, stream, "-o", "ndjson"]);
     if outcome.code != 0 {
@@ -32,19 +32,20 @@ fn got(line: &str) -> Got {
     let parsed: Value =
         serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     assert!(parsed["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{line}");
-    // The value as it stands in the line, not as a parser understands it.
+    // The value as it stands in the line, without parsing it.
     let at = line.find("\"value\":").expect("a record has a value") + "\"value\":".len();
     let value = line[at..].strip_suffix('}').expect("the value is last").to_owned();
     Got { seq: parsed["seq"].as_u64().expect("a number"), value }
 }
 
-/// `holdfast data ledger -o json`; null as long as there is none.
+/// Returns `holdfast data ledger -o json`; null while there is none.
 pub(crate) fn ledger(plane: &Plane, device: &str, stream: &str) -> Value {
     let outcome = plane.cli().run(&["data", "ledger", device, stream, "-o", "json"]);
     if outcome.code == 0 { outcome.json() } else { Value::Null }
 }
 
-/// Numbers that a ledger says are missing or were left on the device by a policy, by reason.
+/// Returns how many sequence numbers the ledger lists with this reason, as missing or left on the
+/// device by a policy.
 pub(crate) fn missing(ledger: &Value, reason: &str) -> u64 {
     let lists = [&ledger["missing"], &ledger["byPolicy"]];
     let ranges = lists.into_iter().filter_map(Value::as_array).flatten();
@@ -54,7 +55,7 @@ pub(crate) fn missing(ledger: &Value, reason: &str) -> u64 {
         .sum()
 }
 
-/// Waits until the ledger is as wanted.
+/// Waits until the ledger is as wanted, and returns it.
 pub(crate) fn await_ledger(
     plane: &Plane,
     device: &str,
@@ -69,20 +70,20 @@ pub(crate) fn await_ledger(
     })
 }
 
-/// A stream's policy; `spec` in the middle of a flow mapping.
+/// Returns a stream's policy; `spec` stands in the middle of a flow mapping.
 pub(crate) fn policy(name: &str, spec: &str) -> String {
     format!(
         "apiVersion: holdfast/v1\nkind: Stream\nmetadata: {{ name: {name} }}\nspec: {{ devices: {{ matchLabels: {{ role: a }} }}, {spec} }}\n"
     )
 }
 
-/// Publishes so many records by HTTP, all acknowledged.
+/// Publishes data records by HTTP and asserts that all are acknowledged.
 pub(crate) fn post(access: &Access, stream: &str, all: &[Vec<u8>]) {
     let outcome = http(access).publish(stream, all, 500);
     assert_eq!(outcome.count(), all.len(), "{stream}: {:?}", outcome.error);
 }
 
-/// Records of some 200 bytes that do not compress.
+/// Returns data records of some 200 bytes that do not compress.
 pub(crate) fn noise(count: usize) -> Vec<Vec<u8>> {
     let mut chance = holdfast_agent::core::backoff::Entropy::new(4);
     let mut record = || {
@@ -92,21 +93,21 @@ pub(crate) fn noise(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|_| record()).collect()
 }
 
-/// Connects, as soon as the agent listens.
+/// Connects over MQTT, as soon as the agent listens.
 pub(crate) fn mqtt(access: &Access, client: &str) -> Mqtt {
     eventually(DEADLINE, "the local bus lets a client in", || {
         Mqtt::connect(access, client).map_err(|error| error.to_string())
     })
 }
 
-/// Connects, as soon as the agent listens.
+/// Connects to the data socket, as soon as the agent listens.
 pub(crate) fn http(access: &Access) -> Http {
     eventually(DEADLINE, "the data socket lets a client in", || {
         Http::connect(access).map_err(|error| error.to_string())
     })
 }
 
-/// `mosquitto_pub` at QoS 1, a record a line of its input.
+/// Runs `mosquitto_pub` at QoS 1 with one record per line of input.
 fn mosquitto_pub(access: &Access, topic: &str, version: &str, lines: &str) {
     let mut child = Command::new("mosquitto_pub")
         .args(["-h", &access.mqtt.ip().to_string(), "-p", &access.mqtt.port().to_string()])
@@ -127,12 +128,12 @@ fn device(plane: &Plane) -> (Device, Access) {
     (device, access)
 }
 
-/// How many records of a stream of d-1 are at the control plane.
+/// Returns how many data records of a stream of d-1 are at the control plane.
 pub(crate) fn received(plane: &Plane, stream: &str) -> u64 {
     ledger(plane, "d-1", stream)["received"].as_u64().unwrap_or(0)
 }
 
-/// What is on the device's account with a class, in bytes both ways.
+/// Returns the bytes that the device counted for a traffic class, both directions together.
 pub(crate) fn carried(device: &Device, class: &str) -> u64 {
     let it = &device.status().unwrap()["data"]["link"]["classes"][class];
     it["sent"].as_u64().unwrap_or(0) + it["received"].as_u64().unwrap_or(0)
@@ -174,7 +175,7 @@ fn what_mosquitto_pub_and_http_publish_comes_back_byte_for_byte() {
     let ledger = ledger(&plane, "d-1", "press/temp");
     assert_eq!((&ledger["received"], &ledger["duplicates"]), (&18.into(), &0.into()));
     assert_eq!(ledger["missing"], serde_json::json!([]));
-    // Text that is no JSON is a JSON text in what a person gets; and nothing else changes it.
+    // Text that is no JSON becomes a JSON text in the output; nothing else changes it.
     mosquitto_pub(&access, "notes", "mqttv5", "pump 3 is \"loud\"\n");
     eventually(DEADLINE, "text arrives", || {
         let found = records(&plane, "d-1", "notes");
@@ -195,7 +196,7 @@ fn records_wait_on_the_device_for_a_link_and_survive_both_programs() {
     assert_eq!(outcome.count(), 2_500, "{:?}", outcome.error);
     let outcome = http(&access).publish("line", &all[2_500..], 500);
     assert_eq!(outcome.count(), 2_500, "{:?}", outcome.error);
-    // Acknowledged is on disk, whatever ends.
+    // An acknowledged record is on disk, whatever process ends.
     device.power_off();
     plane.kill();
     plane.up();
@@ -221,7 +222,7 @@ fn what_cannot_be_taken_is_refused_bounded_and_said() {
         (answer.status, answer.body)
     };
     let ndjson = "application/x-ndjson";
-    // A fault names its line, and nothing of the call is stored.
+    // An error names its line, and nothing of the call is stored.
     let (status, body) = post(&mut http, "a", ndjson, b"1\n2\n{oops\n4\n");
     assert_eq!(status, 400, "{body}");
     assert!(body.contains('3'), "the line is named: {body}");
@@ -237,7 +238,7 @@ fn what_cannot_be_taken_is_refused_bounded_and_said() {
     // Records that are too large over MQTT are not acknowledged as stored.
     let outcome = mqtt(&access, "large").publish("a", &[vec![b'x'; 65 * 1024]], 1);
     assert_eq!(outcome.count(), 0);
-    // Ten thousand topics: one publisher may make two hundred streams, the rest is refused.
+    // Ten thousand topics: one publisher may create two hundred streams, the rest is refused.
     let mut client = mqtt(&access, "many");
     let mut taken = 0;
     for number in 0..10_000 {
@@ -248,11 +249,11 @@ fn what_cannot_be_taken_is_refused_bounded_and_said() {
         }
     }
     assert_eq!(taken, 200, "of 10,000 topics");
-    // Which leaves room for others.
+    // The bound leaves room for other publishers.
     let neighbour = device.access("neighbour");
     let outcome = mqtt(&neighbour, "other").publish("other/topic", &[b"1".to_vec()], 1);
     assert_eq!(outcome.count(), 1, "{:?}", outcome.error);
-    // One that never reads hinders nobody.
+    // A client that never reads delays nobody.
     let mut deaf = mqtt(&access, "deaf");
     deaf.send(&fleet_tests::sim::packets::subscribe(1, "#")).unwrap();
     let payload = vec![vec![b'7'; 10_000]; 2_000];
@@ -266,8 +267,8 @@ fn what_cannot_be_taken_is_refused_bounded_and_said() {
     assert!(pss < 64.0 * 1024.0, "the agent grew to {pss} KiB");
 }
 
-/// A device is deleted while it has records: whoever has its name afterwards begins anew, and
-/// nothing that it publishes is taken for what the former one sent.
+/// A device is deleted while it has records: the next device of that name begins anew, and its
+/// records are not taken for those of the former one.
 #[test]
 fn a_device_that_was_deleted_and_enrolled_anew_loses_no_record() {
     let plane = Plane::start();
@@ -290,7 +291,7 @@ fn a_device_that_was_deleted_and_enrolled_anew_loses_no_record() {
     post(&access, &all[..1_000]);
     arrived(1, &all[..1_000]);
 
-    // The same machine: its numbers go on. What it publishes meanwhile waits.
+    // The same machine enrols again: its numbers continue. Records published meanwhile wait.
     plane.cli().run(&["delete", "device", "d-1"]).ok();
     device.await_link("down");
     post(&access, &all[1_000..2_000]);
@@ -303,7 +304,7 @@ fn a_device_that_was_deleted_and_enrolled_anew_loses_no_record() {
     assert_eq!(missing(&said, "unknown"), 1_000, "what went with the former device is said");
     assert_eq!(said["missing"][0]["to"], 1_000, "{said}");
 
-    // Another machine with that name: its numbers are those that the former one used.
+    // Another machine of that name: it assigns the numbers that the former one used.
     plane.cli().run(&["delete", "device", "d-1"]).ok();
     device.kill_agent();
     std::fs::remove_dir_all(device.data()).unwrap();

@@ -1,7 +1,7 @@
-//! `kill -9` of either program or both at random under load, links cut and restored: every
-//! acknowledged record arrives once or stands in the gap ledger, checked one by one.
+//! Random `kill -9` of either program or both under load, links cut and restored: every
+//! acknowledged data record arrives once or stands in the gap ledger, checked one by one.
 //!
-//! `HOLDFAST_CHAOS_SECONDS` makes it longer, `HOLDFAST_SEED` another.
+//! `HOLDFAST_CHAOS_SECONDS` sets the length, `HOLDFAST_SEED` the seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +12,14 @@ use fleet_tests::harness::publisher::{Access, Http, Mqtt};
 use fleet_tests::harness::{Plane, eventually};
 use holdfast_agent::core::backoff::Entropy;
 
-/// What a publisher published: of each value whether it was acknowledged.
+/// Values that a publisher published, and whether each was acknowledged.
 pub(crate) type Published = Vec<(String, bool)>;
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// Publishes until it is over, each value once: what was not acknowledged is not tried again.
+/// Publishes until `over`, each value once: one that was not acknowledged is not tried again.
 fn publish(access: &Access, stream: &str, over: &AtomicBool, by_http: bool) -> Published {
     let mut published = Published::new();
     let mut next = 0;
@@ -39,10 +39,10 @@ fn publish(access: &Access, stream: &str, over: &AtomicBool, by_http: bool) -> P
         };
         match acknowledged {
             Ok(acknowledged) => published.extend(values.into_iter().zip(acknowledged)),
-            // Nobody there just now: nothing was sent.
+            // The agent is down just now: nothing was sent.
             Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
-        // A load, not a flood: tens of thousands in a minute.
+        // A load, not a flood: tens of thousands of records in a minute.
         std::thread::sleep(Duration::from_millis(150));
     }
     published
@@ -122,8 +122,8 @@ fn whatever_is_killed_every_acknowledged_record_arrives_once_or_stands_in_the_le
     println!("{checked} acknowledged records checked");
 }
 
-/// Every acknowledged record arrived, as it was published, and none twice. Gives how many were
-/// acknowledged.
+/// Asserts that every acknowledged record arrived as it was published, and none twice. Returns how
+/// many were acknowledged.
 pub(crate) fn check(
     plane: &Plane,
     device: &str,
@@ -131,7 +131,7 @@ pub(crate) fn check(
     published: &[(String, bool)],
 ) -> usize {
     let acknowledged = published.iter().filter(|(_, it)| *it).count();
-    // `kill -9` loses nothing that was written: what is in a gap was never acknowledged.
+    // After `kill -9` no written record is lost: numbers in a gap were never acknowledged.
     let what = format!("every acknowledged record of {stream} arrives");
     let found = eventually(Duration::from_secs(120), &what, || {
         let found = records(plane, device, stream);

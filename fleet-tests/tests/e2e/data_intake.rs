@@ -1,5 +1,5 @@
-//! The ways in: what workloads and other programs publish and post, with the clients that they
-//! have anyway (mosquitto, paho for Python, curl), and what the control plane has of it.
+//! Intake of data: records that workloads and other programs publish and post with common clients
+//! (mosquitto, paho for Python, curl), and their arrival at the control plane.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
@@ -12,10 +12,10 @@ use serde_json::Value;
 
 use crate::{QUICK, assert_says, await_copies, marker, script};
 
-/// Records come in, are stored, shipped, stored again.
+/// Longest time for records to be stored, shipped and stored again.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What a local access is told.
+/// Credentials of a local access.
 struct Way {
     port: String,
     user: String,
@@ -60,7 +60,7 @@ impl Way {
         command
     }
 
-    /// The status and the answer.
+    /// Posts a body and returns status and response.
     fn post(&self, stream: &str, kind: &str, body: &str) -> (u16, Value) {
         let mut command = Command::new("curl");
         command.args(["-sS", "--unix-socket", &self.socket, "-w", "\n%{http_code}"]);
@@ -75,7 +75,7 @@ impl Way {
     }
 }
 
-/// What the control plane has of a stream, by number.
+/// Returns the data records of a stream at the control plane, by sequence number.
 fn records(plane: &Plane, device: &str, stream: &str) -> BTreeMap<u64, Value> {
     let stream = stream.replace('/', "%2F").replace(' ', "%20");
     let mut found = BTreeMap::new();
@@ -83,7 +83,7 @@ fn records(plane: &Plane, device: &str, stream: &str) -> BTreeMap<u64, Value> {
     loop {
         let path = format!("/api/v1/devices/{device}/streams/{stream}/records?limit=1000{next}");
         let Ok(answer) = plane.https().get(&path) else { return found };
-        // None yet, or the store is still being opened.
+        // No records yet, or the store is still being opened.
         if matches!(answer.status, 404 | 503) {
             return found;
         }
@@ -122,7 +122,7 @@ fn succeeded(output: &Output) {
 fn unchanged_clients_put_records_in_and_all_of_them_arrive() {
     let plane = Plane::start();
     let device = plane.device("d-1", &["role=a"]);
-    // Nobody may come: nothing listens.
+    // Without any access the agent does not listen.
     assert!(!device.data().join("data.sock").exists());
     let way = Way::create(&device, "meter", &[]);
     let mut number = 0;
@@ -159,7 +159,7 @@ fn a_workload_finds_the_ways_in_and_they_outlive_the_agent() {
     let plane = Plane::start();
     let mut device = plane.device("d-1", &["role=a"]);
     let marker = marker();
-    // By MQTT with its credentials; over HTTP by its user alone, and with its credentials.
+    // By MQTT with its credentials; over HTTP by its user id alone, and with its credentials.
     let text = format!(
         "/bin/sleep {marker} & n=0; while true; do n=$((n+1)); \
          mosquitto_pub -h $HOLDFAST_MQTT_HOST -p $HOLDFAST_MQTT_PORT -u $HOLDFAST_MQTT_USERNAME \
@@ -187,7 +187,7 @@ fn a_workload_finds_the_ways_in_and_they_outlive_the_agent() {
         await_more(stream, before);
     }
     assert_eq!(await_copies(&marker, 1).len(), 1);
-    // Who asks for its password again keeps what it may do.
+    // Asking for the password again keeps the rights.
     let rights = ["--subscribe", "pump/#"];
     let _with_rights = Way::create(&device, "viewer", &rights);
     let again = Way::create(&device, "viewer", &[]);
@@ -198,11 +198,11 @@ fn a_workload_finds_the_ways_in_and_they_outlive_the_agent() {
         .output()
         .unwrap();
     assert!(read.status.success(), "{read:?}");
-    // Its name is taken.
+    // The workload's name cannot be used for a local access.
     let output = device.command(&["local-access", "create", "pump"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert_says(&String::from_utf8_lossy(&output.stderr), &["is a workload", "another name"]);
-    // A workload that is gone is gone from the bus as well.
+    // A deleted workload is disconnected from the bus as well.
     plane.cli().run(&["delete", "workload", "pump"]).ok();
     device.await_status("pump is gone", |status| status["workloads"].get("pump").is_none());
 }
@@ -245,7 +245,7 @@ fn workloads_reach_each_other_as_far_as_their_documents_allow() {
     let problem = device.await_problem("intake-refused");
     assert_says(&problem, &["stranger", "does not allow"]);
     assert!(!problem.contains("friend"), "{problem}");
-    // What is told is not stored.
+    // Messages to other workloads are not stored.
     assert_eq!(records(&plane, "d-1", "set/speed").len(), 0);
 }
 
@@ -268,7 +268,7 @@ fn what_is_wrong_is_refused_and_said_and_disturbs_nobody() {
     assert_eq!(wrong.post("temp", "text/plain", "x").0, 401);
     let refused = way.publish("mqttv5", &["-q", "1", "-t", "a*b", "-m", "x"]);
     assert_says(&String::from_utf8_lossy(&refused.stderr), &["topic name invalid"]);
-    // 3.1.1 has no word for it: it is dropped, acknowledged and said.
+    // MQTT 3.1.1 cannot refuse: the publish is dropped, acknowledged and reported.
     succeeded(&way.publish("mqttv311", &["-q", "1", "-t", "a*b", "-m", "x"]));
     let large = "x".repeat(70_000);
     succeeded(&way.publish("mqttv311", &["-q", "1", "-t", "temp", "-m", &large]));
@@ -282,7 +282,7 @@ fn what_is_wrong_is_refused_and_said_and_disturbs_nobody() {
     assert_says(&problem, &["wrong user name or password", "names no stream", "64 KiB"]);
     succeeded(&way.publish("mqttv5", &["-q", "1", "-t", "temp", "-m", "7"]));
     await_values(&plane, "d-1", "temp", &["7"]);
-    // A removed access is cut and let in no more.
+    // A removed access is disconnected and not admitted again.
     let mut listening =
         way.mosquitto("mosquitto_sub", "mqttv5", &["-t", "#", "-W", "60"]).spawn().unwrap();
     device.await_status("it is connected", |status| status["bus"]["clients"] == 1);
@@ -307,18 +307,18 @@ fn ten_thousand_topics_are_bounded_and_said() {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
     };
-    // Every one is answered, most of them with a no.
+    // Every publish is answered, most of them with a refusal.
     succeeded(&way.paho("5", "topic-{}", 10_000).output().unwrap());
     let problem = device.await_problem("intake-refused");
     assert_says(&problem, &["as many streams as one may make, 200", "last: topic-", "UTC"]);
     let refused = device.status().unwrap()["bus"]["refused"].as_u64().unwrap();
     assert!(refused >= 9_800, "{refused}");
     assert!(resident() < 64 * 1024, "{} KiB", resident());
-    // Another publisher finds room.
+    // Another publisher can still create streams.
     let other = Way::create(&device, "other", &[]);
     succeeded(&other.publish("mqttv5", &["-q", "1", "-t", "mine", "-m", "8"]));
     await_values(&plane, "d-1", "mine", &["8"]);
-    // Those that there are go on.
+    // Existing streams go on.
     succeeded(&way.publish("mqttv5", &["-q", "1", "-t", "topic-0", "-m", "7"]));
     await_values(&plane, "d-1", "topic-0", &["0", "7"]);
 }
@@ -358,7 +358,7 @@ fn who_never_reads_is_cut_and_its_neighbour_loses_nothing() {
     let device = plane.device("d-1", &["role=a"]);
     let way = Way::create(&device, "meter", &[]);
     let neighbour = Way::create(&device, "neighbour", &[]);
-    // It subscribes, reads what is retained, and stops for good.
+    // The client subscribes, reads the retained messages, and then never reads again.
     succeeded(&way.publish("mqttv5", &["-q", "1", "-r", "-t", "local/hello", "-m", "hello"]));
     let mut deaf = way.mosquitto("mosquitto_sub", "mqttv5", &["-t", "#", "-q", "0"]);
     let mut deaf = deaf.stdout(Stdio::piped()).spawn().unwrap();
@@ -411,7 +411,7 @@ fn a_port_that_is_taken_is_said_and_workloads_run_on() {
     succeeded(&way.publish("mqttv5", &["-q", "1", "-t", "temp", "-m", "1"]));
 }
 
-/// A policy with a source, on devices with `role: a`.
+/// Returns a policy with a source, on devices with `role: a`.
 fn source(name: &str, stream: &str, source: &str) -> String {
     format!(
         "apiVersion: holdfast/v1\n\
@@ -429,7 +429,7 @@ fn a_log_is_a_stream_of_its_lines_each_once_however_often_the_agent_is_killed() 
     let plane = Plane::start();
     let mut device = plane.device("d-1", &["role=a"]);
     plane.cli().apply(&source("pump-log", "logs/pump", "{ logs: { workload: pump } }")).ok();
-    // Lines that were written before it is followed, some at once, and more while it is.
+    // Lines written before the log is followed, some at once, and more while it is.
     let count = 3_000;
     let text = format!(
         "n=0; while [ $n -lt {count} ]; do n=$((n+1)); echo line $n; \
@@ -445,7 +445,7 @@ fn a_log_is_a_stream_of_its_lines_each_once_however_often_the_agent_is_killed() 
         });
         device.restart();
     }
-    // The last words have no end of a line.
+    // The last line has no line end.
     let mut wanted: Vec<Value> = (1..=count).map(|n| format!("line {n}").into()).collect();
     wanted.push("end".into());
     eventually(PATIENCE, "every line", || {
@@ -453,7 +453,7 @@ fn a_log_is_a_stream_of_its_lines_each_once_however_often_the_agent_is_killed() 
         let last = found.last().cloned();
         if found == wanted { Ok(()) } else { Err(format!("{} of {count}, {last:?}", found.len())) }
     });
-    // An agent that ends well and comes back adds nothing.
+    // An agent that is stopped and started again adds no line.
     device.stop_agent();
     device.up();
     device.await_link("up");
@@ -520,12 +520,12 @@ fn the_devices_own_figures_are_a_stream() {
             assert!((least..=most).contains(&value), "{path}: {record}");
         }
     }
-    // Nobody else may say what they are.
+    // No other publisher may write to the agent's own stream.
     let way = Way::create(&device, "meter", &[]);
     let (status, answer) = way.post("device/metrics", "application/json", "{\"cpu\":1}");
     assert_eq!(status, 403, "{answer}");
     assert!(device.await_problem("intake-refused").contains("the agent itself fills"));
-    // Without the policy it ends.
+    // Without the policy the stream gets no more records.
     plane.cli().run(&["delete", "stream", "machine"]).ok();
     let last = || records(&plane, "d-1", "device/metrics").keys().max().copied();
     eventually(PATIENCE, "it ends", || {

@@ -1,5 +1,5 @@
-//! How a real agent keeps what it takes in: gathered into few durable steps where that is allowed,
-//! with the flash's wear counted, and with a horizon that a person is told of in time.
+//! Storage of records on a real agent: gathered into few durable steps where that is allowed, with
+//! the flash's wear counted, and with a horizon that a person is told in time.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::data::{await_ledger, missing, mqtt, noise, policy, post, records};
 
-/// Publishers, each with one record; one user may have 32 connections.
+/// Number of publishers with one record each; one user may have 32 connections.
 const PUBLISHERS: u32 = 25;
-/// From one publisher to the next.
+/// Time from one publisher to the next.
 const APART: Duration = Duration::from_millis(30);
 
-/// Bytes written once so many records of a stream are.
+/// Returns the bytes written to flash once a stream has this many records.
 fn written(device: &Device, stream: &str, records: u32) -> u64 {
     let status = device.await_status(&format!("{records} of {stream} are stored"), |status| {
         status["data"]["streams"][stream]["last"] == records
@@ -23,8 +23,8 @@ fn written(device: &Device, stream: &str, records: u32) -> u64 {
     status["data"]["storage"]["written"]["total"].as_u64().unwrap()
 }
 
-/// One record of each publisher, one after the other, nobody waiting for anybody. When each was
-/// acknowledged, from the first publish on, in order.
+/// Publishes one record from each publisher, none waiting for another. Returns in order when each
+/// was acknowledged, counted from the first publish.
 fn publish_apart(access: &Access, stream: &str) -> Vec<Duration> {
     let clients: Vec<Mqtt> =
         (0..PUBLISHERS).map(|number| mqtt(access, &format!("{stream}-{number}"))).collect();
@@ -48,7 +48,7 @@ fn publish_apart(access: &Access, stream: &str) -> Vec<Duration> {
     acknowledged
 }
 
-/// Groups of acknowledgements with this much time between them.
+/// Returns the number of groups of acknowledgements with this much time between them.
 fn bursts(times: &[Duration], apart: Duration) -> usize {
     1 + times.windows(2).filter(|pair| pair[1] - pair[0] > apart).count()
 }
@@ -72,7 +72,7 @@ fn what_may_be_gathered_is_stored_in_few_steps_and_an_acknowledgement_still_mean
     let for_each = written(&device, "each", PUBLISHERS) - before;
     let together = publish_apart(&access, "gathered/one");
     let for_all = written(&device, "gathered/one", PUBLISHERS) - before - for_each;
-    // Acknowledged: nothing of it may go, whatever ends now.
+    // Acknowledged records must survive, whatever process ends now.
     publish_apart(&access, "gathered/two");
     device.kill_agent();
     println!("acknowledged each {each:?}\ngathered {together:?}");
@@ -108,7 +108,7 @@ fn what_may_be_gathered_is_stored_in_few_steps_and_an_acknowledgement_still_mean
     assert!(steps <= 2, "answered in {steps} steps");
 }
 
-/// A device of which the test moves the clock, in seconds, by writing into the file.
+/// Returns a device whose clock the test moves, in seconds, by writing into the file.
 fn device_with_clock(plane: &Plane, config: &str) -> (Device, Access, std::path::PathBuf) {
     let mut device = plane.bare_device("d-1");
     let clock = plane.scratch.write("clock", "0");
@@ -122,7 +122,7 @@ fn device_with_clock(plane: &Plane, config: &str) -> (Device, Access, std::path:
     (device, access, clock)
 }
 
-/// A device says everything when it connects.
+/// Reconnects the device, which then sends a full report.
 fn reconnect(device: &Device) {
     device.link.cut();
     device.await_link("down");
@@ -130,7 +130,7 @@ fn reconnect(device: &Device) {
     device.await_link("up");
 }
 
-/// What the control plane has been told of a device's data, once it is as wanted.
+/// Waits until the control plane's view of a device's data is as wanted, and returns it.
 fn await_report(plane: &Plane, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     eventually(DEADLINE, &format!("the control plane is told: {what}"), || {
         let shown = plane.cli().run(&["get", "device", "d-1", "-o", "json"]).json();
@@ -160,7 +160,7 @@ fn what_is_written_to_flash_is_counted_by_cause_and_shown_with_the_life_that_is_
     assert!(cause(&first, "records") > payload as u64 / 4, "compressed, and more: {first}");
     assert!(first["data"]["storage"]["lifeYears"].is_null(), "too soon to tell: {first}");
 
-    // A day later nothing of it is to be kept any more, and dropping it is written too.
+    // A day later no record is to be kept any more, and dropping them is written to flash too.
     std::fs::write(&clock, DAY.to_string()).unwrap();
     let later = device.await_status_within(Duration::from_secs(90), "it was dropped", |status| {
         status["data"]["streams"]["short"]["bytes"].as_u64().is_none_or(|bytes| bytes == 0)
@@ -170,7 +170,7 @@ fn what_is_written_to_flash_is_counted_by_cause_and_shown_with_the_life_that_is_
     let causes = ["records", "retention", "bookkeeping"].map(|it| cause(&later, it));
     let total = cause(&later, "total");
     assert_eq!(causes.iter().sum::<u64>(), total, "every byte has its cause: {later}");
-    // At a day's rate, the endurance lasts so many years.
+    // At a day's rate, the endurance lasts this many years.
     let years = |written: u64| (ENDURANCE - written) as f64 / written as f64 / 365.0;
     let said = later["data"]["storage"]["lifeYears"].as_f64().unwrap();
     let expected = years(total);
@@ -190,7 +190,7 @@ fn what_is_written_to_flash_is_counted_by_cause_and_shown_with_the_life_that_is_
     assert!((told / expected - 1.0).abs() < 0.05, "{told} years, {expected} by what is written");
 }
 
-/// The alert that fires for these horizons, by cause, if they stay so for ten minutes.
+/// Asserts which alert fires for these horizons, by cause, if they stay so for ten minutes.
 fn alerts(plane: &Plane, firing: &str) {
     let metrics = plane.get("/metrics").text();
     let horizons: Vec<String> = metrics
@@ -232,7 +232,7 @@ fn a_horizon_is_reported_with_its_cause_and_the_alert_fires_when_it_is_near() {
     plane.await_settled("d-1");
     post(&access, "press", &noise(1));
     let began = Instant::now();
-    // Nothing fills yet: its certificate ends first, in a month, which is no reason for an alert.
+    // Nothing fills yet: the certificate ends first, in a month, which causes no alert.
     let status = device.await_status("the horizon", |it| it["data"]["horizon"]["until"].is_u64());
     assert_eq!(status["data"]["horizon"]["cause"], "certificate", "{status}");
     reconnect(&device);
@@ -243,7 +243,7 @@ fn a_horizon_is_reported_with_its_cause_and_the_alert_fires_when_it_is_near() {
     assert!(left > 20.0 * 86_400.0, "{left} s");
     alerts(&plane, "");
 
-    // A rate is known once as much came as there is room for.
+    // A rate is known once as much data came as there is room for.
     let mut published = 1;
     let status = eventually(DEADLINE, "the buffer is what ends it", || {
         post(&access, "press", &noise(20));
@@ -255,7 +255,8 @@ fn a_horizon_is_reported_with_its_cause_and_the_alert_fires_when_it_is_near() {
     assert_eq!(status["data"]["horizon"]["detail"], "press", "{status}");
     let until = status["data"]["horizon"]["until"].as_u64().unwrap();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    // So many bytes at this rate; what is stored of a record is not its length to the byte.
+    // The buffer's bytes at this rate; only roughly, since a record is not stored in exactly its
+    // length.
     let rate = f64::from(published) * 200.0 / began.elapsed().as_secs_f64();
     let expected = 128.0 * 1024.0 / rate;
     let left = until.saturating_sub(now) as f64;
@@ -270,7 +271,7 @@ fn a_horizon_is_reported_with_its_cause_and_the_alert_fires_when_it_is_near() {
     assert_eq!(plane.metric("holdfast_devices_horizon_within{cause=\"buffer\",within=\"1d\""), 1.0);
     let firing = "{ labels: '{alertname=\"HoldfastHorizonNear\",alertstate=\"firing\",cause=\"buffer\"}', value: 1 }";
     alerts(&plane, firing);
-    // It was a near horizon and no loss.
+    // The horizon was near, but no record was lost.
     let said = await_ledger(&plane, "d-1", "press", "all came", |it| it["received"] == published);
     assert_eq!(missing(&said, "quota"), 0, "{said}");
 }

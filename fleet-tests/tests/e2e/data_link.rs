@@ -1,5 +1,5 @@
-//! What a real link costs and what a real control plane can take: metered interfaces, urgent
-//! streams that borrow, a control plane that asks to hold back, a device that was away for a month.
+//! Cost of a real link and capacity of a real control plane: metered interfaces, urgent streams
+//! that borrow, a control plane that asks to hold back, a device that was away for a month.
 
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
@@ -12,14 +12,14 @@ use serde_json::json;
 
 use crate::data::{await_ledger, carried, missing, mqtt, noise, policy, post, received, records};
 
-/// Seconds to ten minutes past midnight UTC in so many days: little more than a quarter of a day's
-/// budget is due then, whenever the test runs.
+/// Returns the seconds to ten minutes past midnight UTC in `days` days: little more than a quarter
+/// of a day's budget is due then, whenever the test runs.
 fn after_midnight(days: u64) -> String {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     (days * 86_400 - now % 86_400 + 600).to_string()
 }
 
-/// A device of which the day has just begun.
+/// Returns a device whose day has just begun.
 fn device(plane: &Plane) -> (Device, Access) {
     let mut device = plane.bare_device("d-1");
     device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), after_midnight(1));
@@ -32,15 +32,15 @@ fn device(plane: &Plane) -> (Device, Access) {
     (device, access)
 }
 
-/// A link budget for devices with this label.
+/// Returns a link budget for devices with this label.
 fn budget(label: &str, spec: &str) -> String {
     format!(
         "apiVersion: holdfast/v1\nkind: LinkBudget\nmetadata: {{ name: modem }}\nspec: {{ devices: {{ matchLabels: {{ {label} }} }}, {spec} }}\n"
     )
 }
 
-/// Runs this test again in a network of its own, in which it may change interfaces and routes.
-/// False: this is that run.
+/// Runs this test again in a network namespace of its own, in which it may change interfaces and
+/// routes. Returns false in that run.
 fn runs_in_a_network_of_its_own(test: &str) -> bool {
     const MARK: &str = "HOLDFAST_TEST_OWN_NETWORK";
     if std::env::var_os(MARK).is_some() {
@@ -80,7 +80,7 @@ fn a_budget_holds_on_the_metered_interface_alone_and_a_byte_counts_what_it_costs
     ip("route replace default dev lan0");
     let plane = Plane::start();
     let (device, access) = device(&plane);
-    // The way to the rest of the world: what the device pays for. The link goes with it.
+    // The default route is on the metered interface, and the link to the control plane uses it.
     let goes_by = |name: &str| {
         device.link.cut();
         device.await_link("down");
@@ -93,7 +93,7 @@ fn a_budget_holds_on_the_metered_interface_alone_and_a_byte_counts_what_it_costs
     let spec = format!("per: day, bytes: 1000Ki, shares: {{ data: 20% }}, {interfaces}");
     plane.cli().apply(&budget("role: a", &spec)).ok();
     plane.await_settled("d-1");
-    // Twice what the budget has for a whole day, on the interface that is not metered.
+    // Twice the budget of a whole day, on the interface that is not metered.
     let all = noise(6_000);
     post(&access, "line", &all);
     await_ledger(&plane, "d-1", "line", "all came", |it| it["received"] == 6_000);
@@ -105,8 +105,8 @@ fn a_budget_holds_on_the_metered_interface_alone_and_a_byte_counts_what_it_costs
     let said = device.await_problem("link-budget");
     assert!(said.contains("data"), "{said}");
     await_ledger(&plane, "d-1", "line", "some came", |it| it["received"].as_u64() > Some(6_000));
-    // What was free took nothing from it. A quarter of the share is due, and each byte counts for
-    // ten: 5 KiB, and what carries them.
+    // Free bytes used none of the budget. A quarter of the share is due, and each byte counts for
+    // ten: 5 KiB, and its headers.
     holds_for(Duration::from_secs(1), "little is carried on the metered interface", || {
         let metered = carried(&device, "data") - before;
         if metered < 8 * 1024 { Ok(()) } else { Err(format!("{metered} bytes")) }
@@ -148,7 +148,7 @@ fn what_is_urgent_borrows_where_its_class_is_used_up_and_other_data_does_not() {
     let events = carried(&device, "events");
     assert!(events > 3 * 4 * 1024, "{events} bytes, of which 4 KiB are their own");
     assert_eq!(received(&plane, "plain"), 0, "data has nobody to borrow from");
-    // What is lent has an end: what is due of logs and artifacts, a quarter of 160 KiB each.
+    // Borrowing is bounded: the due parts of logs and artifacts, a quarter of 160 KiB each.
     post(&access, "alarm", &noise(5_000));
     let said = device.await_status("all that was lent is used up", |status| {
         status["problems"].to_string().contains("events")
@@ -159,7 +159,7 @@ fn what_is_urgent_borrows_where_its_class_is_used_up_and_other_data_does_not() {
     assert!((201..3_000).contains(&came), "{came}");
 }
 
-/// From an agent's log, how many seconds passed between two batches from the same number on.
+/// Returns, from an agent's log, the seconds between two batches with the same first number.
 fn tried_again(log: &str) -> Option<f64> {
     let batches: Vec<(f64, &str)> = log
         .lines()
@@ -180,7 +180,8 @@ fn a_control_plane_that_asks_to_hold_back_is_obeyed_and_nothing_is_lost_or_doubl
     let scratch = Scratch::new();
     let disk = SmallDisk::mount(&scratch.join("disk"), "32m");
     let data = scratch.join("disk/plane");
-    // Without a reserve the disk is full before it is low, and it asks for five seconds.
+    // Without a reserve the disk is full before it is low, and the control plane asks for five
+    // seconds.
     let arguments = vec!["--reserve".to_owned(), "0".to_owned()];
     let plane = Plane::start_in(scratch, data, Options { arguments, ..Options::default() });
     let (device, access) = device(&plane);
@@ -189,7 +190,7 @@ fn a_control_plane_that_asks_to_hold_back_is_obeyed_and_nothing_is_lost_or_doubl
     await_ledger(&plane, "d-1", "line", "the first came", |it| it["received"] == 1_000);
     disk.fill();
     post(&access, "line", &all[1_000..]);
-    // Of its own accord it would try again after a second; it is asked for five, and it may be a
+    // The agent alone would try again after one second; it is asked for five, and may take a
     // quarter more.
     let waited = eventually(DEADLINE, "a batch that was not stored is sent again", || {
         tried_again(&device.log()).ok_or_else(|| device.log())
@@ -206,7 +207,7 @@ fn a_control_plane_that_asks_to_hold_back_is_obeyed_and_nothing_is_lost_or_doubl
     assert!(values.eq(all.iter().map(Vec::as_slice)), "not as published");
 }
 
-/// How long a record takes from its publisher to the control plane's store.
+/// Returns how long a data record takes from its publisher to the control plane's store.
 fn takes(plane: &Plane, device: &str, access: &Access, stream: &str, count: u64) -> Duration {
     let began = Instant::now();
     post(access, stream, &noise(1));
@@ -216,7 +217,7 @@ fn takes(plane: &Plane, device: &str, access: &Access, stream: &str, count: u64)
 
 #[test]
 fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
-    // Its certificate outlasts the absence, or its clock would not be believed.
+    // The certificate outlasts the absence, or the clock would not be believed.
     let config = Some("[certificates]\ndevice_ttl = \"80d\"\n".to_owned());
     let plane = Plane::start_with(Options { config, ..Options::default() });
     let mut device = plane.device("d-1", &["role=a", "away=yes"]);
@@ -252,7 +253,7 @@ fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
     await_ledger(&plane, "d-1", "bulk", "the backlog comes", |it| {
         it["received"].as_u64() > Some(0)
     });
-    // What lives overtakes it, long before the budget would make room.
+    // New urgent records overtake the backlog, long before the budget would make room.
     let took = takes(&plane, "d-1", &access, "alarm", 1);
     assert!(took < Duration::from_secs(8), "an alarm waited {took:?} behind the backlog");
     let status = device.status().unwrap();
@@ -265,7 +266,7 @@ fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
     let gap = json!([{ "from": 1, "to": 1_000, "reason": "expired" }]);
     assert_eq!((&said["received"], &said["missing"]), (&json!(0), &gap));
 
-    // The budget ends it for the day, for the backlog and not for what is urgent.
+    // The budget ends the backlog for the day, but not urgent records.
     device.link.rate(None);
     device.await_problem("link-budget");
     takes(&plane, "d-1", &access, "alarm", 2);
@@ -274,7 +275,7 @@ fn a_device_that_was_away_for_a_month_starves_neither_itself_nor_others() {
     let used = carried(&device, "data");
     assert!(used < 512 * 1024, "{used} bytes, of which 384 KiB and a little were due");
 
-    // Without a budget it takes all that the link gives. Another device's data comes as ever.
+    // Without a budget the backlog takes the whole link. Another device's data comes as before.
     device.link.rate(Some(128 * 1024));
     plane.cli().run(&["delete", "linkbudget", "modem"]).ok();
     device.await_healed("link-budget");

@@ -1,5 +1,5 @@
-//! What documents say of data, on a real agent: what is reduced before it is shipped, what goes
-//! first, when, and what a link budget leaves.
+//! Policies about data on a real agent: reduction before shipping, order and times of shipping, and
+//! the share of a link budget.
 
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ fn a_used_up_link_budget_holds_data_back_and_nothing_that_devices_should_run() {
     post(&access, "noise", &all);
     let said = device.await_problem("link-budget");
     assert!(said.contains("link budget satellite (200Ki a month): data"), "{said}");
-    // A quarter of 40 KiB at once, all of it at the end of a month; and a batch that went over it.
+    // A quarter of 40 KiB at once, all of it at the end of a month; and one batch beyond it.
     let said =
         await_ledger(&plane, "d-1", "noise", "some came", |it| it["received"].as_u64() > Some(0));
     assert!(said["received"].as_u64().unwrap() < 1_000, "{said}");
@@ -117,7 +117,7 @@ fn a_used_up_link_budget_holds_data_back_and_nothing_that_devices_should_run() {
     await_ledger(&plane, "d-1", "noise", "all came", |it| it["received"] == 2_000);
 }
 
-/// An hour of the day, UTC, that is far from now.
+/// Returns an hour of the day, UTC, that is far from now.
 fn another_hour() -> String {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() / 3_600 % 24;
     let (from, to) = ((now + 11) % 24, (now + 12) % 24);

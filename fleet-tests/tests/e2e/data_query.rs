@@ -1,4 +1,4 @@
-//! Questions to real agents over their own buffers, and what is fetched of them afterwards.
+//! Questions to real agents over their own buffers, and fetching the data records afterwards.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -13,7 +13,7 @@ use crate::data::{http, ledger, records};
 
 const STREAM: &str = "press/temp";
 
-/// A policy under which nothing is shipped.
+/// Returns a policy under which nothing is shipped.
 fn withheld() -> String {
     "apiVersion: holdfast/v1\n\
      kind: Stream\n\
@@ -29,7 +29,7 @@ fn value(at: u64) -> f64 {
     20.0 + (at % 1_000) as f64 / 100.0
 }
 
-/// Nearly normal noise around 0, the same for each record every time.
+/// Returns roughly normal noise around 0, the same for each record on every run.
 fn noise(at: u64, kind: u64) -> f64 {
     let unit = |salt: u64| {
         let mut mixed = (at * 8 + kind + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt;
@@ -40,7 +40,7 @@ fn noise(at: u64, kind: u64) -> f64 {
     (1..=6).map(unit).sum::<f64>() - 3.0
 }
 
-/// `count` records in calls of a thousand; every tenth says that the machine is idle.
+/// Publishes `count` records in calls of a thousand; every tenth has an idle machine.
 fn publish(device: &Device, count: u64) {
     let access = device.access("plc");
     let mut client = http(&access);
@@ -131,7 +131,7 @@ fn a_question_is_answered_where_the_data_lies() {
     assert_eq!((count("idle"), count("run")), (2_000, 18_000), "{said}");
     assert!(rows.iter().all(|row| row["window"].as_str().unwrap().ends_with(":00:00.000Z")));
 
-    // For people, and for tables.
+    // Output for people, and for tables.
     let question = ["query", STREAM, "--select", "count", "--by", "site", "-l", "site=berlin"];
     let table = plane.cli().run(&question).ok();
     assert!(table.starts_with("SITE") && table.contains("20000"), "{table}");
@@ -143,7 +143,7 @@ fn a_question_is_answered_where_the_data_lies() {
     assert!(said.contains("at character 12"), "the fault's place is said");
     assert_eq!(said.trim().lines().count(), 1, "once: {said}");
 
-    // Who was away is waited for.
+    // An offline device is waited for.
     let waiting = plane
         .cli()
         .command(&["query", STREAM, "--select", "count", "--wait", "5m", "-o", "json"])
@@ -157,12 +157,12 @@ fn a_question_is_answered_where_the_data_lies() {
     assert_eq!(said["rows"][0]["values"]["count"], 26_000);
 }
 
-/// Segments that a question and a short answer take: each one and TCP's acknowledgement of it.
+/// Number of segments that a question and a short answer take: each one and TCP's acknowledgement.
 const SEGMENTS: u64 = 4;
-/// IPv4 20, TCP 20, time stamps 12.
+/// Bytes of headers of a segment: IPv4 20, TCP 20, time stamps 12.
 const HEADERS: u64 = 52;
-/// A thousandth of what a day of a record a second is as Holdfast ships it (471,906 bytes), but for
-/// the few bytes by which a day's counts are longer than those of fewer records.
+/// Bytes of a thousandth of a day with one record per second as Holdfast ships it (471,906 bytes),
+/// less the few bytes by which a day's counts are longer than those of fewer records.
 const THOUSANDTH: u64 = 471 - 7;
 
 #[test]
@@ -173,8 +173,8 @@ fn a_question_and_its_answer_cost_less_than_half_a_kilobyte_and_that_is_counted_
     let device = plane.device("asked", &["role=a"]);
     device.await_link("up");
     plane.await_settled("asked");
-    // As the benchmark's, but of fewer records: an unoptimised agent would have to say meanwhile
-    // that it is still at work. What it answers is of the same size.
+    // The benchmark's question, but over fewer records: an unoptimised agent would have to report
+    // meanwhile that it is still at work. The size of the answer is the same.
     let count = 10_000;
     let records = Telemetry::new(2, 1_795_478_400_000, 1_000).records(count);
     let access = device.access("plc");
@@ -182,7 +182,8 @@ fn a_question_and_its_answer_cost_less_than_half_a_kilobyte_and_that_is_counted_
     assert_eq!(outcome.count(), count, "{:?}", outcome.error);
     let select = "count, mean(temp), max(temp), p95(temp)";
     let bytes = || device.link.up() + device.link.down();
-    // Reports of the device's own cross the link too: the least of a few is the question alone.
+    // Reports of the device cross the link too: the smallest of several measurements is the
+    // question alone.
     let mut least = (u64::MAX, 0);
     for _ in 0..4 {
         std::thread::sleep(Duration::from_secs(2));
@@ -225,7 +226,7 @@ fn what_was_withheld_is_fetched_afterwards_within_its_bound() {
     assert_eq!(ledger(&plane, "d-1", STREAM)["missing"], json!([]));
 }
 
-/// A budget that leaves logs, and so answers, nothing.
+/// Budget that leaves nothing for logs, and so for answers.
 const NO_LOGS: &str = "apiVersion: holdfast/v1\n\
      kind: LinkBudget\n\
      metadata: { name: satellite }\n\
@@ -254,7 +255,7 @@ fn a_question_waits_for_the_link_budget() {
     assert_eq!(said["rows"][0]["values"]["count"], 1_000, "{said}");
 }
 
-/// Whoever ends `holdfast query` early has the devices stop too, and the next question is served.
+/// Ending `holdfast query` early stops the devices too, and the next question is served.
 #[test]
 fn a_question_can_be_ended_early() {
     let plane = Plane::start();
@@ -264,7 +265,7 @@ fn a_question_can_be_ended_early() {
     device.stop_agent();
     plane.await_connection("d-1", "offline");
     for _ in 0..20 {
-        // More than may be asked at the same time.
+        // More questions than may run at the same time.
         let mut asking = plane
             .cli()
             .command(&["query", STREAM, "--select", "count", "--wait", "1h"])
@@ -288,7 +289,7 @@ fn a_question_can_be_ended_early() {
     assert_eq!(said["rows"][0]["values"]["count"], 1_000);
 }
 
-/// Ctrl-C of a question that waits: what has come is printed, and who is missing.
+/// Ctrl-C of a waiting question: answers so far are printed, and which devices are missing.
 #[test]
 fn ctrl_c_prints_what_has_come() {
     let plane = Plane::start();
@@ -308,7 +309,7 @@ fn ctrl_c_prints_what_has_come() {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        // Nobody but the program itself knows how far it is: on a slow machine it takes longer.
+        // Only the program knows how far it is: on a slow machine it takes longer.
         std::thread::sleep(wait);
         wait *= 2;
         processes::send(asking.id(), Signal::INT);

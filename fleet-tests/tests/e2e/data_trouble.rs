@@ -1,6 +1,5 @@
-//! What happens to data when something is wrong: quotas, times to live and clocks, full disks,
-//! damaged files. Workloads run on, nothing crashes again and again, and nothing is lost without a
-//! word.
+//! Data in trouble: quotas, times to live and clocks, full disks, damaged files. Workloads run on,
+//! nothing crashes repeatedly, and no record is lost without a report.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +13,7 @@ use fleet_tests::telemetry::{self, Telemetry};
 use crate::data::{await_ledger, http, ledger, missing, mqtt, noise, policy, post, records};
 use crate::{await_copies, marker, sleeper};
 
-/// A device with a workload that must run on, whatever happens to data.
+/// Returns a device with a workload that must run on, whatever happens to data.
 fn device(plane: &Plane) -> (Device, Access, String) {
     let device = plane.device("d-1", &["role=a"]);
     device.await_link("up");
@@ -26,7 +25,8 @@ fn device(plane: &Plane) -> (Device, Access, String) {
     (device, access, marker)
 }
 
-/// Every number is received or in the ledger with this reason, and what was received is right.
+/// Asserts that every number is received or in the ledger with this reason, and that received
+/// records are right. Returns the received numbers.
 fn accounted(plane: &Plane, stream: &str, all: &[Vec<u8>], reason: &str) -> Vec<u64> {
     let count = all.len() as u64;
     let said = await_ledger(plane, "d-1", stream, "every number is answered", |it| {
@@ -64,7 +64,7 @@ fn what_a_quota_drops_stands_in_the_ledger_and_the_policy_says_which() {
     for stream in ["oldest", "thin"] {
         post(&access, stream, &all);
     }
-    // A 200 means that it is on disk: what the policy drops on arrival has none.
+    // A 200 means that the record is on disk: records that the policy drops on arrival get none.
     let (mut stored, mut dropped) = (0, 0);
     let mut way = http(&access);
     for piece in all.chunks(500) {
@@ -93,7 +93,7 @@ fn what_a_quota_drops_stands_in_the_ledger_and_the_policy_says_which() {
     assert!((500..29_000).contains(&newest.len()), "{} are there", newest.len());
     assert_eq!(newest.first(), Some(&1), "the first ones stay");
     assert_eq!(newest.len(), stored, "what was acknowledged, and nothing else");
-    // Thinned: the newest whole, some of the oldest.
+    // Thinned: all of the newest records, some of the oldest.
     let said = await_ledger(&plane, "d-1", "thin", "every number is answered", |it| {
         let gone = missing(it, "thinned") + missing(it, "quota");
         it["received"].as_u64().unwrap_or(0) + gone == last
@@ -115,7 +115,7 @@ fn nothing_expires_by_a_wrong_clock_and_what_expires_stands_in_the_ledger() {
     device.await_link("down");
     let all = Telemetry::new(6, 1_795_478_400_000, 1_000).records(4_000);
     post(&access, "short", &all[..2_000]);
-    // Off, and on again with a clock at 1970: nothing has passed by it.
+    // Power off, and on again with a clock at 1970: nothing expires by it.
     device.power_off();
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), format!("-{now}"));
@@ -123,7 +123,7 @@ fn nothing_expires_by_a_wrong_clock_and_what_expires_stands_in_the_ledger() {
     await_copies(&steady, 1);
     drop(mqtt(&access, "second"));
     post(&access, "short", &all[2_000..3_000]);
-    // And the other way: the battery is empty, the clock 40 years ahead, beyond the certificate.
+    // The opposite: the battery is empty, the clock 40 years ahead, beyond the certificate.
     device.power_off();
     device.env.insert("HOLDFAST_TEST_CLOCK_OFFSET".into(), (40 * 365 * 86_400_u64).to_string());
     device.up();
@@ -137,7 +137,7 @@ fn nothing_expires_by_a_wrong_clock_and_what_expires_stands_in_the_ledger() {
     device.link.heal();
     let there = accounted(&plane, "short", &all, "expired");
     assert_eq!(there.len(), 4_000, "an hour has not passed for any of it");
-    // Two hours off, by a clock that is right: they have passed.
+    // Two hours off, by a correct clock: the records have expired.
     device.link.cut();
     device.await_link("down");
     let more = Telemetry::new(7, 1_795_478_400_000, 1_000).records(1_500);
@@ -154,7 +154,7 @@ fn nothing_expires_by_a_wrong_clock_and_what_expires_stands_in_the_ledger() {
     assert_eq!(await_copies(&steady, 1).len(), 1);
 }
 
-/// Waits until so many records of a stream wait on the device.
+/// Waits until `records` records of a stream wait on the device.
 fn await_waiting(device: &Device, stream: &str, records: u64) {
     device.await_status(&format!("{records} of {stream} wait"), |status| {
         status["data"]["streams"][stream]["waiting"] == records
@@ -185,7 +185,7 @@ fn what_was_published_before_the_clock_was_set_does_not_expire_when_it_is() {
     device.up();
     drop(mqtt(&access, "third"));
     post(&access, "short", &all[2_000..]);
-    // The clock is set. What is three days old goes, and nothing of the last minute.
+    // The clock is set. Records three days old expire, those of the last minute do not.
     fs::write(&clock, (3 * 86_400).to_string()).unwrap();
     device.await_healed("clock");
     await_waiting(&device, "short", 2_000);
@@ -216,7 +216,7 @@ fn a_full_disk_refuses_records_stops_nothing_and_heals() {
     let all = Telemetry::new(8, 1_795_478_400_000, 1_000).records(9_000);
     post(&access, "line", &all[..2_000]);
     disk.fill();
-    // Refused with a reason, or taken in the place of older ones; never dropped without a word.
+    // Refused with a reason, or accepted in place of older ones; never dropped silently.
     let mut acknowledged = 2_000;
     let mut refused = None;
     for piece in all[2_000..6_000].chunks(500) {
@@ -256,7 +256,7 @@ fn a_full_disk_refuses_records_stops_nothing_and_heals() {
     assert_eq!(await_copies(&steady, 1).len(), 1);
 }
 
-/// Does something to `data.redb` while the agent is off, and sees that it goes on.
+/// Damages `data.redb` while the agent is off, and asserts that the agent goes on.
 fn damaged(what: &str, harm: impl Fn(&std::path::Path)) {
     let plane = Plane::start();
     let (mut device, access, steady) = device(&plane);
@@ -272,8 +272,8 @@ fn damaged(what: &str, harm: impl Fn(&std::path::Path)) {
     post(&access, "line", &all[20_000..]);
     device.link.heal();
     device.await_link("up");
-    // New records come, with numbers that were never given; of the old ones each came or is said
-    // to be damaged.
+    // New records come, with numbers that were never assigned before; each old one came or is in
+    // the ledger as damaged.
     let said = await_ledger(&plane, "d-1", "line", "every number is answered", |it| {
         let answered = it["received"].as_u64().unwrap_or(0) + missing(it, "damaged");
         missing(it, "unknown") == 0 && answered >= 21_000
@@ -295,7 +295,8 @@ fn damaged(what: &str, harm: impl Fn(&std::path::Path)) {
     }
     let old = found.len() as u64 - 1_000;
     assert!(old == 20_000 || missing(&said, "damaged") >= 20_000 - old, "{what}: {old}; {said}");
-    // What was never given is not told as lost, but for what the ceiling is ahead.
+    // Numbers that were never assigned are not reported as lost, except for those below the raised
+    // ceiling.
     assert!(missing(&said, "damaged") <= 2 * 20_000 + 256, "{what}: {said}");
     assert_eq!(await_copies(&steady, 1), pids, "{what}: the workload was not touched");
     assert!(device.is_up(), "{what}: the agent runs");
@@ -332,7 +333,7 @@ fn a_buffer_with_flipped_bits_loses_nothing_silently() {
     });
 }
 
-/// How long a log takes to come.
+/// Returns how long a log takes to arrive.
 fn log_call(plane: &Plane) -> Duration {
     let began = std::time::Instant::now();
     plane.cli().run(&["logs", "d-1", "steady"]).ok();
@@ -357,11 +358,11 @@ fn a_backlog_on_a_slow_link_delays_no_change_by_more_than_a_batch() {
         let now = device.link.up() - up;
         if now > 48 * 1024 { Ok(()) } else { Err(format!("{now} bytes")) }
     });
-    // The smallest batch takes two seconds here, so none is larger: 16 KiB, by a quarter more at
-    // the most, and what carries it.
+    // The smallest batch takes two seconds here, so none is larger: 16 KiB, a quarter more at most,
+    // and its headers.
     let batch = Duration::from_secs_f64(21.0 / 8.0);
-    // A word that goes up waits for what is on its way: for a whole batch at the most, and were two
-    // on their way, for a whole one and part of another.
+    // A message to the control plane waits for the batch in flight: for a whole one at most; with
+    // two in flight, for a whole one and part of another.
     let pause = |round: u64| std::thread::sleep(Duration::from_millis(150 * (round % 4)));
     let waits: Vec<Duration> = (0..12)
         .map(|round| {
@@ -387,7 +388,7 @@ fn a_backlog_on_a_slow_link_delays_no_change_by_more_than_a_batch() {
     assert!(still["received"].as_u64().unwrap_or(0) < 20_000, "the backlog was there: {still}");
     for (ran, reported) in delays {
         assert!(ran < batch + Duration::from_secs(2), "a change waited {ran:?} behind data");
-        // It is told that it starts, and that it runs: a batch goes before each.
+        // The start and the running are both reported: a batch goes before each.
         let most = batch * 2 + Duration::from_secs(4);
         assert!(reported < most, "reports waited {reported:?} behind data");
     }

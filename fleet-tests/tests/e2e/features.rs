@@ -1,4 +1,4 @@
-//! What a workload's process is given and kept from, its configuration, its logs, its limits.
+//! Environment, descriptors, configuration, logs and limits of a workload's process.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, processes};
 
 use crate::{QUICK, assert_says, await_copies, marker, script};
 
-/// The folder that is a workload's own.
+/// Returns the workload's own folder.
 fn own(device: &Device, workload: &str) -> PathBuf {
     device.data().join("workloads").join(workload).join("files")
 }
@@ -17,7 +17,7 @@ fn log_of(device: &Device, workload: &str) -> PathBuf {
     device.data().join("workloads").join(workload).join("log")
 }
 
-/// Waits for a file with something in it.
+/// Waits for a file with content, and returns it.
 fn await_file(path: &Path) -> String {
     eventually(
         DEADLINE,
@@ -29,7 +29,7 @@ fn await_file(path: &Path) -> String {
     )
 }
 
-/// Fields of `/proc/PID/stat` after the name: state, parent, process group, session.
+/// Returns process group and session from `/proc/PID/stat`.
 fn group_and_session(pid: u32) -> (u32, u32) {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let (_, rest) = stat.rsplit_once(')').unwrap();
@@ -71,7 +71,7 @@ fn a_process_has_a_session_a_user_and_a_folder_of_its_own_and_nothing_else() {
     for fd in ["fd/1", "fd/2"] {
         assert_eq!(link(fd), log_of(&device, "w").canonicalize().unwrap());
     }
-    // What this test itself was started with is inherited by all; nothing of the agent is.
+    // Descriptors of this test itself are inherited by all; none of the agent's is.
     let open = |pid: &str| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
         entries.filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok()).collect()
@@ -158,7 +158,7 @@ fn a_user_that_is_asked_for_is_honoured_and_an_unknown_one_is_said() {
     assert_eq!(processes::uids(numbered), [4_242; 4]);
     let seen = plane.await_phase("d-1", "unknown", "failed");
     assert_says(seen["reason"].as_str().unwrap(), &["no-such-user", "/etc/passwd"]);
-    // The document is mended, and so is the workload.
+    // The document is corrected, and the workload runs.
     plane.cli().apply(&with_user("unknown", "nobody", &marker())).ok();
     let seen = plane.await_phase("d-1", "unknown", "running");
     assert_eq!(seen["reason"], "", "{seen}");
@@ -170,7 +170,7 @@ fn another_user_goes_on_with_what_the_former_one_left() {
     let device = plane.device("d-1", &["role=a"]);
     let text = "mkdir -p d && echo line >> d/data && cat d/data > said; exec sleep 1000";
     let document = script("w", "a", text, &format!("  config: {{ d/a.conf: text }}\n{QUICK}"));
-    // One by name, one by number, and at last the workload's own.
+    // A user by name, one by number, and at last the workload's own user.
     for (lines, user) in [(1, "user: nobody, "), (2, "user: '4242', "), (3, "")] {
         plane.cli().apply(&document.replace("args:", &format!("{user}args:"))).ok();
         device.await_status("the revision runs", |status| {
@@ -293,7 +293,8 @@ fn limits_that_cannot_be_enforced_are_said_once_they_are_asked_for() {
     let why = device.await_problem("limits-not-enforced");
     assert_says(&why, &["cgroup", "cpu is not enforced", "RLIMIT_DATA", "RLIMIT_NPROC"]);
     assert!(!why.contains("shared"), "{why}");
-    // What a process gets in their place: twice 64 MiB and 128, and 4 GiB more to reserve.
+    // Limits of a process in place of a cgroup: twice 64 MiB and 128 processes, and 4 GiB more of
+    // address space.
     let bounds = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
     let bound = |what: &str| -> Vec<u64> {
         let line = bounds.lines().find_map(|line| line.strip_prefix(what)).unwrap();
@@ -327,11 +328,11 @@ fn a_flooded_log_stays_bounded_and_its_end_can_be_read() {
     device.config = Some("[logs]\nbytes_per_workload = 131072\n".to_owned());
     device.enrol(&plane.token(&[]), &["role=a"]).ok();
     device.up();
-    // 64 KiB each 100 ms: many times the bound between two unhurried looks.
+    // 64 KiB each 100 ms: many times the bound between two regular looks.
     let flood = "i=0; while :; do i=$((i+1)); \
          head -c 65536 /dev/zero | tr '\\0' 'x'; echo; echo \"line $i\"; sleep 0.1; done";
     plane.cli().apply(&script("flood", "a", flood, QUICK)).ok();
-    // One that floods and ends at once is never seen running.
+    // A workload that floods its log and ends at once is never seen running.
     let burst = "head -c 3000000 /dev/zero | tr '\\0' 'y'; echo; echo the end; exit 0";
     let once = "  restart: { policy: never }\n";
     plane.cli().apply(&script("burst", "a", burst, once)).ok();
@@ -361,7 +362,7 @@ fn a_flooded_log_stays_bounded_and_its_end_can_be_read() {
 fn a_log_that_floods_after_a_silence_is_bounded_at_once() {
     let plane = Plane::start();
     let device = plane.device("d-1", &["role=a"]);
-    // As fast as it can, when nobody looks: the next look by the clock may be seconds away.
+    // As fast as it can while nobody looks: the next regular look may be seconds away.
     plane.cli().apply(&script("w", "a", "echo begins; sleep 3; exec yes", QUICK)).ok();
     let pid = device.await_phase("w", "running");
     let log = log_of(&device, "w");
@@ -401,7 +402,7 @@ fn a_log_survives_the_agents_restart_and_a_restart_of_its_workload() {
     device.await_phase("w", "running");
     await_log("start 1");
     device.kill_agent();
-    // It writes on while no agent is there.
+    // The workload writes on while no agent runs.
     std::fs::write(own(&device, "w").join("go"), "").unwrap();
     eventually(DEADLINE, "it wrote without an agent", || {
         let log = std::fs::read_to_string(log_of(&device, "w")).unwrap();

@@ -1,5 +1,5 @@
 //! Forged, replayed, foreign and truncated desired states, foreign topics, revoked certificates,
-//! bad tokens, a wrong CA: refused, said, counted; nothing stops.
+//! bad tokens, a wrong CA: each is refused, reported and counted, and no workload stops.
 
 use std::net::Ipv4Addr;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::{assert_says, await_copies, marker, sleeper};
 
-/// A device that runs one workload, at a broker that has the control plane's CA.
+/// Device with one workload, connected to a broker that has the control plane's CA.
 struct Scene {
     plane: Plane,
     device: Device,
@@ -47,7 +47,8 @@ impl Scene {
         Self { plane, device, broker, signer, marker, pid, generation, topic }
     }
 
-    /// An empty desired state of this version for this device: obeying it would stop everything.
+    /// Returns an empty desired state of this version for this device: a device that obeyed would
+    /// stop everything.
     fn empty(&self, device: &str, epoch: u64, generation: u64) -> DesiredState {
         DesiredState {
             v: holdfast_base::WIRE_VERSION,
@@ -68,7 +69,7 @@ impl Scene {
     }
 
     fn refused(&self) -> u64 {
-        // The control plane's counter lives in reports; the device's own is in its status too.
+        // The control plane's counter comes from reports; the device's own is in its status too.
         self.broker
             .seen()
             .iter()
@@ -81,7 +82,7 @@ impl Scene {
             .map_or(0, |agent| agent.refused)
     }
 
-    /// Sends it and checks that it is refused, said, and that nothing stopped.
+    /// Sends a message and checks that it is refused and reported, and that nothing stopped.
     fn refuses(&mut self, what: &str, payload: &[u8], said: &[&str]) {
         let before = problems(&self.device);
         self.broker.publish(&self.topic, payload);
@@ -94,7 +95,7 @@ impl Scene {
         assert_eq!(processes::with_argument(&self.marker), [self.pid], "{what}: nothing stops");
     }
 
-    /// The link leads to the real control plane again: all is as it was, and changes arrive.
+    /// Leads the link to the real control plane again: all is as before, and changes arrive.
     fn heals(self) {
         self.device.link.divert_no_more();
         self.plane.await_connection("d-1", "online");
@@ -135,7 +136,7 @@ fn a_broker_can_neither_forge_nor_replay_nor_truncate_nor_misdirect() {
     flipped[middle] ^= 1;
     scene.refuses("damaged", &flipped, &["signature", "malformed", "not a signed"]);
 
-    // Well signed once, for this very device: a recording of an older state.
+    // A replay: an older state, correctly signed for this very device.
     let older = scene.signer.sign(&scene.empty(&id, epoch, 0)).unwrap();
     scene.refuses("replayed", &older, &["older", "stale", "replay"]);
     if epoch > 0 {
@@ -144,7 +145,7 @@ fn a_broker_can_neither_forge_nor_replay_nor_truncate_nor_misdirect() {
     }
     assert!(scene.device.is_up(), "the agent lives");
 
-    // Counted: the next full report says how many, and so do the control plane's metrics.
+    // The refusals are counted: the next full report tells how many, and so do the metrics.
     scene.device.link.divert_no_more();
     eventually(DEADLINE, "the refusals are counted", || {
         let counted = scene.plane.metric("holdfast_device_refused");
@@ -186,7 +187,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
     };
     let before = plane.metric("holdfast_gateway_refused");
 
-    // Publishing on its topics: v5 says so with a reason code, or ends the connection.
+    // Publishing to another device's topics: v5 refuses with a reason code, or the connection ends.
     let (mut raw, code) = Raw::connect(plane.mqtt, &evil).unwrap();
     assert_eq!(code, 0, "a good certificate connects");
     let report = StateReport {
@@ -207,7 +208,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
         Err(ended) => assert!(ended.to_string().contains("0x87"), "not authorized: {ended}"),
     }
 
-    // Reading them.
+    // Subscribing to another device's topics.
     let (mut raw, _) = Raw::connect(plane.mqtt, &evil).unwrap();
     for filter in [format!("{victim_prefix}desired"), "hf/v1/#".into(), "#".into()] {
         let (id, sent) = (9, raw.send(&packets::subscribe(9, &filter)));
@@ -220,7 +221,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
         }
     }
 
-    // Its last will.
+    // A last will on another device's topic.
     let mut raw = Raw::dial(plane.mqtt, evil.tls()).unwrap();
     let will_topic = format!("{victim_prefix}presence");
     raw.send(&packets::connect(&evil.id(), 60, Some((&will_topic, b"gone")))).unwrap();
@@ -229,7 +230,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
         Err(_ended) => {}
     }
 
-    // Its client id.
+    // Another device's client id.
     let mut raw = Raw::dial(plane.mqtt, evil.tls()).unwrap();
     let victim_id = evil.id().replace("evil", "victim");
     raw.send(&packets::connect(&victim_id, 60, None)).unwrap();
@@ -292,7 +293,7 @@ fn bad_tokens_are_refused_with_what_to_do() {
     assert_says(&device.enrol(&guessed, &[]).fails(4), &["token"]);
     let mut tries = 0;
     eventually(DEADLINE, "a token of one second expires", || {
-        // Another key each time: a known one may always repeat its enrolment.
+        // A new key each time: a known one may always repeat its enrolment.
         tries += 1;
         let outcome = plane.bare_device(&format!("late-{tries}")).enrol(&expired, &[]);
         if outcome.code == 4 && outcome.err.contains("expired") {
@@ -315,7 +316,7 @@ fn another_control_plane_is_not_believed() {
     plane.cli().apply(&sleeper("w", "a", &marker)).ok();
     let pid = device.await_phase("w", "running");
 
-    // A token of ours is of no use to somebody in between.
+    // The token of this control plane is of no use to an impostor on the way.
     let fresh = plane.bare_device("d-2");
     fresh.link.divert(plane.api.port(), impostor.api);
     let said = fresh.enrol(&plane.token(&[]), &[]).fails(4);
@@ -338,7 +339,7 @@ fn another_control_plane_is_not_believed() {
         status["problems"].as_array().unwrap().is_empty()
     });
 
-    // Nor does a person.
+    // Nor does the command line.
     let mut cli = plane.cli();
     cli.url = impostor.cli().url;
     let outcome = cli.run(&["get", "devices"]);
@@ -363,7 +364,7 @@ fn a_device_that_waits_for_approval_gets_nothing_until_then() {
     plane.await_connection("d-1", "online");
 }
 
-/// A PKCS#8 document of a fixed key.
+/// Returns the PKCS#8 document of a fixed key.
 fn ed25519_key(seed: u8) -> Vec<u8> {
     let mut document = vec![0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
     document.extend([seed; 32]);

@@ -1,5 +1,5 @@
-//! What operators have done with workloads: pauses that hold over a reboot and without a link,
-//! restarts of who is there and of nobody later, the way back to a former revision.
+//! Operations on workloads: pauses that hold over a reboot and without a link, restarts on
+//! connected devices only, the return to a former revision.
 
 use std::time::Duration;
 
@@ -30,13 +30,13 @@ fn a_pause_holds_over_a_reboot_without_a_link_and_through_a_new_revision() {
     let text = plane.cli().run(&["restart", "w", "--device", "d-1"]).fails(4);
     assert_says(&text, &["paused", "resume it"]);
 
-    // A new revision is taken in, and not started.
+    // A new revision is accepted while paused, and not started.
     plane.cli().apply(&sleeper("w", "a", &second)).ok();
     plane.await_settled("d-1");
     let folder = device.data().join("workloads/w/files");
     assert!(folder.is_dir(), "its folder stays");
 
-    // Alone, after a restart of the agent and after a reboot.
+    // The pause holds without the control plane, after a restart of the agent and after a reboot.
     plane.stop();
     device.await_link("down");
     device.restart();
@@ -54,7 +54,7 @@ fn a_pause_holds_over_a_reboot_without_a_link_and_through_a_new_revision() {
     });
     assert_eq!(device.status().unwrap()["link"], "down");
 
-    // Resumed while the device is away: it follows when it is back.
+    // A resume while the device is offline takes effect when it connects again.
     plane.up();
     device.await_link("up");
     device.link.cut();
@@ -97,7 +97,7 @@ fn a_restart_is_of_who_is_there_counts_as_none_and_comes_to_nobody_later() {
         if away.await_phase("w", "running") == other { Ok(()) } else { Err("restarted".into()) }
     });
 
-    // A back-off is cut short, whether the program fails before the answer or after it.
+    // A back-off is cut short, whether the program fails before the reply or after it.
     let fails = script(
         "f",
         "a",
@@ -140,7 +140,16 @@ fn the_way_back_is_a_new_revision_with_the_former_document() {
     let document = plane.cli().run(&["history", "w", "1"]).ok();
     assert_says(&document, &["kind: Workload", &good]);
     let would = plane.cli().run(&["rollback", "w", "--dry-run"]).ok();
-    assert_says(&would, &["would be changed", "back to revision 1", "1 device go", &good, &bad]);
+    assert_says(
+        &would,
+        &[
+            "would be changed",
+            "back to revision 1",
+            "1 device will go to this revision",
+            &good,
+            &bad,
+        ],
+    );
     await_copies(&good, 0);
     let said = plane.cli().run(&["rollback", "w", "--to", "1"]).ok();
     assert_says(&said, &["workload/w changed (revision 3, 1 device): back to revision 1"]);

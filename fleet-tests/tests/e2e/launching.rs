@@ -1,5 +1,5 @@
-//! How programs are started and ended: exactly the file that was given, with nothing inherited, and
-//! nothing left behind.
+//! Start and end of programs: exactly the given file is executed, it inherits nothing, and nothing
+//! of it is left behind.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -20,7 +20,7 @@ fn reason(seen: &Value) -> &str {
     seen["reason"].as_str().unwrap_or_default()
 }
 
-/// A workload that runs this file.
+/// Returns a workload that runs this file.
 fn runs(name: &str, path: &Path, more: &str) -> String {
     let path = path.display();
     format!(
@@ -37,7 +37,7 @@ fn started_by(device: &mut Device, line: &str) {
     device.program = program;
 }
 
-/// The numbers of a process' descriptors, sorted.
+/// Returns the numbers of a process' descriptors, sorted.
 fn descriptors(pid: u32) -> Vec<String> {
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
     let mut all: Vec<String> = entries.map(|it| it.file_name().into_string().unwrap()).collect();
@@ -45,7 +45,7 @@ fn descriptors(pid: u32) -> Vec<String> {
     all
 }
 
-/// The head of an ELF file for another processor than this.
+/// Returns the beginning of an ELF file for another processor.
 fn foreign() -> Vec<u8> {
     let mut head = std::fs::read("/proc/self/exe").unwrap();
     head.truncate(64);
@@ -99,7 +99,7 @@ fn a_workload_inherits_nothing_from_whoever_started_the_agent() {
     let plane = Plane::start();
     let mut device = plane.bare_device("d-1");
     let scratch = fleet_tests::harness::Scratch::new();
-    // A user of the system that is in a group: for this agent alone.
+    // A file of groups in which the user `nobody` has one (7777), mounted for this agent alone.
     let groups = scratch.write("group", "root:x:0:\nhf-ports:x:7777:games,nobody\nhf-none:x:7778:");
     let open = scratch.write("open", "");
     let line = format!(
@@ -149,7 +149,7 @@ fn a_workload_inherits_nothing_from_whoever_started_the_agent() {
     let groups = processes::status_line(named, "Groups:");
     assert!(groups.split(' ').any(|group| group == "7777"), "{groups}");
     assert!(!groups.contains("7778"), "{groups}");
-    // The agent closes what it was given, sees how its children end, and ends when asked.
+    // The agent closes inherited descriptors, sees how its children end, and ends when asked.
     let agent = device.pid().unwrap();
     let given: Vec<PathBuf> = descriptors(agent)
         .iter()
@@ -173,7 +173,7 @@ fn a_probe_ends_with_everything_that_it_started_and_its_last_line_is_said() {
              timeout: 400ms, failures: 1000 }}\n{QUICK}"
         )
     };
-    // Also those that say nothing of themselves, keep the output open, or print without end.
+    // Also children without a marker, with the output kept open, or printing without end.
     let markers: Vec<String> = (0..6).map(|_| marker()).collect();
     let [background, session, hidden, late, deep, loud] = &markers[..] else { panic!() };
     let cases = [

@@ -1,5 +1,5 @@
-//! A workload's life as its device tells it: restarts and back-off, probes, stops, and the way
-//! back to the last revision that worked.
+//! Life of a workload as its device reports it: restarts and back-off, probes, stops, and the
+//! return to the last revision that worked.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -53,7 +53,8 @@ fn each_policy_does_what_it_says_with_each_ending() {
     for name in ["failure-7", "always-0"] {
         let status = device.await_status(&format!("{name} is started again"), |status| {
             let it = &status["workloads"][name];
-            // Counted before its gate opens: what it did is there when it has ended again.
+            // The restart is counted before the gate opens, so its output exists once it has ended
+            // again.
             it["restarts"].as_u64() >= Some(2) && it["phase"] == "backoff"
         });
         assert!(lines(&device, name, "starts").len() >= 3, "{status}");
@@ -100,7 +101,7 @@ fn a_job_that_ended_while_nobody_looked_is_not_run_again_and_says_so() {
     };
     plane.cli().apply(&job("one")).ok();
     plane.await_phase("d-1", "job", "running");
-    // It ends while the agent is down.
+    // The workload ends while the agent is down.
     device.kill_agent();
     processes::kill(await_copies(&marker, 1)[0]);
     device.up();
@@ -111,7 +112,7 @@ fn a_job_that_ended_while_nobody_looked_is_not_run_again_and_says_so() {
     plane.await_phase("d-1", "job", "failed");
     assert_eq!(lines(&device, "job", "runs"), ["one"]);
 
-    // It ends with its machine.
+    // The workload ends with its machine.
     plane.cli().apply(&job("two")).ok();
     plane.await_phase("d-1", "job", "running");
     await_copies(&marker, 1);
@@ -149,7 +150,7 @@ fn the_wait_before_a_restart_doubles_up_to_its_cap() {
     assert!(status["workloads"]["w"]["restarts"].as_u64() >= Some(7), "{status}");
 }
 
-/// A server of this test's own that a workload's probe asks.
+/// Server of this test that a workload's probe asks.
 struct Probed {
     address: SocketAddr,
     answer: Arc<AtomicU16>,
@@ -235,7 +236,7 @@ fn a_tcp_probe_notices_a_port_that_closes() {
         address.ip(),
         address.port()
     );
-    // It takes its whole grace, so that it can be seen unhealthy.
+    // The workload takes its whole grace period, so that it can be seen unhealthy.
     let text = "trap '' TERM; while :; do sleep 0.1; done";
     plane.cli().apply(&script("w", "a", text, &format!("{health}{QUICK}"))).ok();
     let pid = device.await_phase("w", "running");
@@ -279,7 +280,7 @@ fn an_exec_probe_runs_in_the_workloads_place_and_leaves_nothing_behind() {
     assert_eq!(said("probe-pwd"), folder.canonicalize().unwrap().display().to_string());
     assert_eq!(said("probe-env"), "hello");
 
-    // A probe that hangs has failed, and is ended with all that it started.
+    // A probe that hangs has failed, and is killed with its children.
     std::fs::write(folder.join("hang"), "").unwrap();
     device.await_status("the probe is late", |status| {
         reason(&status["workloads"]["w"]).contains("within 700 ms")
@@ -366,7 +367,8 @@ fn whoever_ends_when_asked_is_not_waited_for_and_gets_the_signal_he_asked_for() 
     plane.await_settled("d-1");
 }
 
-/// Waits until the first revision runs again and the device says that `number` was given up.
+/// Waits until the first revision runs again and the device reports that revision `number` was
+/// given up.
 fn await_given_up(plane: &Plane, device: &Device, number: u64, said: &[&str]) -> Value {
     let status = device.await_status("the last good revision runs again", |status| {
         let it = &status["workloads"]["w"];
@@ -398,7 +400,7 @@ fn a_revision_that_never_works_is_given_up_for_the_last_good_one() {
     device.await_phase("w", "running");
     plane.await_settled("d-1");
 
-    // Crashes at once; its probe never has a chance to lie.
+    // This revision crashes at once, so its probe never succeeds.
     let failing = "  health: { exec: { command: [/bin/false] }, interval: 200ms }\n";
     let crash = script("w", "a", "echo try >> tries; exit 5", &format!("{failing}{QUICK}"));
     plane.cli().apply(&crash).ok();
@@ -407,7 +409,7 @@ fn a_revision_that_never_works_is_given_up_for_the_last_good_one() {
     let pid = await_copies(&good, 1)[0];
     assert_says(&plane.cli().run(&["describe", "workload", "w"]).ok(), &["given up"]);
 
-    // It stays given up, also for an agent that starts anew, and after a reboot.
+    // The revision stays given up, also for a restarted agent and after a reboot.
     device.restart();
     await_given_up(&plane, &device, 2, &["code 5"]);
     assert_eq!(await_copies(&good, 1), [pid]);
@@ -416,7 +418,7 @@ fn a_revision_that_never_works_is_given_up_for_the_last_good_one() {
     await_given_up(&plane, &device, 2, &["code 5"]);
     assert_eq!(lines(&device, "w", "tries").len(), 3, "it is not tried again by itself");
 
-    // What comes next is tried.
+    // The next revision is tried.
     let mended = marker();
     plane.cli().apply(&document(&format!("exec sleep {mended}"))).ok();
     await_copies(&mended, 1);
@@ -455,7 +457,7 @@ fn a_first_revision_that_fails_is_tried_for_ever_there_is_no_way_back() {
         let tries = lines(&device, "w", "tries").len();
         if tries >= 6 { Ok(()) } else { Err(tries.to_string()) }
     });
-    // And a start that fails is not tried in a storm.
+    // A start that fails is repeated with a back-off, not in a storm.
     let document = script("x", "a", "true", "").replace("/bin/sh,", "/no/such/program,");
     plane.cli().apply(&document).ok();
     device.await_phase("x", "failed");

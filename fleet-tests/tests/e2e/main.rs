@@ -1,7 +1,7 @@
-//! What must hold, on real binaries: both programs, real sockets, `kill -9`, cut links.
+//! End-to-end tests on real binaries: both programs, real sockets, `kill -9`, cut links.
 //!
-//! One module a theme. Tests run in parallel, each with a control plane, addresses and folders of
-//! its own; everything that a test started ends with it.
+//! One module per theme. Tests run in parallel, each with a control plane, addresses and folders of
+//! its own; every process that a test started ends with it.
 
 #![allow(
     clippy::unwrap_used,
@@ -46,14 +46,14 @@ use std::time::Duration;
 
 use fleet_tests::harness::{eventually, processes};
 
-/// Seconds to sleep that no other process on this machine has as its argument: copies of a
-/// workload are counted by it.
+/// Returns seconds to sleep that no other process on this machine has as its argument, so that
+/// copies of a workload can be counted by it.
 pub(crate) fn marker() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("86400.{}{:04}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A workload that sleeps, on devices with `role: <role>`.
+/// Returns a workload that sleeps, on devices with `role: <role>`.
 pub(crate) fn sleeper(name: &str, role: &str, marker: &str) -> String {
     format!(
         "apiVersion: holdfast/v1\n\
@@ -67,7 +67,7 @@ pub(crate) fn sleeper(name: &str, role: &str, marker: &str) -> String {
     )
 }
 
-/// A workload that runs a shell script, on devices with `role: <role>`; `more` are lines of
+/// Returns a workload that runs a shell script, on devices with `role: <role>`; `more` are lines of
 /// `spec`, indented by two.
 pub(crate) fn script(name: &str, role: &str, script: &str, more: &str) -> String {
     let script = serde_json::to_string(script).unwrap();
@@ -84,7 +84,7 @@ pub(crate) fn script(name: &str, role: &str, script: &str, more: &str) -> String
 /// Restart policy for tests that do not want to wait.
 pub(crate) const QUICK: &str = "  restart: { policy: always, backoff: { initial: 100ms, max: 500ms } }\n  stop: { grace: 1s }\n";
 
-/// Waits until exactly `count` processes have this argument; gives their ids.
+/// Waits until exactly `count` processes have this argument, and returns their ids.
 pub(crate) fn await_copies(marker: &str, count: usize) -> Vec<u32> {
     eventually(Duration::from_secs(60), &format!("{count} processes with {marker}"), || {
         let found = processes::with_argument(marker);
@@ -92,7 +92,7 @@ pub(crate) fn await_copies(marker: &str, count: usize) -> Vec<u32> {
     })
 }
 
-/// Asserts that a text has all these parts, in any case.
+/// Asserts that a text contains all these parts, ignoring case.
 pub(crate) fn assert_says(text: &str, parts: &[&str]) {
     let lower = text.to_lowercase();
     for part in parts {

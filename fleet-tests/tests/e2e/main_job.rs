@@ -1,5 +1,5 @@
-//! Apply → running and reported on all matching devices; relabel, and it moves; delete, and it
-//! is gone, its folder too.
+//! From apply to running and reported on all matching devices; after a relabel the workload moves;
+//! after a delete it is gone with its folder.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use fleet_tests::harness::{DEADLINE, Plane, eventually, processes};
 
 use crate::{await_copies, marker, sleeper};
 
-/// Every path below a folder whose last part is `name`.
+/// Returns every path below a folder whose last part is `name`.
 fn named(folder: &Path, name: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -42,7 +42,7 @@ fn apply_runs_on_every_matching_device_and_is_reported() {
     plane.await_connection(&camera.name, "online");
     assert!(plane.view(&camera.name)["status"]["workloads"].get("hello").is_none());
 
-    // What scripts read, to the letter.
+    // Output that scripts read, compared to the letter.
     let listed = plane.cli().run(&["get", "devices", "-o", "json"]).json();
     let items = listed["items"].as_array().unwrap();
     assert_eq!(items.len(), 3, "{listed}");
@@ -106,7 +106,7 @@ fn a_new_revision_replaces_the_old_one() {
     let (old, new) = (marker(), marker());
     plane.cli().apply(&sleeper("w", "a", &old)).ok();
     let before = device.await_phase("w", "running");
-    // The same document again is no change: nothing restarts.
+    // Applying the same document again is no change: nothing restarts.
     plane.cli().apply(&sleeper("w", "a", &old)).ok();
     plane.cli().apply(&sleeper("bystander", "a", &marker())).ok();
     plane.await_phase("d-1", "bystander", "running");
@@ -136,6 +136,6 @@ fn a_deleted_device_is_gone_and_may_not_come_back_with_its_old_certificate() {
     device.await_status("knows that it is refused", |status| {
         status["link"] == "down" && !status["problems"].as_array().unwrap().is_empty()
     });
-    // A person decided about the device, not about its work: it runs on.
+    // The decision was about the device, not about its workloads: they run on.
     await_copies(&marker, 1);
 }

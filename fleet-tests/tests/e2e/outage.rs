@@ -1,5 +1,5 @@
-//! The control plane is gone, the link is cut, the agent restarts, the machine reboots: workloads
-//! run on or come back from the device's own disk, and reconnecting restarts nothing.
+//! The control plane is stopped, the link is cut, the agent restarts, the machine reboots:
+//! workloads run on or are restarted from the device's own disk, and reconnecting restarts nothing.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn without_control_plane_everything_goes_on_restarts_and_comes_back_after_a_rebo
     });
     assert_eq!(status["workloads"]["steady"]["restarts"], 0);
 
-    // The agent restarts: it adopts what runs.
+    // The agent restarts: it adopts the running processes.
     device.restart();
     assert_eq!(device.await_phase("steady", "running"), steady_pid);
     assert_eq!(device.await_phase("crashing", "running"), again);
@@ -51,7 +51,7 @@ fn without_control_plane_everything_goes_on_restarts_and_comes_back_after_a_rebo
         }
     });
 
-    // The machine reboots, still alone.
+    // The machine reboots, still without the control plane.
     device.power_off();
     await_copies(&steady, 0);
     device.up();
@@ -61,7 +61,7 @@ fn without_control_plane_everything_goes_on_restarts_and_comes_back_after_a_rebo
     await_copies(&crashing, 1);
     assert_eq!(device.status().unwrap()["link"], "down");
 
-    // And the control plane is back: it converges, nothing restarts.
+    // The control plane is back: the device converges, and nothing restarts.
     plane.up();
     device.await_link("up");
     let view = plane.await_settled("d-1");
@@ -107,7 +107,7 @@ fn a_cut_link_restarts_nothing_and_changes_made_meanwhile_arrive() {
     assert!(view["status"]["heardAt"].is_string(), "{view}");
     plane.cli().run(&["delete", "workload", "gone"]).ok();
     plane.cli().apply(&sleeper("new", "a", &new)).ok();
-    // Whoever is away is simply behind: said, not failed.
+    // A device that is away is reported as behind, not as failed.
     let described = plane.cli().run(&["describe", "device", "d-1"]).ok();
     crate::assert_says(&described, &["offline"]);
     assert_eq!(processes::with_argument(&gone).len(), 1, "offline devices go on as they were");
@@ -170,7 +170,7 @@ fn control_plane_restarts_restart_no_workload() {
         plane.await_settled(&device.name);
         assert_eq!(device.await_phase("w", "running"), pid);
     }
-    // Changes still reach everybody.
+    // Changes still reach every device.
     plane.cli().apply(&sleeper("w-2", "a", &marker())).ok();
     for device in &devices {
         plane.await_phase(&device.name, "w-2", "running");
@@ -192,8 +192,8 @@ fn a_workload_with_children_is_stopped_whole() {
     await_copies(&grandchild, 0);
 }
 
-/// The cheap words of an idle link: the gateway takes them for what they are, and what the device
-/// said about its session stays true.
+/// An idle link is kept alive by small messages: the gateway accepts them, and the device's session
+/// stays valid.
 #[test]
 fn an_idle_link_is_kept_alive_by_beats_and_stays_of_use() {
     let plane = Plane::start();
@@ -214,7 +214,7 @@ fn an_idle_link_is_kept_alive_by_beats_and_stays_of_use() {
     assert_eq!(plane.metric("holdfast_malformed_total"), 0.0);
     assert_eq!(taken("connected"), 1.0, "one connection throughout");
     assert_eq!(plane.view("d-1")["status"]["connection"], "online");
-    // The session still stands: calls reach the device.
+    // The session is still valid: calls reach the device.
     let log = plane.cli().run(&["logs", "d-1", "talker"]).ok();
     assert!(log.contains("said"), "{log}");
 }

@@ -1,5 +1,5 @@
-//! The control plane is killed -9 in a storm of applies and enrolments: nothing that was
-//! acknowledged is lost, and a repeated enrolment gives the same device.
+//! Control plane killed -9 in a storm of applies and enrolments: nothing that was acknowledged is
+//! lost, and a repeated enrolment gives the same device.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,10 +12,10 @@ use fleet_tests::sim::identity::new_key;
 
 use crate::sleeper;
 
-/// What the control plane acknowledged.
+/// Changes that the control plane acknowledged.
 #[derive(Default)]
 struct Acknowledged {
-    /// Workload to the argument of its last acknowledged apply.
+    /// Argument of each workload's last acknowledged apply.
     applied: Mutex<BTreeMap<String, u64>>,
     enrolled: Mutex<Vec<Identity>>,
     deleted: Mutex<Vec<String>>,
@@ -87,7 +87,7 @@ fn what_was_acknowledged_survives_kill_9_again_and_again() {
         let workload = plane.cli().run(&["get", "workloads", name, "-o", "json"]).json();
         let argument = &workload["spec"]["run"]["process"]["args"][0];
         let kept: u64 = argument.as_str().unwrap_or_default().parse().unwrap_or(0);
-        // An unanswered apply may have been stored too; an acknowledged one must have been.
+        // An apply without a response may have been stored too; an acknowledged one must have been.
         assert!(kept >= *number, "{name}: {number} was acknowledged, {workload}");
     }
     for name in acknowledged.deleted.lock().unwrap().iter() {
@@ -116,7 +116,8 @@ fn an_agent_enrolling_twice_is_the_same_device_and_a_token_is_used_once() {
     let mut device = plane.bare_device("d-1");
     let token = plane.token(&["--uses", "1"]);
     device.enrol(&token, &["role=a"]).ok();
-    // The same key may repeat itself: its answer may have been lost. Another may not.
+    // The same key may enrol again with the used token, since the response may have been lost.
+    // Another key may not.
     device.enrol(&token, &["role=a"]).ok();
     let stranger = plane.bare_device("d-2");
     let said = stranger.enrol(&token, &["role=a"]).fails(4);

@@ -1,5 +1,5 @@
-//! The control plane is killed -9 while records come in, and its data store is damaged: every
-//! record that was acknowledged is there, once.
+//! Control plane killed -9 while data records come in, and its data store damaged: every
+//! acknowledged record is there, once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -15,10 +15,10 @@ use holdfast_base::codec;
 use holdfast_records::block::pack;
 use holdfast_records::{Acknowledgement, Batch, Format, GapReason, Layout, Record};
 
-/// Numbers of one batch; every fifth stands in a gap.
+/// Sequence numbers of one batch; every fifth is in a gap.
 const SIZE: u64 = 20;
 
-/// Batches on their way at once.
+/// Number of batches in flight.
 const IN_FLIGHT: usize = 6;
 
 fn batch(stream: &str, from: u64) -> Batch {
@@ -43,16 +43,16 @@ fn batch(stream: &str, from: u64) -> Batch {
     }
 }
 
-/// A device that has nothing but data.
+/// Device that ships data and does nothing else.
 struct Shipper<'a> {
     identity: &'a Identity,
     broker: SocketAddr,
-    /// What was acknowledged: stream and first number.
+    /// Acknowledged batches: stream and first number.
     acked: &'a Mutex<BTreeSet<(String, u64)>>,
 }
 
 impl Shipper<'_> {
-    /// Sends what waits, again and again, until all of it is acknowledged or the link breaks.
+    /// Sends the waiting batches until all are acknowledged or the link breaks.
     fn ship(&self, waiting: &mut VecDeque<(String, u64)>) -> io::Result<()> {
         let (mut raw, reason) = Raw::connect(self.broker, self.identity)?;
         if reason != 0 {
@@ -87,14 +87,14 @@ impl Shipper<'_> {
                 self.acked.lock().unwrap().insert(key);
             }
             if said.hold_ms > 0 {
-                // What did not fit is sent again with the next connection.
+                // A batch that did not fit is sent again over the next connection.
                 return Err(io::Error::other("asked to hold back"));
             }
         }
         Ok(())
     }
 
-    /// Two streams without end; the second one backwards in bursts.
+    /// Publishes two streams until `over`; the second one backwards in bursts.
     fn run(&self, over: &AtomicBool) -> BTreeMap<String, u64> {
         let mut next = BTreeMap::from([("a".to_owned(), 1), ("b/c".to_owned(), 1)]);
         let mut waiting: VecDeque<(String, u64)> = VecDeque::new();

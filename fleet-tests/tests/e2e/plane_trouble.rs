@@ -1,5 +1,5 @@
-//! What goes wrong around a control plane: nobody reads its log, its greeting is lost, who asks
-//! does not read the answer, a log is cut on its way.
+//! Trouble around a control plane: its log is not read, its greeting is lost, a client does not
+//! read the response, a log is cut on its way.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use fleet_tests::harness::{
 
 use crate::{assert_says, script};
 
-/// `holdfast serve` with streams of the test's own choice; ended with it.
+/// Process of `holdfast serve` with streams that the test chooses; ended when dropped.
 struct Bare {
     child: Child,
     scratch: Scratch,
@@ -38,7 +38,7 @@ fn serve(scratch: &Scratch, more: &[&str]) -> Command {
     command
 }
 
-/// Starts it and reads its greeting to the end of the line that begins with `last`.
+/// Starts the command and reads its greeting to the end of the line that begins with `last`.
 fn greeted(mut command: Command, scratch: Scratch, last: &str) -> (Bare, Vec<String>) {
     let mut child = command.spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -82,7 +82,7 @@ fn a_log_that_nobody_reads_stops_nothing() {
     let (mut bare, said) = greeted(command, scratch, "admin-token: ");
     drop(bare.child.stderr.take());
     let cli = cli(&bare, &said, &value(&said, "admin-token: "));
-    // Each of these is logged, on the threads that answer and on the one that stores.
+    // Each of these requests is logged, on the threads that respond and on the one that stores.
     for number in 0..3 {
         cli.apply(&script(&format!("w-{number}"), "nobody", "true", "")).ok();
     }
@@ -102,8 +102,8 @@ fn an_admin_token_that_nobody_could_read_is_made_again() {
     let (bare, said) = greeted(serve(&scratch, &[]), scratch, "admin-token: ");
     let token = value(&said, "admin-token: ");
     cli(&bare, &said, &token).run(&["get", "devices"]).ok();
-    // It was read this time: the next start says nothing of it, and it stays good. That it was
-    // shown is stored behind the greeting, and an answer to a change comes from behind that.
+    // The greeting was read this time: the next start does not show the token, and it stays valid.
+    // Storing that it was shown comes before the next change, whose response is awaited here.
     cli(&bare, &said, &token).run(&["token", "create"]).ok();
     let mut bare = bare;
     processes::terminate(bare.child.id());
@@ -114,7 +114,7 @@ fn an_admin_token_that_nobody_could_read_is_made_again() {
     let known = Bare { child: second, scratch: Scratch::new() };
     cli(&known, &said, &token).run(&["get", "devices"]).ok();
     drop(known);
-    // Lost or leaked, it is replaced.
+    // A lost or leaked token is replaced.
     let (third, said) =
         greeted(serve(&bare.scratch, &["--new-admin-token"]), Scratch::new(), "admin-token: ");
     let newer = value(&said, "admin-token: ");
@@ -124,7 +124,7 @@ fn an_admin_token_that_nobody_could_read_is_made_again() {
     assert_says(&said, &["not known"]);
 }
 
-/// Starts one that may say nothing of a token: its greeting is whole when it serves.
+/// Starts a control plane that may print no token: its greeting is complete when it serves.
 fn greeted_quietly(mut command: Command) -> (Child, Vec<String>) {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -135,7 +135,7 @@ fn greeted_quietly(mut command: Command) -> (Child, Vec<String>) {
         Ok(answer) if answer.status == 200 => Ok(()),
         other => Err(format!("{other:?}")),
     });
-    // Whatever else it says, it has said by the end of its life.
+    // Further output is complete when the process has ended.
     let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect::<Vec<_>>());
     assert!(!rest.is_finished(), "it says no more and lives");
     (child, said)
@@ -175,14 +175,15 @@ fn a_backup_replaces_files_and_nothing_else() {
     }
 }
 
-/// An answer that nobody reads holds its place for a while, not for ever.
+/// A response that is not read occupies its place for a while, not for ever.
 #[test]
 fn who_never_reads_an_answer_is_cut() {
     let plane = Plane::start();
     let mut stream = plane.https().dial().unwrap();
     stream.sock.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
     let began = Instant::now();
-    // Asks until even the questions are not taken any more: the server waits to be read.
+    // Sends requests until even these are not accepted: the server waits for its responses to be
+    // read.
     let question = b"GET /api/v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
     while stream.write_all(&question).is_ok() {
         assert!(began.elapsed() < DEADLINE, "it takes questions without end");
@@ -190,7 +191,7 @@ fn who_never_reads_an_answer_is_cut() {
     eventually(Duration::from_secs(60), "the connection is reset", || {
         match stream.sock.take_error() {
             Ok(Some(error)) => Ok(error),
-            // Only a write tells of a reset.
+            // Only a write reports a reset.
             _ => match (&stream.sock).write(&[0]) {
                 Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => Ok(error),
                 other => Err(format!("{other:?}")),
@@ -200,7 +201,7 @@ fn who_never_reads_an_answer_is_cut() {
     assert!(began.elapsed() > Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
-/// A program that sends all of a body before it reads is told why it is refused.
+/// A client that sends all of a body before it reads still learns why it is refused.
 #[test]
 fn a_refusal_reaches_who_sends_all_before_it_reads() {
     let plane = Plane::start();
@@ -226,7 +227,8 @@ fn a_refusal_reaches_who_sends_all_before_it_reads() {
     }
 }
 
-/// Whoever sends much and may not is told why, however much is still on its way.
+/// A client without the right to send a large body learns why at once, however much is still to
+/// send.
 #[test]
 fn a_refusal_arrives_before_the_end_of_what_is_refused() {
     let plane = Plane::start();
@@ -263,14 +265,14 @@ fn a_log_that_is_followed_goes_on_after_the_device_was_away() {
     let first = counted().expect("lines alone on standard output");
     assert_eq!((counted(), counted()), (Some(first + 1), Some(first + 2)));
     device.restart();
-    // Long enough to reach beyond the interruption, which is told on standard error alone.
+    // Long enough to reach beyond the interruption, which is reported on standard error alone.
     for number in first + 3..first + 40 {
         assert_eq!(counted(), Some(number), "none is missing, none comes twice");
     }
     let _gone = following.kill();
     let _code = following.wait();
 
-    // One that is not followed and was cut is not taken for a whole one.
+    // A stream of log that was cut must not look like a complete one.
     let path = "/api/v1/devices/d-1/workloads/w/logs?tail=1&follow=true";
     let https = plane.https();
     let ended = https.lines(path, |line| {
@@ -289,7 +291,7 @@ fn offline_since_is_right_after_the_control_plane_was_killed() {
     plane.await_connection("d-1", "online");
     plane.await_settled("d-1");
     let seen = plane.view("d-1")["status"]["heardAt"].as_str().unwrap().to_owned();
-    // Long after the device's last word, as seconds count, the control plane stores something.
+    // The control plane stores something, seconds after the device's last message.
     let later = eventually(DEADLINE, "the control plane's clock goes on", || {
         let token = plane.cli().run(&["token", "create", "--ttl", "1h"]).ok();
         let id = token.split('.').nth(1).unwrap().to_owned();
@@ -306,8 +308,8 @@ fn offline_since_is_right_after_the_control_plane_was_killed() {
     assert!(said >= later.as_str(), "seen {seen}, there until {later} at least, said {said}");
 }
 
-/// Connections of which nothing is heard make room: for others at once, and for who is at the
-/// same address (a NAT, a proxy, this machine) as well.
+/// Silent connections make room: for other addresses at once, and for the same address (a NAT, a
+/// proxy, this machine) as well.
 #[test]
 fn who_says_nothing_shuts_nobody_out() {
     let plane = Plane::start();
@@ -317,14 +319,14 @@ fn who_says_nothing_shuts_nobody_out() {
         let stream = TcpStream::connect(plane.api).unwrap();
         stream.set_nonblocking(true).unwrap();
         if number % 2 == 1 {
-            // The begin of a handshake whose rest never comes.
+            // The beginning of a handshake whose rest never comes.
             (&stream).write_all(&[0x16, 3, 1, 2, 0, 1]).unwrap();
         }
         silent.push(stream);
     }
     let mut half = Vec::new();
     for _ in 0..20 {
-        // The begin of a request, and of a body, whose rest never comes.
+        // The beginning of a request, and of a body, whose rest never comes.
         let mut stream = https.dial().unwrap();
         let begun = if half.len() % 2 == 0 {
             "GET / HTTP/1.1\r\nhost: x"
@@ -337,7 +339,7 @@ fn who_says_nothing_shuts_nobody_out() {
     }
     let began = Instant::now();
     assert_eq!(https.get("/healthz").unwrap().status, 200);
-    // All of them are less than ten seconds old, when a handshake is given up anyway.
+    // All of them are less than ten seconds old, the age at which a handshake is given up anyway.
     let cut = eventually(Duration::from_secs(6), "silent ones make room for new ones", || {
         assert_eq!(https.get("/healthz").unwrap().status, 200);
         let over = |stream: &&TcpStream| match stream.peek(&mut [0]) {
@@ -351,7 +353,7 @@ fn who_says_nothing_shuts_nobody_out() {
     assert!(cut < 400 && began.elapsed() < Duration::from_secs(8), "{cut} {:?}", began.elapsed());
 }
 
-/// Ends one that must not start, and gives what it said.
+/// Runs a command that must refuse to start, and returns its output.
 fn refuses(mut command: Command) -> String {
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
@@ -394,7 +396,7 @@ fn a_lost_store_never_becomes_a_new_control_plane() {
                 None => std::fs::remove_file(&store).unwrap(),
                 Some(text) => std::fs::write(&store, text.repeat(2_000)).unwrap(),
             }
-            // What lies beside it tells it without the marker as well.
+            // Without the marker the files beside the store tell it as well.
             if marked {
                 std::fs::write(data.join("served"), &marker).unwrap();
             } else {

@@ -1,7 +1,6 @@
 //! Restore from a backup older than the devices' state: the epoch rises, devices follow the
-//! restored state, and say so. Records are in no backup: what was shipped since is kept where the
-//! data store is, and where it is lost, devices send what they still have and say what they have
-//! not.
+//! restored state, and report it. Data records are in no backup: those shipped since are kept with
+//! the data store; if that is lost, devices send what they still have and report the rest as gaps.
 
 use fleet_tests::harness::publisher::Access;
 use fleet_tests::harness::{DEADLINE, Device, Plane, eventually};
@@ -46,7 +45,7 @@ fn devices_follow_a_restored_older_state() {
     let log = device.log().to_lowercase();
     assert!(log.contains("epoch"), "the device says that it follows a restored control plane");
 
-    // It stays so over a restart, and changes go on.
+    // The state survives a restart, and changes are still possible.
     plane.kill();
     plane.up();
     plane.await_connection("d-1", "online");
@@ -67,7 +66,7 @@ fn a_lost_machine_is_replaced_from_its_backup() {
     let file = plane.scratch.join("backup.tar");
     plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
 
-    // The machine burns; another takes its addresses, with an empty disk.
+    // The machine is lost; another takes its addresses, with an empty disk.
     plane.kill();
     std::fs::remove_dir_all(plane.data()).unwrap();
     let old_admin = std::mem::take(&mut plane.admin_token);
@@ -88,7 +87,7 @@ fn a_lost_machine_is_replaced_from_its_backup() {
     assert_eq!(device.await_phase("w", "running"), pid);
 }
 
-/// A policy of each kind for devices with `role: a`.
+/// Policy of each kind for devices with `role: a`.
 const POLICIES: &str = "\
 apiVersion: holdfast/v1
 kind: Stream
@@ -113,13 +112,13 @@ fn telemetry(seed: u64, count: usize) -> Vec<Vec<u8>> {
     Telemetry::new(seed, 1_795_478_400_000, 1_000).records(count)
 }
 
-/// Publishes these, all acknowledged.
+/// Publishes data records and asserts that all are acknowledged.
 fn post(access: &Access, stream: &str, all: &[Vec<u8>]) {
     let outcome = http(access).publish(stream, all, 500);
     assert_eq!(outcome.count(), all.len(), "{stream}: {:?}", outcome.error);
 }
 
-/// The documents about data, without what the control plane adds to them.
+/// Returns the documents about data, without the fields that the control plane adds.
 fn documents(plane: &Plane) -> Vec<Value> {
     let all = ["streams", "linkbudgets"].map(|kind| {
         let listed = plane.cli().run(&["get", kind, "-o", "json"]).json();
@@ -132,7 +131,7 @@ fn documents(plane: &Plane) -> Vec<Value> {
     all.into_iter().flatten().map(written).collect()
 }
 
-/// Every record of a stream, as it was published.
+/// Asserts that every data record of a stream is there, as it was published.
 fn assert_whole(plane: &Plane, stream: &str, all: &[Vec<u8>]) {
     let found = records(plane, "d-1", stream);
     let values: Vec<&[u8]> = found.iter().map(|got| got.value.as_bytes()).collect();
@@ -169,7 +168,7 @@ fn records_shipped_since_a_backup_outlive_its_restore_and_policies_come_back() {
     plane.await_connection("d-1", "online");
     plane.await_settled("d-1");
     assert_eq!(documents(&plane), wanted, "the documents are those of the backup");
-    // And the device follows them.
+    // The device follows the restored documents.
     device.await_status("the restored policy holds", |status| {
         status["data"]["streams"]["line"]["policy"] == "urgent"
             && status["data"]["link"]["budget"].as_u64() == Some(1 << 30)
@@ -196,8 +195,8 @@ fn a_lost_data_store_gets_what_devices_still_have_and_is_told_what_they_have_not
     plane.await_settled("d-1");
     let file = plane.scratch.join("backup.tar");
     plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
-    // Shipped and acknowledged after the backup: one goes on later, one never says anything more,
-    // of one the device has let go of the most.
+    // Streams shipped and acknowledged after the backup: one goes on later, one never publishes
+    // again, and of one the device has dropped most records.
     let all = telemetry(12, 30_000);
     post(&access, "line", &all[..2_000]);
     post(&access, "quiet", &all[..1_500]);
@@ -211,12 +210,12 @@ fn a_lost_data_store_gets_what_devices_still_have_and_is_told_what_they_have_not
     for (stream, count) in [("line", 2_000), ("quiet", 1_500)] {
         await_ledger(&plane, "d-1", stream, "it came", |it| it["received"] == count);
     }
-    // What the device has noted of that outlives it.
+    // The device's own notes of that survive.
     device.stop_agent();
     device.up();
     device.await_link("up");
 
-    // The machine burns; another takes its addresses, with an empty disk.
+    // The machine is lost; another takes its addresses, with an empty disk.
     plane.kill();
     std::fs::remove_dir_all(plane.data()).unwrap();
     let old_admin = std::mem::take(&mut plane.admin_token);
@@ -246,7 +245,7 @@ fn a_lost_data_store_gets_what_devices_still_have_and_is_told_what_they_have_not
     let said = await_ledger(&plane, "d-1", "line", "all came", |it| it["received"] == 4_000);
     assert_eq!(said["missing"], json!([]), "{said}");
     assert_whole(&plane, "line", &all[..4_000]);
-    // It is done once: another start asks for nothing again.
+    // Devices send again only once: another start does not ask for it again.
     let duplicates = said["duplicates"].clone();
     device.stop_agent();
     device.up();

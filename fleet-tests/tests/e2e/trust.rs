@@ -1,5 +1,5 @@
-//! Whom the agent trusts on its own machine: what other users can open, forge, hold or take up.
-//! All of it needs root, for the tests act as other users.
+//! Trust of the agent on its own machine: files and sockets that other users can open, forge, hold
+//! or occupy. All tests need root, since they act as other users.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -17,10 +17,10 @@ use rustix::fs::{CWD, FileType, Gid, Mode, Uid, mknodat};
 
 use crate::{QUICK, await_copies, marker, script, sleeper};
 
-/// The user `nobody`, who has no business with the agent.
+/// User `nobody`, who has no business with the agent.
 const NOBODY: u32 = 65_534;
 
-/// False, and said: the test cannot act as other users.
+/// Returns false, and prints so, if the test cannot act as other users.
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
@@ -29,7 +29,7 @@ fn is_root() -> bool {
     is_root
 }
 
-/// Does something as another user, on a thread of its own: the kernel knows users by thread.
+/// Runs `act` as another user, on a thread of its own: the kernel keeps users by thread.
 fn as_user<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let acting = scope.spawn(move || {
@@ -43,7 +43,7 @@ fn as_user<T: Send>(user: u32, act: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-/// A process of another user that ends with the test.
+/// Process of another user that ends with the test.
 struct Foreign(Child);
 
 impl Foreign {
@@ -69,11 +69,11 @@ fn chmod(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Everything below a folder, the folder too, with its path within it and its kind and mode.
+/// Returns everything below a folder, with the folder, as path within it and metadata.
 fn walk(folder: &Path) -> Vec<(String, std::fs::Metadata)> {
     let (mut found, mut ahead) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(path) = ahead.pop() {
-        // What is made anew meanwhile is looked at another time.
+        // A file that is being created anew is skipped.
         let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
         if meta.is_dir() {
             let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
@@ -122,12 +122,13 @@ fn whatever_the_umask_and_the_modes_before_nothing_stays_open_to_others() {
     for (name, meta) in walk(device.data()) {
         let kind = meta.file_type();
         let allowed = match name.as_str() {
-            // Whoever connects is asked who it is.
+            // The peer's identity is checked when it connects.
             "data.sock" | "bus.sock" => 0o006,
             _ if kind.is_socket() => 0,
-            // The program's own file, in a folder that nobody else enters.
+            // The program's own file, in a folder that no other user can enter.
             "workloads/w/files/umask" => 0o004,
-            // The way to the workload's own folder and to programs: to be entered, not listed.
+            // Folders on the way to the workload's own folder and to programs: can be entered, not
+            // listed.
             "" | "workloads" | "workloads/w" | "artifacts" | "artifacts/sha256" => 0o001,
             _ => 0,
         };
@@ -170,8 +171,8 @@ fn foreign_users_forge_no_workload_and_no_workload_escapes_by_a_forged_marker() 
     device.await_link("up");
     let id = std::fs::read_to_string(device.data().join("agent-id")).unwrap();
     let id = id.trim();
-    // A "data folder" whose every file holds whoever reads it up, and one that belongs to a
-    // workload's agent by its own word.
+    // A "data folder" whose every file blocks its reader, and one that claims to belong to a
+    // workload's agent.
     let trap = plane.scratch.join("trap");
     std::fs::create_dir_all(trap.join("workloads/w/files")).unwrap();
     for pipe in ["agent-id", "workloads/w/files/agent-id"] {
@@ -185,7 +186,7 @@ fn foreign_users_forge_no_workload_and_no_workload_escapes_by_a_forged_marker() 
             Foreign::start(NOBODY, "/bin/sleep", &["1000"], &env)
         })
         .into();
-    // The workload's own strays say the same.
+    // The workload's own stray processes claim the same.
     let (kept, stray) = (marker(), marker());
     let forge = format!(
         "for it in {id}/other/1/01 {anothers} ''; do HOLDFAST_INSTANCE=$it HOLDFAST_FOLDER={folder} \
@@ -203,7 +204,7 @@ fn foreign_users_forge_no_workload_and_no_workload_escapes_by_a_forged_marker() 
     assert!(foreign.iter_mut().all(Foreign::is_up), "nobody else's process was ended");
 }
 
-/// A workload's way in, as it finds it in its environment, and its user.
+/// Returns a workload's local access, as it finds it in its environment, and its user id.
 fn told(plane: &Plane, device: &Device) -> (Access, u32) {
     let tell = "env > told.new; mv told.new told; exec sleep 1000";
     plane.cli().apply(&script("w", "a", tell, QUICK)).ok();
@@ -225,7 +226,7 @@ fn told(plane: &Plane, device: &Device) -> (Access, u32) {
     (access, std::fs::metadata(own(device, "w")).unwrap().uid())
 }
 
-/// The code of the answer to a login without user name and password at the bus' socket.
+/// Returns the code of CONNACK for a login without user name and password at the bus' socket.
 fn come_by_socket(socket: &Path) -> u8 {
     let mut stream = UnixStream::connect(socket).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -298,7 +299,7 @@ fn a_pipe_in_the_place_of_a_log_is_said_and_waited_for_by_nobody() {
     });
     std::fs::remove_file(&log).unwrap();
     await_copies(&marker, 1);
-    // What the workload writes to is as programs expect it.
+    // The log is opened as programs expect it, without O_NONBLOCK.
     let pid = device.await_phase("w", "running");
     let opened = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/1")).unwrap();
     let flags = opened.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();

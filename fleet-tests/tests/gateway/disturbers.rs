@@ -1,4 +1,5 @@
-//! Who stalls, sends halves or never reads: bounded, and felt by nobody else.
+//! Clients that stall, send incomplete packets or never read: they are bounded, and disturb nobody
+//! else.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::world::{PATIENCE, World, id, topic, value};
 
 const DEV: &str = "acme.dev-1";
 
-/// The beginning of a TLS hello that claims more than follows.
+/// Beginning of a TLS hello that claims more bytes than follow.
 const HALF_A_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
 
 async fn stalled(world: &World, count: usize) -> Vec<TcpStream> {
@@ -51,7 +52,7 @@ async fn more_stalled_handshakes_than_there_is_room_for_make_room() {
     let mut device = Raw::connected(&world, 5, DEV).await;
     device.write(&[0xc0, 0]).await;
     assert_eq!(device.packet().await.unwrap(), [0xd0]);
-    // 200 before it, 40 at a time, 200 ms each; slow machines get more.
+    // There are 200 connections before it, 40 at a time, 200 ms each; slow machines get more time.
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
     assert!(value(&world.gateway.counters().refused_slow) >= 150);
     assert!(value(&world.gateway.counters().handshakes) <= 41);
@@ -101,7 +102,7 @@ async fn half_sent_packets_end_their_connection_alone() {
     assert_eq!(value(&world.gateway.counters().cut_silent), 4);
 }
 
-/// A packet in many small pieces is a packet.
+/// A packet that arrives byte by byte is accepted.
 #[tokio::test]
 async fn a_slow_packet_is_taken() {
     let world = World::new().await;
@@ -112,7 +113,7 @@ async fn a_slow_packet_is_taken() {
     assert_eq!(device.packet().await.unwrap(), [0x40, 0, 1]);
 }
 
-/// TLS to the gateway by a socket that takes as little as the kernel allows.
+/// Opens TLS to the gateway over a socket with the smallest receive buffer that the kernel allows.
 async fn narrow(world: &World, device: &str) -> Raw {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -126,7 +127,7 @@ async fn narrow(world: &World, device: &str) -> Raw {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_is_cut_and_nobody_else_disturbed() {
-    // The first of them stalls while the last one still connects: time enough for all of that.
+    // The first stalls while the last still connects: the time must suffice for all of that.
     let limits = Limits { stall_timeout: Duration::from_secs(3), ..Limits::default() };
     let world = World::with(limits).await;
     let mut good = Raw::connected(&world, 5, "acme.good").await;
@@ -161,7 +162,8 @@ async fn who_never_reads_is_cut_and_nobody_else_disturbed() {
         waits.push(began.elapsed());
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    // A machine that pauses delays one call or two, who is disturbed waits with all of them.
+    // A pause of the machine delays one or two calls; a client that is disturbed waits in all of
+    // them.
     waits.sort();
     let most = waits[waits.len() * 9 / 10];
     assert!(waits.len() >= 10, "only {} calls before all were cut", waits.len());
@@ -172,7 +174,8 @@ async fn who_never_reads_is_cut_and_nobody_else_disturbed() {
     assert_eq!(value(&world.gateway.counters().connections), 1);
 }
 
-/// Asking without end and never reading the answers: the gateway stops listening, then cuts.
+/// A client that asks without end and never reads the answers: the gateway stops reading, then
+/// cuts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_asks_and_never_reads_is_cut() {
     let limits = Limits { stall_timeout: Duration::from_secs(1), ..Limits::default() };

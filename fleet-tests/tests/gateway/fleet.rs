@@ -1,5 +1,5 @@
-//! The simulated fleet against the real gateway: each takes its desired states and answers with
-//! deltas; what is forged it refuses; cut off, it comes back.
+//! Simulated fleet against the real gateway: each device accepts its desired states and answers
+//! with amending reports; it refuses forged ones; after a cut it connects again.
 
 use std::collections::BTreeMap;
 
@@ -83,7 +83,7 @@ fn desired(name: &str, generation: u64, workloads: &[(&str, u64)]) -> DesiredSta
     }
 }
 
-/// What every device reported last, once all have reported this generation.
+/// Returns the last report of every device, once all have reported this generation.
 async fn all_at(world: &World, generation: u64) -> BTreeMap<String, StateReport> {
     world
         .directory

@@ -1,4 +1,4 @@
-//! When a device was last heard: any packet counts, and nothing else does.
+//! Time at which a device was last heard: any packet counts, and nothing else does.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::world::{World, id, topic};
 
 const DEV: &str = "acme.dev-1";
 
-/// Longer than what a silent connection is told apart by: whole seconds.
+/// Longer than the resolution of that time, which is whole seconds.
 const SECONDS: Duration = Duration::from_millis(2_100);
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Certificates: who gets in, and who does not, resumed TLS sessions included.
+//! Certificates that are admitted and those that are not, resumed TLS sessions included.
 
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,7 @@ use crate::world::{World, id, value};
 
 const DEV: &str = "acme.dev-1";
 
-/// True when TLS itself refuses: at the client's first read at the latest.
+/// Returns true if TLS itself refuses the client, at its first read at the latest.
 async fn tls_refuses(world: &World, config: std::sync::Arc<rustls::ClientConfig>) -> bool {
     match Raw::tls(world, config).await {
         Err(_) => true,
@@ -123,7 +123,7 @@ async fn a_revoked_certificate_is_refused_in_a_resumed_session_too() {
     assert_eq!(resumed, Some(rustls::HandshakeKind::Resumed));
     again.write(&raw::connect(5, DEV, 60)).await;
     assert_eq!(again.rest().await.get(3), Some(&0x87));
-    // The same device with a fresh certificate is welcome.
+    // The same device with a fresh certificate is admitted.
     Raw::connected(&world, 5, DEV).await;
 }
 

@@ -1,5 +1,5 @@
-//! Every malformed packet of the session's table, over TLS: the right answer, the end of that
-//! connection, and nothing to be felt by another device.
+//! Each malformed packet of the session's table, sent over TLS: the right answer, the end of that
+//! connection, and no effect on another device.
 
 use holdfast_control::adapters::gateway::Limits;
 use holdfast_protocol::topic::Channel;

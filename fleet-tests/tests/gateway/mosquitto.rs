@@ -1,4 +1,4 @@
-//! `mosquitto_pub` and `mosquitto_sub`, in both versions.
+//! Tests with `mosquitto_pub` and `mosquitto_sub`, in both versions of MQTT.
 
 use std::process::Command;
 

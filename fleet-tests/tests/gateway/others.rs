@@ -1,4 +1,4 @@
-//! What tests with other people's programs share: files for them, and running them.
+//! Shared parts of the tests with other projects' programs: files for them, and running them.
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::world::{PATIENCE, World};
 
-/// CA, certificate and key of one device, as files.
+/// Files with the CA, the certificate and the key of one device.
 pub struct Files {
     folder: tempfile::TempDir,
     pub port: u16,
@@ -32,7 +32,7 @@ impl Files {
     }
 }
 
-/// What a program said.
+/// Result of a program: exit code and output.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
@@ -40,7 +40,7 @@ pub struct Said {
     pub err: String,
 }
 
-/// Runs a program to its end, beside the gateway's own tasks; kills it when it takes too long.
+/// Runs a program to its end, beside the gateway's own tasks; kills it if it takes too long.
 pub async fn run(mut command: Command) -> Said {
     let output = tokio::task::spawn_blocking(move || {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

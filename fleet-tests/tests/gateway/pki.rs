@@ -1,4 +1,4 @@
-//! A certificate authority for tests: good certificates and every kind of bad one.
+//! Certificate authority for tests: good certificates and every kind of bad one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,14 +13,14 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub const TRUST_DOMAIN: &str = "test.holdfast";
 
-/// A CA.
+/// CA of a test, which also signs the bad certificates.
 pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
     pub ca_der: CertificateDer<'static>,
     pub ca_pem: String,
 }
 
-/// A device's certificate and key.
+/// Certificate and key of a device.
 #[derive(Clone)]
 pub struct Credentials {
     pub name: String,
@@ -30,7 +30,7 @@ pub struct Credentials {
     pub key_der: Vec<u8>,
 }
 
-/// What a device's certificate says; changed to make bad ones.
+/// Content of a device's certificate; changed to make bad ones.
 pub struct Saying {
     pub common_name: String,
     pub sans: Vec<SanType>,
@@ -40,7 +40,7 @@ pub struct Saying {
 }
 
 impl Saying {
-    /// A good one.
+    /// Returns the content of a good certificate.
     pub fn of(name: &str) -> Self {
         let (tenant, device) = name.split_once('.').unwrap();
         Self {
@@ -108,7 +108,7 @@ impl Pki {
         }
     }
 
-    /// TLS of a device that trusts this CA.
+    /// Returns the TLS configuration of a device that trusts this CA.
     pub fn client(&self, credentials: Option<&Credentials>) -> Arc<ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.ca_der.clone()).unwrap();

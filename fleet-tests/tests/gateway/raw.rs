@@ -1,4 +1,4 @@
-//! A client that writes MQTT byte by byte, over real TLS.
+//! Client that writes MQTT byte by byte, over real TLS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tokio_rustls::client::TlsStream;
 
 use crate::world::{PATIENCE, World};
 
-/// No bytes.
+/// An empty answer.
 pub const NOTHING: [u8; 0] = [];
 
 pub struct Raw {
     pub stream: TlsStream<TcpStream>,
 }
 
-/// A packet of this first byte and body.
+/// Returns a packet of this first byte and body.
 pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     let mut length = body.len();
@@ -40,7 +40,7 @@ pub fn text(text: &str) -> Vec<u8> {
     out
 }
 
-/// CONNECT of version 4 (3.1.1) or 5, keep-alive in seconds.
+/// Returns a CONNECT of version 4 (3.1.1) or 5; keep-alive in seconds.
 pub fn connect(version: u8, client_id: &str, keep_alive: u16) -> Vec<u8> {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', version, 2];
     body.extend_from_slice(&keep_alive.to_be_bytes());
@@ -61,7 +61,7 @@ pub fn subscribe(version: u8, packet_id: u16, filter: &str, qos: u8) -> Vec<u8> 
     packet(0x82, &body)
 }
 
-/// QoS 1.
+/// Returns a PUBLISH of QoS 1.
 pub fn publish(version: u8, packet_id: u16, topic: &str, payload: &[u8]) -> Vec<u8> {
     let mut body = text(topic);
     body.extend_from_slice(&packet_id.to_be_bytes());
@@ -77,20 +77,20 @@ impl Raw {
         Self::over(TcpStream::connect(world.address).await?, config).await
     }
 
-    /// TLS over a socket that is connected.
+    /// Opens TLS over a connected socket.
     pub async fn over(tcp: TcpStream, config: Arc<ClientConfig>) -> std::io::Result<Self> {
         tcp.set_nodelay(true)?;
         let name = "localhost".try_into().unwrap();
         Ok(Self { stream: TlsConnector::from(config).connect(name, tcp).await? })
     }
 
-    /// A device with a good certificate, TLS done.
+    /// Opens TLS for a device with a good certificate.
     pub async fn new(world: &World, device: &str) -> Self {
         let config = world.pki.client(Some(&world.pki.device(device)));
         Self::tls(world, config).await.unwrap()
     }
 
-    /// The same, and CONNECT accepted.
+    /// Opens TLS for a device and sends a CONNECT, which must be accepted.
     pub async fn connected(world: &World, version: u8, device: &str) -> Self {
         let mut raw = Self::new(world, device).await;
         raw.write(&connect(version, device, 60)).await;
@@ -105,18 +105,18 @@ impl Raw {
         self.stream.flush().await.unwrap();
     }
 
-    /// The same, where the server may have closed.
+    /// Writes bytes to a connection that the server may have closed.
     pub async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.stream.write_all(bytes).await?;
         self.stream.flush().await
     }
 
-    /// The next packet: first byte and body. None: the server closed.
+    /// Returns the next packet: first byte and body. None: the server closed the connection.
     pub async fn packet(&mut self) -> Option<Vec<u8>> {
         tokio::time::timeout(PATIENCE, self.any_packet()).await.expect("a packet in time")
     }
 
-    /// The same, however long it takes.
+    /// Returns the next packet, however long it takes.
     pub async fn any_packet(&mut self) -> Option<Vec<u8>> {
         let mut out = vec![self.stream.read_u8().await.ok()?];
         let (mut length, mut shift) = (0_usize, 0);
@@ -133,16 +133,16 @@ impl Raw {
         Some(out)
     }
 
-    /// Everything until the server closes.
+    /// Returns everything until the server closes the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         let read = self.stream.read_to_end(&mut out);
-        // A reset after the last words is an end too; what came before it counts.
+        // A reset after the last bytes is an end too; the bytes before it count.
         drop(tokio::time::timeout(PATIENCE, read).await.expect("the server closes"));
         out
     }
 
-    /// Fails if anything comes within `time`.
+    /// Fails if any packet comes within `time`.
     pub async fn silent(&mut self, time: Duration) {
         if let Ok(packet) = tokio::time::timeout(time, self.any_packet()).await {
             panic!("expected silence, got {packet:02x?}");

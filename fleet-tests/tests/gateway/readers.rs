@@ -13,7 +13,7 @@ use crate::world::{PATIENCE, World, record, value};
 const TOKEN: &str = "hfa1.reader.00";
 const DEV: &str = "acme.dev-1";
 
-/// CONNECT with a user name that does not matter and this password.
+/// Returns a CONNECT with this password and a user name that does not matter.
 fn connect(version: u8, password: &str) -> Vec<u8> {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', version, 0xc2, 0, 60];
     if version == 5 {
@@ -35,7 +35,7 @@ impl Raw {
         raw
     }
 
-    /// Subscribes, and gives SUBACK's code.
+    /// Subscribes and returns the code of the SUBACK.
     async fn follow(&mut self, version: u8, filter: &str, qos: u8) -> u8 {
         self.write(&raw::subscribe(version, 1, filter, qos)).await;
         *self.packet().await.unwrap().last().unwrap()
@@ -61,7 +61,8 @@ async fn mosquitto_sub_follows_streams_with_a_token() {
             mosquitto_sub(&files, version, &[&following[..], &["-F", "%t %p"]].concat());
         let followed = tokio::spawn(run(following));
         world.until("a subscription", |world| world.directory.readers() == 1).await;
-        // A subscription is no place to wait for from outside: told again until one has come.
+        // The time of a subscription cannot be seen from outside: records are stored until one has
+        // come.
         let deadline = Instant::now() + PATIENCE;
         while value(&world.gateway.counters().reader_records) == 0 {
             assert!(Instant::now() < deadline);
@@ -105,7 +106,7 @@ async fn a_reader_gets_each_record_in_the_form_it_asked_for() {
         let start = cbor.windows(5).position(|part| part == b"\xa3cseq").unwrap();
         let item: serde_json::Value = serde_cbor::from_slice(&cbor[start..]).unwrap();
         assert_eq!(item, serde_json::from_slice::<serde_json::Value>(payload).unwrap());
-        // Given up, it comes no more.
+        // After UNSUBSCRIBE no more records come.
         let mut body = vec![0, 2];
         body.extend((version == 5).then_some(0));
         body.extend_from_slice(&text("data/dev-1/temp"));
@@ -146,7 +147,7 @@ async fn a_reader_is_cut_when_its_token_ends() {
     let last = idle.rest().await;
     assert_eq!((last[0], last[2]), (0xe0, 0x98), "{last:02x?}");
     assert!(began.elapsed() < Duration::from_secs(4));
-    // What was stored after the end is not sent, however soon.
+    // Records stored after the end are not sent, however soon they are stored.
     let mut busy = Raw::reader(&world, 5).await;
     busy.follow(5, "data/#", 0).await;
     world.directory.token(TOKEN, false);
@@ -168,13 +169,13 @@ async fn who_does_not_read_loses_the_oldest_is_counted_and_cut() {
     let mut fast = Raw::reader(&world, 5).await;
     fast.follow(5, "data/dev-1/small", 0).await;
     let mut device = Raw::connected(&world, 5, DEV).await;
-    // Far more than kernel, TLS and queue take, and no time to send it in.
+    // Far more than the buffers of kernel, TLS and queue hold, and no time to send it in.
     let filler = format!("\"{}\"", "x".repeat(10_000));
     for part in 0..30 {
         let records = (1..=100).map(|n| record(100 * part + n, &filler)).collect();
         world.directory.stored("dev-1", "big", records);
     }
-    // Whoever reads gets everything, in order, beside one who does not.
+    // A reader that reads receives everything, in order, beside one that does not.
     for seq in 1..=50_u64 {
         world.directory.stored("dev-1", "small", vec![record(seq, "1")]);
         let got = fast.packet().await.unwrap();
@@ -185,10 +186,10 @@ async fn who_does_not_read_loses_the_oldest_is_counted_and_cut() {
     world.until("cut", |_| value(&counters.cut_readers) == 1).await;
     assert!(value(&counters.reader_dropped) > 0, "{counters:?}");
     world.until("gone", |world| world.directory.readers() == 1).await;
-    // The device was not disturbed.
+    // The publishing device was not disturbed.
     device.write(&[0xc0, 0]).await;
     assert_eq!(device.packet().await.unwrap(), [0xd0]);
-    // What the slow one finds in the end is whole packets of the oldest, then the cut.
+    // The slow reader finally gets whole packets of the oldest records, then the cut.
     let mut left = Vec::new();
     drop(slow.stream.read_to_end(&mut left).await);
     assert!(!left.is_empty() && left.len() < 10_000_000, "{}", left.len());

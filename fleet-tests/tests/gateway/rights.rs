@@ -1,4 +1,4 @@
-//! What a device may not do, byte by byte, in both versions.
+//! Actions that a device has no right to, byte by byte, in both versions.
 
 use holdfast_protocol::topic::Channel;
 
@@ -72,7 +72,7 @@ async fn a_foreign_subscription_is_refused() {
     }
 }
 
-/// What was granted counts, though something beside it was refused.
+/// A granted filter is served, although another in the same SUBSCRIBE was refused.
 #[tokio::test]
 async fn a_mixed_subscription_gets_what_it_may() {
     let world = World::new().await;

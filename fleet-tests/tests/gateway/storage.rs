@@ -1,4 +1,4 @@
-//! A PUBACK means stored: not before, and not when it could not be.
+//! A PUBACK means that a publish is stored: it never comes before, and not if storing fails.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn what_is_not_stored_is_not_acknowledged() {
     assert_eq!(value(&world.gateway.counters().not_stored), 2);
 }
 
-/// A device that publishes more than is stored is not read from; its neighbour is.
+/// A device that publishes more than is stored is not read from; another device is.
 #[tokio::test]
 async fn a_full_window_holds_back_its_device_alone() {
     let world = World::new().await;

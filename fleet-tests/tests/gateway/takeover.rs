@@ -1,4 +1,4 @@
-//! A second connection of the same device: the first ends, and nothing of it lingers.
+//! A second connection of the same device: the first ends, and has no further effect.
 
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ async fn the_newer_connection_takes_over() {
     assert_eq!(wills, 0, "who is superseded leaves no testament: the device is there");
 }
 
-/// A message for the device goes to its newest connection, and what the older one had published
-/// is answered to nobody.
+/// A message for the device goes to its newest connection, and publishes of the older one that are
+/// stored late are acknowledged to nobody.
 #[tokio::test]
 async fn what_was_under_way_disturbs_nobody() {
     let world = World::new().await;
@@ -59,7 +59,7 @@ async fn what_was_under_way_disturbs_nobody() {
     newer.silent(Duration::from_millis(100)).await;
 }
 
-/// However many connections of one device race, one is left, and the directory knows it.
+/// However many connections of one device race, one is left, and the directory knows which.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_race_leaves_one() {
     let world = World::new().await;
@@ -70,7 +70,7 @@ async fn a_race_leaves_one() {
         racers.push(tokio::spawn(async move {
             racer.write(&raw::connect(5, DEV, 60)).await;
             racer.packet().await.expect("a CONNACK");
-            // A PINGRESP says that this connection is the one; a DISCONNECT that it is not.
+            // A PINGRESP shows that this connection is the one left; a DISCONNECT that it is not.
             if racer.try_write(&[0xc0, 0]).await.is_err() {
                 return None;
             }

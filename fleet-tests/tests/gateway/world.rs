@@ -1,4 +1,4 @@
-//! A gateway with a fake directory behind it.
+//! Gateway for tests, with a fake directory behind it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -18,18 +18,18 @@ use tokio::sync::Notify;
 
 use crate::pki::Pki;
 
-/// Every device's shard in these tests.
+/// Shard of every device in these tests.
 pub const SHARD: u8 = 7;
 
-/// Longest that anything may take before a test fails.
+/// Longest wait for anything before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A topic of a device.
+/// Returns a topic of a device.
 pub fn topic(device: &str, channel: &str) -> String {
     format!("hf/v1/{SHARD}/{device}/{channel}")
 }
 
-/// What the directory was told.
+/// Event that the directory was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     Connected(String, u64),
@@ -37,15 +37,15 @@ pub enum Seen {
     Received(String, Channel, Bytes),
 }
 
-/// What becomes of what devices publish.
+/// Behaviour of the store towards publishes of devices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Storage {
-    /// Stored at once.
+    /// Publishes are stored at once.
     #[default]
     Works,
-    /// Cannot be stored.
+    /// Publishes cannot be stored.
     Fails,
-    /// Neither, until [`FakeDirectory::release`].
+    /// Publishes are neither stored nor refused until [`FakeDirectory::release`].
     Hangs,
 }
 
@@ -58,14 +58,14 @@ struct State {
     seen: Vec<Seen>,
     storage: Storage,
     held: Vec<Done>,
-    /// Received payloads are counted, not kept.
+    /// True: received payloads are counted, not kept.
     forget: bool,
     received: u64,
     tokens: BTreeSet<String>,
     lines: BTreeMap<String, Arc<dyn Line>>,
 }
 
-/// A directory that lets everyone in unless told otherwise, and remembers what it was told.
+/// Directory that admits every device unless told otherwise, and remembers what it was told.
 #[derive(Default)]
 pub struct FakeDirectory {
     state: Mutex<State>,
@@ -73,32 +73,32 @@ pub struct FakeDirectory {
     feeds: Feeds,
 }
 
-/// A record of JSON.
+/// Returns a data record with a JSON value.
 pub fn record(seq: u64, value: &str) -> Record {
     let value = value.as_bytes().to_vec();
     Record { seq, time: 1_795_000_000_000 + seq, format: Format::Plain, value }
 }
 
 impl FakeDirectory {
-    /// Knows an access token, or knows it no more.
+    /// Makes an API token known or unknown.
     pub fn token(&self, token: &str, known: bool) {
         self.with(|state| {
             if known { state.tokens.insert(token.into()) } else { state.tokens.remove(token) }
         });
     }
 
-    /// Records of a device were stored.
+    /// Announces that records of a device were stored.
     pub fn stored(&self, device: &str, stream: &str, records: Vec<Record>) {
         let (device, stream) = (device.parse().unwrap(), stream.parse().unwrap());
         self.feeds.publish(Stored { device, stream, records });
     }
 
-    /// How many read along.
+    /// Returns the number of connected readers.
     pub fn readers(&self) -> usize {
         self.feeds.readers()
     }
 
-    /// The newest connection of a device.
+    /// Returns the newest connection of a device.
     pub fn line(&self, device: &str) -> Arc<dyn Line> {
         self.with(|state| Arc::clone(&state.lines[device]))
     }
@@ -134,7 +134,7 @@ impl FakeDirectory {
         self.with(|state| state.received)
     }
 
-    /// Stores what hangs.
+    /// Stores the publishes that hang, and returns how many there were.
     pub fn release(&self) -> usize {
         let held = self.with(|state| std::mem::take(&mut state.held));
         let count = held.len();
@@ -154,7 +154,7 @@ impl FakeDirectory {
         self.with(|state| state.admitted.clone())
     }
 
-    /// Waits until something that was seen answers.
+    /// Waits until `find` returns a value for the events seen so far.
     pub async fn wait<T>(&self, what: &str, mut find: impl FnMut(&[Seen]) -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -171,7 +171,7 @@ impl FakeDirectory {
         }
     }
 
-    /// Waits for what a device published.
+    /// Waits for a publish of a device and returns its payload.
     pub async fn payload(&self, device: &str, channel: Channel) -> Bytes {
         self.wait(&format!("{channel:?} of {device}"), |seen| {
             seen.iter().find_map(|seen| match seen {
@@ -184,7 +184,7 @@ impl FakeDirectory {
         .await
     }
 
-    /// Waits for the end of a device's newest connection and gives its reason.
+    /// Waits for the end of a device's newest connection and returns the reason.
     pub async fn end_of(&self, device: &str) -> String {
         self.wait(&format!("end of {device}"), |seen| {
             let newest = seen.iter().rev().find_map(|seen| match seen {
@@ -201,7 +201,7 @@ impl FakeDirectory {
         .await
     }
 
-    /// Waits until a device has connected `times` times.
+    /// Waits until a device has connected `times` times and returns the connection's number.
     pub async fn connection(&self, device: &str, times: usize) -> u64 {
         self.wait(&format!("connection {times} of {device}"), |seen| {
             seen.iter()
@@ -282,7 +282,7 @@ impl Directory for FakeDirectory {
     }
 }
 
-/// A gateway that listens.
+/// Gateway that listens, with its directory and CA.
 pub struct World {
     pub pki: Pki,
     pub gateway: Gateway,
@@ -305,7 +305,7 @@ impl World {
         Self { pki, gateway, directory, address }
     }
 
-    /// Waits for a condition on the counters, or fails saying what it waited for.
+    /// Waits until the condition holds; a failure names `what` it waited for.
     pub async fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
@@ -315,12 +315,12 @@ impl World {
     }
 }
 
-/// A counter's value.
+/// Returns a counter's value.
 pub fn value(counter: &std::sync::atomic::AtomicU64) -> u64 {
     counter.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-/// A device id.
+/// Parses a device id.
 pub fn id(name: &str) -> DeviceId {
     name.parse().unwrap()
 }

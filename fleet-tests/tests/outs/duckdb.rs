@@ -7,9 +7,9 @@ use fleet_tests::harness::{Plane, Scratch, target_dir};
 
 use crate::Publisher;
 
-/// The Python that `.ci/tools test` has put DuckDB into.
+/// Returns the Python into which `.ci/tools test` has installed DuckDB.
 fn python() -> PathBuf {
-    // Beside the folder of this profile.
+    // The tools are beside the folder of this build's profile.
     target_dir().parent().unwrap().join("tools/python/bin/python")
 }
 

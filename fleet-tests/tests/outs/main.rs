@@ -1,4 +1,4 @@
-//! Ways out for data with a real consumer of each: mosquitto_sub, a Prometheus server, DuckDB.
+//! Exports of data with a real consumer each: mosquitto_sub, a Prometheus server, DuckDB.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,12 +25,12 @@ use holdfast_protocol::message::StateReport;
 use holdfast_records::block::pack;
 use holdfast_records::{Batch, DataReport, Format, Layout, Record};
 
-/// Milliseconds since 1970.
+/// Returns the time in milliseconds since 1970.
 pub fn now() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
-/// A device that ships what it is told to.
+/// Device that ships the records that a test gives it.
 pub struct Publisher {
     raw: Raw,
     pub identity: Identity,
@@ -62,11 +62,11 @@ impl Publisher {
     fn publish(&mut self, channel: &str, payload: &[u8]) {
         let topic = self.identity.topic(channel);
         self.raw.send(&publish(&topic, 7, false, payload)).unwrap();
-        // Acknowledged: stored.
+        // The acknowledgement means that the batch is stored.
         self.raw.await_kind(kind::PUBACK).unwrap();
     }
 
-    /// Ships records of these values, numbered from `first`, a millisecond apart and ending now.
+    /// Ships records of these values, numbered from `first`, one millisecond apart and ending now.
     pub fn ship(&mut self, stream: &str, first: u64, values: &[&str]) {
         let count = values.len() as u64;
         let begin = now() - count;
@@ -89,7 +89,7 @@ impl Publisher {
         self.publish("data", &codec::encode(&batch).unwrap());
     }
 
-    /// Reports this of its data.
+    /// Sends a report with this data part.
     pub fn report(&mut self, data: DataReport) {
         let report = StateReport {
             v: holdfast_base::WIRE_VERSION,

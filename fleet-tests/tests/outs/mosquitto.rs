@@ -21,7 +21,7 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
     let host = device.broker().ip().to_string();
     let mut command = Command::new("mosquitto_sub");
     command.args(["-h", &host, "-p", &port, "-u", "tool", "-P", token, "-q", "1", "-v"]);
-    // The server's certificate names no address of this test's own.
+    // The server's certificate does not name an address of this test's own.
     command.arg("--cafile").arg(&ca).arg("--insecure");
     command.args(["-t", "data/+/temp", "-t", "data/pump-1/state/#"]);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -31,7 +31,7 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
         let readers = plane.metric("holdfast_gateway_readers");
         if readers == 1.0 { Ok(()) } else { Err(format!("{readers} readers")) }
     });
-    // Another asks for more than there is: it shows nothing but "denied", the log says what.
+    // Another filter asks for too much: mosquitto_sub shows only "denied", the log says why.
     let mut greedy = Command::new("mosquitto_sub");
     greedy.args(["-h", &host, "-p", &port, "-u", "tool", "-P", token, "-t", "everything/#", "-E"]);
     greedy.arg("--cafile").arg(&ca).arg("--insecure");
@@ -40,8 +40,8 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
         let log = plane.log();
         if log.contains("everything/#") { Ok(()) } else { Err(log) }
     });
-    // Records of before a subscription do not come, and it is not seen from here when it is made:
-    // sent until the first one came, then exactly what follows.
+    // Records from before a subscription do not come, and its time cannot be seen from here:
+    // records are sent until the first has come, and then exactly the following ones must come.
     let mut seq = 0;
     eventually(DEADLINE, "the first record comes", || {
         seq += 1;
@@ -79,6 +79,6 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    // The device goes on, undisturbed.
+    // The publishing device goes on undisturbed.
     device.ship("temp", seq + 4, &["1"]);
 }

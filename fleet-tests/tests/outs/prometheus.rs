@@ -1,4 +1,4 @@
-//! A Prometheus server of the distribution reads the latest values and the horizons; its tool
+//! A Prometheus server of the distribution scrapes the latest values and the horizons; promtool
 //! checks the alert rules.
 
 use std::net::TcpListener;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{Publisher, now};
 
-/// Ends the server by its id.
+/// Prometheus process, ended by its id when dropped.
 struct Server(Child);
 
 impl Drop for Server {
@@ -25,7 +25,8 @@ fn rules() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../images/prometheus")
 }
 
-/// The configuration that people copy, beside its rules, for this control plane and impatient.
+/// Writes the example configuration and its rules, changed to this control plane and to short
+/// intervals.
 fn configuration(scratch: &Scratch, target: &str) -> std::path::PathBuf {
     let read = |name: &str| std::fs::read_to_string(rules().join(name)).unwrap();
     scratch.write("holdfast.rules.yml", read("holdfast.rules.yml"));
@@ -37,7 +38,7 @@ fn configuration(scratch: &Scratch, target: &str) -> std::path::PathBuf {
     scratch.write("prometheus.yml", config)
 }
 
-/// What Prometheus answers to an expression: value by the labels that are wanted.
+/// Returns Prometheus' answer to an expression.
 fn ask(port: u16, expression: &str) -> Result<Vec<Value>, String> {
     let url = format!("http://127.0.0.1:{port}/api/v1/query");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -107,12 +108,12 @@ fn a_prometheus_server_reads_latest_values_and_horizons() {
         .parse()
         .unwrap();
     assert!((6_000.0..=7_200.0).contains(&left), "{left}");
-    // Under the threshold of the alert: it waits for its five minutes.
+    // Below the alert's waiting time of five minutes, so it is pending.
     let alert = value(r#"ALERTS{alertname="HoldfastHorizonNear",cause="buffer"}"#);
     assert_eq!(alert["metric"]["alertstate"], "pending");
     let wide = plane.cli().run(&["get", "devices", "-o", "wide"]).ok();
     assert!(wide.contains("HORIZON") && wide.contains("(buffer)"), "{wide}");
-    // A new value is the one that is told.
+    // A new value replaces the old one.
     pump.ship("temp", 3, &["22"]);
     eventually(DEADLINE, "the newer value", || {
         let found = ask(port, r#"holdfast_stream_value{stream="temp"}"#)?;

@@ -1,4 +1,4 @@
-//! CBOR in and out, with limits. The only way bytes of the network become messages.
+//! CBOR encoding and decoding with limits. Bytes from the network become messages only here.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -10,7 +10,8 @@ use crate::WIRE_VERSION;
 /// workloads with 8 KiB of configuration each fits; a hostile one cannot fill a device's memory.
 pub const MAX_MESSAGE: usize = 1024 * 1024;
 
-/// Largest MQTT packet either side accepts: the largest message, its topic and headers.
+/// Largest MQTT packet that either side accepts, in bytes: the largest message with its topic and
+/// headers.
 pub const MAX_PACKET: usize = MAX_MESSAGE + 4096;
 
 /// Longest reason in bytes: one line for a person, and small on a metered link.
@@ -25,29 +26,29 @@ pub fn ignore_rest<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<(), A::Error> 
     Ok(())
 }
 
-/// Why bytes are not a message.
+/// Reason why bytes are not a message.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// More than [`MAX_MESSAGE`] bytes.
+    /// The message has more than [`MAX_MESSAGE`] bytes.
     #[error("message of {size} bytes is larger than the limit of {MAX_MESSAGE}")]
     TooLarge {
-        /// Its size.
+        /// Size of the message in bytes.
         size: usize,
     },
-    /// Not CBOR, or not of this message's shape.
+    /// The bytes are not CBOR, or not of this message's shape.
     #[error("malformed message: {0}")]
     Malformed(#[source] serde_cbor::Error),
-    /// Of another wire version.
+    /// The message is of another wire version.
     #[error(
         "message of wire version {found}, this program speaks {WIRE_VERSION}: update the older side"
     )]
     Version {
-        /// Its `v`.
+        /// Version that the message names in `v`.
         found: u64,
     },
 }
 
-/// What every message has: an entry `v`, or where it is an array, its first element.
+/// Version of any message: its entry `v` or, where the message is an array, its first element.
 struct Versioned {
     v: u64,
 }
@@ -81,7 +82,7 @@ impl<'de> Deserialize<'de> for Versioned {
 /// Encodes a message. Equal values give equal bytes.
 ///
 /// # Errors
-/// [`CodecError::TooLarge`] when it is over [`MAX_MESSAGE`].
+/// Returns [`CodecError::TooLarge`] if the message is over [`MAX_MESSAGE`].
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
     let bytes = serde_cbor::to_vec(message).map_err(CodecError::Malformed)?;
     check_size(&bytes)?;
@@ -92,7 +93,7 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
 /// message is refused.
 ///
 /// # Errors
-/// [`CodecError`], whatever the bytes are.
+/// Returns [`CodecError`] for anything else; no input causes a panic.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     check_size(bytes)?;
     let Versioned { v } = from_slice(bytes).map_err(CodecError::Malformed)?;
@@ -102,10 +103,10 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     from_slice(bytes).map_err(CodecError::Malformed)
 }
 
-/// Reads a value that fills the bytes.
+/// Reads a value that takes up all the bytes.
 ///
 /// # Errors
-/// What is wrong with the bytes.
+/// Returns the reason why the bytes are no such value, or `more follows`.
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_cbor::Error> {
     let mut rest = bytes;
     let value = ciborium::from_reader(&mut rest).map_err(serde_cbor::Error::custom)?;

@@ -9,28 +9,28 @@ use serde::{Deserialize, Serialize};
 /// Labels of a device or a workload: key to value.
 pub type Labels = BTreeMap<String, String>;
 
-/// Longest name: a DNS label, so that a name can stand in a certificate, a topic, a file name
-/// and a host name without escaping.
+/// Longest name in bytes. A name is a DNS label, so that it can stand in a certificate, a topic, a
+/// file name and a host name without escaping.
 pub const MAX_NAME: usize = 63;
 
-/// Longest label key or value.
+/// Longest key or value of a label, in bytes.
 pub const MAX_LABEL: usize = 63;
 
-/// Why an identifier was refused. Its text completes "NAME: ...".
+/// Reason why a text is not an identifier. Its own text completes "NAME: ...".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
-    /// Not a DNS label.
+    /// The text is not a DNS label.
     #[error(
         "{0:?} is not a name: use 1 to 63 of a-z, 0-9 and '-', beginning and ending with a letter or digit"
     )]
     Name(String),
-    /// Not `tenant.device`.
+    /// The text is not of the form `tenant.device`.
     #[error("{0:?} is not a device id: it is <tenant>.<device>")]
     DeviceId(String),
-    /// Not `sha256:` and 64 hexadecimal digits.
+    /// The text is not `sha256:` with 64 hexadecimal digits.
     #[error("{0:?} is not a digest: it is sha256: and 64 hexadecimal digits")]
     Digest(String),
-    /// Not a label key or value.
+    /// The text is not the key or the value of a label.
     #[error(
         "{0:?} is not a label: use up to 63 of letters, digits, '-', '_', '.' and (in keys) '/', beginning and ending with a letter or digit"
     )]
@@ -43,7 +43,7 @@ pub enum IdError {
 pub struct Name(Box<str>);
 
 impl Name {
-    /// The name's text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -94,13 +94,13 @@ impl fmt::Display for Name {
     }
 }
 
-/// A device within its tenant: `<tenant>.<device>`, the common name of its certificate.
+/// Identifier of a device: `<tenant>.<device>`, the common name of its certificate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceId {
-    /// The tenant that owns the device.
+    /// Tenant that owns the device.
     pub tenant: Name,
-    /// The device's name within the tenant.
+    /// Name of the device within its tenant.
     pub device: Name,
 }
 
@@ -135,12 +135,12 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// The sha256 of an artifact's bytes: `sha256:<64 hex>` as text, 32 bytes on the wire.
+/// SHA-256 of an artifact's bytes: `sha256:<64 hex>` as text, 32 bytes on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The 64 hexadecimal digits alone (a file name).
+    /// Returns the 64 hexadecimal digits without `sha256:`, for use as a file name.
     pub fn hex(&self) -> String {
         hex(&self.0)
     }
@@ -191,15 +191,15 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Which desired state: the epoch (raised when a control plane is restored) and then the
-/// generation within it. Ordered; an agent refuses a lesser one than it holds.
+/// Version of a desired state, ordered by epoch, then generation. An agent refuses a lower one than
+/// it holds: (2, 1), made after a restore, is above (1, 900).
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct StateVersion {
-    /// Raised by every restore of the control plane.
+    /// Number raised by every restore of the control plane from a copy.
     pub epoch: u64,
-    /// Raised by every change of this device's desired state within the epoch. 0: none yet.
+    /// Number raised by every change of this device's desired state within the epoch. 0: none yet.
     pub generation: u64,
 }
 
@@ -209,18 +209,18 @@ impl fmt::Display for StateVersion {
     }
 }
 
-/// Checks a label's key.
+/// Checks the key of a label.
 ///
 /// # Errors
-/// [`IdError::Label`] when it is not one.
+/// Returns [`IdError::Label`] if it is not a valid key.
 pub fn check_label_key(key: &str) -> Result<(), IdError> {
     check_label(key, true)
 }
 
-/// Checks a label's value; empty is allowed.
+/// Checks the value of a label; empty is allowed.
 ///
 /// # Errors
-/// [`IdError::Label`] when it is not one.
+/// Returns [`IdError::Label`] if it is not a valid value.
 pub fn check_label_value(value: &str) -> Result<(), IdError> {
     if value.is_empty() { Ok(()) } else { check_label(value, false) }
 }
@@ -238,13 +238,13 @@ fn check_label(text: &str, slash: bool) -> Result<(), IdError> {
     if good { Ok(()) } else { Err(IdError::Label(shorten(text))) }
 }
 
-/// Lower-case hexadecimal.
+/// Returns the bytes in lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
     bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
-/// Parses exactly `N` bytes of hexadecimal, either case.
+/// Parses exactly `N` bytes of hexadecimal in either case; None: anything else.
 pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != N * 2 {
@@ -260,7 +260,7 @@ pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(out)
 }
 
-/// What a refusal quotes of hostile input: at most 80 characters.
+/// Returns the first 80 characters: the part of hostile input that an error quotes.
 fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }

@@ -1,4 +1,4 @@
-//! What every part of Holdfast stands on: identifiers, the CBOR codec with its size limits, and the
+//! Common ground of all crates: identifiers, the CBOR codec with its size limits, and the
 //! words in which the programs tell people of moments and amounts.
 
 pub mod codec;

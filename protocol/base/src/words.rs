@@ -1,6 +1,6 @@
-//! Moments and amounts as people are told them: in UTC, and in the units of the documents.
+//! Times and amounts as people read them: in UTC, and in the units of the documents.
 
-/// Bytes: `512`, `1.5Ki`, `40Ki`.
+/// Formats a number of bytes: `512`, `1.5Ki`, `40Ki`.
 pub fn size(bytes: u64) -> String {
     let (mut factor, mut unit) = (1_u64, "");
     for name in ["Ki", "Mi", "Gi", "Ti"] {
@@ -17,7 +17,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// How far a moment is away, both in seconds: `in 6h`, `5m ago`.
+/// Formats the distance of `then` from `now`, both in seconds since 1970: `in 6h`, `5m ago`.
 pub fn until(then: u64, now: u64) -> String {
     if then > now {
         format!("in {}", length(then - now))
@@ -26,7 +26,7 @@ pub fn until(then: u64, now: u64) -> String {
     }
 }
 
-/// A length of time in one unit: `119s`, `2m`, `47h`, `2d`.
+/// Formats a duration in one unit: `119s`, `2m`, `47h`, `2d`.
 pub fn length(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -36,19 +36,19 @@ pub fn length(seconds: u64) -> String {
     }
 }
 
-/// A moment in seconds since 1970: `2026-11-28 01:00 UTC`.
+/// Formats a time in seconds since 1970 to the minute: `2026-11-28 01:00 UTC`.
 pub fn moment(seconds: u64) -> String {
     let (year, month, day) = date(seconds / 86_400);
     format!("{year}-{month:02}-{day:02} {} UTC", time_of_day(seconds))
 }
 
-/// The time of the day alone: `01:00`.
+/// Formats the time of the day of a time in seconds since 1970: `01:00`.
 pub fn time_of_day(seconds: u64) -> String {
     format!("{:02}:{:02}", seconds / 3_600 % 24, seconds / 60 % 60)
 }
 
-/// Year, month and day, of days since 1970-01-01 (after Howard Hinnant's `civil_from_days`: years
-/// begin in March).
+/// Returns year, month and day of a number of days since 1970-01-01, after Howard Hinnant's
+/// `civil_from_days`. Its years begin in March, so that the leap day is the last day of a year.
 pub fn date(day: u64) -> (u64, u64, u64) {
     let shifted = day.saturating_add(719_468);
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);

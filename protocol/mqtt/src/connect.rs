@@ -1,4 +1,4 @@
-//! CONNECT: taking it apart and checking what the parser lets through.
+//! Parsing of CONNECT, and the checks that the parser leaves out.
 
 use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::MqttError;
@@ -7,38 +7,37 @@ use super::Version;
 use super::packet::fault_of;
 use super::reason::{Code, Fault};
 
-/// Largest last will in bytes: it is held as long as the connection.
+/// Largest last will in bytes, since it is kept as long as the connection.
 const MAX_WILL: usize = 4096;
 
-/// A CONNECT that is well formed.
+/// A valid CONNECT.
 pub(super) struct Connect {
     pub(super) version: Version,
     pub(super) client_id: String,
-    /// Seconds; 0: none.
+    /// Keep-alive in seconds; 0: none.
     pub(super) keep_alive: u16,
     pub(super) user: Option<String>,
     pub(super) password: Option<Vec<u8>>,
     pub(super) will: Option<WillPacket>,
-    /// How many unacknowledged publishes the client takes.
+    /// Most publishes that the client accepts without having acknowledged them.
     pub(super) receive_maximum: u16,
-    /// Largest packet that the client takes.
+    /// Largest packet that the client accepts, in bytes.
     pub(super) maximum_packet: usize,
-    /// The client asked for a session that outlives the connection.
+    /// True: the client asked for a session that outlives the connection.
     pub(super) session_expiry: bool,
 }
 
-/// A last will as it came.
+/// Last will as the client sent it.
 pub(super) struct WillPacket {
     pub(super) topic: String,
     pub(super) payload: Vec<u8>,
     pub(super) retain: bool,
 }
 
-/// A CONNECT that is not: why, and in which version to say so.
+/// Refusal of a CONNECT: the reason, and the version to answer in, if it is known.
 pub(super) type Refused = (Fault, Option<Version>);
 
-/// Takes the body of a CONNECT apart.
-/// `qos_2`: it is offered.
+/// Parses the body of a CONNECT. `qos_2`: QoS 2 is offered to the client.
 pub(super) fn parse(body: &[u8], qos_2: bool) -> Result<Connect, Refused> {
     let (version, flags) = version_and_flags(body)?;
     let refuse = |fault| (fault, Some(version));
@@ -161,7 +160,8 @@ fn whole(body: &[u8], used: usize) -> Result<(), Fault> {
     }
 }
 
-/// The parser gives refusals of its own for texts that are not UTF-8; they are malformed.
+/// Maps an error of the parser to a fault. The parser has errors of its own for texts that are not
+/// UTF-8; they count as malformed.
 fn connect_fault(error: MqttError) -> Fault {
     match error {
         MqttError::ClientIdentifierNotValid | MqttError::BadUserNameOrPassword => {

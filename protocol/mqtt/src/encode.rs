@@ -1,9 +1,10 @@
-//! The packets that the server sends, written straight into its output.
+//! Encoders for the packets that the server sends; they append directly to its output.
 
 use super::Version;
 use super::reason::Fault;
 
-/// Bytes of a packet of this body: what a client's Maximum Packet Size counts.
+/// Returns the bytes of a packet with a body of `body` bytes, as a client's Maximum Packet Size
+/// counts them.
 pub(super) fn packet_size(body: usize) -> usize {
     1 + match body {
         0..=127 => 1,
@@ -26,7 +27,7 @@ fn length(out: &mut Vec<u8>, mut value: usize) {
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
-    // All our texts are short; a longer one would be cut, not make a broken packet.
+    // The texts of this program are short; a longer one is cut off, so that the packet stays valid.
     let size = u16::try_from(text.len()).unwrap_or(u16::MAX);
     out.extend_from_slice(&size.to_be_bytes());
     out.extend_from_slice(text.as_bytes().get(..usize::from(size)).unwrap_or_default());
@@ -38,16 +39,16 @@ fn packet(out: &mut Vec<u8>, first: u8, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
-/// What CONNACK tells a v5 client of this server.
+/// Properties of this server that CONNACK tells to a v5 client.
 pub(super) struct Offer {
     pub(super) receive_maximum: u16,
     pub(super) max_packet: usize,
     pub(super) qos_2: bool,
-    /// When it differs from what the client asked for.
+    /// Keep-alive in seconds, if it differs from what the client asked for.
     pub(super) server_keep_alive: Option<u16>,
-    /// The client asked for a session that outlives the connection; there is none.
+    /// True: the client asked for a session that outlives the connection, which is not offered.
     pub(super) no_session: bool,
-    /// The id of a client that gave none.
+    /// Client id assigned to a client that gave none.
     pub(super) assigned_id: Option<String>,
 }
 
@@ -85,7 +86,7 @@ pub(super) fn connack(out: &mut Vec<u8>, version: Version, offer: &Offer) {
     packet(out, 0x20, &body);
 }
 
-/// The refusal of a CONNECT; nothing, where the version has no word for it.
+/// Appends the refusal of a CONNECT; nothing if the version has no code for it.
 pub(super) fn refusal(
     out: &mut Vec<u8>,
     version: Option<Version>,
@@ -101,12 +102,13 @@ pub(super) fn refusal(
     }
 }
 
-/// v5 alone has a DISCONNECT from the server.
+/// Appends a DISCONNECT; only v5 has one from the server.
 pub(super) fn disconnect(out: &mut Vec<u8>, fault: Fault, maximum_packet: usize) {
     reason_packet(out, 0xe0, &[fault.code.byte()], fault.text, maximum_packet);
 }
 
-/// With the reason string if the client takes a packet of that size, else without, else nothing.
+/// Appends a packet with the reason string if the client accepts that size, else without it, else
+/// nothing.
 fn reason_packet(out: &mut Vec<u8>, first: u8, head: &[u8], words: &str, maximum: usize) {
     let mut body = head.to_vec();
     length(&mut body, words.len() + 3);
@@ -121,14 +123,14 @@ fn reason_packet(out: &mut Vec<u8>, first: u8, head: &[u8], words: &str, maximum
     }
 }
 
-/// First byte of the answer to a publish of QoS 1.
+/// First byte of PUBACK, the answer to a publish of QoS 1.
 pub(super) const PUBACK: u8 = 0x40;
-/// First byte of the answer to a publish of QoS 2.
+/// First byte of PUBREC, the answer to a publish of QoS 2.
 pub(super) const PUBREC: u8 = 0x50;
-/// First byte of the answer to PUBREL.
+/// First byte of PUBCOMP, the answer to a PUBREL.
 pub(super) const PUBCOMP: u8 = 0x70;
 
-/// One of the answers to a publish.
+/// Appends one of the answers to a publish.
 pub(super) fn answer(out: &mut Vec<u8>, first: u8, packet_id: u16, code: u8) {
     let [high, low] = packet_id.to_be_bytes();
     if code == 0 {
@@ -160,7 +162,7 @@ pub(super) fn pingresp(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0xd0, 0]);
 }
 
-/// Bytes of a publish's body.
+/// Returns the bytes of a publish's body.
 pub(super) fn publish_body(version: Version, topic: &str, acked: bool, payload: usize) -> usize {
     2 + topic.len() + if acked { 2 } else { 0 } + usize::from(version == Version::V5) + payload
 }

@@ -1,15 +1,16 @@
-//! Topic names and filters: what is one, and what matches what.
+//! Topic names and topic filters: validity and matching.
 
-/// Longest topic name or filter, in bytes. Ours have at most 150; the standard's 65,535 would be
-/// memory for nothing.
+/// Longest topic name or filter, in bytes. Those of this protocol have at most 150; the standard's
+/// 65,535 would waste memory.
 pub(super) const MAX_TOPIC: usize = 256;
 
-/// True for a topic name: not empty, no wildcard, no NUL, not overlong.
+/// Returns true for a valid topic name: not empty, no wildcard, no NUL, at most `MAX_TOPIC` bytes.
 pub fn is_topic_name(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_TOPIC && !text.contains(['+', '#', '\0'])
 }
 
-/// True for a topic filter: `#` only as the whole last level, `+` only as a whole level.
+/// Returns true for a valid topic filter: `#` only as the whole last level, `+` only as a whole
+/// level.
 pub fn is_filter(text: &str) -> bool {
     if text.is_empty() || text.len() > MAX_TOPIC || text.contains('\0') {
         return false;
@@ -28,8 +29,8 @@ pub fn is_filter(text: &str) -> bool {
     true
 }
 
-/// Whether a filter matches a topic name. Names that begin with `$` are matched by no wildcard
-/// in the first level.
+/// Returns true if the filter matches the topic name. A wildcard in the first level matches no name
+/// that begins with `$`.
 pub fn matches(filter: &str, name: &str) -> bool {
     if name.starts_with('$') && filter.starts_with(['+', '#']) {
         return false;

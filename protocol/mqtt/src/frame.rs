@@ -1,13 +1,13 @@
-//! Framing: where a packet begins and ends, and whether its fixed header is allowed at all.
-//! Everything is refused as early as the header tells, before its body is kept.
+//! Framing: the bounds of a packet, and whether its fixed header is allowed. A packet is refused as
+//! early as its header permits, before its body is kept.
 
 use super::reason::{Code, Fault};
 
-/// Largest packet other than PUBLISH: a CONNECT with its will, a SUBSCRIBE with many filters.
-/// Nothing that we ask of a client comes near, and their parsed forms take several times more.
+/// Largest packet other than PUBLISH in bytes: a CONNECT with its will, a SUBSCRIBE with many
+/// filters. Legitimate ones are far smaller, and the parsed forms take several times more memory.
 pub(super) const MAX_SMALL: usize = 16 * 1024;
 
-/// Packet types that a client may send.
+/// Types of packet that a client may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Connect,
@@ -20,21 +20,21 @@ pub(super) enum Kind {
     Disconnect,
 }
 
-/// A packet's place in the buffer.
+/// Position of a packet in the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) kind: Kind,
     /// Low four bits of the first byte.
     pub(super) flags: u8,
-    /// Bytes before the body.
+    /// Number of bytes before the body.
     pub(super) header: usize,
-    /// Bytes of the whole packet.
+    /// Number of bytes of the whole packet.
     pub(super) total: usize,
 }
 
-/// Looks at what has come so far. `Ok(None)`: the header is not whole yet. `Ok(Some)`: the
-/// header is good; the body may still be on its way. `lenient`: QoS 2 is served, and a PUBLISH of
-/// any size is no fault here.
+/// Reads the header of the next packet. `Ok(None)`: the header is incomplete. `Ok(Some)`: the
+/// header is valid; the body may be incomplete. `lenient`: QoS 2 is served, and a PUBLISH of any
+/// size is accepted here.
 pub(super) fn peek(bytes: &[u8], max_packet: usize, lenient: bool) -> Result<Option<Frame>, Fault> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let (kind, flags) = (kind(first, lenient)?, first & 0x0f);
@@ -76,7 +76,7 @@ fn check(kind: Kind, length: usize, total: usize, max_packet: usize) -> Result<(
     Ok(())
 }
 
-/// The packet's type, when a client may send it with these flags.
+/// Returns the packet's type if a client may send it with these flags.
 fn kind(first: u8, qos_2: bool) -> Result<Kind, Fault> {
     let flags = first & 0x0f;
     let (kind, wanted) = match first >> 4 {

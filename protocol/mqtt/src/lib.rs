@@ -1,10 +1,10 @@
-//! The MQTT server side of one connection, without I/O: bytes in, events and bytes out.
+//! Server side of one MQTT connection, without I/O: bytes in, events and bytes out.
 //!
-//! Versions 3.1.1 and 5, at most QoS 1 out, no session that outlives its connection. It serves
-//! the gateway (one device a connection, its topics fixed, QoS 0 and 1 in) and the agent's local
-//! bus ([`Limits::lenient`]: any MQTT client, QoS 0 to 2 in); who may do what is a [`Policy`]. Packets are taken apart by `mqtt-protocol-core`'s
-//! packet types, which accept several things that the standard forbids: what they let through
-//! is checked here.
+//! Versions 3.1.1 and 5, at most QoS 1 to the client, no session that outlives its connection. It
+//! serves the gateway (one device per connection, its topics fixed, QoS 0 and 1 from the client)
+//! and the agent's local bus ([`Limits::lenient`]: any MQTT client, QoS 0 to 2); a [`Policy`]
+//! decides what a client may do. Packets are parsed by `mqtt-protocol-core`'s packet types, which
+//! accept several things that the standard forbids; these are refused here.
 //!
 //! It must never panic, whatever the bytes are, and never hold more than [`Limits`] allow.
 //!
@@ -17,8 +17,8 @@
 //!                       DISCONNECT, fault, silence, close()
 //! ```
 //!
-//! An ending session parses nothing more and still takes the host's answers: a client that is not
-//! told of a publish that is stored sends it again after the next CONNECT.
+//! An ending session parses nothing more, but still sends the host's answers: a client that is not
+//! told that its publish was stored sends it again after the next CONNECT.
 
 mod connect;
 mod encode;
@@ -43,33 +43,34 @@ pub use session::{Answer, Event, Session, Will};
 /// Version of MQTT that a client speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// 3.1.1.
+    /// MQTT 3.1.1, protocol level 4.
     V311,
-    /// 5.0.
+    /// MQTT 5.0, protocol level 5.
     V5,
 }
 
-/// What a session lets its client take. Times in milliseconds, sizes in bytes.
+/// Bounds on what a client may use. Times in milliseconds, sizes in bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest packet from the client; announced to v5 clients.
+    /// Largest packet from the client in bytes; announced to v5 clients.
     pub max_packet: usize,
-    /// Publishes not yet answered by the host, after which no more are parsed. Unless
-    /// [`Limits::lenient`], announced to v5 clients as Receive Maximum.
+    /// Number of publishes not yet answered by the host at which parsing stops. Announced to v5
+    /// clients as Receive Maximum, unless [`Limits::lenient`].
     pub inbound_in_flight: u16,
-    /// Bytes of such publishes, after which no more are parsed (one more is always taken).
+    /// Bytes of such publishes at which parsing stops; one publish more is always accepted.
     pub inbound_bytes: usize,
-    /// Publishes to the client that it has not acknowledged.
+    /// Most publishes to the client that it has not acknowledged.
     pub outbound_in_flight: u16,
-    /// Messages that wait for the client.
+    /// Most messages that wait for the client.
     pub outbound_queue: usize,
-    /// From the session's start to a whole CONNECT.
+    /// Time from the session's start to a complete CONNECT, in milliseconds.
     pub connect_timeout: u64,
-    /// A begun packet must grow within this.
+    /// Time within which an incomplete packet must grow, in milliseconds.
     pub partial_timeout: u64,
-    /// Longest keep-alive in seconds, also for who asks for none.
+    /// Longest keep-alive in seconds, also for a client that asks for none.
     pub max_keep_alive: u16,
-    /// Serves clients of every make, as brokers do: QoS 2 in, no Receive Maximum announced, and a
-    /// publish that can never be taken is dropped and answered instead of ending the connection.
+    /// True: serves clients of every make, as brokers do. QoS 2 is accepted, no Receive Maximum is
+    /// announced, and a publish that can never be accepted is dropped and answered instead of
+    /// ending the connection.
     pub lenient: bool,
 }

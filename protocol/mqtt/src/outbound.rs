@@ -1,5 +1,5 @@
-//! What goes to the client: a bounded queue that keeps only the newest message of a topic where
-//! that is asked for, and the window of publishes that the client has not acknowledged.
+//! Messages to the client: a bounded queue that can conflate messages of a topic to the newest, and
+//! the window of publishes that the client has not acknowledged.
 
 use std::collections::VecDeque;
 
@@ -8,66 +8,68 @@ use bytes::Bytes;
 use super::Version;
 use super::encode;
 
-/// Output that waits to be written, in bytes, above which nothing more is put there but a
-/// message already begun: the rest waits in the queue, where newer can still replace older.
+/// Unwritten output in bytes above which no further message is begun: the rest waits in the queue,
+/// where a newer message can still replace an older one.
 pub(super) const OUTPUT_HIGH: usize = 16 * 1024;
 
-/// Whether a message is retained, which decides its flag.
+/// Kind of a message, which decides its retain flag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retain {
-    /// Not a retained message.
+    /// The message is not retained.
     No,
-    /// Retained, and sent because of a new subscription: the flag is set.
+    /// The message is retained and sent because of a new subscription: the flag is set.
     Stored,
-    /// Retained, and sent because it changed: the flag is set if the subscription asks for it.
+    /// The message is retained and sent because it changed: the flag is set if the subscription
+    /// asks for it.
     Live,
 }
 
-/// A message to the client.
+/// Message to the client.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Its topic.
+    /// Name of the topic.
     pub topic: Box<str>,
-    /// Its payload.
+    /// Bytes of the message.
     pub payload: Bytes,
-    /// See [`Retain`].
+    /// Kind of the message, for its retain flag.
     pub retain: Retain,
-    /// True: it replaces a message of the same topic that still waits.
+    /// True: the message replaces one of the same topic that still waits.
     pub conflate: bool,
 }
 
-/// Whose message it is, where clients of one host publish to each other.
+/// Sender of a message, where the clients of one host publish to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// The QoS that it was published with: it is delivered with no more.
+    /// QoS of the publish, which is the highest QoS of its delivery.
     pub qos: u8,
-    /// The client published it itself: subscriptions with no-local do not want it.
+    /// True: the receiving client published it itself, so that subscriptions with no-local do not
+    /// want it.
     pub own: bool,
 }
 
 impl Origin {
-    /// From the host itself.
+    /// Origin of messages from the host itself.
     pub const HOST: Self = Self { qos: 1, own: false };
 }
 
-/// Why a message was not taken.
+/// Reason why a message was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
-    /// Not connected (any more).
+    /// The client is not connected, or no longer.
     #[error("not connected")]
     NotConnected,
     /// The client has no subscription that matches.
     #[error("not subscribed")]
     NotSubscribed,
-    /// Too much waits already.
+    /// Too many messages wait already.
     #[error("queue full")]
     Full,
-    /// Larger than the client takes.
+    /// The message is larger than the client accepts.
     #[error("larger than the client takes")]
     TooLarge,
 }
 
-/// A message as it waits.
+/// Message that waits in the queue.
 pub(super) struct Waiting {
     pub(super) topic: Box<str>,
     pub(super) payload: Bytes,
@@ -76,10 +78,10 @@ pub(super) struct Waiting {
     pub(super) conflate: bool,
 }
 
-/// The queue and the window.
+/// Queue of messages and window of unacknowledged publishes.
 pub(super) struct Outbound {
     queue: VecDeque<Waiting>,
-    /// Packet ids that the client has not acknowledged, oldest first.
+    /// Packet ids that the client has not acknowledged, the oldest first.
     in_flight: VecDeque<u16>,
     next_id: u16,
 }
@@ -89,13 +91,14 @@ impl Outbound {
         Self { queue: VecDeque::new(), in_flight: VecDeque::new(), next_id: 1 }
     }
 
-    /// Takes a message in, or refuses it.
+    /// Queues a message, or refuses it.
     pub(super) fn push(&mut self, message: Waiting, limit: usize) -> Result<(), NotTaken> {
         if message.conflate
             && let Some(old) =
                 self.queue.iter_mut().find(|old| old.conflate && old.topic == message.topic)
         {
-            // A retained message that a subscription is owed stays marked so.
+            // If a subscription still waits for the retained message, the newer one carries the
+            // flag as well.
             let retain = old.retain || message.retain;
             *old = Waiting { retain, ..message };
             return Ok(());
@@ -107,7 +110,7 @@ impl Outbound {
         Ok(())
     }
 
-    /// Moves what may go now into the output. Returns how many publishes.
+    /// Moves messages into the output as window and output allow, and returns how many.
     pub(super) fn fill(&mut self, out: &mut Vec<u8>, version: Version, window: u16) -> u64 {
         let mut moved = 0;
         while out.len() < OUTPUT_HIGH
@@ -127,7 +130,8 @@ impl Outbound {
         moved
     }
 
-    /// The next id that is not in flight. The window is far smaller than the ids.
+    /// Returns the next packet id that is not in flight. The loop ends since the window is far
+    /// smaller than the number of ids.
     fn take_id(&mut self) -> u16 {
         loop {
             let id = self.next_id;
@@ -139,7 +143,7 @@ impl Outbound {
         }
     }
 
-    /// The client acknowledged; ids that it made up are ignored.
+    /// Removes an acknowledged packet id from the window; unknown ids are ignored.
     pub(super) fn acknowledged(&mut self, packet_id: u16) {
         self.in_flight.retain(|&id| id != packet_id);
         if self.in_flight.is_empty() {
@@ -147,7 +151,7 @@ impl Outbound {
         }
     }
 
-    /// True when a message given now would go out now.
+    /// Returns true if a message given now would go into the output at once.
     pub(super) fn is_ready(&self, window: u16) -> bool {
         self.queue.is_empty() && self.in_flight.len() < usize::from(window)
     }

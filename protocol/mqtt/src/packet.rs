@@ -1,5 +1,5 @@
-//! The packets of a connected client, one form for both versions. What the parser lets through
-//! and the standard forbids is refused here.
+//! Packets of a connected client, in one form for both versions. Packets that the parser accepts
+//! and the standard forbids are refused here.
 
 use bytes::Bytes;
 use mqtt_protocol_core::mqtt::packet::{Property, Qos, RetainHandling, SubEntry, v3_1_1, v5_0};
@@ -10,11 +10,11 @@ use super::filter::{MAX_TOPIC, is_filter, is_topic_name};
 use super::frame::Kind;
 use super::reason::{Code, Fault};
 
-/// Largest properties of a PUBLISH, in bytes: the parsed form of many small properties takes
-/// twenty times more memory, and we read none of them.
+/// Largest properties of a PUBLISH, in bytes: many small properties take twenty times more memory
+/// when parsed, and none of them is used.
 const MAX_PROPERTIES: usize = 8 * 1024;
 
-/// A packet of a connected client.
+/// Packet of a connected client.
 pub(super) enum Packet {
     Publish(Publish),
     Puback { packet_id: u16 },
@@ -25,32 +25,32 @@ pub(super) enum Packet {
     Disconnect { with_will: bool, session_expiry: bool },
 }
 
-/// A PUBLISH, of whatever topic.
+/// A PUBLISH to any topic.
 pub(super) struct Publish {
     pub(super) topic: String,
-    /// None: QoS 0.
+    /// Packet id; None for QoS 0.
     pub(super) packet_id: Option<u16>,
     pub(super) qos: u8,
     pub(super) retain: bool,
-    /// v5: what the payload is said to be.
+    /// Content type that the client names for the payload (v5).
     pub(super) content_type: Option<Box<str>>,
     pub(super) payload: Bytes,
 }
 
-/// One subscription that a client asks for.
+/// Subscription that a client asks for.
 pub(super) struct Wish {
     pub(super) filter: String,
-    /// 0 or 1: what it may get.
+    /// Highest QoS of the messages to it, 0 or 1.
     pub(super) qos: u8,
-    /// v5: keep the retain flag as published.
+    /// True: the retain flag stays as it was published (v5).
     pub(super) retain_as_published: bool,
-    /// v5: not what it publishes itself.
+    /// True: the client does not want its own messages (v5).
     pub(super) no_local: bool,
-    /// v5: which retained messages it wants now.
+    /// Retained messages to send at once (v5).
     pub(super) retained: Wanted,
 }
 
-/// Which retained messages a subscription asks for.
+/// Retained messages that a subscription asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wanted {
     Always,
@@ -58,7 +58,7 @@ pub(super) enum Wanted {
     Never,
 }
 
-/// What the parser's errors mean to the client.
+/// Maps an error of the parser to the fault that the client is told.
 pub(super) fn fault_of(error: MqttError) -> Fault {
     match error {
         MqttError::ProtocolError | MqttError::ValueOutOfRange | MqttError::InvalidQos => {
@@ -73,7 +73,7 @@ pub(super) fn fault_of(error: MqttError) -> Fault {
     }
 }
 
-/// Takes a packet apart. A second CONNECT is refused here.
+/// Parses a packet. A second CONNECT is refused here.
 pub(super) fn parse(version: Version, kind: Kind, flags: u8, body: &[u8]) -> Result<Packet, Fault> {
     match (kind, version) {
         (Kind::Connect, _) => Err(Fault::protocol("a second CONNECT")),
@@ -87,7 +87,7 @@ pub(super) fn parse(version: Version, kind: Kind, flags: u8, body: &[u8]) -> Res
     }
 }
 
-/// Reads a packet's body from its beginning.
+/// Reader of a packet's body, from its beginning.
 struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
@@ -114,7 +114,7 @@ impl<'a> Body<'a> {
         if text.contains('\0') { Err(NUL) } else { Ok(text) }
     }
 
-    /// A variable byte integer.
+    /// Reads a variable byte integer.
     fn length(&mut self) -> Result<usize, Fault> {
         let mut value = 0_usize;
         for index in 0..4 {
@@ -128,7 +128,7 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A PUBLISH. Whether its topic is a topic's name at all is left to the session.
+/// Parses a PUBLISH. The session checks whether its topic is a valid name.
 fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Packet, Fault> {
     let mut body = Body(body);
     let topic = body.text()?;
@@ -158,7 +158,7 @@ fn publish(version: Version, flags: u8, body: &[u8]) -> Result<Packet, Fault> {
     }))
 }
 
-/// Checks the properties of a PUBLISH. Returns the content type.
+/// Checks the properties of a PUBLISH and returns the content type.
 fn publish_properties(mut body: Body<'_>) -> Result<Option<&str>, Fault> {
     let mut content_type = None;
     let mut seen = 0_u64;
@@ -197,7 +197,7 @@ fn publish_properties(mut body: Body<'_>) -> Result<Option<&str>, Fault> {
     Ok(content_type)
 }
 
-/// The topic and the id of a PUBLISH whose body is too large to be kept. None: more of the
+/// Returns topic and packet id of a PUBLISH whose body is too large to be kept. None: more of the
 /// beginning is needed.
 pub(super) fn beginning(flags: u8, body: &[u8]) -> Option<Result<(String, Option<u16>), Fault>> {
     let mut body = Body(body);
@@ -209,7 +209,7 @@ pub(super) fn beginning(flags: u8, body: &[u8]) -> Option<Result<(String, Option
     Some(Ok((String::from_utf8_lossy(topic).chars().take(MAX_TOPIC).collect(), packet_id)))
 }
 
-/// PUBREL's packet id. A reason and properties of version 5 change nothing.
+/// Parses a PUBREL. A reason code and properties of version 5 have no effect.
 fn pubrel(version: Version, body: &[u8]) -> Result<Packet, Fault> {
     let packet_id = Body(body).u16()?;
     if packet_id == 0 {
@@ -230,7 +230,7 @@ fn puback(version: Version, body: &[u8]) -> Result<Packet, Fault> {
     }
     let (packet_id, used) = match version {
         Version::V311 => {
-            // The parser takes a reason code too, which only version 5 has.
+            // The parser accepts a reason code too, which only version 5 has.
             let [high, low] = body else { return Err(Fault::malformed("PUBACK of a wrong size")) };
             (u16::from_be_bytes([*high, *low]), 2)
         }

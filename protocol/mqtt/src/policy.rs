@@ -1,51 +1,52 @@
-//! Who may do what: asked by the session, answered by a value.
+//! Rights of a client: the session asks, the policy answers with a value.
 
 use super::Version;
 use super::filter::matches;
 use super::reason::{Code, Fault};
 
-/// What a client says of itself in CONNECT.
+/// Data that a client gives of itself in CONNECT.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
-    /// Its client id.
+    /// Client id, as sent.
     pub id: &'a str,
-    /// Its version.
+    /// MQTT version of the client.
     pub version: Version,
-    /// User name, when given.
+    /// User name, if one was given.
     pub user: Option<&'a str>,
-    /// Password, when given.
+    /// Password, if one was given.
     pub password: Option<&'a [u8]>,
 }
 
-/// Who may do what on one connection.
+/// Rights of the client of one connection.
 pub trait Policy {
-    /// What a topic that the client publishes to means to the host.
+    /// Meaning of a topic to the host, for topics that the client publishes to.
     type Route;
 
-    /// May this client connect? Called once; the last will is judged after it.
+    /// Decides whether the client may connect. Called once, before the last will is checked.
     ///
     /// # Errors
-    /// What the client is told.
+    /// Returns the fault that the client is told.
     fn connect(&mut self, client: &Client<'_>) -> Result<(), Fault>;
 
-    /// Where a publish (or last will) to this topic goes. None: the client may not.
+    /// Returns the route of a publish (or last will) to this topic. None: the client has no right
+    /// to it.
     fn publish(&self, topic: &str) -> Option<Self::Route>;
 
-    /// May the client subscribe to this (well-formed) filter?
+    /// Returns true if the client may subscribe to this (well-formed) filter.
     fn subscribe(&self, filter: &str) -> bool;
 
-    /// What a client is told whose publish to this topic [`Policy::publish`] refused.
+    /// Returns the fault for a client whose publish to this topic [`Policy::publish`] refused.
     fn refusal(&self, _topic: &str) -> Fault {
         Fault::new(Code::NotAuthorized, "published to a topic that is not its own")
     }
 
-    /// Whether a subscription to `filter` means `topic`: where a host has topics that wildcards
-    /// do not reach.
+    /// Returns true if a subscription to `filter` includes `topic`. Overridden by a host with
+    /// topics that wildcards do not reach.
     fn means(&self, filter: &str, topic: &str) -> bool {
         matches(filter, topic)
     }
 
-    /// The client id of a v5 client that gave none. None: it has none.
+    /// Returns the client id for a v5 client that gave none. None: it stays without one.
     fn assigned_id(&self) -> Option<String> {
         None
     }

@@ -1,4 +1,4 @@
-//! Why a connection, or one packet on it, is refused.
+//! Reasons for which a connection, or one packet on it, is refused.
 
 use std::fmt;
 
@@ -8,66 +8,66 @@ use super::Version;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// Nothing wrong.
+    /// The operation succeeded.
     Success = 0x00,
-    /// None of the others.
+    /// No other code fits.
     Unspecified = 0x80,
-    /// Cannot be taken apart.
+    /// The packet cannot be parsed.
     Malformed = 0x81,
-    /// Well formed, not allowed there.
+    /// The packet is well formed, but not allowed at this point.
     Protocol = 0x82,
-    /// Well formed, not taken by this server.
+    /// The packet is valid, but not accepted by this server.
     Implementation = 0x83,
-    /// Neither 3.1.1 nor 5.
+    /// The client speaks neither MQTT 3.1.1 nor 5.
     UnsupportedVersion = 0x84,
     /// The client id is not the one that this client must use.
     ClientId = 0x85,
-    /// Bad user name or password.
+    /// User name or password are wrong.
     BadCredentials = 0x86,
-    /// Not allowed to this client.
+    /// The client has no right to do this.
     NotAuthorized = 0x87,
-    /// Not now.
+    /// The server cannot do this now.
     Unavailable = 0x88,
-    /// The server stops.
+    /// The server is shutting down.
     ShuttingDown = 0x8B,
-    /// No enhanced authentication is offered.
+    /// The client asks for enhanced authentication, which is not offered.
     BadAuthMethod = 0x8C,
-    /// Silent for one and a half times the keep-alive.
+    /// The client was silent for one and a half times its keep-alive.
     KeepAliveTimeout = 0x8D,
-    /// A newer connection of the same client.
+    /// A newer connection of the same client has replaced this one.
     TakenOver = 0x8E,
-    /// Not a topic filter.
+    /// The text is not a topic filter.
     FilterInvalid = 0x8F,
-    /// Not a topic name.
+    /// The text is not a topic name.
     TopicInvalid = 0x90,
-    /// PUBREL names no publish that waits for it.
+    /// The PUBREL names no publish that waits for it.
     NoPacketId = 0x92,
-    /// None is offered.
+    /// The client uses a topic alias, which is not offered.
     TopicAliasInvalid = 0x94,
-    /// Larger than announced.
+    /// The packet is larger than announced.
     PacketTooLarge = 0x95,
-    /// More than this server keeps.
+    /// The client asks for more than this server keeps.
     Quota = 0x97,
-    /// An operator's decision.
+    /// An operator has decided to close the connection.
     Administrative = 0x98,
     /// The payload is not of the content type that it names.
     PayloadFormat = 0x99,
-    /// More than QoS 1.
+    /// The client uses QoS 2, which is not offered.
     QosNotSupported = 0x9B,
-    /// No shared subscriptions.
+    /// The client asks for a shared subscription, which is not offered.
     SharedSubscriptions = 0x9E,
-    /// No subscription identifiers.
+    /// The client uses a subscription identifier, which is not offered.
     SubscriptionIdentifiers = 0xA1,
 }
 
 impl Code {
-    /// As the byte of MQTT 5.
+    /// Returns the code as the byte of MQTT 5.
     pub fn byte(self) -> u8 {
         self as u8
     }
 
-    /// As CONNACK's return code of MQTT 3.1.1, where it has one; without, the connection is
-    /// closed in silence.
+    /// Returns the code as CONNACK's return code of MQTT 3.1.1. None: that version has no such
+    /// code, and the connection is closed without an answer.
     pub(super) fn return_code(self) -> Option<u8> {
         match self {
             Self::UnsupportedVersion => Some(1),
@@ -80,17 +80,17 @@ impl Code {
     }
 }
 
-/// A code with words for a person.
+/// Reason for a refusal, with its text for a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
-    /// What the client is told.
+    /// Code that the client receives.
     pub code: Code,
-    /// What the log says, and the client too where the version has a place for it.
+    /// Text for the log, and for the client if the MQTT version has a place for it.
     pub text: &'static str,
 }
 
 impl Fault {
-    /// From its parts.
+    /// Creates a fault from its parts.
     pub const fn new(code: Code, text: &'static str) -> Self {
         Self { code, text }
     }
@@ -110,16 +110,16 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How a session ended.
+/// Way in which a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The client said goodbye.
+    /// The client sent DISCONNECT.
     Goodbye,
-    /// The transport ended without a goodbye.
+    /// The transport ended without a DISCONNECT.
     Lost,
-    /// CONNECT was refused; of which version, when that much was understood.
+    /// The CONNECT was refused; with the client's version if that could be read.
     Refused(Fault, Option<Version>),
-    /// Ended by this server, for this reason.
+    /// The server ended the session for this reason.
     Fault(Fault),
 }
 

@@ -1,4 +1,4 @@
-//! One client's session: the state machine that everything else here serves.
+//! Session of one client: the state machine of a connection.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,107 +16,109 @@ use super::reason::{Code, Ending, Fault};
 use super::subscriptions::{Grant, Subscriptions};
 use super::{Limits, Version};
 
-/// How long an ending session waits for the answers to what it took, in milliseconds: a step of the
-/// store and a slow disk.
+/// Time in milliseconds for which an ending session waits for the answers to accepted publishes:
+/// enough for a step of the store on a slow disk.
 const LAST_ANSWERS: u64 = 5_000;
 
-/// What a session tells its host.
+/// Event that a session tells its host.
 #[derive(Debug)]
 pub enum Event<R> {
-    /// CONNECT was accepted; its CONNACK is in the output.
+    /// The CONNECT was accepted; its CONNACK is in the output.
     Connected {
-        /// The client's version.
+        /// MQTT version of the client.
         version: Version,
-        /// Seconds; the session itself sees to it.
+        /// Keep-alive in seconds; the session itself enforces it.
         keep_alive: u16,
     },
-    /// The client published what it may. Answer with [`Session::acknowledge`], QoS 0 too: what
-    /// is unanswered is what bounds the client.
+    /// The client published to a topic that it may publish to. The host must answer with
+    /// [`Session::acknowledge`], for QoS 0 too: the number of unanswered publishes is what bounds
+    /// the client.
     Published {
-        /// Names this publish in [`Session::acknowledge`].
+        /// Number that identifies this publish in [`Session::acknowledge`].
         token: u64,
-        /// From [`Policy::publish`].
+        /// Route that [`Policy::publish`] returned for the topic.
         route: R,
-        /// Its payload.
+        /// Bytes of the publish.
         payload: Bytes,
-        /// Its retain flag.
+        /// Retain flag of the publish.
         retain: bool,
-        /// 0 to 2.
+        /// QoS of the publish, 0 to 2.
         qos: u8,
-        /// v5: what the payload is said to be.
+        /// Content type that the client names for the payload (v5).
         content_type: Option<Box<str>>,
     },
-    /// The client subscribed.
+    /// The client sent a SUBSCRIBE.
     Subscribed {
-        /// Filters, allowed and well formed, that want retained messages now.
+        /// Filters, allowed and well formed, that ask for retained messages now.
         retained: Vec<String>,
-        /// Some of its filters were refused: outside the client's rights.
+        /// True: some filters were refused as outside the client's rights.
         refused: bool,
     },
-    /// The client gave up subscriptions.
+    /// The client sent an UNSUBSCRIBE.
     Unsubscribed,
-    /// A publish outside the client's rights was refused; it stays connected.
+    /// A publish outside the client's rights was refused; the client stays connected.
     NotAllowed,
-    /// A publish that is larger than [`Limits::max_packet`] was dropped; the client stays
-    /// connected. Only with [`Limits::lenient`].
+    /// A publish larger than [`Limits::max_packet`] was dropped; the client stays connected. Only
+    /// with [`Limits::lenient`].
     TooLarge {
-        /// Its topic, of which the beginning is kept.
+        /// Beginning of the publish's topic.
         topic: String,
     },
-    /// The session is over. Write the output that is left, then close.
+    /// The session is over. The host writes the remaining output, then closes the connection.
     Ended {
-        /// How.
+        /// Way in which the session ended.
         ending: Ending,
-        /// The last will, unless the client said goodbye.
+        /// Last will, unless the client sent DISCONNECT.
         will: Option<Will<R>>,
     },
 }
 
-/// A last will that passed the rule of publishes.
+/// Last will that passed the checks for publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Will<R> {
-    /// From [`Policy::publish`].
+    /// Route that [`Policy::publish`] returned for the topic.
     pub route: R,
-    /// Its payload.
+    /// Bytes of the will.
     pub payload: Bytes,
-    /// Its retain flag.
+    /// Retain flag of the will.
     pub retain: bool,
 }
 
-/// What a publish is answered with.
+/// Answer of the host to a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// It is stored.
+    /// The publish is stored.
     Stored,
-    /// It can never be taken, and is dropped. 3.1.1 has no word for that: with
-    /// [`Limits::lenient`] it is acknowledged there, else the connection ends.
+    /// The publish can never be accepted, and is dropped. MQTT 3.1.1 cannot express that: with
+    /// [`Limits::lenient`] the publish is acknowledged, else the connection ends.
     Never(Fault),
-    /// It could not be stored now. In 3.1.1 the connection ends, and the client may try again.
+    /// The publish could not be stored now. In 3.1.1 the connection ends, and the client may try
+    /// again.
     NotNow(Fault),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Since.
+    /// Waits for CONNECT since this time, in milliseconds.
     Connecting(u64),
     Connected(Version),
-    /// Nothing more is parsed; what was taken is still answered.
+    /// Parses nothing more; accepted publishes are still answered.
     Ending(Version),
-    /// Whether the host has been told.
+    /// Over; true once the host has been told.
     Ended(bool),
 }
 
-/// A publish that the client has not been answered.
+/// Publish that has not been answered to the client.
 struct Pending {
-    /// None: QoS 0.
+    /// Packet id; None for QoS 0.
     packet_id: Option<u16>,
     qos: u8,
     size: usize,
-    /// The host's; it goes out when it is the turn of this publish.
+    /// Answer of the host; it is sent when all publishes before this one are answered.
     answer: Option<Answer>,
 }
 
-/// A PUBLISH that is too large, of which the rest is not kept.
+/// PUBLISH that is too large, whose remaining bytes are dropped.
 struct Skipping {
     left: usize,
     topic: String,
@@ -124,13 +126,13 @@ struct Skipping {
     qos: u8,
 }
 
-/// Packet ids of publishes of QoS 2 whose PUBREL has not come, a bit each. No memory before the
-/// first.
+/// Packet ids of publishes of QoS 2 whose PUBREL has not come, one bit each (8 KiB). No memory is
+/// used before the first.
 #[derive(Default)]
 struct Received(Vec<u64>);
 
 impl Received {
-    /// Sets or clears it. Returns how it was.
+    /// Sets or clears the bit of a packet id. Returns its former value.
     fn set(&mut self, id: u16, to: bool) -> bool {
         if self.0.is_empty() && to {
             self.0 = vec![0; (usize::from(u16::MAX) + 1) / 64];
@@ -143,21 +145,22 @@ impl Received {
     }
 }
 
-/// See the module's documentation. Times are milliseconds of any one clock.
+/// Server side of one MQTT connection; see the module's documentation. Times are milliseconds of
+/// any one clock.
 pub struct Session<P: Policy> {
     policy: P,
     limits: Arc<Limits>,
     state: State,
     input: Vec<u8>,
-    /// Bytes of `input` that are done with.
+    /// Number of bytes of `input` that are parsed.
     parsed: usize,
     output: Vec<u8>,
-    /// Bytes of `output` that are written.
+    /// Number of bytes of `output` that are written.
     written: usize,
-    /// In the order in which they came, as they are answered.
+    /// Publishes in the order of their arrival, which is the order of the answers.
     pending: VecDeque<Pending>,
     pending_bytes: usize,
-    /// Token of the first of them.
+    /// Token of the first publish in `pending`.
     first_token: u64,
     received: Received,
     skipping: Option<Skipping>,
@@ -166,13 +169,13 @@ pub struct Session<P: Policy> {
     will: Option<Box<Will<P::Route>>>,
     ending: Option<Ending>,
     last_heard: u64,
-    /// The latest time that is known.
+    /// Latest time that the session was given, in milliseconds.
     now: u64,
-    /// When an ending session waits no longer.
+    /// Time at which an ending session stops waiting, in milliseconds.
     ends_at: u64,
     /// Milliseconds of silence that end the session.
     silence: u64,
-    /// Publishes that the client takes unacknowledged.
+    /// Most publishes that the client accepts unacknowledged.
     window: u16,
     maximum_packet: usize,
     session_expiry: bool,
@@ -180,7 +183,7 @@ pub struct Session<P: Policy> {
 }
 
 impl<P: Policy> Session<P> {
-    /// A session whose transport is there and whose CONNECT is to come.
+    /// Creates a session whose transport is open and whose CONNECT is to come.
     pub fn new(policy: P, limits: Arc<Limits>, now: u64) -> Self {
         Self {
             policy,
@@ -210,29 +213,29 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// The policy, as it was given.
+    /// Returns the policy that the session was created with.
     pub fn policy(&self) -> &P {
         &self.policy
     }
 
-    /// The policy, to be told what the session does not tell it.
+    /// Returns the policy for changes that the session does not know of.
     pub fn policy_mut(&mut self) -> &mut P {
         &mut self.policy
     }
 
-    /// False: read no more from the transport for now (or ever). What is given nevertheless is
-    /// kept, so give no more than one read.
+    /// Returns false if the host should read no more from the transport for now (or ever). Bytes
+    /// given nevertheless are kept, so the host gives at most one read more.
     pub fn wants_input(&self) -> bool {
         self.is_open() && !self.is_blocked()
     }
 
-    /// It has not begun to end.
+    /// Returns true if the session has not begun to end.
     fn is_open(&self) -> bool {
         matches!(self.state, State::Connecting(_) | State::Connected(_))
     }
 
-    /// Bytes from the transport. Call [`Session::poll_event`] until it gives None before giving
-    /// more.
+    /// Accepts bytes from the transport. The host calls [`Session::poll_event`] until it returns
+    /// None before it gives more.
     pub fn receive(&mut self, bytes: &[u8], now: u64) {
         self.now = now;
         if !self.is_open() {
@@ -241,29 +244,31 @@ impl<P: Policy> Session<P> {
         self.last_heard = now;
         let needed = self.input.len() + bytes.len();
         if needed > self.input.capacity() {
-            // Doubling, but of what has really come: a claimed length reserves nothing.
+            // The capacity doubles with the bytes that have arrived; a claimed length reserves
+            // nothing.
             self.input.reserve_exact(needed.max(2 * self.input.len()) - self.input.len());
         }
         self.input.extend_from_slice(bytes);
     }
 
-    /// The transport ended: nobody can be told anything any more.
+    /// Ends the session at once because the transport has ended: nothing more can be sent.
     pub fn lost(&mut self) {
         self.ending.get_or_insert(Ending::Lost);
         self.over(None);
     }
 
-    /// The client sends no more, and may still read.
+    /// Ends the session because the client sends no more; it may still read.
     pub fn half_closed(&mut self) {
         self.end(Ending::Lost);
     }
 
-    /// Ends the session from this side, once what was taken is answered; v5 clients are told why.
+    /// Ends the session from this side, once accepted publishes are answered; v5 clients are told
+    /// the reason.
     pub fn close(&mut self, fault: Fault) {
         self.fail(fault);
     }
 
-    /// The next thing to tell the host.
+    /// Returns the next event for the host.
     pub fn poll_event(&mut self) -> Option<Event<P::Route>> {
         loop {
             if let State::Ended(told) = &mut self.state {
@@ -303,7 +308,7 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// The next whole packet's place, relative to `parsed`.
+    /// Returns the position of the next packet, relative to `parsed`.
     fn next_frame(&self) -> Result<Option<frame::Frame>, Fault> {
         let bytes = self.input.get(self.parsed..).unwrap_or_default();
         let lenient = self.limits.lenient;
@@ -320,7 +325,7 @@ impl<P: Policy> Session<P> {
         Ok(frame.filter(whole))
     }
 
-    /// Drops what has come of a PUBLISH that is too large.
+    /// Drops the bytes that have come of a PUBLISH that is too large.
     fn skip(&mut self) -> Option<Event<P::Route>> {
         let skipping = self.skipping.as_mut()?;
         let come = (self.input.len() - self.parsed).min(skipping.left);
@@ -333,7 +338,8 @@ impl<P: Policy> Session<P> {
         Some(Event::TooLarge { topic })
     }
 
-    /// Begins to skip a PUBLISH that is too large. False: more of it is needed for that.
+    /// Begins to skip a PUBLISH that is too large. Returns false if more of its beginning is
+    /// needed.
     fn begin_to_skip(&mut self, frame: frame::Frame) -> bool {
         let end = self.input.len().min(self.parsed + frame.total);
         let body = self.input.get(self.parsed + frame.header..end).unwrap_or_default();
@@ -378,7 +384,8 @@ impl<P: Policy> Session<P> {
         event
     }
 
-    /// Gives back what is done with; all of it, mostly.
+    /// Frees the parsed bytes of `input`; mostly that is all of it, and an idle session then holds no
+    /// buffer.
     fn compact(&mut self) {
         if self.parsed >= self.input.len() {
             self.input = Vec::new();
@@ -418,11 +425,12 @@ impl<P: Policy> Session<P> {
             0 => self.limits.max_keep_alive,
             asked => asked.min(self.limits.max_keep_alive),
         };
-        // In 3.1.1 a server cannot say what it takes for the keep-alive: it does as asked.
+        // In 3.1.1 a server cannot announce its own keep-alive, so the client's is used.
         let counted = match (connect.version, connect.keep_alive) {
             (Version::V311, asked) if asked != 0 => asked,
             _ => keep_alive,
         };
+        // One and a half times the keep-alive in milliseconds, as the standard demands.
         self.silence = u64::from(counted) * 1_500;
         let lenient = self.limits.lenient;
         let offer = Offer {
@@ -441,7 +449,7 @@ impl<P: Policy> Session<P> {
         Some(Event::Connected { version: connect.version, keep_alive: counted })
     }
 
-    /// The last will, if it is one that may be published.
+    /// Returns the last will after the checks for publishes.
     fn will(&self, connect: &Connect) -> Result<Option<Box<Will<P::Route>>>, Fault> {
         let Some(will) = &connect.will else { return Ok(None) };
         match self.route(&will.topic) {
@@ -449,7 +457,8 @@ impl<P: Policy> Session<P> {
                 let payload = Bytes::copy_from_slice(&will.payload);
                 Ok(Some(Box::new(Will { route, payload, retain: will.retain })))
             }
-            // 3.1.1 has no code for such a topic: who is refused looks for another fault.
+            // CONNACK of 3.1.1 has no code for a bad topic. A refused client would look for another
+            // fault, so it is connected without the will.
             Err(fault) if fault.code == Code::TopicInvalid && self.is_forgiven(connect.version) => {
                 Ok(None)
             }
@@ -457,7 +466,8 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// A publish that can never be taken is acknowledged, since the version has no other answer.
+    /// Returns true if a publish that can never be accepted is acknowledged, since the version has
+    /// no other answer.
     fn is_forgiven(&self, version: Version) -> bool {
         version == Version::V311 && self.limits.lenient
     }
@@ -531,7 +541,7 @@ impl<P: Policy> Session<P> {
         if let (2, Some(id)) = (qos, packet_id)
             && self.received.set(id, true)
         {
-            // The same again. If it is not answered yet, it will be.
+            // The same publish again. If the first is not answered yet, it will be.
             if !self.pending.iter().any(|known| known.qos == 2 && known.packet_id == packet_id) {
                 encode::answer(&mut self.output, PUBREC, id, 0);
             }
@@ -583,7 +593,7 @@ impl<P: Policy> Session<P> {
         Event::Subscribed { retained, refused }
     }
 
-    /// SUBACK's code for one filter.
+    /// Returns SUBACK's code for one filter.
     fn grant(&mut self, wish: &Wish, retained: &mut Vec<String>) -> u8 {
         if wish.filter.starts_with("$share/") {
             return Code::SharedSubscriptions.byte();
@@ -602,16 +612,16 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// Answers a publish: stored, or not. Tokens of an ended session are ignored. True: the client
-    /// waits for it (at QoS 0 it does not).
+    /// Answers a publish: stored, or not. Tokens of an ended session are ignored. Returns true if
+    /// the client waits for the answer (at QoS 0 it does not).
     pub fn acknowledge(&mut self, token: u64, stored: bool) -> bool {
         const NOT_STORED: Fault =
             Fault::new(Code::Unspecified, "what was published could not be stored");
         self.answer(token, if stored { Answer::Stored } else { Answer::NotNow(NOT_STORED) })
     }
 
-    /// [`Session::acknowledge`] with a reason. Answers go out in the order of the publishes, as the
-    /// standard wants it, whatever the order in which they are given.
+    /// Answers a publish with a reason, else as [`Session::acknowledge`]. Answers are sent in the
+    /// order of the publishes, as the standard demands, whatever the order of the calls.
     pub fn answer(&mut self, token: u64, answer: Answer) -> bool {
         let index = token.checked_sub(self.first_token).and_then(|it| usize::try_from(it).ok());
         let pending = index.and_then(|index| self.pending.get_mut(index));
@@ -657,18 +667,18 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// Puts a message on its way. It goes out as the window and the output allow.
+    /// Queues a message for the client. It is sent as the window and the output allow.
     ///
     /// # Errors
-    /// [`NotTaken`]: nothing was changed.
+    /// Returns [`NotTaken`]; nothing was changed.
     pub fn deliver(&mut self, message: Message) -> Result<(), NotTaken> {
         self.deliver_from(message, Origin::HOST)
     }
 
-    /// [`Session::deliver`] of what a client published.
+    /// Queues a message that a client published, else as [`Session::deliver`].
     ///
     /// # Errors
-    /// [`NotTaken`]: nothing was changed.
+    /// Returns [`NotTaken`]; nothing was changed.
     pub fn deliver_from(&mut self, message: Message, origin: Origin) -> Result<(), NotTaken> {
         let State::Connected(version) = self.state else { return Err(NotTaken::NotConnected) };
         let grant = self.grant_of(&message.topic, origin.own).ok_or(NotTaken::NotSubscribed)?;
@@ -693,12 +703,12 @@ impl<P: Policy> Session<P> {
         Ok(())
     }
 
-    /// True when the client has a subscription that matches.
+    /// Returns true if the client has a subscription that matches.
     pub fn is_subscribed(&self, topic: &str) -> bool {
         self.grant_of(topic, false).is_some()
     }
 
-    /// The filters that the client has subscribed to.
+    /// Returns the filters that the client has subscribed to.
     pub fn filters(&self) -> impl Iterator<Item = &str> {
         self.subscriptions.filters()
     }
@@ -707,25 +717,25 @@ impl<P: Policy> Session<P> {
         self.subscriptions.grant(own, |filter| self.policy.means(filter, topic))
     }
 
-    /// True when a message delivered now would go out now: the time to read what is to be sent,
-    /// so that it is the newest.
+    /// Returns true if a message delivered now would be sent at once. The host reads the message to
+    /// send only then, so that it is the newest.
     pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Connected(_))
             && self.output.len() < OUTPUT_HIGH
             && self.outbound.is_ready(self.window)
     }
 
-    /// Publishes put into the output so far.
+    /// Returns the number of publishes put into the output so far.
     pub fn publishes_sent(&self) -> u64 {
         self.sent
     }
 
-    /// Bytes to write.
+    /// Returns the bytes to write to the transport.
     pub fn output(&self) -> &[u8] {
         self.output.get(self.written..).unwrap_or_default()
     }
 
-    /// So many bytes of [`Session::output`] are written.
+    /// Removes `count` written bytes from [`Session::output`].
     pub fn consume(&mut self, count: usize) {
         self.written = self.written.saturating_add(count).min(self.output.len());
         if self.written == self.output.len() {
@@ -735,7 +745,7 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// When to call [`Session::handle_timeout`] at the latest.
+    /// Returns the time at which [`Session::handle_timeout`] must be called at the latest.
     pub fn next_timeout(&self) -> Option<u64> {
         match self.state {
             State::Connecting(since) => Some(since.saturating_add(self.limits.connect_timeout)),
@@ -769,7 +779,7 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// Bytes of memory that it holds for its client.
+    /// Returns the bytes of memory that the session holds for its client.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.input.capacity() + self.output.capacity() + self.pending_bytes
@@ -779,7 +789,7 @@ impl<P: Policy> Session<P> {
         self.input.len() > self.parsed
     }
 
-    /// True when no more may be parsed until the host answers or the client reads.
+    /// Returns true if parsing must wait until the host answers or the client reads.
     fn is_blocked(&self) -> bool {
         self.pending.len() >= usize::from(self.limits.inbound_in_flight)
             || self.pending_bytes >= self.limits.inbound_bytes
@@ -804,7 +814,7 @@ impl<P: Policy> Session<P> {
         });
     }
 
-    /// Ends it, once every publish that was taken is answered.
+    /// Ends the session, once every accepted publish is answered.
     fn end(&mut self, ending: Ending) {
         if !self.is_open() {
             return;
@@ -825,7 +835,7 @@ impl<P: Policy> Session<P> {
         }
     }
 
-    /// It is over, whatever waits. `version`: of who is still there to be told why.
+    /// Ends the session at once. `version`: of the client, if it can still be told the reason.
     fn over(&mut self, version: Option<Version>) {
         if matches!(self.state, State::Ended(_)) {
             return;
@@ -848,7 +858,8 @@ impl<P: Policy> Session<P> {
     }
 }
 
-/// A publish that its client can be told of in its version, without an end of the connection.
+/// Returns true if the client can be told of the refusal of a publish in its version without ending
+/// the connection.
 fn is_refusable(version: Version, packet_id: Option<u16>, fault: Fault) -> bool {
     version == Version::V5 && packet_id.is_some() && fault.code != Code::TopicInvalid
 }

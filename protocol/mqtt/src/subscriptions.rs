@@ -1,8 +1,8 @@
-//! What a client has subscribed to.
+//! Subscriptions of a client.
 
 use super::packet::{Wanted, Wish};
 
-/// Subscriptions of one client. A device needs two.
+/// Most subscriptions of one client. A device needs two.
 const MAX_SUBSCRIPTIONS: usize = 32;
 
 struct Subscription {
@@ -12,13 +12,13 @@ struct Subscription {
     no_local: bool,
 }
 
-/// The subscriptions of one connection.
+/// Subscriptions of one connection.
 #[derive(Default)]
 pub(super) struct Subscriptions {
     list: Vec<Subscription>,
 }
 
-/// What a message to a topic would be sent with.
+/// Options for sending a message to a topic.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Grant {
     pub(super) qos: u8,
@@ -26,7 +26,8 @@ pub(super) struct Grant {
 }
 
 impl Subscriptions {
-    /// Adds or replaces. `Ok(true)`: retained messages are due. `Err`: too many.
+    /// Adds or replaces a subscription. `Ok(true)`: retained messages are to be sent. `Err`: too
+    /// many.
     pub(super) fn add(&mut self, wish: &Wish) -> Result<bool, ()> {
         let new = Subscription {
             filter: wish.filter.as_str().into(),
@@ -52,20 +53,21 @@ impl Subscriptions {
         })
     }
 
-    /// False: there was none.
+    /// Removes a subscription. Returns false if there was none.
     pub(super) fn remove(&mut self, filter: &str) -> bool {
         let before = self.list.len();
         self.list.retain(|known| &*known.filter != filter);
         before != self.list.len()
     }
 
-    /// Their filters.
+    /// Returns the filters of all subscriptions.
     pub(super) fn filters(&self) -> impl Iterator<Item = &str> {
         self.list.iter().map(|known| &*known.filter)
     }
 
-    /// None: not subscribed by a filter that `means` the topic. Of several that do, the best of
-    /// each counts. `own`: the client's own message.
+    /// Returns the options for a topic. None: no filter `means` the topic. If several do, the
+    /// highest QoS counts, and retain-as-published if one has it. `own`: the client published the
+    /// message.
     pub(super) fn grant(&self, own: bool, means: impl Fn(&str) -> bool) -> Option<Grant> {
         let wanted = |known: &&Subscription| !(own && known.no_local) && means(&known.filter);
         self.list.iter().filter(wanted).fold(None, |best, known| {

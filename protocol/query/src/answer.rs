@@ -1,5 +1,6 @@
-//! A device's answer as it travels: numbers only, in an order that the question gives. Whoever asked
-//! knows the names, and what can be worked out from the rest is not sent. PROTOCOL.md has the form.
+//! Encoding of a device's answer: numbers only, in an order that the question determines. The
+//! caller knows the names, and what follows from the other numbers is not sent. PROTOCOL.md
+//! describes the form.
 
 use super::ast::Question;
 use super::groups::{AT_THE_EDGE, Counted, Group, Key, Partial, Plan, weight};
@@ -9,42 +10,43 @@ use super::tally::{Kept, Sum, Tally};
 use holdfast_base::codec::MAX_REASON;
 use holdfast_records::block::{take_varint, unzigzag, varint, zigzag};
 
-/// Most bytes of what a device answers, unpacked.
+/// Largest answer of a device in bytes, unpacked.
 pub const MAX_PARTIAL: usize = 8 * 1024 * 1024;
 
-/// Most groups of a device's answer, each window of each counted.
+/// Most groups in a device's answer, where each window of a group counts.
 pub const MAX_ROWS: usize = AT_THE_EDGE.groups;
 
-/// And in memory: a hostile device cannot fill it, and an honest one keeps less than half of that.
+/// Most bytes that an answer takes in memory, estimated: a hostile device cannot fill the memory,
+/// and an honest one stays below half of it.
 const MAX_WEIGHT: usize = 2 * AT_THE_EDGE.bytes;
 
-/// As it is, and as one zstd frame.
+/// Compression of the answer: none, or one zstd frame.
 const PLAIN: u8 = 0;
 const ZSTD: u8 = 1;
 
-/// Kinds of keys.
+/// Type of a group's key on the wire.
 const NONE: u8 = 0;
 const FALSE: u8 = 1;
 const TRUE: u8 = 2;
 const NUMBER: u8 = 3;
 const TEXT: u8 = 4;
 
-/// Most digits behind the point of numbers that are written as decimal ones.
+/// Most digits after the point of numbers that are written as decimals.
 const MAX_SCALE: u8 = 9;
-/// In the place of a scale: doubles follow as they are.
+/// Code in place of a scale: doubles follow, 8 bytes each.
 const DOUBLES: u8 = 255;
-/// In the place of a scale: whole numbers without a sign follow, of which one is above `i64::MAX`.
+/// Code in place of a scale: unsigned whole numbers follow, at least one of them above `i64::MAX`.
 const LARGE: u8 = 254;
-/// In the place of a scale: each number follows alone, with a scale of its own.
+/// Code in place of a scale: each number follows with a scale of its own.
 const APART: u8 = 253;
-/// Whole numbers below are exact as doubles.
+/// Bound below which every whole number is exact as a double.
 const EXACT: u64 = 1 << 53;
 
 impl Partial {
-    /// For the way.
+    /// Encodes the answer for the wire, compressed where that is smaller.
     ///
     /// # Errors
-    /// In words.
+    /// Returns a text for a person if the answer is too large.
     pub fn pack(&self, question: &Question) -> Result<Vec<u8>, String> {
         let mut plain = vec![PLAIN];
         self.put(&mut plain, question);
@@ -63,10 +65,10 @@ impl Partial {
         Ok(packed)
     }
 
-    /// From what [`Partial::pack`] made of an answer to this question.
+    /// Decodes an answer to this question, as [`Partial::pack`] encoded it.
     ///
     /// # Errors
-    /// In words, whatever the bytes are.
+    /// Returns a text for a person for anything else; no input causes a panic.
     pub fn unpack(bytes: &[u8], question: &Question) -> Result<Self, String> {
         let damaged = || "the answer is damaged, or not to this question".to_owned();
         let unpacked;
@@ -115,7 +117,7 @@ impl Partial {
     fn take(mut bytes: &[u8], question: &Question) -> Option<Self> {
         let (bytes, plan) = (&mut bytes, Plan::new(question));
         let many = usize::try_from(number(bytes)?).ok()?;
-        // A row has a byte at least.
+        // Each row takes at least one byte, which bounds the allocation.
         if many > MAX_ROWS.min(bytes.len()) {
             return None;
         }
@@ -132,7 +134,8 @@ impl Partial {
             let tallies = plan.kept.iter().map(tally).collect::<Option<_>>()?;
             let group = Group { keys, window: window.checked_mul(question.every_ms)? };
             let counted = Counted { records, tallies };
-            // A byte on the way may be many in memory.
+            // One byte on the wire may become many in memory, so memory is bounded apart from the
+            // bytes.
             room = room.checked_sub(weight(&group, &counted))?;
             rows.push((group, counted));
         }
@@ -257,8 +260,8 @@ fn finite(number: Number) -> Option<Number> {
     number.float().is_finite().then_some(number)
 }
 
-/// The whole number that a number is with so many digits behind the point, if it is one exactly.
-/// A double is one below 2^53 alone.
+/// Returns `number * 10^scale` if that is exactly a whole number: 1.25 with scale 2 is 125. A
+/// double qualifies only if the result is below 2^53.
 #[allow(clippy::cast_possible_truncation, reason = "what is out of bounds is not exact")]
 fn decimal(number: Number, scale: u8) -> Option<i64> {
     if let (Number::Whole(whole), 0) = (number, scale) {
@@ -279,8 +282,8 @@ fn read(whole: i64, scale: u8) -> f64 {
     whole as f64 / 10f64.powi(i32::from(scale))
 }
 
-/// The fewest digits behind the point with which all of them can be said; then the first as a
-/// signed varint and the others as their differences to it.
+/// Appends numbers with the fewest digits after the point that represent all of them; then the
+/// first as a signed varint and the others as their differences to it.
 fn put_numbers(out: &mut Vec<u8>, numbers: &[Number]) {
     for scale in 0..=MAX_SCALE {
         let all: Option<Vec<i64>> = numbers.iter().map(|one| decimal(*one, scale)).collect();
@@ -302,7 +305,7 @@ fn put_numbers(out: &mut Vec<u8>, numbers: &[Number]) {
         return;
     }
     if numbers.iter().any(|one| one.whole().is_some()) {
-        // Not alone: one whole number is among those above.
+        // Not [`DOUBLES`] alone, since one of the whole numbers is not exact as a double.
         out.push(APART);
         numbers.iter().for_each(|one| put_numbers(out, std::slice::from_ref(one)));
         return;
@@ -342,7 +345,7 @@ fn double(bytes: &mut &[u8]) -> Option<Number> {
     Some(Number::Float(f64::from_le_bytes(*eight)))
 }
 
-/// One of [`APART`], which cannot be of that kind itself.
+/// Reads one number of [`APART`], which cannot be [`APART`] itself.
 fn alone(bytes: &mut &[u8]) -> Option<Number> {
     if bytes.first() == Some(&APART) {
         return None;
@@ -359,7 +362,7 @@ mod tests {
     use crate::{Run, parse};
     use holdfast_records::{Format, Record};
 
-    /// Of these numbers, one a second.
+    /// Returns the answer over these numbers, one record a second.
     fn answer(question: &Question, numbers: impl Iterator<Item = f64>) -> Partial {
         let mut run = Run::new(question, AT_THE_EDGE).unwrap();
         for (seq, number) in (1..).zip(numbers) {
@@ -370,7 +373,7 @@ mod tests {
         Partial { shipping: 471_906, ..run.finish() }
     }
 
-    /// The benchmark's question over as many records, of a machine's temperature.
+    /// The benchmark's question, over as many records of a machine's temperature.
     #[test]
     fn a_day_of_temperatures_is_answered_in_forty_bytes() {
         let select = "count, mean(temp), max(temp), p95(temp)";
@@ -439,7 +442,7 @@ mod tests {
         }
     }
 
-    /// What is shown of an answer, whatever a device put into it.
+    /// Computes everything that is shown of an answer, whatever a device put into it.
     fn show(partial: &Partial, question: &Question) {
         let plan = Plan::new(question);
         partial.rows.iter().for_each(|(_, counted)| drop(plan.values(question, counted)));

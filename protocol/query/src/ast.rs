@@ -1,4 +1,5 @@
-//! A question, as it travels: which records, in which groups, and what of each.
+//! Question over the records of a stream: which records count, how they are grouped, and what is
+//! computed of each group.
 
 use std::fmt;
 
@@ -7,62 +8,63 @@ use serde::{Deserialize, Serialize};
 use super::number::Number;
 use super::path::Path;
 
-/// Most things selected.
+/// Most selections of a question.
 pub const MAX_SELECT: usize = 32;
-/// Most keys that group.
+/// Most keys to group by.
 pub const MAX_BY: usize = 8;
 /// Deepest nesting of a condition.
 pub const MAX_NESTED: usize = 32;
-/// Most comparisons of a condition, and most values of an `in`.
+/// Most comparisons in a condition, and most values of an `in`.
 pub const MAX_TERMS: usize = 64;
-/// Longest text of a part of a question, in bytes.
+/// Longest text of one part of a question, in bytes.
 pub const MAX_TEXT: usize = 4096;
 
-/// What is asked of the records of a stream.
+/// Question over the records of one stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Question {
-    /// What is said of each group; at least one.
+    /// Values computed for each group; from 1 to [`MAX_SELECT`].
     pub select: Vec<Select>,
-    /// Which records count; absent: all.
+    /// Condition that a record must fulfil to count; absent: all count.
     pub filter: Option<Condition>,
-    /// Values in records by which they are grouped.
+    /// Paths whose values form the groups; at most [`MAX_BY`].
     pub by: Vec<Path>,
-    /// Length of a window in milliseconds, beginning at multiples of it since 1970; 0: all time
-    /// is one.
+    /// Length of a window in milliseconds; windows begin at multiples of it since 1970. 0: one
+    /// window for all time.
     pub every_ms: u64,
-    /// Only records from this time on, in milliseconds since 1970.
+    /// Start of the time range (included), in milliseconds since 1970.
     pub since: u64,
-    /// Only records before this time, which is later than `since`; 0: until now.
+    /// End of the time range (excluded), later than `since`, in milliseconds since 1970; 0: now.
     pub until: u64,
 }
 
-/// One thing said of a group.
+/// Value computed for each group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Select {
-    /// What.
+    /// Function that computes the value.
     pub function: Function,
-    /// Of the numbers at this path; absent: of the records (`count` alone).
+    /// Path of the numbers that the function is applied to; absent: the records themselves (`count`
+    /// only).
     pub path: Option<Path>,
 }
 
-/// What can be said of numbers.
+/// Function over the numbers of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Function {
-    /// How many.
+    /// Number of values, or of records.
     Count,
-    /// Their sum.
+    /// Sum of the numbers.
     Sum,
-    /// Their mean.
+    /// Mean of the numbers.
     Mean,
-    /// The least.
+    /// Least of the numbers.
     Min,
-    /// The greatest.
+    /// Greatest of the numbers.
     Max,
-    /// The last by time.
+    /// Last number by time.
     Last,
-    /// The standard deviation, of the numbers as a whole.
+    /// Standard deviation of the population (divided by the count).
     Stddev,
-    /// A quantile, in thousandths.
+    /// Quantile in thousandths: 950 is p95.
     Quantile(u16),
 }
 
@@ -95,78 +97,78 @@ impl fmt::Display for Select {
     }
 }
 
-/// Which records count.
+/// Condition on a record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Condition {
-    /// All of these.
+    /// True if all of these are.
     #[serde(rename = "&")]
     And(Vec<Condition>),
-    /// One of these.
+    /// True if at least one of these is.
     #[serde(rename = "|")]
     Or(Vec<Condition>),
-    /// Not this.
+    /// True if the inner condition is false.
     #[serde(rename = "!")]
     Not(Box<Condition>),
-    /// One value beside another.
+    /// Compares two values of the record or of the question.
     #[serde(rename = "c")]
     Compare(Operand, Comparison, Operand),
-    /// The value is one of these.
+    /// True if the value at the path equals one of these.
     #[serde(rename = "i")]
     In(Path, Vec<Operand>),
-    /// The text has this in it.
+    /// True if the text at the path contains this text.
     #[serde(rename = "t")]
     Contains(Path, String),
-    /// There is something, and it is not `null`.
+    /// True if the path leads to a value other than `null`.
     #[serde(rename = "e")]
     Exists(Path),
-    /// It is `true`.
+    /// True if the value at the path is `true`.
     #[serde(rename = "b")]
     True(Path),
 }
 
-/// One side of a comparison.
+/// Operand of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operand {
-    /// What the record has there.
+    /// Value at this path of the record.
     Path(Path),
-    /// A number.
+    /// Literal number, such as `30.5`.
     Number(Number),
-    /// A text.
+    /// Literal text, such as `"run"`.
     Text(String),
-    /// True or false.
+    /// Literal `true` or `false`.
     Bool(bool),
-    /// `null`, and what is not there.
+    /// Literal `null`; a path that leads to nothing equals it.
     Null,
 }
 
-/// How two values are compared. Those of different kinds are different, and neither is greater.
+/// Operator of a comparison. Values of different types are different, and neither is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Comparison {
-    /// The same.
+    /// Equal, written `=`.
     #[serde(rename = "=")]
     Equal,
-    /// Not the same.
+    /// Different, written `!=`.
     #[serde(rename = "!=")]
     Different,
-    /// Below.
+    /// Less than, written `<`.
     #[serde(rename = "<")]
     Less,
-    /// Not above.
+    /// At most, written `<=`.
     #[serde(rename = "<=")]
     AtMost,
-    /// Above.
+    /// Greater than, written `>`.
     #[serde(rename = ">")]
     Greater,
-    /// Not below.
+    /// At least, written `>=`.
     #[serde(rename = ">=")]
     AtLeast,
 }
 
 impl Question {
-    /// Whether it is within bounds: what came off the network may not be.
+    /// Checks the question's bounds, which bytes from the network may exceed.
     ///
     /// # Errors
-    /// In words.
+    /// Returns a text for a person that names the bound.
     pub fn check(&self) -> Result<(), String> {
         if self.select.is_empty() || self.select.len() > MAX_SELECT {
             return Err(format!("between 1 and {MAX_SELECT} things can be selected"));

@@ -1,4 +1,4 @@
-//! Looks for paths in a CBOR item, in one pass, checking all of it.
+//! Search for paths in a CBOR item, in one pass that checks all of it.
 
 use std::borrow::Cow;
 
@@ -6,15 +6,15 @@ use super::json::MAX_DEPTH;
 use super::number::Number;
 use super::path::{Found, Paths, put};
 
-/// Looks for the paths. None: it is no single CBOR item, and what was put in `found` means
-/// nothing.
+/// Stores the values of the paths in `found`. None: the bytes are not exactly one CBOR item, and
+/// `found` is meaningless.
 pub(super) fn scan<'a>(bytes: &'a [u8], paths: &Paths, found: &mut [Found<'a>]) -> Option<()> {
     let mut scan = Scan { rest: bytes, paths, found };
     scan.value(0, paths.whole())?;
     scan.rest.is_empty().then_some(())
 }
 
-/// How many items or bytes follow.
+/// Number of items or bytes that follow.
 #[derive(Clone, Copy, PartialEq)]
 enum Length {
     Of(u64),
@@ -41,7 +41,7 @@ impl<'a> Scan<'a, '_> {
         Some(bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
     }
 
-    /// Major type, the five bits after it, and what they say.
+    /// Reads the head of an item: its major type, the five bits after it, and the argument.
     fn head(&mut self) -> Option<(u8, u8, Length)> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -65,7 +65,7 @@ impl<'a> Scan<'a, '_> {
         }
     }
 
-    /// Whether another item follows, `taken` having been read.
+    /// Returns true if another item follows after `taken` items.
     fn more(&mut self, length: Length, taken: u64) -> bool {
         match length {
             Length::Of(many) => taken < many,
@@ -121,8 +121,8 @@ impl<'a> Scan<'a, '_> {
         Some(())
     }
 
-    /// A decimal fraction (tag 4) or a bigfloat (tag 5): an exponent and a whole number. None: it
-    /// is an array like any other.
+    /// Reads a decimal fraction (tag 4) or a bigfloat (tag 5): an exponent and a whole number.
+    /// None: the array has another tag.
     fn fraction(&mut self, tag: Length) -> Option<f64> {
         let base = match tag {
             Length::Of(4) => 10.0,
@@ -130,7 +130,7 @@ impl<'a> Scan<'a, '_> {
             _ => return None,
         };
         let (exponent, number) = (self.whole()?.whole()?, self.whole()?);
-        // Far beyond every double, either way.
+        // An exponent beyond this is beyond every double, in either direction.
         let exponent = i32::try_from(exponent.clamp(-3_000, 3_000)).ok()?;
         if let (Some(number), Length::Of(4)) = (number.whole(), tag) {
             return format!("{number}e{exponent}").parse().ok();
@@ -139,7 +139,7 @@ impl<'a> Scan<'a, '_> {
         Some(number.float() * half * f64::powi(base, exponent - exponent / 2))
     }
 
-    /// A whole number, of whatever size.
+    /// Reads a whole number of any size.
     fn whole(&mut self) -> Option<Number> {
         match self.head()? {
             (major @ (0 | 1), _, Length::Of(number)) => Some(whole(major, number)),
@@ -185,7 +185,7 @@ impl<'a> Scan<'a, '_> {
             let mut inner = 0;
             let major = self.rest.first().map_or(0, |first| first >> 5);
             if major <= 1 {
-                // As it is shown in JSON.
+                // Bytes are found as the text that JSON shows for them.
                 let Length::Of(number) = self.head()?.2 else { return None };
                 if set != 0 {
                     let name = match major {
@@ -209,13 +209,13 @@ impl<'a> Scan<'a, '_> {
     }
 }
 
-/// Of major type 0 or 1.
+/// Returns the number of an item of major type 0 or 1.
 fn whole(major: u8, number: u64) -> Number {
     Number::wide(if major == 0 { number.into() } else { -1 - i128::from(number) })
 }
 
-/// A number of any size (tags 2 and 3); one of more than 64 bits is the nearest double, or one of
-/// more than 120 nearly. None: the bytes are no number.
+/// Returns a number of any size (tags 2 and 3). More than 64 bits become the nearest double, more
+/// than 120 nearly the nearest. None: the tag is another one.
 fn big(tag: Length, bytes: &[u8]) -> Option<Number> {
     let sign = match tag {
         Length::Of(2) => 1,

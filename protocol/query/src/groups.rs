@@ -1,4 +1,5 @@
-//! What has been counted so far, by group and window: on a device, on its way, and at the centre.
+//! Intermediate results of a question by group and window: on a device, on the wire and in the
+//! control plane.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -10,20 +11,20 @@ use super::number::Number;
 use super::path::Found;
 use super::tally::{Kept, Tally};
 
-/// Longest text that groups, in bytes: what is longer is cut.
+/// Longest text used as a key, in bytes; a longer one is cut off.
 pub const MAX_KEY: usize = 256;
 
-/// A value that groups.
+/// Value that records are grouped by.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Key {
-    /// Nothing there, or nothing that groups.
+    /// No value, or one that cannot be a key (an array, an object, bytes).
     None,
-    /// True or false.
+    /// A `true` or `false`.
     Bool(bool),
-    /// A number.
+    /// A number, compared by value.
     Number(Number),
-    /// A text.
+    /// A text of at most [`MAX_KEY`] bytes.
     Text(String),
 }
 
@@ -37,7 +38,7 @@ impl Key {
         }
     }
 
-    /// What a record has, as a key.
+    /// Returns the key for a value found in a record.
     pub fn of(found: &Found<'_>) -> Self {
         match found {
             Found::Missing | Found::Null | Found::Other => Self::None,
@@ -86,56 +87,55 @@ impl PartialEq for Key {
 
 impl Eq for Key {}
 
-/// Which group: its keys, in the order of the question, and when its window begins (in
-/// milliseconds since 1970; 0 where all time is one).
+/// Identity of a group: its keys, in the order of the question, and its window.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Group {
-    /// The keys.
+    /// Keys in the order of the question.
     pub keys: Vec<Key>,
-    /// The window.
+    /// Start of the window in milliseconds since 1970; 0 if the question has no windows.
     pub window: u64,
 }
 
-/// What was counted of a group.
+/// Intermediate result of a group.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Counted {
-    /// Records.
+    /// Number of records in the group.
     pub records: u64,
-    /// Numbers, one tally for each different path of the question's selection, in their order.
+    /// Tally of the numbers at each distinct path of the question's selections, in their order.
     pub tallies: Vec<Tally>,
 }
 
-/// How much may be kept.
+/// Bounds on the memory of a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Groups, each window of each counted.
+    /// Most groups, where each window of a group counts.
     pub groups: usize,
-    /// Bytes, estimated.
+    /// Most bytes in memory, estimated.
     pub bytes: usize,
 }
 
-/// On a device.
+/// Bounds on a device.
 pub const AT_THE_EDGE: Limits = Limits { groups: 10_000, bytes: 6 * 1024 * 1024 };
-/// At the centre.
+/// Bounds in the control plane.
 pub const AT_THE_CENTRE: Limits = Limits { groups: 100_000, bytes: 128 * 1024 * 1024 };
 
-/// Groups, within limits.
+/// Groups of a question within bounds.
 #[derive(Debug, Clone)]
 pub struct Groups {
     all: BTreeMap<Group, Counted>,
     limits: Limits,
     bytes: usize,
-    /// Records that belong to groups for which there was no room.
+    /// Number of records whose group found no room.
     pub omitted: u64,
 }
 
-/// Bytes of a bin, with what its vector keeps in reserve.
+/// Estimated bytes of a bin, with the reserve of its vector.
 const BIN: usize = 24;
-/// Bytes of a tally and of a group without their texts and bins.
+/// Estimated bytes of a tally and of a group, without texts and bins.
 const TALLY: usize = 160;
 const GROUP: usize = 120;
 
-/// About how many bytes a group takes in memory.
+/// Returns the estimated bytes that a group takes in memory.
 pub(super) fn weight(group: &Group, counted: &Counted) -> usize {
     let bins: usize = counted.tallies.iter().map(|tally| tally.sketch.bins()).sum();
     let keys: usize = group.keys.iter().map(Key::bytes).sum();
@@ -143,17 +143,18 @@ pub(super) fn weight(group: &Group, counted: &Counted) -> usize {
 }
 
 impl Groups {
-    /// None yet.
+    /// Creates an empty collection.
     pub fn new(limits: Limits) -> Self {
         Self { all: BTreeMap::new(), limits, bytes: 0, omitted: 0 }
     }
 
-    /// In the order of their keys, then of their windows.
+    /// Returns the groups in the order of their keys, then of their windows.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Group, &Counted)> {
         self.all.iter()
     }
 
-    /// Counts a record: `numbers` for each tally, `kept` what each keeps.
+    /// Counts a record: `numbers` has the number for each tally, `kept` the parts that each tally
+    /// keeps.
     pub(super) fn add(
         &mut self,
         group: &Group,
@@ -173,7 +174,8 @@ impl Groups {
         for ((tally, number), kept) in counted.tallies.iter_mut().zip(numbers).zip(kept) {
             let Some(number) = number else { continue };
             let bins = tally.sketch.bins();
-            // Where the memory is used up, quantiles are no longer exact; the rest is.
+            // Once the memory is used up, sketches no longer grow, so quantiles may be wrong; all
+            // else stays exact.
             let room = self.bytes < self.limits.bytes;
             tally.add(Kept { sketch: kept.sketch && room, ..*kept }, time, seq, *number);
             self.bytes += (tally.sketch.bins().saturating_sub(bins)) * BIN;
@@ -188,7 +190,7 @@ impl Groups {
         }
     }
 
-    /// Counts what was counted elsewhere.
+    /// Adds the intermediate result that another device has for a group.
     pub fn merge(&mut self, group: Group, counted: &Counted) {
         if let Some(mine) = self.all.get_mut(&group) {
             let before = weight(&group, mine);
@@ -207,12 +209,12 @@ impl Groups {
         }
     }
 
-    /// True: its memory is used up, and what is said of quantiles may be wrong.
+    /// Returns true if the memory is used up, so that quantiles may be wrong.
     pub fn is_full(&self) -> bool {
         self.bytes >= self.limits.bytes
     }
 
-    /// What was counted, to be sent: what nobody asked for is left out.
+    /// Returns the groups for the wire, without the parts that the question does not need.
     pub(super) fn into_rows(self, kept: &[Kept]) -> Vec<(Group, Counted)> {
         let mut rows: Vec<_> = self.all.into_iter().collect();
         for (_, counted) in &mut rows {
@@ -224,18 +226,18 @@ impl Groups {
     }
 }
 
-/// What of a question is kept of each path, and where each selection finds it.
+/// Parts of a tally that a question needs for each path, and the tally that each selection reads.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The different paths selected.
+    /// Distinct paths of the selections.
     pub(super) paths: Vec<super::path::Path>,
     pub(super) kept: Vec<Kept>,
-    /// For each selection its path's place.
+    /// Index of each selection's path in `paths`; None: it counts records.
     places: Vec<Option<usize>>,
 }
 
 impl Plan {
-    /// Of a question.
+    /// Derives the plan from a question.
     pub fn new(question: &Question) -> Self {
         let mut plan = Self::default();
         for select in &question.select {
@@ -256,7 +258,8 @@ impl Plan {
         plan
     }
 
-    /// What is selected of a group, in the order of the question. None: there is no number.
+    /// Returns the selected values of a group, in the order of the question. None: there is no
+    /// number.
     pub fn values(&self, question: &Question, counted: &Counted) -> Vec<Option<Number>> {
         let count = |count: u64| Some(Number::from(count));
         question
@@ -282,19 +285,20 @@ impl Plan {
     }
 }
 
-/// What one device has counted, and what that took.
+/// Answer of one device: its intermediate results and their cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Partial {
-    /// By group.
+    /// Intermediate results by group.
     pub rows: Vec<(Group, Counted)>,
-    /// Records looked at: those of the stream in the question's time.
+    /// Number of records read: those of the stream in the question's time range.
     pub scanned: u64,
-    /// Records that counted: those of all groups, and those omitted.
+    /// Number of records that fulfilled the condition, including those omitted.
     pub matched: u64,
-    /// Bytes that shipping what was looked at would have cost, packed, estimated.
+    /// Estimated bytes that shipping the records read would have cost, packed.
     pub shipping: u64,
-    /// Records of groups for which there was no room.
+    /// Number of records whose group found no room.
     pub omitted: u64,
-    /// What is not whole about it, in words: its time or its memory was used up.
+    /// Reason, in words, why the answer is incomplete (time or memory was used up); empty: it is
+    /// complete.
     pub note: String,
 }

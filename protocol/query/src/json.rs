@@ -1,14 +1,15 @@
-//! Looks for paths in a JSON text, in one pass, checking all of it.
+//! Search for paths in a JSON text, in one pass that checks all of it.
 
 use std::borrow::Cow;
 
 use super::number::Number;
 use super::path::{Found, Paths, put};
 
-/// Deepest nesting: as serde_json's. What is deeper is no record that can be looked into.
+/// Deepest nesting, as in serde_json. A deeper text counts as no JSON.
 pub(super) const MAX_DEPTH: usize = 127;
 
-/// Looks for the paths. None: it is no JSON, and what was put in `found` means nothing.
+/// Stores the values of the paths in `found`. None: the bytes are no JSON, and `found` is
+/// meaningless.
 pub(super) fn scan<'a>(bytes: &'a [u8], paths: &Paths, found: &mut [Found<'a>]) -> Option<()> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut scan = Scan { text, at: 0, paths, found };
@@ -43,7 +44,7 @@ impl<'a> Scan<'a, '_> {
         self.text.get(self.at..)?.starts_with(word).then(|| self.at += word.len())
     }
 
-    /// A value at this depth, for the paths of this set.
+    /// Reads a value at this depth and stores it for the paths in `set`.
     fn value(&mut self, depth: usize, set: u64) -> Option<()> {
         self.space();
         let here = if set == 0 { 0 } else { self.paths.ending(set, depth) };
@@ -89,7 +90,7 @@ impl<'a> Scan<'a, '_> {
             self.space();
             let name = self.string()?;
             let inner = if set == 0 { 0 } else { self.paths.named(set, depth, &name) };
-            // The last of several of a name counts.
+            // If a name occurs several times, the last one counts, as in serde_json.
             put(self.found, inner, &Found::Missing);
             self.space();
             self.take(b':')?;
@@ -150,7 +151,7 @@ impl<'a> Scan<'a, '_> {
         if !escaped {
             return Some(Cow::Borrowed(raw));
         }
-        // Half of a surrogate pair alone is no JSON, as serde_json sees it too.
+        // Half of a surrogate pair without the other is no JSON, as in serde_json.
         unescape(raw).map(Cow::Owned)
     }
 

@@ -1,10 +1,10 @@
-//! Questions asked of records where they lie: read ([`parse`]), sent ([`Question`]), carried out
-//! over records in bounded memory ([`Run`]), and put together at the centre ([`Groups`]).
+//! Questions over records, answered where the records are: parsed ([`parse`]), sent ([`Question`]),
+//! carried out in bounded memory ([`Run`]) and merged in the control plane ([`Groups`]).
 //!
-//! Records are looked through for the paths that are asked for and not built in memory. What a
-//! device answers ([`Partial`]) merges in any order: counts, ends, last values and the sketch of
-//! quantiles exactly, sums and deviations to within the last digits of a double. Whole numbers of 64
-//! bits keep every digit ([`Number`]).
+//! Records are searched for the paths of the question and not built in memory. The answers of
+//! devices ([`Partial`]) merge in any order: counts, least and greatest, last values and the sketch
+//! of quantiles exactly, sums and deviations to within the last digits of a double. Whole numbers
+//! of 64 bits keep every digit ([`Number`]).
 
 mod answer;
 mod ast;

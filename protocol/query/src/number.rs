@@ -1,29 +1,29 @@
-//! Numbers as records have them: whole ones of 64 bits exactly, all others as the nearest double.
+//! Numbers in records: whole ones of 64 bits exactly, all others as the nearest double.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// A finite number. Whole numbers from -2^63 to 2^64 - 1 that were written as such (`7`, not
-/// `7.0` or `7e0`) keep every digit; all others are doubles. Two numbers of one value are equal,
-/// whichever way they are kept.
+/// Finite number. Whole numbers from -2^63 to 2^64 - 1 that were written as such (`7`, not `7.0` or
+/// `7e0`) keep every digit; all others are doubles. Numbers of the same value are equal, in
+/// whichever variant they are stored.
 #[derive(Debug, Clone, Copy)]
 pub enum Number {
-    /// A whole number.
+    /// A whole number from -2^63 to 2^63 - 1.
     Whole(i64),
-    /// A whole number above `i64::MAX`.
+    /// A whole number from 2^63 to 2^64 - 1.
     Large(u64),
-    /// A finite double.
+    /// A double, never NaN or infinite.
     Float(f64),
 }
 
-/// Bound of the doubles that an `i128` holds.
+/// Bound on the magnitude of the doubles that fit an `i128`: 2^127.
 const WIDE: f64 = 170_141_183_460_469_231_731_687_303_715_884_105_728.0;
 
 impl Number {
-    /// From its text in JSON; also with a `+` before it. None: it is no number, or has no finite
-    /// double.
+    /// Parses a number as in JSON, and with a leading `+`. None: the text is no number, or beyond
+    /// every finite double.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
         if digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -37,12 +37,12 @@ impl Number {
         Self::finite(text.parse().ok()?)
     }
 
-    /// A double. None: it is not finite.
+    /// Returns a double as a number. None: it is not finite.
     pub fn finite(number: f64) -> Option<Self> {
         number.is_finite().then_some(Self::Float(number))
     }
 
-    /// The whole number, or the nearest double of one that has more than 64 bits.
+    /// Returns a whole number; beyond 64 bits, the nearest double.
     #[allow(clippy::cast_precision_loss, reason = "said above")]
     pub fn wide(whole: i128) -> Self {
         if let Ok(whole) = i64::try_from(whole) {
@@ -54,7 +54,7 @@ impl Number {
         }
     }
 
-    /// The nearest double.
+    /// Returns the nearest double.
     #[allow(clippy::cast_precision_loss, reason = "said above")]
     pub fn float(self) -> f64 {
         match self {
@@ -64,7 +64,7 @@ impl Number {
         }
     }
 
-    /// It, if it is kept as a whole number.
+    /// Returns the number if it is stored as a whole one.
     pub fn whole(self) -> Option<i128> {
         match self {
             Self::Whole(whole) => Some(whole.into()),
@@ -73,13 +73,13 @@ impl Number {
         }
     }
 
-    /// The lesser of two.
+    /// Returns the lesser of two numbers.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
         if other < self { other } else { self }
     }
 
-    /// The greater of two.
+    /// Returns the greater of two numbers.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         if other > self { other } else { self }
@@ -92,20 +92,20 @@ impl From<u64> for Number {
     }
 }
 
-/// By value: 2^53 + 1 is greater than the double 2^53, which is the nearest to it.
+/// Compares by value: 2^53 + 1 is greater than the double 2^53, which is the nearest to it.
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.whole(), other.whole()) {
             (Some(a), Some(b)) => a.cmp(&b),
             (Some(a), None) => beside(a, other.float()),
             (None, Some(b)) => beside(b, self.float()).reverse(),
-            // -0 is 0.
+            // Adding 0 turns -0 into 0, which `total_cmp` would order below it.
             (None, None) => (self.float() + 0.0).total_cmp(&(other.float() + 0.0)),
         }
     }
 }
 
-/// A whole number beside a finite double.
+/// Compares a whole number with a finite double without rounding either.
 #[allow(clippy::cast_possible_truncation, reason = "what is beyond is told apart before")]
 fn beside(whole: i128, float: f64) -> Ordering {
     if float >= WIDE {
@@ -132,14 +132,14 @@ impl PartialEq for Number {
 
 impl Eq for Number {}
 
-/// Zero.
+/// Returns the number 0.
 impl Default for Number {
     fn default() -> Self {
         Self::Whole(0)
     }
 }
 
-/// As JSON and CBOR have it: whole numbers as whole ones.
+/// Writes a whole number as a whole one, in JSON and CBOR.
 impl Serialize for Number {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -150,7 +150,7 @@ impl Serialize for Number {
     }
 }
 
-/// As JSON has it.
+/// Writes the number as in JSON.
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

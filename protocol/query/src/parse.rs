@@ -1,4 +1,4 @@
-//! The language of questions: what a person writes, read into [`Question`]s.
+//! Parser for the language in which people write [`Question`]s.
 //!
 //! ```text
 //! select    := function [ "(" path ")" ] { "," … }       count, mean(temp), p95(motor.current)
@@ -9,7 +9,7 @@
 //! value     := path | number | "text" | 'text' | true | false | null
 //! path      := "." | part { "." part }   part := letters, digits, "_", "-" | `anything`
 //! ```
-//! A path alone as a condition is: it is `true`. `.` is the record itself.
+//! A path alone is a condition: its value must be `true`. `.` is the record itself.
 
 use std::fmt;
 
@@ -20,16 +20,16 @@ use super::ast::{
 use super::number::Number;
 use super::path::Path;
 
-/// What is wrong with a question, and where.
+/// Error in a question, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Which part of the question: `select`, `where`, `by`, `every`.
+    /// Part of the question: `select`, `where`, `by` or `every`.
     pub part: &'static str,
-    /// The whole text of that part.
+    /// Complete text of that part.
     pub text: String,
-    /// The place, in characters from its beginning.
+    /// Place of the error, in characters from the beginning of `text`.
     pub at: usize,
-    /// What is wrong, and what is allowed.
+    /// Explanation for a person: what is wrong, and what is allowed.
     pub message: String,
 }
 
@@ -48,7 +48,7 @@ const FUNCTIONS: &str =
 const KEYWORDS: [&str; 9] =
     ["and", "or", "not", "in", "contains", "exists", "true", "false", "null"];
 
-/// Whether a part of a path needs no quotes.
+/// Returns true if a part of a path needs no quotes.
 pub(super) fn is_word(part: &str) -> bool {
     !part.is_empty() && part.chars().all(in_word) && !KEYWORDS.contains(&part)
 }
@@ -57,10 +57,10 @@ fn in_word(letter: char) -> bool {
     letter.is_alphanumeric() || matches!(letter, '_' | '-')
 }
 
-/// Reads a question from its parts, as a person writes them; empty ones are left out.
+/// Parses a question from its parts as a person writes them; empty ones are left out.
 ///
 /// # Errors
-/// [`Fault`].
+/// Returns the first [`Fault`].
 pub fn question(select: &str, filter: &str, by: &str, every: &str) -> Result<Question, Fault> {
     let mut question =
         Question { select: self::select(select)?, by: keys(by)?, ..Question::default() };
@@ -78,10 +78,10 @@ pub fn question(select: &str, filter: &str, by: &str, every: &str) -> Result<Que
     Ok(question)
 }
 
-/// Reads `count, mean(temp), p95(temp)`.
+/// Parses selections: `count, mean(temp), p95(temp)`.
 ///
 /// # Errors
-/// [`Fault`].
+/// Returns the first [`Fault`].
 pub fn select(text: &str) -> Result<Vec<Select>, Fault> {
     let mut parser = Parser::new("select", text)?;
     let mut all = Vec::new();
@@ -135,10 +135,10 @@ fn function(word: &str) -> Option<Function> {
     })
 }
 
-/// Reads `site, machine.line`.
+/// Parses keys to group by: `site, machine.line`.
 ///
 /// # Errors
-/// [`Fault`].
+/// Returns the first [`Fault`].
 pub fn keys(text: &str) -> Result<Vec<Path>, Fault> {
     let mut parser = Parser::new("by", text)?;
     let mut all = Vec::new();
@@ -157,11 +157,11 @@ pub fn keys(text: &str) -> Result<Vec<Path>, Fault> {
     }
 }
 
-/// Reads `motor.current`, or with a dot in a name `` `motor.current` ``; empty or `.`: the record
-/// itself. `part` is what a fault calls it.
+/// Parses a path: `motor.current`, or with a dot in a name `` `motor.current` ``; empty or `.` is
+/// the record itself. `part` is the name for the text in a fault.
 ///
 /// # Errors
-/// [`Fault`].
+/// Returns the first [`Fault`].
 pub fn path(part: &'static str, text: &str) -> Result<Path, Fault> {
     let mut parser = Parser::new(part, text)?;
     if parser.is_at_end() {
@@ -174,10 +174,10 @@ pub fn path(part: &'static str, text: &str) -> Result<Path, Fault> {
     Ok(path)
 }
 
-/// Reads `temp > 30 and (state = "run" or not ok)`.
+/// Parses a condition: `temp > 30 and (state = "run" or not ok)`.
 ///
 /// # Errors
-/// [`Fault`].
+/// Returns the first [`Fault`].
 pub fn condition(text: &str) -> Result<Condition, Fault> {
     let mut parser = Parser::new("where", text)?;
     let condition = parser.any(0)?;
@@ -185,10 +185,10 @@ pub fn condition(text: &str) -> Result<Condition, Fault> {
     Ok(condition)
 }
 
-/// Reads `250ms`, `30s`, `5m`, `1h`, `7d` into milliseconds, at least 1.
+/// Parses `250ms`, `30s`, `5m`, `1h` or `7d` into milliseconds, at least 1.
 ///
 /// # Errors
-/// In words.
+/// Returns a text for a person.
 pub fn duration(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -211,7 +211,7 @@ pub fn duration(text: &str) -> Result<u64, String> {
 struct Parser<'a> {
     part: &'static str,
     text: &'a str,
-    /// In bytes.
+    /// Position in the text, in bytes.
     at: usize,
     terms: usize,
 }
@@ -233,7 +233,7 @@ impl<'a> Parser<'a> {
         self.at = self.text.len() - self.rest().trim_start().len();
     }
 
-    /// Where the next word begins, in bytes.
+    /// Returns the start of the next word, in bytes.
     fn place(&mut self) -> usize {
         self.space();
         self.at
@@ -271,7 +271,7 @@ impl<'a> Parser<'a> {
         if self.symbol(symbol) { Ok(()) } else { Err(self.fault(format!("expected {symbol:?}"))) }
     }
 
-    /// The word here; empty: there is none.
+    /// Returns the word at the position without consuming it; empty: there is none.
     fn peek_word(&mut self) -> &'a str {
         self.space();
         let rest = self.rest();
@@ -287,7 +287,7 @@ impl<'a> Parser<'a> {
         is
     }
 
-    /// A function's name, which may have a point in it.
+    /// Reads the name of a function, which may contain a point (`p99.9`).
     fn function_word(&mut self) -> String {
         let mut word = self.peek_word().to_owned();
         self.at += word.len();
@@ -341,7 +341,7 @@ impl<'a> Parser<'a> {
         Path::new(parts).map_err(|message| self.fault_at(start, message))
     }
 
-    /// The word right here, without space before it.
+    /// Returns the word that begins exactly at the position, without space before it.
     fn tight_word(&mut self) -> &'a str {
         if self.rest().starts_with(char::is_whitespace) { "" } else { self.peek_word() }
     }
@@ -363,7 +363,7 @@ impl<'a> Parser<'a> {
     }
 
     fn one(&mut self, depth: usize) -> Result<Condition, Fault> {
-        // A level here is up to three of the condition's.
+        // One level of recursion here may be up to three levels of the condition.
         if depth >= MAX_NESTED / 3 {
             return Err(self.fault(format!("nested deeper than {}", MAX_NESTED / 3)));
         }
@@ -449,7 +449,7 @@ impl<'a> Parser<'a> {
                     .find(|letter: char| !letter.is_ascii_alphanumeric() && !"+-.".contains(letter))
                     .unwrap_or(rest.len());
                 let text = rest.get(..end).unwrap_or_default();
-                // Two numbers without a space between them would read as one.
+                // Without a space, two numbers in a row would read as one.
                 match Number::parse(text) {
                     Some(number) => {
                         self.at += text.len();

@@ -1,4 +1,4 @@
-//! Where in a record a value is, and what is found there, without building the record in memory.
+//! Paths to values in a record, and their lookup without building the record in memory.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,13 +7,13 @@ use super::number::Number;
 use super::{cbor, json};
 use holdfast_records::block::{Format, Record};
 
-/// Most parts of a path: records that are deeper can be asked for what is above.
+/// Most parts of a path; a deeper value is reached only as part of what is above it.
 pub const MAX_PARTS: usize = 16;
 
-/// Most paths looked for in one pass: their set is a machine word.
+/// Most paths looked for in one pass, since a set of them is one machine word.
 pub const MAX_PATHS: usize = 64;
 
-/// The way to a value in a record: names of entries, numbers of elements. Without parts it is the
+/// Path to a value in a record: names of fields, indexes of elements. Without parts it is the
 /// record itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
@@ -21,10 +21,10 @@ pub struct Path {
 }
 
 impl Path {
-    /// From its parts.
+    /// Creates a path from its parts.
     ///
     /// # Errors
-    /// In words, when there are more than [`MAX_PARTS`].
+    /// Returns a text for a person if there are more than [`MAX_PARTS`].
     pub fn new(parts: Vec<String>) -> Result<Self, String> {
         if parts.len() > MAX_PARTS {
             return Err(format!("a path of {} parts; at most {MAX_PARTS}", parts.len()));
@@ -32,11 +32,12 @@ impl Path {
         Ok(Self { parts })
     }
 
-    /// From its text, as policies have it: what [`super::parse::path`] takes, and it is not as
-    /// strict about letters, because it is read where a policy was admitted already.
+    /// Parses a path as policies contain it. Accepts what [`super::parse::path`] accepts, and more
+    /// kinds of letters, since a policy has already passed admission.
     ///
     /// # Errors
-    /// In words, when there are more than [`MAX_PARTS`], an empty one, or a back quote too few.
+    /// Returns a text for a person if there are more than [`MAX_PARTS`], one is empty, or a back
+    /// quote is missing.
     pub fn dotted(text: &str) -> Result<Self, String> {
         if matches!(text, "" | ".") {
             return Ok(Self::default());
@@ -63,7 +64,7 @@ impl Path {
         Self::new(parts)
     }
 
-    /// Its parts.
+    /// Returns the parts, the outermost first.
     pub fn parts(&self) -> &[String] {
         &self.parts
     }
@@ -88,31 +89,31 @@ impl fmt::Display for Path {
     }
 }
 
-/// What is at a path.
+/// Value found at a path.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Found<'a> {
-    /// Nothing.
+    /// No value at the path.
     #[default]
     Missing,
-    /// `null`.
+    /// The value `null`.
     Null,
-    /// True or false.
+    /// A `true` or `false`.
     Bool(bool),
-    /// A number; what has no finite double is [`Found::Null`].
+    /// A number; one without a finite double is [`Found::Null`].
     Number(Number),
-    /// A text.
+    /// A text without its escapes.
     Text(Cow<'a, str>),
-    /// An array, an object, or bytes.
+    /// An array, an object or bytes.
     Other,
 }
 
 impl Found<'_> {
-    /// A number, if it is finite.
+    /// Returns a number, or [`Found::Null`] if it is not finite.
     pub(super) fn of(number: f64) -> Self {
         Number::finite(number).map_or(Self::Null, Self::Number)
     }
 
-    /// The number, if it is one.
+    /// Returns the number; None: the value is something else.
     pub fn number(&self) -> Option<Number> {
         match self {
             Self::Number(number) => Some(*number),
@@ -121,20 +122,20 @@ impl Found<'_> {
     }
 }
 
-/// Paths looked for together.
+/// Paths looked for in one pass.
 #[derive(Debug, Clone, Default)]
 pub struct Paths {
     all: Vec<(Path, Vec<Option<usize>>)>,
 }
 
 impl Paths {
-    /// None yet.
+    /// Creates an empty set of paths.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds one, or finds it. Its place in what [`Paths::find`] gives; None: they are
-    /// [`MAX_PATHS`] already.
+    /// Adds a path, or finds it, and returns its index in the result of [`Paths::find`]. None:
+    /// there are already [`MAX_PATHS`].
     pub fn add(&mut self, path: &Path) -> Option<usize> {
         if let Some(at) = self.all.iter().position(|(known, _)| known == path) {
             return Some(at);
@@ -147,8 +148,8 @@ impl Paths {
         Some(self.all.len() - 1)
     }
 
-    /// What a record has at each, in their order. A record that is neither JSON nor CBOR is its
-    /// text, if it is one.
+    /// Returns the value at each path, in their order. A record that is neither JSON nor CBOR
+    /// counts as a text if it is UTF-8.
     pub fn find<'a>(&self, record: &'a Record) -> Vec<Found<'a>> {
         let mut found = vec![Found::Missing; self.all.len()];
         let whole = match record.format {
@@ -170,7 +171,7 @@ impl Paths {
         found
     }
 
-    /// Every path, as a set.
+    /// Returns the set of all paths.
     pub(super) fn whole(&self) -> u64 {
         match self.all.len() {
             0 => 0,
@@ -178,17 +179,17 @@ impl Paths {
         }
     }
 
-    /// Of a set those that end here.
+    /// Returns those paths of a set that end at this depth.
     pub(super) fn ending(&self, set: u64, depth: usize) -> u64 {
         self.filter(set, |(path, _)| path.parts.len() == depth)
     }
 
-    /// Of a set those that go on with this name.
+    /// Returns those paths of a set that continue with this name.
     pub(super) fn named(&self, set: u64, depth: usize, name: &str) -> u64 {
         self.filter(set, |(path, _)| path.parts.get(depth).is_some_and(|part| part == name))
     }
 
-    /// Of a set those that go on with this element.
+    /// Returns those paths of a set that continue with this element.
     pub(super) fn element(&self, set: u64, depth: usize, at: usize) -> u64 {
         self.filter(set, |(_, numbers)| numbers.get(depth).copied().flatten() == Some(at))
     }
@@ -208,7 +209,7 @@ impl Paths {
     }
 }
 
-/// Puts what was found in the places of a set.
+/// Stores a value for each path of a set.
 pub(super) fn put<'a>(found: &mut [Found<'a>], set: u64, value: &Found<'a>) {
     if set == 0 {
         return;
@@ -241,7 +242,7 @@ mod tests {
 
     const TEXTS: [&str; 7] = ["", "a", "a.b", "a.1", "list.0.x", "ä.\n", "a.b.c"];
 
-    /// The same by building the whole value.
+    /// Looks up a path in the value built by serde_json, for comparison.
     fn model<'a>(value: &'a Value, path: &str) -> Found<'a> {
         let mut at = value;
         for part in path.split('.').filter(|part| !part.is_empty()) {
@@ -306,10 +307,10 @@ mod tests {
         fn it_takes_as_json_what_serde_takes(text in "[\\[\\]{}\",:0-9eE+.tfn \\\\u-]{0,12}") {
             let value = record(Format::Plain, text.clone().into_bytes());
             let found = paths(&["", "a"]).find(&value);
-            // A text that is no JSON is found as itself.
+            // A text that is no JSON is found as the record itself.
             match serde_json::from_str::<Value>(&text) {
                 Ok(value) => prop_assert_eq!(&found[0], &model(&value, "")),
-                // serde_json refuses numbers that are out of range; here they are null.
+                // Numbers out of range are refused by serde_json; here they are null.
                 Err(error) if error.to_string().contains("out of range") => {}
                 Err(_) => prop_assert_eq!(&found[0], &Found::Text(text.as_str().into())),
             }
@@ -340,7 +341,7 @@ mod tests {
         assert_eq!(paths(&["", "0"]).find(&record(Format::Cbor, deep)), vec![Found::Missing; 2]);
         let twice = record(Format::Plain, br#"{"a":{"b":1},"a":{"b":2},"b":0}"#.to_vec());
         assert_eq!(paths(&["a.b"]).find(&twice), [Found::of(2.0)]);
-        // 1.5 in half, tagged, in a map without a length.
+        // The bytes are 1.5 as a half-precision float, tagged, in a map of indefinite length.
         let odd = record(Format::Cbor, b"\xbf\x61a\xc1\xf9\x3e\x00\xff".to_vec());
         assert_eq!(paths(&["a", "b"]).find(&odd), [Found::of(1.5), Found::Missing]);
         let text = record(Format::Cbor, b"\x7f\x61a\x61b\xff".to_vec());

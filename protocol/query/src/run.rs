@@ -1,4 +1,4 @@
-//! A question carried out over records, one after the other, in bounded memory.
+//! Evaluation of a question over records, one after the other, in bounded memory.
 
 use super::ast::{Comparison, Condition, Operand, Question};
 use super::groups::{Group, Groups, Key, Limits, Partial, Plan};
@@ -6,28 +6,28 @@ use super::number::Number;
 use super::path::{Found, Path, Paths};
 use holdfast_records::block::Record;
 
-/// A question under way. Records come in any order, in as many pieces as one likes.
+/// Evaluation in progress. Records may come in any order and in any number of pieces.
 #[derive(Debug)]
 pub struct Run {
     paths: Paths,
     filter: Option<Checked>,
-    /// Places of the keys among what is found.
+    /// Indexes of the keys among the values found in a record.
     by: Vec<usize>,
-    /// Places of the selected numbers.
+    /// Indexes of the selected numbers among the values found in a record.
     fields: Vec<usize>,
     plan: Plan,
     every: u64,
     since: u64,
     until: u64,
     groups: Groups,
-    /// The group of the record before: most often of the next one too.
+    /// Group of the record before, which is most often that of the next one too.
     group: Group,
     scanned: u64,
     matched: u64,
     bytes: u64,
 }
 
-/// A condition with places in the place of paths.
+/// Condition whose paths are replaced by indexes into the values found in a record.
 #[derive(Debug)]
 enum Checked {
     And(Vec<Checked>),
@@ -47,10 +47,10 @@ enum Side {
 }
 
 impl Run {
-    /// Begins.
+    /// Starts the evaluation of a question.
     ///
     /// # Errors
-    /// In words, when the question is out of bounds.
+    /// Returns a text for a person if the question exceeds a bound.
     pub fn new(question: &Question, limits: Limits) -> Result<Self, String> {
         question.check()?;
         let mut paths = Paths::new();
@@ -81,7 +81,7 @@ impl Run {
         })
     }
 
-    /// Looks at a record. What is outside of the question's time is left out.
+    /// Evaluates one record; a record outside of the question's time range is ignored.
     pub fn feed(&mut self, record: &Record) {
         if record.time < self.since || record.time >= self.until {
             return;
@@ -105,12 +105,12 @@ impl Run {
         self.groups.add(&self.group, (record.time, record.seq), &numbers, &self.plan.kept);
     }
 
-    /// Records looked at so far, and the bytes of their values.
+    /// Returns the number of records read so far, and the bytes of their values.
     pub fn scanned(&self) -> (u64, u64) {
         (self.scanned, self.bytes)
     }
 
-    /// What was counted.
+    /// Returns the answer over the records so far.
     pub fn finish(self) -> Partial {
         let mut note = String::new();
         let omitted = self.groups.omitted;
@@ -282,7 +282,7 @@ mod tests {
         let by = parse::question("count", "", "id", "").unwrap();
         let answer = ask(&by, &records);
         assert_eq!(answer.rows.len(), ids.len());
-        // They cross the wire as they are, and so does the sum.
+        // The infinities travel unchanged, and so does their sum.
         let packed = answer.pack(&by).unwrap();
         assert_eq!(Partial::unpack(&packed, &by).unwrap(), answer);
         let all = parse::question("min(id), max(id), last(id), sum(id)", "", "", "").unwrap();
@@ -318,13 +318,13 @@ mod tests {
             let said = Plan::new(&question).values(&question, counted);
             assert_eq!(said, [Number::parse(is)], "{value:02x?}");
         }
-        // What is no such number is an array like any other.
+        // An array under one of these tags that is no such number counts as any other array.
         let question = parse::question("last(x.1)", "", "", "").unwrap();
         for array in [&b"\xc4\x83\x01\x02\x03"[..], b"\xc4\x82\x61a\x02", b"\x82\x01\x02"] {
             let answer = ask(&question, &[item(array)]);
             assert_eq!(answer.rows[0].1.tallies[0].count, 1, "{array:02x?}");
         }
-        // A key that is a number is named as JSON shows it.
+        // A key of a map that is a number has the name that JSON shows for it.
         let question = parse::question("last(-2), last(7)", "", "", "").unwrap();
         let record = Record {
             seq: 1,
@@ -445,7 +445,8 @@ mod tests {
         assert!(Partial::unpack(&bomb, &question).unwrap_err().contains("too large"));
     }
 
-    /// Measures: `cargo test --release -p holdfast-protocol --lib -- --ignored questions --nocapture`.
+    /// Measures questions: `cargo test --release -p holdfast-protocol --lib -- --ignored questions
+    /// --nocapture`.
     #[test]
     #[ignore = "a measurement"]
     #[allow(clippy::disallowed_methods, reason = "it measures")]
@@ -475,7 +476,8 @@ mod tests {
     }
 
     proptest! {
-        /// However records are divided among devices and in whatever order devices answer.
+        /// The answer is the same however records are divided among devices, and in whatever order
+        /// these answer.
         #[test]
         fn the_whole_is_the_sum_of_its_parts(
             records in proptest::collection::vec((0u64..10, 0u8..3, -100i32..100), 0..60),

@@ -1,31 +1,31 @@
-//! Quantiles of many numbers in little room, mergeable: a DDSketch (Masson, Rim and Lee, 2019).
+//! Quantiles of many numbers in little memory, mergeable: a DDSketch (Masson, Rim and Lee, 2019).
 //!
-//! A number falls into the bin of its logarithm, so that what a bin stands for is never more than
-//! [`RELATIVE_ERROR`] of itself away from what fell into it. Of each sign the [`MAX_SPAN`] bins of
-//! the greatest magnitudes are kept apart; what is smaller (by a factor of more than 10^35) counts
-//! in the last of them. That bound depends on the greatest number alone, and so merging is
-//! associative and commutative, exactly.
+//! A number falls into the bin of its logarithm, so that the bin's value is never more than
+//! [`RELATIVE_ERROR`] of itself away from the number. For each sign, only the [`MAX_SPAN`] bins of
+//! the greatest magnitudes are kept apart; smaller numbers (by a factor of more than 10^35) count
+//! in the last of these bins. That bound depends on the greatest number alone, and so merging is
+//! exactly associative and commutative.
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 
 use holdfast_records::block::{take_varint, unzigzag, varint, zigzag};
 
-/// A quantile is at most this part of itself away from a number of its rank.
+/// Greatest relative distance of a quantile from the number of its rank.
 pub const RELATIVE_ERROR: f64 = 0.01;
 
-/// Bins of one sign, from the greatest magnitude downwards: e^82 from end to end.
+/// Bins of one sign, from the greatest magnitude downwards: a factor of e^82 from end to end.
 pub const MAX_SPAN: i32 = 4096;
 
-/// ln((1 + e) / (1 - e)) for the relative error e.
+/// Width of a bin in logarithms: ln((1 + e) / (1 - e)) for the relative error e.
 const WIDTH: f64 = 0.020_000_666_706_669_45;
 
-/// Magnitudes below count as zero: their logarithms end here.
+/// Magnitude below which a number counts as zero.
 const LEAST: f64 = 1e-300;
 
-/// Counts of numbers by their magnitude, of one sign.
+/// Counts of the numbers of one sign by their magnitude.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Bins {
-    /// Bin and count, in order of the bins; no count is 0.
+    /// Bin and count, by rising bin; no count is 0.
     counts: Vec<(i32, u64)>,
 }
 
@@ -47,12 +47,12 @@ impl Bins {
         }
     }
 
-    /// The lowest bin that is kept apart.
+    /// Returns the lowest bin that is kept apart.
     fn lowest(&self) -> i32 {
         self.counts.last().map_or(i32::MIN, |(top, _)| top.saturating_sub(MAX_SPAN - 1))
     }
 
-    /// Counts what is below the lowest bin in it.
+    /// Moves the counts below the lowest bin into it.
     fn fold(&mut self) {
         let lowest = self.lowest();
         let below = self.counts.partition_point(|(bin, _)| *bin < lowest);
@@ -67,16 +67,16 @@ impl Bins {
     }
 }
 
-/// The nearest rank of a quantile among so many numbers, from 0: that of the least number that is
-/// not below `thousandths` of all, `ceil(thousandths / 1000 * count)`. None: of none.
+/// Returns the nearest rank of a quantile among `count` numbers, from 0: `ceil(thousandths / 1000 *
+/// count) - 1`. The p95 of 10 numbers has rank 9. None: there are no numbers.
 pub(super) fn rank(thousandths: u16, count: u64) -> Option<u64> {
     let part = u64::from(thousandths.min(1_000));
-    // count * part may be more than 64 bits.
+    // The product count * part may exceed 64 bits, so it is computed in two parts.
     let rank = count / 1_000 * part + (count % 1_000 * part).div_ceil(1_000);
     count.checked_sub(1).map(|last| rank.saturating_sub(1).min(last))
 }
 
-/// Counts of numbers, by their value to within [`RELATIVE_ERROR`].
+/// Counts of numbers by their value, to within [`RELATIVE_ERROR`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sketch {
     zero: u64,
@@ -89,7 +89,8 @@ fn bin(magnitude: f64) -> i32 {
     (magnitude.ln() / WIDTH).ceil() as i32
 }
 
-/// The number whose greatest relative distance from what fell into the bin is the least.
+/// Returns the value of a bin: the one whose greatest relative distance from the numbers in the bin
+/// is the least.
 fn middle(bin: i32) -> f64 {
     (f64::from(bin) * WIDTH).exp() * (1.0 - RELATIVE_ERROR)
 }
@@ -106,30 +107,31 @@ impl Sketch {
         }
     }
 
-    /// Counts what another has counted.
+    /// Adds the counts of another sketch.
     pub fn merge(&mut self, other: &Self) {
         self.zero = self.zero.saturating_add(other.zero);
         for (mine, others) in
             [(&mut self.positive, &other.positive), (&mut self.negative, &other.negative)]
         {
-            // From the top: the span is known at once, and nothing is inserted to be folded.
+            // From the top downwards the span is known at once, and nothing is inserted only to be
+            // folded.
             for (bin, count) in others.counts.iter().rev() {
                 mine.add(*bin, *count);
             }
         }
     }
 
-    /// How many were counted.
+    /// Returns how many numbers were counted.
     pub fn count(&self) -> u64 {
         self.zero.saturating_add(self.positive.total()).saturating_add(self.negative.total())
     }
 
-    /// How many bins it has: what it costs to keep.
+    /// Returns the number of bins, which is what the sketch costs in memory.
     pub fn bins(&self) -> usize {
         self.positive.counts.len() + self.negative.counts.len()
     }
 
-    /// The number of `rank` among those that were counted, from the least. None: nothing was
+    /// Returns the quantile of the numbers counted, 500 being the median. None: nothing was
     /// counted.
     pub fn quantile(&self, thousandths: u16) -> Option<f64> {
         let mut rank = rank(thousandths, self.count())?;
@@ -144,19 +146,21 @@ impl Sketch {
         None
     }
 
-    /// Writes it; of `total` numbers most were counted, or all.
+    /// Appends the encoded sketch. Most of `total` numbers, or all, were counted in it.
     ///
-    /// A varint: how many of `total` are not counted; one: bins above 0 times 4, plus 2 if there
-    /// are bins below, plus 1 if there are zeros. The zeros' count. Bins above 0, then those below
-    /// with their number before them. Of each the first bin (signed), and for each bin, rising,
-    /// its count times 2, plus 1 if the next is not its neighbour: then how far beyond it is. The
-    /// last count of all is 0 instead: what is left of the total.
+    /// First two varints: how many of `total` are not counted; bins above 0 times 4, plus 2 if
+    /// there are bins below, plus 1 if there are zeros. Then the zeros' count; the bins above 0;
+    /// the number of bins below and these. For each sign the first bin (signed), and for each bin,
+    /// rising, its count times 2, plus 1 if the next bin is not its neighbour, followed by the
+    /// distance beyond the neighbour. The last count of all is written as 0: it is what is left of
+    /// the total.
     pub(super) fn put(&self, out: &mut Vec<u8>, total: u64) {
         let many = |bins: &Bins| u64::try_from(bins.counts.len()).unwrap_or(0);
         let (up, down) = (many(&self.positive), many(&self.negative));
         varint(out, total.saturating_sub(self.count()));
         varint(out, up << 2 | u64::from(down > 0) << 1 | u64::from(self.zero > 0));
         if self.zero > 0 {
+            // Without bins the zeros are the last count, and so what is left of the total.
             varint(out, if up + down == 0 { 0 } else { self.zero });
         }
         self.positive.put(out, down == 0);
@@ -166,7 +170,7 @@ impl Sketch {
         }
     }
 
-    /// What [`Sketch::put`] wrote. None: it did not.
+    /// Decodes what [`Sketch::put`] wrote. None: the bytes are something else.
     pub(super) fn take(bytes: &mut &[u8], total: u64) -> Option<Self> {
         let mut rest = total.checked_sub(take_varint(bytes).ok()?)?;
         if rest >= 1 << 62 {
@@ -187,7 +191,7 @@ impl Sketch {
     }
 }
 
-/// A count, of what is left of the total: of the last one all of it.
+/// Takes a count off what is left of the total; the last count, written as 0, takes all of it.
 fn part(rest: &mut u64, count: u64, last: bool) -> Option<u64> {
     let count = if last && count == 0 { *rest } else { count };
     *rest = rest.checked_sub(count)?;
@@ -231,7 +235,7 @@ impl Bins {
     }
 }
 
-/// For people: counts of bins.
+/// Writes the counts of the bins, for people.
 impl Serialize for Sketch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut all = serializer.serialize_struct("Sketch", 3)?;
@@ -267,7 +271,7 @@ mod tests {
         proptest::collection::vec(one, 1..300)
     }
 
-    /// Any double but NaN and infinities: spans of more than a sketch keeps apart.
+    /// Generates any doubles but NaN and infinities: wider spans than a sketch keeps apart.
     fn wild() -> impl Strategy<Value = Vec<f64>> {
         proptest::collection::vec(proptest::num::f64::NORMAL | proptest::num::f64::ZERO, 0..60)
     }

@@ -1,4 +1,4 @@
-//! What is kept of the numbers of one field: enough for every aggregate, and mergeable.
+//! Intermediate result for the numbers of one field: enough for every aggregate, and mergeable.
 
 use serde::{Serialize, Serializer};
 
@@ -6,21 +6,21 @@ use super::ast::Function;
 use super::number::Number;
 use super::sketch::{Sketch, rank};
 
-/// A sum of two doubles that do not overlap: what one alone would lose stands in `low`.
+/// Sum of numbers as two doubles that do not overlap: `low` holds what `high` alone would lose.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Sum {
     high: f64,
     low: f64,
 }
 
-/// As one number, the nearest.
+/// Writes the sum as one number, the nearest.
 impl Serialize for Sum {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.number().serialize(serializer)
     }
 }
 
-/// `a + b` exactly, as the nearest double and what is left.
+/// Returns `a + b` exactly, as the nearest double and the remainder (Knuth's two-sum).
 fn two_sum(a: f64, b: f64) -> (f64, f64) {
     let sum = a + b;
     let part = sum - a;
@@ -28,19 +28,19 @@ fn two_sum(a: f64, b: f64) -> (f64, f64) {
 }
 
 impl Sum {
-    /// Adds a number.
+    /// Adds a number to the sum.
     pub fn add(&mut self, number: Number) {
         self.merge(&Self::of(number));
     }
 
-    /// Adds another sum.
+    /// Adds another sum to this one.
     pub fn merge(&mut self, other: &Self) {
         let (high, rest) = two_sum(self.high, other.high);
         let (high, low) = two_sum(high, rest + self.low + other.low);
         *self = if high.is_finite() { Self { high, low } } else { Self { high, low: 0.0 } };
     }
 
-    /// Of one number.
+    /// Returns the sum of one number.
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
@@ -52,12 +52,13 @@ impl Sum {
         Self { high, low }
     }
 
-    /// The nearest double.
+    /// Returns the nearest double.
     pub fn value(&self) -> f64 {
         self.high + self.low
     }
 
-    /// It as one number: a whole one where it is beyond what a double tells apart.
+    /// Returns the sum as one number: a whole one if it is beyond the range where doubles are
+    /// exact.
     #[allow(clippy::cast_possible_truncation, reason = "whole, and less than 2^65")]
     pub fn number(&self) -> Number {
         let value = self.value();
@@ -70,23 +71,23 @@ impl Sum {
     }
 }
 
-/// Which parts of a [`Tally`] are kept: those that somebody asked for.
+/// Parts of a [`Tally`] that are kept: those that some selection needs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// The sum, for means too, and for deviations, which need the mean.
+    /// Sum: also for means, and for deviations, which need the mean.
     pub sum: bool,
-    /// The least and the greatest, for quantiles too, which are never outside of them.
+    /// Least and greatest number: also for quantiles, which are never outside of them.
     pub ends: bool,
-    /// The last.
+    /// Last number by time.
     pub last: bool,
-    /// Square distances, for deviations.
+    /// Squared distances from the mean: for deviations.
     pub squares: bool,
-    /// The sketch, for quantiles.
+    /// Sketch of the numbers: for quantiles.
     pub sketch: bool,
 }
 
 impl Kept {
-    /// Keeps what this function needs too.
+    /// Adds the parts that a function needs.
     pub(super) fn take(&mut self, function: Function) {
         match function {
             Function::Count => {}
@@ -99,20 +100,21 @@ impl Kept {
     }
 }
 
-/// What is kept of the numbers of one field.
+/// Intermediate result for the numbers of one field.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Tally {
-    /// How many.
+    /// Number of numbers counted.
     pub count: u64,
-    /// Their sum.
+    /// Sum of the numbers.
     pub sum: Sum,
-    /// The least and the greatest.
+    /// Least and greatest number; None: no number yet, or not kept.
     pub ends: Option<(Number, Number)>,
-    /// The last, with its time and number: of the same time the greater number.
+    /// Time, sequence number and value of the last number; at equal times the higher sequence
+    /// number.
     pub last: Option<(u64, u64, Number)>,
-    /// Sum of the squares of their distances from the mean (Chan, Golub and LeVeque).
+    /// Sum of the squared distances from the mean (Chan, Golub and LeVeque).
     pub squares: f64,
-    /// Their quantiles.
+    /// Sketch of the numbers, for quantiles.
     pub sketch: Sketch,
 }
 
@@ -122,10 +124,13 @@ fn float(count: u64) -> f64 {
 }
 
 impl Tally {
-    /// Takes a number in, of this time and sequence number.
+    /// Counts a number of a record with this time and sequence number.
     pub fn add(&mut self, kept: Kept, time: u64, seq: u64, number: Number) {
         let double = number.float();
         if kept.squares {
+            // The squared distances grow by d² * n / (n + 1), with the distance d from the mean of
+            // the n numbers before: exact, and without the difference of two large sums. The first
+            // number adds 0.
             let before = self.mean().unwrap_or(double);
             let far = double - before;
             let count = float(self.count);
@@ -148,9 +153,11 @@ impl Tally {
         }
     }
 
-    /// Takes another in.
+    /// Merges another tally into this one.
     pub fn merge(&mut self, other: &Self) {
         if let (Some(mine), Some(others)) = (self.mean(), other.mean()) {
+            // Between two groups of a and b numbers whose means are d apart, the squared distances
+            // from the common mean grow by d² * a * b / (a + b).
             let far = others - mine;
             let (a, b) = (float(self.count), float(other.count));
             self.squares += other.squares + far * far * a * b / (a + b);
@@ -169,26 +176,26 @@ impl Tally {
         self.sketch.merge(&other.sketch);
     }
 
-    /// Leaves out what is not kept. The sum becomes one number: what it loses is less than what
-    /// that one can say.
+    /// Clears the parts that are not kept. The sum is rounded to one number; the loss is below that
+    /// number's own precision.
     pub(super) fn keep(&mut self, kept: Kept) {
         self.sum = if kept.sum { Sum::of(self.sum.number()) } else { Sum::default() };
         self.ends = self.ends.filter(|_| kept.ends);
         self.last = self.last.filter(|_| kept.last);
-        // Squares and sketch are not even begun where nobody asked for them.
+        // Squares and sketch need no clearing: they are never filled unless kept.
     }
 
-    /// The mean; None: no number.
+    /// Returns the mean; None: no number.
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum.value() / float(self.count))
     }
 
-    /// The deviation of the numbers as a whole (divided by their count); None: no number.
+    /// Returns the standard deviation of the population (divided by the count); None: no number.
     pub fn deviation(&self) -> Option<f64> {
         (self.count > 0).then(|| (self.squares / float(self.count)).max(0.0).sqrt())
     }
 
-    /// A quantile by nearest rank, never outside of the least and the greatest, which are exact.
+    /// Returns a quantile by nearest rank, within the exact least and greatest number.
     pub fn quantile(&self, thousandths: u16) -> Option<Number> {
         let (low, high) = self.ends?;
         let rank = rank(thousandths, self.count)?;

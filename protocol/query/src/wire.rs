@@ -1,5 +1,5 @@
-//! A question as it travels: an array in which what is at its default at the end is left out, and
-//! each path stands once for everything that is selected of it.
+//! Encoding of a question: an array in which default values at the end are left out, and each path
+//! stands once for all selections of it.
 
 use std::fmt;
 
@@ -12,9 +12,9 @@ use super::number::Number;
 use super::path::Path;
 use holdfast_base::codec::ignore_rest;
 
-/// Number of p0; those of the hundredths follow.
+/// Number of the function p0; those of p1 to p100 follow.
 const HUNDREDTHS: u16 = 10;
-/// The same by thousandths, where it is no hundredth.
+/// Number of the quantile 0.000; those in thousandths that are no hundredth follow.
 const THOUSANDTHS: u16 = 1_000;
 
 fn number(function: Function) -> u16 {
@@ -47,7 +47,7 @@ fn function(number: u16) -> Option<Function> {
     })
 }
 
-/// One part: its text. Others: an array of them.
+/// Writes a path of one part as its text, any other as an array of its parts.
 impl Serialize for Path {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.parts() {
@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Path {
     }
 }
 
-/// What an array of a question has in it: a path of other than one part is an array of texts.
+/// Element in an array of a question: a path of other than one part is an array of texts.
 enum Word {
     Null,
     Bool(bool),
@@ -118,7 +118,7 @@ impl<'de> Deserialize<'de> for Word {
     }
 }
 
-/// A path in an array, a text and a number as they are.
+/// Writes a path in an array; a text, a number, a `true` or `false` as they are.
 impl Serialize for Operand {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -143,7 +143,7 @@ impl<'de> Deserialize<'de> for Operand {
     }
 }
 
-/// Functions by number, each of the path that was named last; null names the records.
+/// Functions by number, each applied to the path named last; null stands for the records.
 struct Selects<'a>(&'a [Select]);
 
 impl Serialize for Selects<'_> {
@@ -161,7 +161,7 @@ impl Serialize for Selects<'_> {
 }
 
 impl Selects<'_> {
-    /// Where another path begins.
+    /// Returns the indexes of the selections where another path begins.
     fn changes(&self) -> impl Iterator<Item = usize> {
         let paths = self.0.iter().map(|select| &select.path);
         let before = std::iter::once(&None).chain(paths.clone());

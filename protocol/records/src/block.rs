@@ -1,63 +1,63 @@
-//! Records packed together: what a device ships, and how both sides keep it.
+//! Blocks of data records: the form in which a device ships records and both sides store them.
 //!
 //! A block is one byte for its layout, one for its compression, then the content. [`Layout::Rows`]
-//! is one record after the other; in columns (`columns.rs`) what records have in common stands
-//! once. What a record's value is, byte for byte, always comes back.
+//! is one record after the other; in columns (`columns.rs`) the text that records have in common
+//! stands once. Unpacking returns every value byte for byte.
 
 mod columns;
 mod token;
 
-/// How a record's value is to be read.
+/// Encoding of a data record's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
-    /// Bytes as they were published: JSON if they parse as JSON, else text if they are UTF-8, else
-    /// binary.
+    /// Bytes as they were published: read as JSON if they parse as JSON, else as text if they are
+    /// UTF-8, else as binary.
     Plain,
-    /// CBOR.
+    /// One item of CBOR.
     Cbor,
 }
 
-/// One record of a stream.
+/// Data record: one value published to a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its number in its stream on its device, from 1.
+    /// Sequence number in the record's stream on its device, from 1.
     pub seq: u64,
-    /// When the agent took it in, in milliseconds since 1970.
+    /// Time at which the agent accepted the record, in milliseconds since 1970.
     pub time: u64,
-    /// How its value is to be read.
+    /// Encoding of the record's value.
     pub format: Format,
-    /// What was published.
+    /// Bytes as they were published, at most [`MAX_RECORD`].
     pub value: Vec<u8>,
 }
 
-/// How records are laid out in a block.
+/// Arrangement of records in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
-    /// One after the other.
+    /// Records one after the other.
     Rows,
-    /// Their common text once, what differs in columns, where that is smaller.
+    /// The smaller of two: rows, or the records' common text once and what differs in columns.
     Smallest,
 }
 
-/// Largest block when it is unpacked, in bytes: a hostile one cannot fill a memory.
+/// Largest unpacked size of a block in bytes, so that a hostile one cannot fill the memory.
 pub const MAX_UNPACKED: usize = 16 * 1024 * 1024;
 
-/// Most records of a block: what each costs beside its value is bounded too.
+/// Most records in a block, since each costs memory beyond its value.
 pub const MAX_RECORDS: usize = 65_536;
 
 /// Largest value of a record, in bytes.
 pub const MAX_RECORD: usize = 64 * 1024;
 
-/// Why bytes are not a block.
+/// Reason why bytes are not a block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
-    /// Ended early, or says what cannot be.
+    /// The block ends early or contradicts itself; the text says how.
     #[error("a damaged block: {0}")]
     Damaged(&'static str),
-    /// Of a later version.
+    /// The layout or compression, whose number is given, is of a later version.
     #[error("a block of an unknown kind: {0}; update this side")]
     Unknown(u8),
-    /// It would be larger than [`MAX_UNPACKED`], or of more than [`MAX_RECORDS`].
+    /// The unpacked block would exceed [`MAX_UNPACKED`] bytes or [`MAX_RECORDS`] records.
     #[error("a block of more than {MAX_RECORDS} records or {MAX_UNPACKED} bytes")]
     TooLarge,
 }
@@ -67,13 +67,15 @@ const COLUMNS: u8 = 1;
 const STORED: u8 = 0;
 const ZSTD: u8 = 1;
 
-/// zstd's level: the fast end, for small processors.
+/// Compression level of zstd: at the fast end, for small processors.
 const LEVEL: i32 = 3;
 
-/// Columns of less than this part of the rows are taken without trying what zstd makes of rows.
+/// Ratio of raw values to packed columns above which rows are not tried as well: columns of 90
+/// bytes for 1,000 bytes of values are taken at once.
 const PLAINLY_BETTER: usize = 10;
 
-/// Packs records, in their order; their numbers must rise, and they are at most [`MAX_RECORDS`].
+/// Packs records in their order. Their sequence numbers must rise, and there are at most
+/// [`MAX_RECORDS`].
 pub fn pack(records: &[Record], layout: Layout, compress: bool) -> Vec<u8> {
     let mut content = Vec::new();
     let mut best: Option<Vec<u8>> = None;
@@ -110,10 +112,10 @@ fn finish(layout: u8, content: &[u8], compress: bool) -> Vec<u8> {
     out
 }
 
-/// The records of a block.
+/// Returns the records of a block.
 ///
 /// # Errors
-/// [`BlockError`], whatever the bytes are.
+/// Returns a [`BlockError`] for anything else; no input causes a panic.
 pub fn unpack(bytes: &[u8]) -> Result<Vec<Record>, BlockError> {
     let [layout, compression, content @ ..] = bytes else {
         return Err(BlockError::Damaged("too short"));
@@ -127,7 +129,8 @@ pub fn unpack(bytes: &[u8]) -> Result<Vec<Record>, BlockError> {
         STORED if content.len() > MAX_UNPACKED => Err(BlockError::TooLarge),
         STORED => read(content),
         ZSTD => {
-            // What the frame says of its size saves room; it is no more believed than the rest.
+            // The size in zstd's frame is only a hint that bounds the allocation; it is trusted no
+            // more than the rest of the bytes.
             let said = zstd::zstd_safe::get_frame_content_size(content).ok().flatten();
             let room = said.and_then(|size| usize::try_from(size).ok()).unwrap_or(MAX_UNPACKED);
             if room > MAX_UNPACKED {
@@ -151,7 +154,7 @@ fn rows(records: &[Record], out: &mut Vec<u8>) {
     }
 }
 
-/// A record's format and value.
+/// Appends a record's format, length and value.
 fn row(record: &Record, out: &mut Vec<u8>) {
     let format = u64::from(record.format == Format::Cbor);
     let length = u64::try_from(record.value.len()).unwrap_or(u64::MAX);

@@ -1,6 +1,6 @@
-//! The sum by which both sides notice that a disk has changed what they stored.
+//! Checksum by which both sides detect that a disk has changed what they stored.
 
-/// CRC-32 (IEEE) over parts, one after the other.
+/// Returns the CRC-32 (IEEE) of the parts, taken as one sequence of bytes.
 pub fn crc(parts: &[&[u8]]) -> u32 {
     let mut sum = u32::MAX;
     for byte in parts.iter().copied().flatten() {

@@ -1,9 +1,8 @@
-//! Data that stays at the edge: streams of records, how they are shipped and what is told of
-//! them.
+//! Data that stays at the edge: streams of data records, how they are shipped and reported.
 //!
-//! A workload publishes a record to a stream; the agent stores it, gives it the next sequence
-//! number of that stream, and ships it when its policy, the link and the link budget allow. What
-//! never arrives stands in the gap ledger with its reason.
+//! A workload publishes a data record to a stream; the agent stores it, gives it the next sequence
+//! number of that stream, and ships it when its policy, the link and the link budget allow. Records
+//! that never arrive stand in the gap ledger with their reason.
 
 pub mod block;
 pub mod crc;

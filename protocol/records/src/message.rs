@@ -1,87 +1,91 @@
-//! What travels on `data` and `ack`.
+//! Messages on the channels `data` and `ack`.
 
 use serde::{Deserialize, Serialize};
 
 use super::name::StreamName;
 use super::ranges::Range;
 
-/// Device → control plane, on `data`: records of one stream, and what of it will not come.
+/// Data records of one stream, and gaps for those that will not come. Device → control plane, on
+/// `data`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Wire version.
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
-    /// Which stream.
+    /// Stream that the records belong to.
     pub stream: StreamName,
-    /// The first sequence number that this batch answers for; at least 1.
+    /// First sequence number that the batch accounts for; at least 1.
     pub from: u64,
-    /// The last one. No record within may come in another batch, unless it stands in a gap.
+    /// Last sequence number that the batch accounts for. Records in `from..=to` come in no other
+    /// batch, unless their numbers are in a gap here.
     pub to: u64,
-    /// Why numbers within `from..=to` that are neither in `block` nor in `gaps` are not there;
-    /// absent: there are none. Spares a gap for each.
+    /// Reason why numbers of `from..=to` that are neither in `block` nor in `gaps` are missing;
+    /// absent: no number is missing. Spares a gap for each.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<GapReason>,
-    /// What of this stream will not come, anywhere in it.
+    /// Gaps anywhere in the stream, not only in `from..=to`; at most [`MAX_BATCH_GAPS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
-    /// Records that were asked for again, as they are: one of these numbers may have come before as
-    /// a `window` record, and then stays so.
+    /// True: the records were fetched on demand and are unchanged. A number that came before as a
+    /// `window` record keeps that record.
     #[serde(default, skip_serializing_if = "is_false")]
     pub fetched: bool,
-    /// The device was put back to an earlier state, or copied, after these numbers were given: the
-    /// same numbers may stand for other records.
+    /// True: the device was restored to an earlier state, or copied, after it assigned these
+    /// numbers, so that they may stand for other records at the control plane.
     #[serde(default, skip_serializing_if = "is_false")]
     pub doubt: bool,
-    /// The records, as [`super::block`] packs them; empty: none.
+    /// Data records as [`super::block`] packs them; empty: none.
     #[serde(default, with = "serde_bytes", skip_serializing_if = "Vec::is_empty")]
     pub block: Vec<u8>,
 }
 
-/// Largest batch in bytes, encoded: one batch in flight must not delay a desired state for long.
+/// Largest encoded batch in bytes: a batch in flight must not delay a desired state for long.
 pub const MAX_BATCH: usize = 256 * 1024;
 
-/// Largest number of records in a batch.
+/// Most data records in a batch.
 pub const MAX_BATCH_RECORDS: usize = 65_536;
 
-/// Largest number of gaps in a batch.
+/// Most gaps in a batch.
 pub const MAX_BATCH_GAPS: usize = 256;
 
-/// Sequence numbers that will not come, unless they have come already: whatever of them was
-/// received stands.
+/// Range of sequence numbers whose records will not come. Records that were already received stay
+/// valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Gap {
-    /// The first.
+    /// First sequence number of the gap.
     pub from: u64,
-    /// The last.
+    /// Last sequence number of the gap.
     pub to: u64,
-    /// Why.
+    /// Reason why the records will not come.
     pub reason: GapReason,
 }
 
-/// Why records do not come.
+/// Reason why data records do not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GapReason {
-    /// The stream's `ttl` passed before they could be shipped.
+    /// The stream's `ttl` passed before the records could be shipped.
     Expired,
     /// The quota of the stream or of the whole buffer was used up.
     Quota,
-    /// The policy `thin` dropped every nth.
+    /// The overflow policy `thin` dropped the records, keeping every nth.
     Thinned,
-    /// `ship: on-change` or a window aggregate stands for them. They are on the device for as long
-    /// as its quota and ttl allow, and can be fetched.
+    /// The records are represented by others: under `ship: on-change` or by a window's aggregate.
+    /// They stay on the device as long as its quota and ttl allow, and can be fetched.
     Reduced,
-    /// `ship: never`. They are on the device and can be fetched.
+    /// The stream has `ship: never`. The records are on the device and can be fetched.
     Withheld,
-    /// The device's buffer was damaged: some of these numbers may never have been used. Or they
-    /// were shipped, the control plane's store was lost, and the device had let go of them. Or the
-    /// device was put back to an earlier state, and goes on above what the control plane knows.
+    /// The records may be lost by damage. Either the device's buffer was damaged, and some of the
+    /// numbers may never have been used; or the records were shipped, the control plane's store was
+    /// lost, and the device had dropped them; or the device was restored to an earlier state and
+    /// continues above the numbers that the control plane knows.
     Damaged,
-    /// The device's disk took nothing any more.
+    /// The device's disk was full and accepted no more data.
     DiskFull,
 }
 
 impl GapReason {
-    /// The word used everywhere.
+    /// Returns the word for the reason on the wire, in the API and on the command line, such as
+    /// `disk-full`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -94,13 +98,13 @@ impl GapReason {
         }
     }
 
-    /// True: the device let go of records that it had, or refused them though they have numbers.
-    /// False: it may still have them, or does not know whether there were any.
+    /// Returns true if the device dropped records that it had, or refused records that have
+    /// numbers. False: it may still have them, or does not know whether they existed.
     pub fn is_let_go(self) -> bool {
         self.is_loss() && self != Self::Damaged
     }
 
-    /// True: the records are lost for ever. False: the device may still have them.
+    /// Returns true if the records are lost for ever, false if the device may still have them.
     pub fn is_loss(self) -> bool {
         !matches!(self, Self::Reduced | Self::Withheld)
     }
@@ -112,67 +116,69 @@ impl std::fmt::Display for GapReason {
     }
 }
 
-/// Control plane → device, on `ack`: what is stored durably, and where. Not signed: a forged one
-/// could lose what a broker that drops messages can lose anyway, or have records sent again.
+/// Batches that are stored durably, and in which data store. Control plane → device, on `ack`. Not
+/// signed: a forged message can lose no more than a broker that drops messages, or cause records to
+/// be sent again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
-    /// Wire version.
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
     pub v: u8,
-    /// What is stored.
+    /// Batches that are stored or refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub acked: Vec<Acked>,
-    /// Send no further batch for this many milliseconds; absent: at once.
+    /// Milliseconds for which the device sends no further batch; absent: 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hold_ms: u32,
-    /// Which data store this is; said to whoever subscribes, and when it becomes another. One that
-    /// the device did not know has nothing of what was acknowledged before: what the device still
-    /// has is to be sent again, and what it has not to be told as damaged.
+    /// Random number of the control plane's data store; told to a device that subscribes, and when
+    /// the store becomes another. A store unknown to the device holds nothing that was acknowledged
+    /// before: the device sends again what it still has, and reports the rest as gaps with
+    /// [`GapReason::Damaged`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<u64>,
-    /// The device's history is not the one that the control plane knows (see
-    /// `StateReport::history` of the wire): it was put back to an earlier state, or there is a
-    /// second one of it. The last entry of the history that was reported.
+    /// Last entry of the reported history (`StateReport::history` of the wire) if it is
+    /// not the one that the control plane knows: the device was restored to an earlier state, or a
+    /// second copy of it exists. Absent: not diverged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diverged: Option<u32>,
-    /// With `diverged`: another message with more of `given` follows.
+    /// True, with `diverged`: another message with more of `given` follows.
     #[serde(default, skip_serializing_if = "is_false")]
     pub more: bool,
-    /// With `diverged`: which numbers the control plane knows.
+    /// Highest sequence numbers that the control plane knows, with `diverged`; at most
+    /// [`MAX_GIVEN`] streams.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Given>,
 }
 
-/// Streams told in one acknowledgement.
+/// Most streams in [`Acknowledgement::given`].
 pub const MAX_GIVEN: usize = 200;
 
-/// How far the numbers of a stream go, as far as the control plane knows.
+/// Highest sequence number of a stream that the control plane knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Given {
-    /// Which stream.
+    /// Stream that the number belongs to.
     pub stream: StreamName,
-    /// The highest number that it has an answer for.
+    /// Highest sequence number that is stored or in a gap.
     pub highest: u64,
 }
 
-/// A batch that is stored: the same `stream`, `from` and `to`.
+/// Acknowledged batch, identified by its `stream`, `from` and `to`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acked {
-    /// Which stream.
+    /// Stream of the batch.
     pub stream: StreamName,
-    /// The batch's first number.
+    /// First sequence number of the batch.
     pub from: u64,
-    /// Its last.
+    /// Last sequence number of the batch.
     pub to: u64,
-    /// Absent: stored. Otherwise the batch can never be stored, in words: the device reports it
-    /// and does not send it again as it was.
+    /// Reason, in words, why the batch can never be stored; absent: it is stored. The device
+    /// reports it and does not send the batch again unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// Numbers of this batch that stand for other records at the control plane: everything else of
-    /// the batch is stored, and these are not. The device gives what it has of them numbers above
-    /// `highest`.
+    /// Sequence numbers of this batch that stand for other records at the control plane. The rest
+    /// of the batch is stored; the device gives these records new numbers above `highest`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflict: Vec<Range>,
-    /// With `conflict`: the highest number of the stream that the control plane has an answer for.
+    /// Highest sequence number of the stream that the control plane knows, with `conflict`; else 0.
     #[serde(default, skip_serializing_if = "is_zero_64")]
     pub highest: u64,
 }

@@ -1,4 +1,4 @@
-//! Names of streams, and patterns that choose them.
+//! Names of streams, and patterns that select streams by name.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 /// Longest name of a stream, in bytes.
 pub const MAX_STREAM_NAME: usize = 128;
 
-/// Why a name was refused.
+/// Error for a text that is no name of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is not the name of a stream: use 1 to 128 bytes without '+', '#', '*', control characters, a '$' at the beginning, and '.' or '..' between slashes; the first part is not streams, workloads or local"
 )]
 pub struct BadStreamName(pub String);
 
-/// A stream's name, unique on its device: any topic that an MQTT broker takes, of at most
+/// Name of a stream, unique on its device: any topic that an MQTT broker accepts, of at most
 /// [`MAX_STREAM_NAME`] bytes, without control characters and `*` (which ends a [`Pattern`]). No
-/// part between slashes is `.` or `..`: addresses on the web lose those. The first part is none of
-/// `streams`, `workloads` and `local`, which mean something to the local bus, and begins with no
-/// `$`, as topics of a broker's own do.
+/// part between slashes is `.` or `..`, since web addresses lose those. The first part is none of
+/// `streams`, `workloads` and `local`, which have a meaning on the local bus, and begins with no
+/// `$`, which marks a broker's own topics.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StreamName(Box<str>);
 
 impl StreamName {
-    /// Its text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -83,18 +83,18 @@ impl fmt::Display for StreamName {
     }
 }
 
-/// Chooses streams by name: a name, or the beginning of one and a final `*` (`pump/*`, `*`).
+/// Selects streams by name: a whole name, or a prefix with a final `*` (`pump/*`, `*`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pattern(Box<str>);
 
 impl Pattern {
-    /// Its text.
+    /// Returns the pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it chooses this stream.
+    /// Returns true if the pattern selects the stream.
     pub fn matches(&self, name: &StreamName) -> bool {
         match self.0.strip_suffix('*') {
             Some(beginning) => name.as_str().starts_with(beginning),
@@ -102,7 +102,8 @@ impl Pattern {
         }
     }
 
-    /// How narrow it is: a whole name before every beginning, a longer beginning before a shorter.
+    /// Returns how narrow the pattern is: a whole name is above every prefix, a longer prefix above
+    /// a shorter.
     pub fn weight(&self) -> usize {
         match self.0.strip_suffix('*') {
             Some(beginning) => beginning.len(),
@@ -117,7 +118,7 @@ impl FromStr for Pattern {
         let Some(beginning) = text.strip_suffix('*') else {
             return text.parse::<StreamName>().map(|name| Self(name.0));
         };
-        // A beginning with one more letter must be a name.
+        // A prefix that is extended by one letter must be a valid name.
         match format!("{beginning}x").parse::<StreamName>() {
             Ok(_) => Ok(Self(text.into())),
             Err(_) => Err(BadStreamName(text.chars().take(80).collect())),

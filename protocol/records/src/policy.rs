@@ -1,5 +1,5 @@
-//! What a device does with its streams and its link, as it gets it in its desired state: every
-//! unit resolved. Times in milliseconds, sizes in bytes.
+//! Policies for a device's streams and its link, as it gets them in its desired state: every unit
+//! resolved, times in milliseconds, sizes in bytes.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,30 @@ use serde::{Deserialize, Serialize};
 use super::name::{Pattern, StreamName};
 use holdfast_base::ids::Name;
 
-/// Everything of a desired state that is about data.
+/// Data part of a desired state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataPolicies {
-    /// By the document's name. Of several that match a stream the narrowest pattern holds, then
-    /// the first name.
+    /// Stream policies by the name of their document. If several match a stream, the one with the
+    /// narrowest pattern applies, then the first by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub streams: BTreeMap<Name, StreamPolicy>,
-    /// What the device's link may carry; absent: as much as it likes.
+    /// Budget of the device's link; absent: unlimited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkBudget>,
-    /// The document that this is of, for people; absent: there is none, or nobody says it.
+    /// Name of the document that `link` comes from, for people; absent: none, or not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_name: Option<Name>,
 }
 
 impl DataPolicies {
-    /// The policy of a stream, with the name of its document. None: the default holds.
+    /// Returns the policy of a stream, with the name of its document. None: the default applies.
     pub fn of(&self, stream: &StreamName) -> Option<(&Name, &StreamPolicy)> {
         narrowest(&self.streams, stream)
     }
 }
 
-/// Which of several policies, in the order of their names, holds for a stream: that with the
-/// narrowest pattern, then the first. None: the default holds.
+/// Returns the policy that applies to a stream, out of several in the order of their names: the one
+/// with the narrowest pattern, then the first. None: the default applies.
 pub fn narrowest<'a>(
     policies: impl IntoIterator<Item = (&'a Name, &'a StreamPolicy)>,
     stream: &StreamName,
@@ -48,41 +48,45 @@ pub fn narrowest<'a>(
 }
 
 impl StreamPolicy {
-    /// How narrow the narrowest of its patterns that match a stream is. None: none does.
+    /// Returns the weight of the narrowest of the policy's patterns that match a stream. None: none
+    /// matches.
     pub fn weight(&self, stream: &StreamName) -> Option<usize> {
         let fitting = self.streams.iter().filter(|pattern| pattern.matches(stream));
         fitting.map(Pattern::weight).max()
     }
 }
 
-/// The policy of the streams that it chooses.
+/// Policy for the streams that its patterns select.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPolicy {
-    /// Which streams; at least one.
+    /// Patterns that select the streams; at least one.
     pub streams: Vec<Pattern>,
-    /// The agent itself fills the stream; absent: workloads do.
+    /// Source from which the agent itself fills the stream; absent: workloads fill it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
-    /// 0 (shipped last) to 9 (first; 8 and 9 are urgent and may borrow from the budget).
+    /// Priority from 0 (shipped last) to 9 (first); 8 and 9 are urgent and may borrow from the
+    /// budget.
     pub priority: u8,
-    /// Records older than this are dropped, shipped or not; absent: when room is needed.
+    /// Age at which records are dropped, shipped or not; absent: they are dropped only when room is
+    /// needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_ms: Option<u64>,
-    /// Bytes on the device's disk; absent: what the whole buffer has.
+    /// Quota in bytes on the device's disk; absent: that of the whole buffer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quota_bytes: Option<u64>,
-    /// What goes when the quota is used up. What is shipped already always goes first.
+    /// Records to drop when the quota is used up. Those already shipped always go first.
     pub overflow: Overflow,
-    /// What is shipped.
+    /// Part of the stream that is shipped.
     pub ship: Ship,
-    /// Which batches go first.
+    /// Batches that are shipped first.
     pub order: Order,
-    /// Whether batches are compressed.
+    /// True: batches are compressed with zstd.
     pub compress: bool,
-    /// How long records may wait to be stored together, in milliseconds; 0: stored at once. A
-    /// publish is acknowledged when it is stored, either way.
+    /// Time in milliseconds for which records may wait to be stored together; 0: each is stored at
+    /// once. In either case a publish is acknowledged only when it is stored.
     pub durability_ms: u32,
-    /// Times of the day, of the device's clock in UTC, at which it is shipped; none: always.
+    /// Times of the day, by the device's clock in UTC, at which the stream is shipped; empty:
+    /// always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<Window>,
 }
@@ -105,102 +109,105 @@ impl Default for StreamPolicy {
     }
 }
 
-/// What the agent fills a stream with. The stream is the policy's first pattern, which is a name.
+/// Source from which the agent fills a stream. The stream is the policy's first pattern, which must
+/// be a name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// The device's own figures, a record each `every_ms`: cpu, memory, disk, network,
-    /// temperature.
+    /// Figures of the device: one record with cpu, memory, disk, network and temperature each
+    /// `every_ms`.
     Metrics {
-        /// From one record to the next, in milliseconds.
+        /// Time from one record to the next, in milliseconds.
         every_ms: u64,
     },
-    /// The lines that a workload writes to its log.
+    /// Lines that a workload writes to its log.
     Logs {
-        /// Whose.
+        /// Workload that writes the log.
         workload: Name,
     },
 }
 
-/// What goes when a quota is used up and nothing shipped is left to drop.
+/// Records to drop when a quota is used up and no shipped ones are left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Overflow {
-    /// The oldest records.
+    /// The oldest records go.
     DropOldest,
-    /// What comes: it is acknowledged, and stands in the gap ledger.
+    /// New records are refused: the publish is acknowledged, and the number stands in the gap
+    /// ledger.
     DropNewest,
-    /// Of the older records, all but every nth.
+    /// All but every nth of the older records go.
     Thin {
-        /// At least 2.
+        /// Keeps one record in this many; at least 2.
         keep_every: u32,
     },
 }
 
-/// What of a stream is shipped.
+/// Part of a stream that is shipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ship {
-    /// Every record.
+    /// Every record is shipped.
     Always,
-    /// Records of which the field has moved away from the last one shipped by more than the
-    /// deadband; others that have no such field are shipped.
+    /// Ships a record if its field has moved away from the last one shipped by more than the
+    /// deadband, or if it has no such field.
     OnChange {
         /// Path of a number, see `holdfast_query::Path::dotted`; empty: the record itself.
         field: String,
-        /// In the field's unit, as a decimal text; "0": any change.
+        /// Deadband in the field's unit, as a decimal text; "0": any change.
         deadband: String,
     },
-    /// One record a window: `{"from","to","count","fields":{PATH:{"min",...}}}`.
+    /// Ships one record per window: `{"from","to","count","fields":{PATH:{"min",...}}}`.
     Window {
-        /// Length of a window, in milliseconds; windows begin at multiples of it since 1970.
+        /// Length of a window in milliseconds; windows begin at multiples of it since 1970.
         every_ms: u64,
-        /// Paths of numbers.
+        /// Paths of the numbers to aggregate.
         fields: Vec<String>,
-        /// What is said of each.
+        /// Aggregates of each field; `count` is always added.
         aggregates: Vec<Aggregate>,
     },
-    /// Nothing: the records stay on the device, can be queried and fetched.
+    /// Ships nothing: the records stay on the device, and can be queried and fetched.
     Never,
 }
 
-/// What is said of a field over a window. `count` is always said.
+/// Aggregate of a field over a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregate {
-    /// The least.
+    /// Least value of the field.
     Min,
-    /// The greatest.
+    /// Greatest value of the field.
     Max,
-    /// The mean.
+    /// Mean of the field's values.
     Mean,
-    /// The last.
+    /// Last value of the field.
     Last,
-    /// A quantile, in thousandths: 950 is p95.
+    /// Quantile in thousandths: 950 is p95.
     Quantile(u16),
 }
 
-/// Which batches of a stream go first.
+/// Order in which a stream's batches are shipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Order {
-    /// As they came.
+    /// In the order of their arrival.
     OldestFirst,
-    /// What is new first, the backlog after it.
+    /// The newest first, then the backlog.
     NewestFirst,
 }
 
-/// A time of the day, in minutes since midnight UTC. `to` below `from` goes past midnight.
+/// Time range of the day, in minutes since midnight UTC. `to` below `from` goes past midnight: 1320
+/// to 360 is 22:00 to 06:00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// It begins.
+    /// First minute of the range, 0 to 1439.
     pub from: u16,
-    /// It ends.
+    /// End of the range (excluded), 0 to 1440.
     pub to: u16,
 }
 
 impl Window {
-    /// Whether this minute of the day (0 to 1439) is within.
+    /// Returns true if the minute of the day (0 to 1439) is within the range.
     pub fn contains(&self, minute: u16) -> bool {
         if self.from <= self.to {
             (self.from..self.to).contains(&minute)
@@ -210,32 +217,33 @@ impl Window {
     }
 }
 
-/// What a device's link may carry, both directions together, headers estimated.
+/// Upper bound on what a device's link carries, both directions together, with headers estimated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkBudget {
-    /// The time that `bytes` are for.
+    /// Period that `bytes` are for.
     pub period: Period,
-    /// How many.
+    /// Bytes allowed per period.
     pub bytes: u64,
-    /// Parts of it, in percent; a class that is absent shares what the others leave.
+    /// Shares of the budget by class; classes that are absent share the rest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub shares: BTreeMap<TrafficClass, Share>,
-    /// Network interfaces that differ; others count once and carry everything.
+    /// Network interfaces that are metered or weighted. On any other each byte counts once, or not
+    /// at all if some interface is metered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
 }
 
-/// How often a budget begins anew.
+/// Period after which a link budget begins anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Period {
-    /// Each day, UTC.
+    /// A day in UTC.
     Day,
-    /// Each month, UTC.
+    /// A calendar month in UTC.
     Month,
 }
 
-/// What bytes are sent for.
+/// Purpose that bytes on the link are sent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TrafficClass {
@@ -243,20 +251,21 @@ pub enum TrafficClass {
     Control,
     /// Streams of priority 8 and 9.
     Events,
-    /// Other streams.
+    /// Streams of priority 0 to 7.
     Data,
     /// Logs, streamed or asked for.
     Logs,
-    /// Artifacts.
+    /// Downloads of workloads' artifacts.
     Artifacts,
 }
 
 impl TrafficClass {
-    /// Every class.
+    /// All traffic classes in order.
     pub const ALL: [Self; 5] =
         [Self::Control, Self::Events, Self::Data, Self::Logs, Self::Artifacts];
 
-    /// The word used everywhere.
+    /// Returns the word for the class on the wire, in the API and on the command line, such as
+    /// `events`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Control => "control",
@@ -268,21 +277,21 @@ impl TrafficClass {
     }
 }
 
-/// A class' part of the budget.
+/// Share of a traffic class in the link budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// Of the whole, 0 to 100.
+    /// Percent of the whole budget, 0 to 100.
     pub percent: u8,
 }
 
-/// A network interface that is not like the others.
+/// Network interface that is metered or weighted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// Its name, or the beginning of names and a final `*` (`wwan*`).
+    /// Name of the interface, or a prefix of names with a final `*` (`wwan*`).
     pub name: String,
-    /// The budget holds on metered interfaces alone, if any is said to be metered.
+    /// True: the interface is metered. If any is, the budget applies to metered ones alone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub metered: bool,
-    /// What a byte counts, in hundredths: 100 is one byte.
+    /// Weight of a byte in hundredths: 100 counts it once, 250 two and a half times.
     pub cost_percent: u32,
 }

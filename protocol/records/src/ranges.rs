@@ -1,40 +1,40 @@
-//! Sets of sequence numbers, kept as ranges.
+//! Sets of sequence numbers, stored as ranges.
 
 use serde::{Deserialize, Serialize};
 
-/// Sequence numbers from one to another, both within.
+/// Range of sequence numbers, both ends included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Range {
-    /// The first.
+    /// First sequence number of the range.
     pub from: u64,
-    /// The last, not below `from`.
+    /// Last sequence number of the range, not below `from`.
     pub to: u64,
 }
 
 impl Range {
-    /// How many numbers.
+    /// Returns how many numbers the range holds.
     pub fn len(&self) -> u64 {
         self.to.saturating_sub(self.from).saturating_add(1)
     }
 
-    /// Never: a range has at least one number.
+    /// Returns false: a range has at least one number.
     pub fn is_empty(&self) -> bool {
         false
     }
 }
 
-/// A set of sequence numbers. Ranges are in order, do not touch and do not overlap.
+/// Set of sequence numbers. Its ranges are in order, do not touch and do not overlap.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct RangeSet(Vec<Range>);
 
 impl RangeSet {
-    /// Nothing.
+    /// Returns the empty set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From ranges as they come; what is backwards is left out.
+    /// Collects ranges in any order; one with `to` below `from` is left out.
     pub fn from_ranges(ranges: impl IntoIterator<Item = Range>) -> Self {
         let mut set = Self::new();
         for range in ranges {
@@ -43,42 +43,44 @@ impl RangeSet {
         set
     }
 
-    /// Its ranges, in order.
+    /// Returns the ranges in rising order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Range> + ExactSizeIterator + '_ {
         self.0.iter().copied()
     }
 
-    /// How many ranges: what it costs to keep.
+    /// Returns the number of ranges, which is what the set costs in memory.
     pub fn pieces(&self) -> usize {
         self.0.len()
     }
 
-    /// How many numbers.
+    /// Returns how many numbers the set holds.
     pub fn count(&self) -> u64 {
         self.0.iter().fold(0, |sum: u64, range| sum.saturating_add(range.len()))
     }
 
-    /// No number at all.
+    /// Returns true if the set holds no number.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The greatest number.
+    /// Returns the greatest number.
     pub fn last(&self) -> Option<u64> {
         self.0.last().map(|range| range.to)
     }
 
-    /// Whether it holds this number.
+    /// Returns true if the set holds the number.
     pub fn contains(&self, number: u64) -> bool {
         let at = self.0.partition_point(|range| range.to < number);
         self.0.get(at).is_some_and(|range| range.from <= number)
     }
 
-    /// Adds these numbers, both ends within. Gives how many were new.
+    /// Adds the numbers `from..=to` and returns how many of them were new.
     pub fn insert(&mut self, from: u64, to: u64) -> u64 {
         if from > to {
             return 0;
         }
+        // Ranges that overlap or touch the new one become one range with it: 1..=3 and 7..=9 with
+        // 4..=6 become 1..=9.
         let first = self.0.partition_point(|range| range.to.saturating_add(1) < from);
         let end = self.0.partition_point(|range| range.from <= to.saturating_add(1));
         let joined = self.0.get(first..end).unwrap_or_default();
@@ -95,7 +97,7 @@ impl RangeSet {
         (to - from).saturating_add(1).saturating_sub(known)
     }
 
-    /// Takes these numbers out, both ends within.
+    /// Removes the numbers `from..=to`.
     pub fn remove(&mut self, from: u64, to: u64) {
         if from > to {
             return;
@@ -105,6 +107,8 @@ impl RangeSet {
         if first >= end {
             return;
         }
+        // The first and the last range concerned may reach beyond what is removed: 1..=9 without
+        // 4..=6 leaves 1..=3 and 7..=9.
         let left = self
             .0
             .get(first)
@@ -118,7 +122,7 @@ impl RangeSet {
         self.0.splice(first..end, left.into_iter().chain(right));
     }
 
-    /// What of these numbers, both ends within, it does not hold.
+    /// Returns those of the numbers `from..=to` that the set does not hold.
     pub fn missing(&self, from: u64, to: u64) -> Self {
         let mut rest = Self::new();
         rest.insert(from, to);
@@ -128,7 +132,7 @@ impl RangeSet {
         rest
     }
 
-    /// What of these numbers, both ends within, it holds.
+    /// Returns those of the numbers `from..=to` that the set holds.
     pub fn within(&self, from: u64, to: u64) -> Self {
         let first = self.0.partition_point(|range| range.to < from);
         let end = self.0.partition_point(|range| range.from <= to);
@@ -140,14 +144,14 @@ impl RangeSet {
         )
     }
 
-    /// Adds another set.
+    /// Adds the numbers of another set.
     pub fn union(&mut self, other: &Self) {
         for range in other.iter() {
             self.insert(range.from, range.to);
         }
     }
 
-    /// Takes another set out.
+    /// Removes the numbers of another set.
     pub fn subtract(&mut self, other: &Self) {
         for range in other.iter() {
             self.remove(range.from, range.to);

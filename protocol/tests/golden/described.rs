@@ -1,5 +1,5 @@
-//! PROTOCOL.md follows the code: it holds the digests of the sources that make the wire, and
-//! names what they name.
+//! PROTOCOL.md follows the code: it holds the digests of the sources of the wire, and mentions the
+//! names and limits in them.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! The JSON of enrolment: `enrolment.json` holds a token, a device's key, both proofs, requests
-//! and answers.
+//! JSON of the enrolment: `enrolment.json` holds a token, a device's key, both proofs, requests and
+//! answers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::{signer, stored_json, unhex};
 
-/// What stands before the point of a P-256 key in SubjectPublicKeyInfo.
+/// Beginning of a P-256 public key in SubjectPublicKeyInfo, up to the point itself.
 const SPKI: &str = "3059301306072a8648ce3d020106082a8648ce3d030107034200";
 
-/// ECDSA signatures differ each time: the vector is made once, then checked.
+/// Creates the vector. ECDSA signatures differ each time, so it is made once and then only checked.
 fn make() -> Value {
     let random = SystemRandom::new();
     let algorithm = &ECDSA_P256_SHA256_ASN1_SIGNING;

@@ -1,4 +1,4 @@
-//! The messages behind the vectors. Never changed: new ones are added.
+//! Messages behind the vectors. They are never changed; new ones are added.
 
 use std::collections::BTreeMap;
 
@@ -130,7 +130,7 @@ pub(crate) fn desired_all() -> DesiredState {
     state
 }
 
-/// The session for which calls are signed.
+/// Session that the calls are signed for.
 pub(crate) const SESSION: u64 = u64::MAX - 1;
 
 fn call(id: u64, method: Method) -> Call {
@@ -188,7 +188,7 @@ pub(crate) fn call_query_small() -> Call {
     call(4, Method::Query { stream: stream("x"), question, within_ms: 1_000 })
 }
 
-/// A question about numbers that no double tells apart.
+/// Returns a question about whole numbers that are the same as doubles.
 pub(crate) fn question_whole() -> Question {
     let filter = "id in (9007199254740993, -9007199254740993) or id > 9223372036854775807";
     parse::question("min(id), max(id), last(id), sum(id)", filter, "id", "").unwrap()
@@ -199,7 +199,7 @@ pub(crate) fn call_query_whole() -> Call {
     call(7, Method::Query { stream: stream("ids"), question, within_ms: 1_000 })
 }
 
-/// What a device says to `question_whole`.
+/// Returns a device's answer to `question_whole`.
 pub(crate) fn partial_whole() -> Partial {
     let mut run = holdfast_query::Run::new(&question_whole(), AT_THE_EDGE).unwrap();
     for (seq, id) in (1..).zip([
@@ -225,7 +225,7 @@ pub(crate) fn call_fetch() -> Call {
     call(5, Method::Fetch { stream: stream("pump/temp"), since, until, bytes })
 }
 
-/// What a device says to `question` over the vectors' records and some more.
+/// Returns a device's answer to `question`, over the vectors' records and some more.
 pub(crate) fn partial() -> Partial {
     let mut run = holdfast_query::Run::new(&question(), AT_THE_EDGE).unwrap();
     for record in records() {
@@ -425,7 +425,7 @@ pub(crate) fn desired_data() -> DesiredState {
     state
 }
 
-/// The same, and the name of the link's document.
+/// Returns `desired_data` with the name of the link's document.
 pub(crate) fn desired_data_named() -> DesiredState {
     let mut state = desired_data();
     state.data.as_mut().unwrap().link_name = Some("satellite".parse().unwrap());
@@ -487,14 +487,14 @@ pub(crate) fn state_data() -> StateReport {
     StateReport { data: Some(Box::new(data)), ..report(8, Vec::new()) }
 }
 
-/// With the period that agents say since.
+/// Returns a report with the link's period, a field that was added later.
 pub(crate) fn state_data_period() -> StateReport {
     let link = LinkUse { since: 1_793_491_200, period: Some(Period::Month), ..LinkUse::default() };
     let data = DataReport { link, ..DataReport::default() };
     StateReport { data: Some(Box::new(data)), ..report(8, Vec::new()) }
 }
 
-/// With what waits for its link budget, and what was counted in the last hour.
+/// Returns a report with classes that wait for the link budget, and bytes of the last hour.
 pub(crate) fn state_data_waits() -> StateReport {
     let used = |sent, charged, recent, waits| ClassUse {
         sent,
@@ -526,7 +526,7 @@ pub(crate) fn state_data_small() -> StateReport {
     StateReport { data: Some(Box::default()), ..report(8, Vec::new()) }
 }
 
-/// Records as a machine's program publishes them; one is no JSON, one is CBOR.
+/// Returns records as a machine's program publishes them; one is no JSON, one is CBOR.
 fn records() -> Vec<Record> {
     let plain = |seq: u64, time: u64, value: &[u8]| Record {
         seq,
@@ -569,8 +569,8 @@ pub(crate) fn batch_whole() -> Batch {
     Batch { to: 3, rest: None, block: pack(&first, Layout::Rows, false), ..batch_rows() }
 }
 
-/// Every column: numbers of each form, texts in a dictionary and not, times; whole records among
-/// them.
+/// Returns a batch with every kind of column: numbers of each form, texts with and without a
+/// dictionary, times; and whole records among them.
 pub(crate) fn batch_columns() -> Batch {
     let start = 1_795_467_600_000u64;
     let machine = |at: u64| {

@@ -1,32 +1,32 @@
-//! How a block of records stands in the file: packed, checked by a sum that covers its key, and
-//! cut into rows that each fill a page of redb, which would round larger ones up to the next
-//! power of two.
+//! Storage form of a block of records: packed, covered by a checksum that includes its key, and cut
+//! into rows that each fill one page of redb, which would round larger ones up to the next power of
+//! two.
 //!
-//! The first row begins with: version, sum (4 bytes), then as variable numbers last - first,
-//! count, earliest time, latest - earliest, length of the packed block.
+//! The first row begins with the version (1 byte) and the checksum (4 bytes), followed by varints:
+//! last - first, count, earliest time, latest - earliest, and the length of the packed records.
 
 use holdfast_records::crc::crc;
 use holdfast_records::{Layout, Record, block as wire};
 
 use crate::core::data::stream::Block;
 
-/// Records of so many bytes go into one block: what is read at once. Larger ones compress no
+/// Bytes of values that go into one block, which is read as a whole. Larger blocks do not compress
 /// better.
 pub(super) const BLOCK_BYTES: usize = 128 * 1024;
-/// At most so many records.
+/// Most records in one block.
 pub(super) const BLOCK_RECORDS: usize = 4_096;
-/// Below this compression gains nothing, in bytes.
+/// Bytes of values below which compression gains nothing.
 const COMPRESS_FROM: usize = 256;
-/// What a row of the table may hold so that it has one page of 4 KiB to itself: redb's leaf has 4
-/// bytes of its own.
+/// Most bytes in a row so that it has one page of 4 KiB to itself; redb's leaf page takes 4 bytes.
 pub(super) const ROW: usize = 4_096 - 4 - ROW_OVERHEAD;
-/// Bytes of a row's key: stream, first number, part.
+/// Bytes of a row's key: stream, first sequence number, part.
 pub(super) const KEY: usize = 4 + 8 + 2;
-/// What a row takes beside its value: its key, and an offset of 4 bytes for each of both.
+/// Bytes that a row takes beside its value: the key, and 4 bytes of offset for each of key and
+/// value.
 const ROW_OVERHEAD: usize = KEY + 8;
 const VERSION: u8 = 1;
 
-/// A block that is to be written.
+/// A block that is packed and ready to be written.
 #[derive(Debug)]
 pub(super) struct Packed {
     pub(super) block: Block,
@@ -34,7 +34,8 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Of records whose numbers rise; `first` and `last` are what it answers for.
+    /// Packs records whose sequence numbers rise. The block accounts for `first..=last`, also where
+    /// records are missing in it.
     pub(super) fn new(stream: u32, first: u64, last: u64, records: &[Record]) -> Self {
         let size: usize = records.iter().map(|record| record.value.len()).sum();
         let packed = wire::pack(records, Layout::Rows, size >= COMPRESS_FROM);
@@ -64,40 +65,41 @@ impl Packed {
         Self { block, bytes }
     }
 
-    /// One that was packed before. None: damaged.
+    /// Checks a block that was packed before. `None` when it is damaged.
     pub(super) fn read(stream: u32, first: u64, bytes: Vec<u8>) -> Option<Self> {
         let head = Head::read(first, &bytes)?;
         head.records(stream, &bytes)?;
         Some(Self { block: head.block, bytes })
     }
 
-    /// All of it, as it is stored.
+    /// Stored form of the block, all rows together.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What its first row tells.
+    /// Head of the block, parsed from its first row.
     pub(super) fn head(&self) -> Option<Head> {
         Head::read(self.block.first, &self.bytes)
     }
 
-    /// Its rows, by part.
+    /// Rows of the block, each with its part number.
     pub(super) fn rows(&self) -> impl Iterator<Item = (u16, &[u8])> {
         (0..).zip(self.bytes.chunks(ROW))
     }
 }
 
-/// What the first row of a block tells without the others.
+/// Description of a block that its first row holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head {
     pub(super) block: Block,
-    /// Bytes of the whole, all rows together.
+    /// Length of the stored block, all rows together, in bytes.
     pub(super) length: usize,
     packed: usize,
 }
 
 impl Head {
-    /// None: damaged. It may be damaged even so: only [`Head::records`] checks the sum.
+    /// Parses the head of a block. `None` when it is damaged; only [`Head::records`] checks the
+    /// checksum.
     pub(super) fn read(first: u64, row: &[u8]) -> Option<Self> {
         let (version, rest) = row.split_first()?;
         let (_sum, mut rest) = rest.split_at_checked(4)?;
@@ -121,7 +123,7 @@ impl Head {
         Some(Self { block, length, packed })
     }
 
-    /// The records of a block, all rows together. None: damaged.
+    /// Unpacks the records of a block from all its rows. `None` when the block is damaged.
     pub(super) fn records(&self, stream: u32, bytes: &[u8]) -> Option<Vec<Record>> {
         let (_version, rest) = bytes.split_first()?;
         let (sum, rest) = rest.split_at_checked(4)?;
@@ -135,12 +137,12 @@ impl Head {
     }
 }
 
-/// How many rows a block of so many bytes has.
+/// Number of rows of a block of `length` bytes.
 pub(super) fn rows(length: usize) -> u16 {
     u16::try_from(length.div_ceil(ROW)).unwrap_or(u16::MAX)
 }
 
-/// Cuts records into blocks.
+/// Cuts records into blocks, bounded by [`BLOCK_BYTES`] and [`BLOCK_RECORDS`].
 pub(super) fn cut(records: &[Record]) -> Vec<&[Record]> {
     let mut blocks = Vec::new();
     let mut rest = records;

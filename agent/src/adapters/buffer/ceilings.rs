@@ -1,10 +1,11 @@
-//! `data.ceilings`: for each stream a number above which none was given, and the first number of
-//! every other stream. It outlives a damaged `data.redb`, so that no number comes twice. Replaced
-//! whole, seldom: ceilings are raised ahead, the further the more is published, and brought down to
-//! what was given when the buffer is closed.
+//! The file `data.ceilings`: for each stream, a sequence number above which none was given, and the
+//! first number of streams that are not listed. It survives a damaged or lost `data.redb`, so that
+//! no sequence number is given twice. Ceilings are raised ahead of use, further the more a stream
+//! publishes, so that the file is seldom replaced; they are lowered to what was given when the
+//! buffer is closed.
 //!
-//! `buffer.made` says that numbers were given at all: a folder without the other two files is then
-//! not taken for that of a new device.
+//! The empty file `buffer.made` says that sequence numbers were given at all: a folder that has it
+//! but not the other two files is not taken for a new device's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,38 +16,38 @@ use holdfast_records::crc::crc;
 
 use crate::adapters::files;
 
-/// How far ahead a ceiling is raised at most: a file of a few KiB is replaced once in so many
-/// records.
-const AHEAD: u64 = 65_536;
-/// And at first, doubled each time: what is between the last number and the ceiling is told as
-/// lost, should the database be.
-const FIRST: u64 = 256;
+/// Longest raise of a ceiling: the file of a few KiB is replaced once in so many records of a
+/// stream.
+const MAX_RAISE: u64 = 65_536;
+/// First raise of a ceiling, doubled with each further one. Should the database be lost, the
+/// numbers between the last one given and the ceiling are reported as a gap, so a raise should be
+/// small for a quiet stream.
+const FIRST_RAISE: u64 = 256;
 
-/// What stands in the place of a stream's name for the first number of every other stream: no
-/// stream is called so.
+/// Name that stands in the file for all streams that are not listed; no stream can be called so.
 const OTHERS: &str = "*";
 
-/// The file that says that numbers were given.
+/// Path of the file that says that sequence numbers were given.
 pub(super) fn mark(data: &Path) -> PathBuf {
     data.join("buffer.made")
 }
 
-/// The ceilings, as they stand on disk.
+/// Ceilings as they are on disk.
 #[derive(Debug)]
 pub(super) struct Ceilings {
     path: PathBuf,
     by_stream: BTreeMap<StreamName, u64>,
-    /// How far each is raised next.
+    /// Size of the last raise, by stream.
     ahead: BTreeMap<StreamName, u64>,
     base: u64,
-    /// The file is not what it was: it cannot be read, or is gone although numbers were given.
+    /// True when the file cannot be read, or is missing although sequence numbers were given.
     pub(super) damaged: bool,
     mark: PathBuf,
     marked: bool,
 }
 
 impl Ceilings {
-    /// Reads them.
+    /// Reads the file. Never fails; see `damaged`.
     pub(super) fn open(data: &Path) -> Self {
         let (path, mark) = (data.join("data.ceilings"), mark(data));
         let marked = mark.try_exists().unwrap_or(true);
@@ -62,21 +63,22 @@ impl Ceilings {
         Self { path, by_stream, ahead: BTreeMap::new(), base, damaged, mark, marked }
     }
 
-    /// The first number of streams that have no ceiling.
+    /// First sequence number of streams that have no ceiling.
     pub(super) fn base(&self) -> u64 {
         self.base
     }
 
-    /// All of them.
+    /// All ceilings, by stream.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&StreamName, u64)> {
         self.by_stream.iter().map(|(stream, ceiling)| (stream, *ceiling))
     }
 
-    /// Makes sure that these streams may give numbers up to the ones given, and others from `base`
-    /// on; those that are gone have no ceiling any more. Gives how many bytes were written.
+    /// Makes sure, durably, that these streams may give sequence numbers up to the ones in
+    /// `needed`, and new streams from `base` on. Streams in `gone` lose their ceiling. Returns the
+    /// bytes written, 0 when nothing had to change.
     ///
     /// # Errors
-    /// When the file cannot be replaced; the ceilings stay.
+    /// When the file cannot be replaced; the ceilings stay as they were.
     pub(super) fn cover(
         &mut self,
         needed: &[(StreamName, u64)],
@@ -93,6 +95,9 @@ impl Ceilings {
         if same && (self.marked || needed.is_empty()) {
             return Ok(0);
         }
+        // The mark goes first. After a crash in between there is a mark and no ceilings, which
+        // reads as damage and is safe; ceilings without a mark could vanish and pass for a new
+        // device.
         if !self.marked {
             files::replace(&self.mark, b"", 0o600)?;
             self.marked = true;
@@ -104,7 +109,11 @@ impl Ceilings {
         raised.retain(|stream, _| !gone.contains(stream));
         for (stream, to) in needed {
             if short(&raised, stream, *to) {
-                let ahead = self.ahead.get(stream).map_or(FIRST, |last| (last * 2).min(AHEAD));
+                // The first raise is by 256, the next by 512, up to 65,536. A stream of few records
+                // stays close to its ceiling, so that few numbers are reported as lost should the
+                // database be; a busy one replaces the file only once in 65,536 records.
+                let ahead =
+                    self.ahead.get(stream).map_or(FIRST_RAISE, |last| (last * 2).min(MAX_RAISE));
                 raised.insert(stream.clone(), to.saturating_add(ahead));
                 self.ahead.insert(stream.clone(), ahead);
             }
@@ -113,10 +122,11 @@ impl Ceilings {
         self.replace(raised, base)
     }
 
-    /// No stream gives another number for now: these are the last ones given.
+    /// Lowers the ceilings to the last sequence numbers given, since no stream gives another one
+    /// for now.
     ///
     /// # Errors
-    /// When the file cannot be replaced; the ceilings stay.
+    /// When the file cannot be replaced; the ceilings stay as they were.
     pub(super) fn lower(&mut self, given: BTreeMap<StreamName, u64>, base: u64) -> io::Result<()> {
         let base = base.max(self.base);
         if self.damaged || (given == self.by_stream && base == self.base) {
@@ -178,13 +188,13 @@ mod tests {
             ceilings.cover(&needed, &gone, base).unwrap()
         };
         assert!(cover(&[("pump/temp", 1)], &[], 1) > 0);
-        assert_eq!(cover(&[("pump/temp", FIRST)], &[], 1), 0, "it is covered");
+        assert_eq!(cover(&[("pump/temp", FIRST_RAISE)], &[], 1), 0, "it is covered");
         assert!(cover(&[("b", 7), ("c", 7)], &[], 1) > 0);
-        assert!(cover(&[("c", AHEAD)], &["b", "c"], 1_000) > 0);
+        assert!(cover(&[("c", MAX_RAISE)], &["b", "c"], 1_000) > 0);
         assert_eq!(cover(&[], &["b"], 900), 0, "it is gone, and the base is never lowered");
         let again = Ceilings::open(scratch.path());
         let there: Vec<_> = again.iter().map(|(name, at)| (name.as_str(), at)).collect();
-        assert_eq!(there, [("c", AHEAD + 2 * FIRST), ("pump/temp", 1 + FIRST)]);
+        assert_eq!(there, [("c", MAX_RAISE + 2 * FIRST_RAISE), ("pump/temp", 1 + FIRST_RAISE)]);
         assert_eq!(again.base(), 1_000);
         let path = scratch.path().join("data.ceilings");
         let whole = std::fs::read(&path).unwrap();
@@ -213,18 +223,23 @@ mod tests {
             written += u64::from(ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap() > 0);
             let ceiling = ceilings.iter().next().unwrap().1;
             assert!(
-                ceiling >= number && ceiling <= number * 2 + FIRST && ceiling <= number + AHEAD
+                ceiling >= number
+                    && ceiling <= number * 2 + FIRST_RAISE
+                    && ceiling <= number + MAX_RAISE
             );
             worst = worst.max(ceiling - number);
         }
-        assert!(worst > AHEAD / 2 && written < 8 + 2_000_000 / AHEAD + 2, "{worst} {written}");
+        assert!(
+            worst > MAX_RAISE / 2 && written < 8 + 2_000_000 / MAX_RAISE + 2,
+            "{worst} {written}"
+        );
         ceilings.lower(BTreeMap::from([(stream.clone(), 2_000_000)]), 7).unwrap();
         let mut ceilings = Ceilings::open(scratch.path());
         assert_eq!(ceilings.iter().collect::<Vec<_>>(), [(&stream, 2_000_000)]);
         assert_eq!(ceilings.base(), 7);
         let needed = [(stream.clone(), 2_000_001)];
         ceilings.cover(&needed, &BTreeSet::new(), 1).unwrap();
-        assert_eq!(ceilings.iter().next().unwrap().1, 2_000_001 + FIRST);
+        assert_eq!(ceilings.iter().next().unwrap().1, 2_000_001 + FIRST_RAISE);
         // What is known of no file is not lowered.
         std::fs::write(scratch.path().join("data.ceilings"), "noise").unwrap();
         let mut ceilings = Ceilings::open(scratch.path());

@@ -1,4 +1,4 @@
-//! What is changed in one step, and how it stands in the journal.
+//! A change to the database as one step, and its encoding in the journal.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,25 +10,25 @@ use serde_bytes::ByteBuf;
 use super::block::Packed;
 use crate::core::data::stream::{Kept, Segment};
 
-/// A block's key: stream, first number.
+/// Key of a block: stream, first sequence number.
 pub(super) type Key = (u32, u64);
 
-/// What is changed together: what goes, goes before what comes.
+/// Rows that change together. Removals are applied before additions.
 #[derive(Debug, Default)]
 pub(super) struct Change {
-    /// Blocks that go, and how many rows they have.
+    /// Removed blocks, with their numbers of rows.
     pub(super) remove: BTreeMap<Key, u16>,
-    /// Blocks that come.
+    /// Added blocks.
     pub(super) add: BTreeMap<Key, Packed>,
-    /// Segments by stream and beginning; None: gone.
+    /// Segments by stream and start; `None` removes one.
     pub(super) segments: BTreeMap<Key, Option<Segment>>,
-    /// What is known of streams; None: nothing any more.
+    /// States of streams; `None` removes one.
     pub(super) streams: BTreeMap<u32, Option<Kept>>,
-    /// Figures, encoded.
+    /// Single values by name, encoded.
     pub(super) meta: BTreeMap<Cow<'static, str>, Vec<u8>>,
 }
 
-/// A change in the journal.
+/// Encoding of a change in the journal: removed and added blocks, segments, streams, values.
 #[derive(Serialize, Deserialize)]
 struct Entry(
     Vec<(Key, u16)>,
@@ -39,7 +39,7 @@ struct Entry(
 );
 
 impl Change {
-    /// Nothing is changed.
+    /// True when nothing changes.
     pub(super) fn is_empty(&self) -> bool {
         self.remove.is_empty()
             && self.add.is_empty()
@@ -48,16 +48,18 @@ impl Change {
             && self.meta.is_empty()
     }
 
-    /// Bytes of the blocks that come: most of what it takes in memory.
+    /// Bytes of the added blocks: most of what the change takes in memory.
     pub(super) fn size(&self) -> usize {
         self.add.values().map(|packed| packed.bytes().len()).sum()
     }
 
-    /// This one, and then that one, as one.
-    pub(super) fn then(&mut self, later: Self) {
+    /// Adds a later change to this one, so that both together are one step.
+    pub(super) fn merge(&mut self, later: Self) {
         for (key, rows) in later.remove {
             self.add.remove(&key);
-            // One that came and goes again perhaps took the place of one that stands in the file.
+            // A block that both came and went in memory may have replaced one in the file under the
+            // same key. Its removal stays, with the larger number of rows: removing a row that is
+            // not there is harmless, leaving one behind is not.
             let known = self.remove.entry(key).or_default();
             *known = rows.max(*known);
         }
@@ -67,7 +69,7 @@ impl Change {
         self.meta.extend(later.meta);
     }
 
-    /// As it stands in the journal.
+    /// Encodes the change for the journal.
     pub(super) fn encode(&self) -> Result<Vec<u8>, serde_cbor::Error> {
         let bytes = |bytes: &[u8]| ByteBuf::from(bytes.to_vec());
         serde_cbor::to_vec(&Entry(
@@ -79,7 +81,7 @@ impl Change {
         ))
     }
 
-    /// Out of the journal. None: this is no change.
+    /// Decodes a change from the journal. `None` when it is damaged.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let Entry(remove, add, segments, streams, meta) = codec::from_slice(bytes).ok()?;
         let packed = |((stream, first), bytes): (Key, ByteBuf)| {

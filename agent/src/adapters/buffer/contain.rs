@@ -1,7 +1,7 @@
-//! A panic on the buffer's thread (redb on a file whose structure is damaged in a way that it does
-//! not notice in time) must not end the agent, which aborts on panics: the hook runs on the
-//! thread that panics, sets the file aside, has another thread take over and never returns. Nothing of
-//! redb's state is touched again.
+//! Containment of panics on the buffer's thread (redb may panic on a file whose damage it does not
+//! notice in time). The agent aborts on panics, so the panic hook, which runs on the thread that
+//! panics, sets the file aside, starts another thread and never returns. Nothing of redb's state is
+//! touched again.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Once};
@@ -9,14 +9,14 @@ use std::sync::{Arc, Once};
 use super::queue::Queue;
 use super::worker;
 
-/// How often a thread may be lost: each leaves its stack and a file behind.
-pub(super) const MOST: u32 = 3;
+/// Most threads that may be lost; each leaves its stack and an open file behind.
+pub(super) const MAX_LOST: u32 = 3;
 
 thread_local! {
     static CONTAINED: RefCell<Option<Arc<Queue>>> = const { RefCell::new(None) };
 }
 
-/// Panics on this thread are contained from now on.
+/// Contains panics on the current thread from now on.
 pub(super) fn this_thread(queue: &Arc<Queue>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {

@@ -1,4 +1,4 @@
-//! The file under redb, which counts what is written to it in pages of the flash.
+//! The file under redb, which counts the flash pages that are written to it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,30 +10,29 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-/// What a file system writes at least, in bytes.
+/// Smallest unit that a file system writes, in bytes.
 const PAGE: u64 = 4_096;
 
-/// Pages that are remembered between two syncs: a few groups.
-const MOST: usize = 8_192;
+/// Most pages that are remembered between two syncs: those of a few groups.
+const MAX_DIRTY: usize = 8_192;
 
-/// A file that counts.
+/// File that counts the bytes written to it.
 #[derive(Debug)]
 pub(super) struct Counted {
     file: FileBackend,
     written: Arc<AtomicU64>,
-    /// Pages written since the last sync: one that is written twice meanwhile reaches the flash
-    /// once.
+    /// Pages written since the last sync: a page written twice in between reaches the flash once.
     dirty: Mutex<BTreeSet<u64>>,
-    /// While it exists the disk is full.
+    /// Path whose existence makes every write fail as on a full disk.
     #[cfg(test)]
     full: std::path::PathBuf,
-    /// If it exists it goes, and the next read fails.
+    /// Path that makes the next read fail if it exists; the read removes it.
     #[cfg(test)]
     unread: std::path::PathBuf,
 }
 
 impl Counted {
-    /// Counts into `written`.
+    /// Wraps a file; adds the bytes written to `written`.
     pub(super) fn new(file: File, written: Arc<AtomicU64>) -> Result<Self, redb::DatabaseError> {
         Ok(Self {
             file: FileBackend::new(file)?,
@@ -48,8 +47,8 @@ impl Counted {
 }
 
 impl Counted {
-    /// The disk is full while `data.full` is beside the file at `path`; `data.unread` is taken away
-    /// by one read that fails.
+    /// Lets tests inject failures: writes fail while `data.full` is beside the file at `path`, and
+    /// a read that finds `data.unread` removes it and fails.
     #[cfg(test)]
     pub(super) fn failing(self, path: &std::path::Path) -> Self {
         Self { full: path.with_extension("full"), unread: path.with_extension("unread"), ..self }
@@ -60,7 +59,7 @@ impl Counted {
     }
 }
 
-fn of(length: usize) -> u64 {
+fn to_u64(length: usize) -> u64 {
     u64::try_from(length).unwrap_or(u64::MAX)
 }
 
@@ -83,7 +82,7 @@ impl StorageBackend for Counted {
 
     fn sync_data(&self) -> io::Result<()> {
         let pages = std::mem::take(&mut *self.dirty());
-        self.written.fetch_add(of(pages.len()) * PAGE, Ordering::Relaxed);
+        self.written.fetch_add(to_u64(pages.len()) * PAGE, Ordering::Relaxed);
         self.file.sync_data()
     }
 
@@ -92,11 +91,11 @@ impl StorageBackend for Counted {
         if self.full.exists() {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let end = (offset + of(data.len())).div_ceil(PAGE);
+        let end = (offset + to_u64(data.len())).div_ceil(PAGE);
         let mut dirty = self.dirty();
         dirty.extend(offset / PAGE..end);
-        if dirty.len() > MOST {
-            self.written.fetch_add(of(dirty.len()) * PAGE, Ordering::Relaxed);
+        if dirty.len() > MAX_DIRTY {
+            self.written.fetch_add(to_u64(dirty.len()) * PAGE, Ordering::Relaxed);
             dirty.clear();
         }
         drop(dirty);

@@ -1,7 +1,7 @@
-//! `data.redb`: blocks of records, the index of what follows each other, and what is known of
-//! each stream. What is changed together is changed in one durable step: a small one in the
-//! journal, and with those before it in memory until the database takes them all at once; it
-//! writes its upper pages for each of its steps.
+//! The database `data.redb`: blocks of records, the index of segments, and the state of each
+//! stream. What changes together becomes durable in one step: a small step goes to the journal, and
+//! stays in memory with those before it until one transaction moves them all into the database. The
+//! journal is cheaper, because redb writes its upper tree pages anew in each transaction.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -25,101 +25,102 @@ use super::journal::{Journal, LARGEST};
 use crate::adapters::crash;
 use crate::core::data::stream::{Kept, Segment, Stream};
 
-/// redb's code is compiled once for each pair of types: keys are bytes, in the order of what they
-/// say.
+/// Table type of all four tables. redb's code is compiled once for each pair of types, so keys and
+/// values are plain bytes; keys are big-endian and sort by their meaning.
 type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 type Blocks = ReadOnlyTable<&'static [u8], &'static [u8]>;
-/// Stream, first number, part.
+/// Rows of blocks, by stream (4 bytes), first sequence number (8) and part (2).
 const BLOCKS: Table = TableDefinition::new("blocks");
-/// Stream, beginning.
+/// Closed segments, by stream (4 bytes) and the sequence number they began with (8).
 const SEGMENTS: Table = TableDefinition::new("segments");
-/// Stream.
+/// State of each stream, by stream number (4 bytes).
 const STREAMS: Table = TableDefinition::new("streams");
-/// Name.
+/// Single values ("store", "base", "ledger" and so on), by name.
 const META: Table = TableDefinition::new("meta");
-/// The journal's generation that holds; 0: there is no journal.
+/// Key in [`META`] of the current journal generation; 0 means that there is no journal.
 const GENERATION: &[u8] = b"journal";
-/// With so many pages in the journal it is emptied when there is nothing else to do.
-const MUCH: usize = 16;
-/// redb's default is 1 GiB. A group commits a few hundred pages, which are written when the cache
-/// is full; the tree above them is small.
+/// Used journal pages from which it pays to empty the journal when the thread is idle.
+const CHECKPOINT_FROM: usize = 16;
+/// Bytes of redb's cache; its default is 1 GiB. A group commits a few hundred pages, which are
+/// written when the cache is full; the tree above them is small.
 const CACHE: usize = 256 * 1024;
 
-/// Why the file did not serve.
+/// Reasons why the database could not be opened, read or written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// What it holds is no good.
+pub(super) enum FileError {
+    /// The content is damaged; the file is set aside.
     Damaged(String),
-    /// The disk takes nothing.
+    /// The disk is full or read-only.
     Full(String),
-    /// Something around it: too few descriptors, no right.
+    /// A failure outside the file, such as too few descriptors or a missing right.
     Other(String),
 }
 
-impl Trouble {
-    pub(super) fn words(&self) -> &str {
+impl FileError {
+    pub(super) fn text(&self) -> &str {
         match self {
-            Self::Damaged(words) | Self::Full(words) | Self::Other(words) => words,
+            Self::Damaged(text) | Self::Full(text) | Self::Other(text) => text,
         }
     }
 }
 
-impl<E: Into<redb::Error>> From<E> for Trouble {
+impl<E: Into<redb::Error>> From<E> for FileError {
     fn from(error: E) -> Self {
         use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
         let error = error.into();
-        let words = error.to_string();
+        let text = error.to_string();
         match &error {
             redb::Error::Io(error) => {
                 let unreadable = Some(rustix::io::Errno::IO.raw_os_error());
                 if crate::adapters::files::is_full(error)
                     || error.kind() == io::ErrorKind::ReadOnlyFilesystem
                 {
-                    Self::Full(words)
+                    Self::Full(text)
                 } else if matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
                     || error.raw_os_error() == unreadable
                 {
-                    Self::Damaged(words)
+                    Self::Damaged(text)
                 } else {
-                    Self::Other(words)
+                    Self::Other(text)
                 }
             }
             redb::Error::DatabaseAlreadyOpen
             | redb::Error::Unsupported
             | redb::Error::PreviousIo
-            | redb::Error::DatabaseClosed => Self::Other(words),
-            _ => Self::Damaged(words),
+            | redb::Error::DatabaseClosed => Self::Other(text),
+            _ => Self::Damaged(text),
         }
     }
 }
 
-/// The open file.
+/// Open database, with its journal and the changes that only the journal holds.
 #[derive(Debug)]
 pub(super) struct File {
     db: Database,
     journal: Journal,
-    /// What stands in the journal and not in the database.
+    /// Changes that are in the journal and not yet in the database.
     pending: Change,
     written: Arc<AtomicU64>,
 }
 
-/// What was found in it.
+/// State that was read when the database was opened.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) streams: BTreeMap<u32, Stream>,
-    /// The last step was not whole and was taken back: what it held was perhaps acknowledged.
+    /// True when the last step was incomplete and was rolled back: what it held may have been
+    /// acknowledged to a publisher.
     pub(super) rolled_back: bool,
-    /// The database is an older one than the journal beside it.
+    /// True when the database is older than the journal beside it, as after a restored copy.
     pub(super) older: bool,
-    /// Segments that are closed and not stored.
+    /// Segments that are closed but not yet stored as such, by stream and start.
     pub(super) closed: Vec<(u32, u64)>,
-    /// Numbers of blocks that cannot be read.
+    /// Sequence numbers of blocks that cannot be read, by stream.
     pub(super) damaged: Vec<(u32, Range)>,
 }
 
 impl File {
-    /// Opens it, or makes it, and reads what it knows of its streams.
-    pub(super) fn open(path: &Path) -> Result<(Self, Found), Trouble> {
+    /// Opens the database, or creates it, and reads the state of its streams.
+    pub(super) fn open(path: &Path) -> Result<(Self, Found), FileError> {
         let mut options = std::fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(path).map_err(redb::Error::Io)?;
@@ -128,7 +129,7 @@ impl File {
         let seen = Arc::clone(&rolled_back);
         let mut builder = Database::builder();
         builder.set_cache_size(CACHE).set_repair_callback(move |session| {
-            // 0 is said after every end that was not clean; 0.3 where the newest state was not whole.
+            // redb reports 0 after every unclean end, and 0.3 only if the newest commit was incomplete.
             if (0.2..0.5).contains(&session.progress()) {
                 seen.store(true, Ordering::Relaxed);
             }
@@ -139,12 +140,12 @@ impl File {
         let db = builder.create_with_backend(backend)?;
         let generation = generation(&db)?;
         let journal = Journal::open(&path.with_extension("journal"), generation);
-        let (journal, stood) = journal.map_err(redb::Error::Io)?;
+        let (journal, contents) = journal.map_err(redb::Error::Io)?;
         let mut pending = Change::default();
-        let mut torn = stood.torn;
-        for entry in &stood.entries {
+        let mut torn = contents.torn;
+        for entry in &contents.entries {
             match Change::decode(entry) {
-                Some(change) => pending.then(change),
+                Some(change) => pending.merge(change),
                 None => torn = true,
             }
         }
@@ -153,11 +154,11 @@ impl File {
         let taken_back = rolled_back.load(Ordering::Relaxed);
         found.rolled_back = torn || taken_back;
         // A database that took its last step back is older than its journal, too, but no copy.
-        found.older = stood.later && !taken_back;
+        found.older = contents.later && !taken_back;
         Ok((file, found))
     }
 
-    fn load(&self) -> Result<Found, Trouble> {
+    fn load(&self) -> Result<Found, FileError> {
         let read = self.db.begin_read()?;
         let mut found = Found::default();
         let (segments, blocks) = (read.open_table(SEGMENTS)?, read.open_table(BLOCKS)?);
@@ -179,6 +180,9 @@ impl File {
             closed.extend(newer.map(|((_, start), segment)| (*start, *segment)));
             let closed: BTreeMap<u64, Segment> =
                 closed.into_iter().filter_map(|(start, it)| Some((start, it?))).collect();
+            // Blocks behind the last closed segment have no row in the index: they are found by
+            // their heads, and may close segments (`found.closed`) that a crash kept from being
+            // stored.
             let after = closed.values().map(|segment| segment.last).max();
             let mut stream = Stream::load(kept, closed);
             let ends = after.map_or(0, |last| last + 1);
@@ -199,13 +203,13 @@ impl File {
         Ok(found)
     }
 
-    /// Bytes written to the files since they were opened.
+    /// Bytes written to the database and the journal since they were opened.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    /// A figure that was stored.
-    pub(super) fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, Trouble> {
+    /// Reads a single value by its name, encoded as it was stored.
+    pub(super) fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, FileError> {
         if let Some(newer) = self.pending.meta.get(name) {
             return Ok(Some(newer.clone()));
         }
@@ -213,16 +217,17 @@ impl File {
         Ok(read.open_table(META)?.get(name.as_bytes())?.map(|it| it.value().to_vec()))
     }
 
-    /// Changes everything or nothing, durably. After an error the file is to be opened anew.
-    pub(super) fn apply(&mut self, change: Change) -> Result<(), Trouble> {
+    /// Applies a change durably, all of it or nothing. After an error the file has to be opened
+    /// again.
+    pub(super) fn apply(&mut self, change: Change) -> Result<(), FileError> {
         if change.size() <= LARGEST {
-            let entry = change.encode().map_err(|error| Trouble::Other(error.to_string()))?;
+            let entry = change.encode().map_err(|error| FileError::Other(error.to_string()))?;
             if entry.len() <= LARGEST {
                 match self.journal.append(&entry) {
                     Ok(None) => {}
                     Ok(Some(bytes)) => {
                         self.written.fetch_add(bytes, Ordering::Relaxed);
-                        self.pending.then(change);
+                        self.pending.merge(change);
                         return Ok(());
                     }
                     // The database may serve where the journal does not.
@@ -230,24 +235,29 @@ impl File {
                 }
             }
         }
-        self.pending.then(change);
-        self.settle()
+        self.pending.merge(change);
+        self.checkpoint()
     }
 
-    /// The database takes what stands in the journal if that gives back more than it costs.
-    pub(super) fn settle_much(&mut self) -> Result<(), Trouble> {
-        if self.journal.used() < MUCH { Ok(()) } else { self.settle() }
+    /// Moves the journal's changes into the database if that frees at least [`CHECKPOINT_FROM`] pages.
+    pub(super) fn checkpoint_if_large(&mut self) -> Result<(), FileError> {
+        if self.journal.used() < CHECKPOINT_FROM { Ok(()) } else { self.checkpoint() }
     }
 
-    /// The database takes what stands in the journal.
-    pub(super) fn settle(&mut self) -> Result<(), Trouble> {
+    /// Moves the journal's changes into the database in one transaction.
+    pub(super) fn checkpoint(&mut self) -> Result<(), FileError> {
         if self.pending.is_empty() {
             return Ok(());
         }
+        // The new generation is stored in the transaction that takes over the entries. Example:
+        // entries 0..9 stand in the journal under generation 4. A crash before the commit leaves 4
+        // in the database, and a restart reads the entries again; a crash after it leaves 5, and
+        // the same pages are of a former generation and void. At no moment do they count twice or
+        // not at all, and nothing has to be erased.
         let (generation, bytes) = self.journal.next();
         self.written.fetch_add(bytes, Ordering::Relaxed);
         let write = self.db.begin_write()?;
-        change_all(&write, &self.pending)?;
+        write_change(&write, &self.pending)?;
         write.open_table(META)?.insert(GENERATION, encode(&generation)?.as_slice())?;
         write.commit()?;
         crash::point("journal-settled");
@@ -256,14 +266,14 @@ impl File {
         Ok(())
     }
 
-    /// What blocks say of themselves that hold numbers of `from..=to`; and the numbers of those
-    /// that say nothing sensible.
+    /// Returns the heads of the blocks that hold sequence numbers within `from..=to`, and the
+    /// numbers of blocks whose heads are damaged.
     pub(super) fn heads(
         &self,
         stream: u32,
         from: u64,
         to: u64,
-    ) -> Result<(Vec<Head>, Vec<Range>), Trouble> {
+    ) -> Result<(Vec<Head>, Vec<Range>), FileError> {
         let read = self.db.begin_read()?;
         self.heads_in(&read.open_table(BLOCKS)?, stream, from, to)
     }
@@ -274,7 +284,7 @@ impl File {
         stream: u32,
         from: u64,
         to: u64,
-    ) -> Result<(Vec<Head>, Vec<Range>), Trouble> {
+    ) -> Result<(Vec<Head>, Vec<Range>), FileError> {
         let (mut found, mut damaged) = (Vec::new(), Vec::new());
         // The block that holds `from` may begin before it.
         let mut at = self.last_until(blocks, (stream, from))?.unwrap_or(from);
@@ -304,20 +314,22 @@ impl File {
         Ok((found, damaged))
     }
 
-    /// Another block, or none, stands there by now.
-    fn is_former(&self, key: Key) -> bool {
+    /// True when a pending change removes or replaces the block that the database holds under this
+    /// key.
+    fn is_superseded(&self, key: Key) -> bool {
         self.pending.remove.contains_key(&key) || self.pending.add.contains_key(&key)
     }
 
-    /// Where the last block of a stream begins that begins there or before.
-    fn last_until(&self, blocks: &Blocks, (stream, at): Key) -> Result<Option<u64>, Trouble> {
+    /// Returns the first sequence number of the last block of a stream that begins at `at` or
+    /// before it.
+    fn last_until(&self, blocks: &Blocks, (stream, at): Key) -> Result<Option<u64>, FileError> {
         let newer = self.pending.add.range((stream, 0)..=(stream, at)).next_back();
         let mut last = newer.map(|((_, first), _)| *first);
         let all = row_key((stream, 0), 0)..=row_key((stream, at), u16::MAX);
         let mut rows = blocks.range(slices(&all))?;
         while let Some(row) = rows.next_back() {
             let first = first_of(row?.0.value())?;
-            if !self.is_former((stream, first)) {
+            if !self.is_superseded((stream, first)) {
                 last = last.max(Some(first));
                 break;
             }
@@ -325,13 +337,13 @@ impl File {
         Ok(last)
     }
 
-    /// Where the first block of a stream begins that begins there or after, and what it says of
-    /// itself, if that is sensible.
+    /// Returns the first sequence number of the first block of a stream that begins at `at` or
+    /// after it, and its head unless that is damaged.
     fn first_from(
         &self,
         blocks: &Blocks,
         (stream, at): Key,
-    ) -> Result<Option<(u64, Option<Head>)>, Trouble> {
+    ) -> Result<Option<(u64, Option<Head>)>, FileError> {
         let newer = self.pending.add.range((stream, at)..=(stream, u64::MAX)).next();
         let newer = newer.map(|((_, first), packed)| (*first, packed.head()));
         let to = newer.map_or(u64::MAX, |(first, _)| first);
@@ -339,7 +351,7 @@ impl File {
         for row in blocks.range(slices(&all))? {
             let (key, row) = row?;
             let (first, part) = (first_of(key.value())?, part_of(key.value()));
-            if !self.is_former((stream, first)) {
+            if !self.is_superseded((stream, first)) {
                 let sane = |head: &Head| part == 0 && row.value().len() == head.length.min(ROW);
                 return Ok(Some((first, Head::read(first, row.value()).filter(sane))));
             }
@@ -347,8 +359,12 @@ impl File {
         Ok(newer)
     }
 
-    /// The records of a block. None: damaged.
-    pub(super) fn records(&self, stream: u32, head: &Head) -> Result<Option<Vec<Record>>, Trouble> {
+    /// Reads the records of a block. `None` when the block is damaged.
+    pub(super) fn records(
+        &self,
+        stream: u32,
+        head: &Head,
+    ) -> Result<Option<Vec<Record>>, FileError> {
         let read = self.db.begin_read()?;
         self.records_in(&read.open_table(BLOCKS)?, stream, head)
     }
@@ -358,7 +374,7 @@ impl File {
         blocks: &Blocks,
         stream: u32,
         head: &Head,
-    ) -> Result<Option<Vec<Record>>, Trouble> {
+    ) -> Result<Option<Vec<Record>>, FileError> {
         let first = head.block.first;
         if let Some(packed) = self.pending.add.get(&(stream, first)) {
             return Ok(head.records(stream, packed.bytes()));
@@ -375,8 +391,8 @@ impl File {
     }
 }
 
-/// The journal's generation that holds; makes the tables at a first start.
-fn generation(db: &Database) -> Result<u64, Trouble> {
+/// Reads the journal's current generation; creates the tables at the first start.
+fn generation(db: &Database) -> Result<u64, FileError> {
     let read = db.begin_read()?;
     if let Ok(meta) = read.open_table(META) {
         let stored = meta.get(GENERATION)?;
@@ -391,7 +407,7 @@ fn generation(db: &Database) -> Result<u64, Trouble> {
     Ok(0)
 }
 
-fn change_all(write: &WriteTransaction, change: &Change) -> Result<(), Trouble> {
+fn write_change(write: &WriteTransaction, change: &Change) -> Result<(), FileError> {
     let mut blocks = write.open_table(BLOCKS)?;
     for (key, rows) in &change.remove {
         for part in 0..*rows {
@@ -450,32 +466,33 @@ fn slices<const N: usize>(keys: &RangeInclusive<[u8; N]>) -> RangeInclusive<&[u8
     keys.start().as_slice()..=keys.end().as_slice()
 }
 
-/// Bytes of a key. A key that is too short was not written here.
-fn within<const N: usize>(key: &[u8], at: usize) -> Result<[u8; N], Trouble> {
+/// Cuts `N` bytes out of a key, from `at` on. A key that is too short was not written by this code:
+/// the file is damaged.
+fn within<const N: usize>(key: &[u8], at: usize) -> Result<[u8; N], FileError> {
     let bytes = key.get(at..at + N).and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| Trouble::Damaged("a key is too short".into()))
+    bytes.ok_or_else(|| FileError::Damaged("a key is too short".into()))
 }
 
-fn stream_of(key: &[u8]) -> Result<u32, Trouble> {
+fn stream_of(key: &[u8]) -> Result<u32, FileError> {
     within(key, 0).map(u32::from_be_bytes)
 }
 
-/// The number that a block or a segment begins with.
-fn first_of(key: &[u8]) -> Result<u64, Trouble> {
+/// First sequence number of the block or segment that a key belongs to.
+fn first_of(key: &[u8]) -> Result<u64, FileError> {
     within(key, 4).map(u64::from_be_bytes)
 }
 
-/// Which row of its block; no row has a key without one.
+/// Index of a row within its block; `u16::MAX` for a key that has none.
 fn part_of(key: &[u8]) -> u16 {
     within(key, 12).map_or(u16::MAX, u16::from_be_bytes)
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Trouble> {
-    serde_cbor::to_vec(value).map_err(|error| Trouble::Other(error.to_string()))
+fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, FileError> {
+    serde_cbor::to_vec(value).map_err(|error| FileError::Other(error.to_string()))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Trouble> {
-    codec::from_slice(bytes).map_err(|error| Trouble::Damaged(error.to_string()))
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, FileError> {
+    codec::from_slice(bytes).map_err(|error| FileError::Damaged(error.to_string()))
 }
 
 #[cfg(test)]
@@ -498,7 +515,7 @@ mod tests {
         Packed::new(stream, first, last, &records)
     }
 
-    /// Blocks as they should stand: last number and size of their records, by key.
+    /// Expected blocks of a test: last sequence number and record size, by key.
     type Model = BTreeMap<Key, (u64, usize)>;
 
     fn check(file: &File, model: &Model, what: &str) {
@@ -590,7 +607,7 @@ mod tests {
             }
         }
         assert!(settled > 10 && journaled > 100, "{settled} {journaled}");
-        file.settle().unwrap();
+        file.checkpoint().unwrap();
         std::fs::remove_file(path.with_extension("journal")).unwrap();
         drop(file);
         let (file, found) = File::open(&path).unwrap();

@@ -1,11 +1,11 @@
-//! `data.journal`: small steps, durable at the price of a page or two, until the database takes
-//! them all in one step. Written from its beginning again and again: its length never changes, so
-//! that nothing but these pages is written.
+//! The journal `data.journal`: small steps, each durable at the price of one to five pages, until
+//! the database takes them all in one transaction. It is overwritten from its beginning again and
+//! again; its length never changes, so that no file system metadata is written.
 //!
-//! Each page begins with: sum (4 bytes) of all after it, generation (8), entry (4), part (2),
-//! parts (2), length (2); then so many bytes of the entry, then zeros. The database knows the
-//! present generation, and takes the next one in the step in which it takes what stands in this
-//! one: former ones hold nothing any more.
+//! Each page of 4,096 bytes begins with a checksum (4 bytes) of all that follows, generation (8),
+//! entry (4), part (2), parts (2), length (2); then come `length` bytes of the entry, then zeros.
+//! The database stores the current generation, and moves on to the next one in the transaction that
+//! takes over the journal's entries: pages of former generations are void.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,51 +17,52 @@ use holdfast_records::crc::crc;
 
 use crate::adapters::files;
 
-/// What a file system writes at least, in bytes.
+/// Smallest unit that a file system writes, in bytes.
 const PAGE: usize = 4_096;
-/// How many there are: some dozens of steps share what the database writes for one.
+/// Pages of the journal (256 KiB): some dozens of steps share what one transaction of the database
+/// writes.
 const PAGES: usize = 64;
 const HEAD: usize = 22;
-const ROOM: usize = PAGE - HEAD;
-/// An entry has so many bytes at most: the database writes some five pages beside those of the
-/// records, so that larger ones are as cheap there.
-pub(super) const LARGEST: usize = 5 * ROOM;
+const PAGE_ROOM: usize = PAGE - HEAD;
+/// Largest entry in bytes, five pages. A transaction of the database writes about five pages beside
+/// those of the records, so that a larger step is as cheap there.
+pub(super) const LARGEST: usize = 5 * PAGE_ROOM;
 
-/// Where there is no room for one, it is tried again after so long.
-const RETRY: Duration = Duration::from_secs(60);
+/// Pause before another try to create the journal after there was no room for it.
+const CREATE_RETRY: Duration = Duration::from_secs(60);
 
-/// The file.
+/// The open journal and the position of its next entry.
 #[derive(Debug)]
 pub(super) struct Journal {
     path: PathBuf,
-    /// None: there is none that serves.
+    /// `None` when there is no usable journal.
     file: Option<File>,
-    /// What stands in it would be misunderstood later: it is made anew, once the database has taken
-    /// what could be read.
+    /// True when the content would be misread later. The journal is then made anew, once the
+    /// database has taken what could be read.
     torn: bool,
-    /// When one could not be made.
+    /// Last failed try to create the journal.
     tried: Option<Instant>,
     generation: u64,
-    /// Where the next entry begins.
+    /// Page at which the next entry begins; [`PAGES`] when there is no room left.
     page: usize,
     entry: u32,
 }
 
-/// What stood in it.
+/// Content of the journal when it was opened.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Stood {
-    /// Entries, in their order.
+pub(super) struct Contents {
+    /// Entries in the order in which they were appended.
     pub(super) entries: Vec<Vec<u8>>,
-    /// Something that was perhaps acknowledged stood there and cannot be read.
+    /// True when an entry that may have been acknowledged cannot be read.
     pub(super) torn: bool,
-    /// It is of a later generation: the database is an older one.
+    /// True when a page has a later generation than the database: the database is an older copy.
     pub(super) later: bool,
 }
 
 impl Journal {
-    /// That of this generation; 0: the database knows of none. The next entry is taken once it has
-    /// begun another one.
-    pub(super) fn open(path: &Path, generation: u64) -> io::Result<(Self, Stood)> {
+    /// Opens the journal of this generation; 0 means that the database knows of none. The first
+    /// entry can be appended only after [`Journal::begin`].
+    pub(super) fn open(path: &Path, generation: u64) -> io::Result<(Self, Contents)> {
         let mut journal = Self {
             path: path.to_owned(),
             file: None,
@@ -72,9 +73,9 @@ impl Journal {
             entry: 0,
         };
         if generation == 0 {
-            return Ok((journal, Stood::default()));
+            return Ok((journal, Contents::default()));
         }
-        let stood = match load(path) {
+        let contents = match load(path) {
             Ok((file, bytes)) => {
                 journal.file = Some(file);
                 read(&bytes, generation)
@@ -83,27 +84,27 @@ impl Journal {
                 tracing::error!(%error, "data.journal cannot be read");
                 // Where it is gone altogether, this may be a copy of the database.
                 let later = error.kind() == io::ErrorKind::NotFound;
-                Stood { torn: true, later, ..Stood::default() }
+                Contents { torn: true, later, ..Contents::default() }
             }
             Err(error) => return Err(error),
         };
-        journal.torn = stood.torn;
-        Ok((journal, stood))
+        journal.torn = contents.torn;
+        Ok((journal, contents))
     }
 
-    /// Takes an entry, durably. None: there is no room, and the database takes it. Else how many
-    /// bytes were written.
+    /// Appends an entry durably and returns the number of bytes written. `None` when there is no
+    /// room; the database has to take the step then.
     ///
     /// # Errors
-    /// What the disk says; the journal is given up, and made anew once the database has taken what
-    /// stands in it.
+    /// The disk's error. The journal is given up, and made anew once the database has taken its
+    /// entries.
     pub(super) fn append(&mut self, entry: &[u8]) -> io::Result<Option<u64>> {
-        let parts = entry.len().div_ceil(ROOM);
+        let parts = entry.len().div_ceil(PAGE_ROOM);
         let Some(file) = self.file.as_ref().filter(|_| self.page + parts <= PAGES) else {
             return Ok(None);
         };
         let mut bytes = Vec::with_capacity(parts * PAGE);
-        for (part, piece) in (0_u16..).zip(entry.chunks(ROOM)) {
+        for (part, piece) in (0_u16..).zip(entry.chunks(PAGE_ROOM)) {
             page(&mut bytes, self.generation, self.entry, (part, parts), piece);
         }
         #[cfg(test)]
@@ -122,20 +123,26 @@ impl Journal {
         Ok(Some(bytes.len() as u64))
     }
 
-    /// The generation that comes, for the step in which the database takes what stands here; 0:
-    /// there is no room for a journal. Gives what that wrote, too.
+    /// Returns the generation to store in the transaction that takes over the entries (0: there
+    /// will be no journal), and the bytes that were written to prepare it, which creates the
+    /// journal if it is missing.
     pub(super) fn next(&mut self) -> (u64, u64) {
         if std::mem::take(&mut self.torn) {
             self.file = None;
             return (0, 0);
+            // 0 in the database voids the damaged journal even if the crash comes before it is made
+            // anew.
         }
         if self.file.is_some() {
             return (self.generation + 1, 0);
         }
-        if self.tried.is_some_and(|at| at.elapsed() < RETRY) {
+        if self.tried.is_some_and(|at| at.elapsed() < CREATE_RETRY) {
             return (0, 0);
         }
         // Above that of any copy of the database that this one may have been the journal of.
+        // The file may hold generation 7 while the database here is a restored copy with generation
+        // 3. The new journal begins with 8: should the newer database be put back beside it, that
+        // one finds a later generation, and no entries that pass for its own.
         let former = std::fs::read(&self.path).map_or(0, |bytes| latest(&bytes));
         self.generation = self.generation.max(former);
         let made = files::replace(&self.path, &vec![0; PAGES * PAGE], 0o600)
@@ -153,13 +160,14 @@ impl Journal {
         }
     }
 
-    /// The database has taken all that stood here, and knows this generation.
+    /// Starts this generation at the first page, after the database has taken all entries of the
+    /// former one and stored the new generation.
     pub(super) fn begin(&mut self, generation: u64) {
         self.generation = generation.max(self.generation);
         (self.page, self.entry) = (0, 0);
     }
 
-    /// Pages that entries stand in.
+    /// Pages in use by entries of the current generation.
     pub(super) fn used(&self) -> usize {
         if self.file.is_some() { self.page } else { 0 }
     }
@@ -167,7 +175,7 @@ impl Journal {
 
 fn load(path: &Path) -> io::Result<(File, Vec<u8>)> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    // What is read may stand in the kernel's memory alone, and is about to be shipped.
+    // What is read may be in the page cache alone, and is about to be shipped: durable first.
     file.sync_data()?;
     let mut bytes = vec![0; PAGES * PAGE];
     if file.metadata()?.len() != bytes.len() as u64 {
@@ -178,13 +186,14 @@ fn load(path: &Path) -> io::Result<(File, Vec<u8>)> {
     Ok((file, bytes))
 }
 
-/// What is read or written in one go the kernel keeps in one piece, and writes in one piece when a
-/// page of it changes: it is to forget such pieces. Pages are written one by one for the same reason.
+/// Advises the kernel to forget the file's cached pages. What is read or written at once is cached
+/// as one large folio, which is written as a whole when a single page of it changes; pages are
+/// written one by one for the same reason.
 fn by_pages(file: &File) {
     let _only_an_advice = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
 }
 
-/// Errors that the file itself gives, not what is around it.
+/// True for an error that the file itself causes, not its surroundings.
 fn is_of_the_file(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
         || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
@@ -204,11 +213,11 @@ fn page(out: &mut Vec<u8>, generation: u64, entry: u32, (part, parts): (u16, usi
     out.extend(content);
 }
 
-/// A page as it stands.
+/// One page, parsed.
 enum Page<'a> {
-    /// Never written.
+    /// All zeros: never written.
     Empty,
-    /// Not what was written.
+    /// The checksum or the layout is wrong.
     Bad,
     Good {
         generation: u64,
@@ -226,7 +235,7 @@ fn parse(page: &[u8]) -> Page<'_> {
     written(page).unwrap_or(Page::Bad)
 }
 
-/// None: it is not what was written.
+/// Parses a page that is not all zeros. `None` when its checksum or layout is wrong.
 fn written(page: &[u8]) -> Option<Page<'_>> {
     let (sum, mut rest) = page.split_first_chunk()?;
     if u32::from_be_bytes(*sum) != crc(&[rest]) {
@@ -246,7 +255,7 @@ fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*head)
 }
 
-/// The highest generation that stands in it.
+/// Highest generation that any page holds; 0 when none does.
 fn latest(bytes: &[u8]) -> u64 {
     let generations = bytes.chunks(PAGE).filter_map(|page| match parse(page) {
         Page::Good { generation, .. } => Some(generation),
@@ -255,22 +264,25 @@ fn latest(bytes: &[u8]) -> u64 {
     generations.max().unwrap_or(0)
 }
 
-/// The entries of a generation.
-fn read(bytes: &[u8], present: u64) -> Stood {
-    let mut stood = Stood::default();
+/// Collects the entries of the current generation. Entries that follow an incomplete one make the
+/// journal torn, since each is appended only after the one before it was durable.
+fn read(bytes: &[u8], present: u64) -> Contents {
+    let mut contents = Contents::default();
     let mut open: Vec<u8> = Vec::new();
     let (mut next, mut ended) = ((0_u32, 0_u16), false);
     for page in bytes.chunks(PAGE) {
         match parse(page) {
+            // Written by a later database than this one: this one is a restored copy, and its own
+            // entries were overwritten.
             Page::Good { generation, .. } if generation > present => {
-                (stood.torn, stood.later) = (true, true);
-                return stood;
+                (contents.torn, contents.later) = (true, true);
+                return contents;
             }
             Page::Good { generation, entry, part, parts, piece } if generation == present => {
                 // After the end stand at most other parts of an entry that was never whole.
-                stood.torn |= if ended { entry != next.0 } else { (entry, part) != next };
-                if stood.torn {
-                    return stood;
+                contents.torn |= if ended { entry != next.0 } else { (entry, part) != next };
+                if contents.torn {
+                    return contents;
                 }
                 if ended {
                     continue;
@@ -278,19 +290,21 @@ fn read(bytes: &[u8], present: u64) -> Stood {
                 open.extend(piece);
                 next = (entry, part + 1);
                 if next.1 >= parts {
-                    stood.entries.push(std::mem::take(&mut open));
+                    contents.entries.push(std::mem::take(&mut open));
                     next = (entry + 1, 0);
                 }
             }
             Page::Bad if !ended => {
-                stood.torn = true;
-                return stood;
+                contents.torn = true;
+                return contents;
             }
-            // A page of a former generation was perhaps torn then.
+            // The entries end at the first page that is empty or of a former generation. A bad page
+            // behind that end may have been torn in a former generation, and holds nothing of this
+            // one.
             Page::Empty | Page::Bad | Page::Good { .. } => ended = true,
         }
     }
-    stood
+    contents
 }
 
 #[cfg(test)]
@@ -302,7 +316,7 @@ mod tests {
         (0..size).map(|at| (number * 31 + at * 7) as u8).collect()
     }
 
-    /// A journal of generation 1, with entries of these sizes.
+    /// Creates a journal of generation 1 with entries of these sizes in bytes.
     fn filled(path: &Path, sizes: &[usize]) -> Journal {
         let (mut journal, _) = Journal::open(path, 0).unwrap();
         assert_eq!(journal.append(b"early").unwrap(), None, "the database knows of none yet");
@@ -314,7 +328,7 @@ mod tests {
         journal
     }
 
-    fn stood(path: &Path, generation: u64) -> Stood {
+    fn contents_of(path: &Path, generation: u64) -> Contents {
         Journal::open(path, generation).unwrap().1
     }
 
@@ -322,20 +336,20 @@ mod tests {
     fn entries_come_back_and_those_of_a_former_generation_do_not() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
-        let sizes = [1, ROOM, ROOM + 1, LARGEST, 10];
+        let sizes = [1, PAGE_ROOM, PAGE_ROOM + 1, LARGEST, 10];
         let mut journal = filled(&path, &sizes);
         let all: Vec<_> = sizes.iter().enumerate().map(|(at, size)| entry(at, *size)).collect();
-        let whole = Stood { entries: all, ..Stood::default() };
-        assert_eq!(stood(&path, 1), whole);
-        assert_eq!(stood(&path, 0), Stood::default());
+        let whole = Contents { entries: all, ..Contents::default() };
+        assert_eq!(contents_of(&path, 1), whole);
+        assert_eq!(contents_of(&path, 0), Contents::default());
         let (next, written) = journal.next();
         assert_eq!((next, written), (2, 0));
-        assert_eq!(stood(&path, 1), whole, "until the database knows the next one");
+        assert_eq!(contents_of(&path, 1), whole, "until the database knows the next one");
         journal.begin(next);
-        assert_eq!(stood(&path, 2), Stood::default());
+        assert_eq!(contents_of(&path, 2), Contents::default());
         journal.append(b"one").unwrap();
-        assert_eq!(stood(&path, 2).entries, [b"one"]);
-        let older = stood(&path, 1);
+        assert_eq!(contents_of(&path, 2).entries, [b"one"]);
+        let older = contents_of(&path, 1);
         assert!(older.torn && older.later && older.entries.is_empty(), "{older:?}");
     }
 
@@ -359,8 +373,8 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
         drop(filled(&path, &[10]));
-        let (mut journal, stood) = Journal::open(&path, 1).unwrap();
-        assert_eq!(stood.entries.len(), 1);
+        let (mut journal, contents) = Journal::open(&path, 1).unwrap();
+        assert_eq!(contents.entries.len(), 1);
         assert_eq!(journal.append(b"more").unwrap(), None);
         let (next, _) = journal.next();
         journal.begin(next);
@@ -371,11 +385,11 @@ mod tests {
     fn harm_is_never_taken_for_an_end_and_never_for_an_entry() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
-        let sizes = [100, 3 * ROOM, 100, ROOM, 100];
+        let sizes = [100, 3 * PAGE_ROOM, 100, PAGE_ROOM, 100];
         drop(filled(&path, &sizes));
         let good = std::fs::read(&path).unwrap();
-        let all = stood(&path, 1).entries;
-        let used: usize = sizes.iter().map(|size| size.div_ceil(ROOM)).sum();
+        let all = contents_of(&path, 1).entries;
+        let used: usize = sizes.iter().map(|size| size.div_ceil(PAGE_ROOM)).sum();
         let mut entropy = Entropy::new(3);
         for round in 0..400 {
             let mut bytes = good.clone();
@@ -387,32 +401,32 @@ mod tests {
                 _ => bytes[at / PAGE * PAGE..][..PAGE].fill(0),
             }
             std::fs::write(&path, &bytes).unwrap();
-            let stood = stood(&path, 1);
-            assert!(all.starts_with(&stood.entries), "round {round}");
+            let contents = contents_of(&path, 1);
+            assert!(all.starts_with(&contents.entries), "round {round}");
             // The last entry's page that is not there may never have been acknowledged.
             let is_unwritten = round % 3 == 2 && at / PAGE == used - 1;
-            assert!(bytes == good || stood.torn || is_unwritten, "round {round} at {at}");
+            assert!(bytes == good || contents.torn || is_unwritten, "round {round} at {at}");
         }
         for harm in [0, 1, PAGE, good.len() - 1] {
             std::fs::write(&path, &good[..harm]).unwrap();
-            assert!(stood(&path, 1).torn, "cut at {harm}");
+            assert!(contents_of(&path, 1).torn, "cut at {harm}");
         }
         std::fs::remove_file(&path).unwrap();
-        assert!(stood(&path, 1).torn, "gone");
+        assert!(contents_of(&path, 1).torn, "gone");
     }
 
     #[test]
     fn an_entry_that_was_never_whole_is_no_loss() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data.journal");
-        drop(filled(&path, &[100, 3 * ROOM]));
+        drop(filled(&path, &[100, 3 * PAGE_ROOM]));
         let good = std::fs::read(&path).unwrap();
         for gone in [1, 2, 3] {
             let mut bytes = good.clone();
             bytes[gone * PAGE..][..PAGE].fill(0);
             std::fs::write(&path, &bytes).unwrap();
-            let stood = stood(&path, 1);
-            assert!(!stood.torn && stood.entries.len() == 1, "part {gone}: {stood:?}");
+            let contents = contents_of(&path, 1);
+            assert!(!contents.torn && contents.entries.len() == 1, "part {gone}: {contents:?}");
         }
     }
 
@@ -428,7 +442,11 @@ mod tests {
         let (none, _) = journal.next();
         journal.begin(none);
         assert_eq!(none, 0);
-        assert_eq!(stood(&path, 1).entries.len(), 1, "until then what stands there is needed");
+        assert_eq!(
+            contents_of(&path, 1).entries.len(),
+            1,
+            "until then what stands there is needed"
+        );
         let (next, _) = journal.next();
         journal.begin(next);
         assert!(next > 1 && journal.append(b"more").unwrap().is_some());
@@ -449,9 +467,9 @@ mod tests {
         assert!(generation > 41, "{generation}");
         anew.begin(generation);
         anew.append(b"one").unwrap();
-        assert!(stood(&path, 41).later, "the former database is an older one");
+        assert!(contents_of(&path, 41).later, "the former database is an older one");
         std::fs::remove_file(&path).unwrap();
-        assert!(stood(&path, 41).later, "and so may one be that has none");
+        assert!(contents_of(&path, 41).later, "and so may one be that has none");
     }
 
     #[test]
@@ -473,6 +491,6 @@ mod tests {
         assert!(next > 1 && written > 0);
         journal.begin(next);
         journal.append(b"more").unwrap();
-        assert_eq!(stood(&path, next).entries, [b"more"]);
+        assert_eq!(contents_of(&path, next).entries, [b"more"]);
     }
 }

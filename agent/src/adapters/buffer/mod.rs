@@ -1,9 +1,9 @@
-//! The buffer: what workloads publish, on disk before it is acknowledged, until it is shipped and
-//! room is needed. One thread owns the file; it is started when it is first needed, and stores
-//! whatever waits in one durable step.
+//! The buffer: keeps what workloads publish on disk, from before it is acknowledged until it is
+//! shipped and its room is needed. One thread owns the file; it is started at the first use, and
+//! stores everything that is queued in one durable step.
 //!
-//! What is handed in and not stored is never acknowledged, whatever happens to the file, the disk
-//! or the thread.
+//! A record that was handed in and not stored is never acknowledged, whatever happens to the file,
+//! the disk or the thread.
 
 mod block;
 mod ceilings;
@@ -28,16 +28,16 @@ use queue::{Append, Job, Queue};
 use crate::adapters::clock::Time;
 pub use crate::core::data::Limits;
 
-/// A window of a stream: numbers and times, all ends within.
+/// Part of a stream, bounded by sequence numbers and by time; all bounds are inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
-    /// The first number that is of interest.
+    /// Lowest sequence number, 1 for the whole stream.
     pub from: u64,
-    /// The last.
+    /// Highest sequence number, `u64::MAX` for the whole stream.
     pub to: u64,
-    /// The first moment, in milliseconds since 1970.
+    /// Earliest time, in milliseconds since 1970.
     pub since: u64,
-    /// The last.
+    /// Latest time, in milliseconds since 1970.
     pub until: u64,
 }
 
@@ -47,63 +47,64 @@ impl Default for Window {
     }
 }
 
-/// Part of a stream.
+/// Records that one read of a stream returned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Records, in the order of their numbers.
+    /// Records in the order of their sequence numbers.
     pub records: Vec<Record>,
-    /// Where the next page begins; None: this was the last.
+    /// Sequence number at which the next page begins; `None` on the last page.
     pub next: Option<u64>,
-    /// Numbers that should have been there and could not be read.
+    /// Sequence numbers whose blocks are damaged.
     pub damaged: Vec<Range>,
-    /// The file could not be read: there may be more.
+    /// True when the file could not be read: records may be missing.
     pub failed: bool,
 }
 
-/// A batch that is ready to be sent.
+/// A batch of one stream that is ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    /// Of which stream.
+    /// Stream that the records belong to.
     pub stream: StreamName,
-    /// The numbers that it answers for.
+    /// Sequence numbers that the batch accounts for, records and gaps together.
     pub range: Range,
-    /// How many records are in it.
+    /// Number of records in the batch.
     pub records: u64,
-    /// As it goes down the link.
+    /// Encoded batch, as it goes over the link.
     pub payload: Vec<u8>,
 }
 
-/// One stream of the buffer.
+/// State of one stream in the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamSummary {
-    /// Its name.
+    /// Name of the stream.
     pub name: StreamName,
-    /// The last number given.
+    /// Highest sequence number given; 0 before the first record.
     pub last: u64,
-    /// Records that are not acknowledged by the control plane.
+    /// Number of records that the control plane has not acknowledged.
     pub waiting: u64,
-    /// Bytes on disk.
+    /// Bytes that the stream takes on disk.
     pub bytes: u64,
-    /// Bytes that were stored since the agent started: a total that rises.
+    /// Bytes stored since the agent started; never falls.
     pub taken: u64,
-    /// Records on disk.
+    /// Number of records on disk.
     pub count: u64,
-    /// Time of the oldest record on disk.
+    /// Time of the oldest record on disk, in milliseconds since 1970.
     pub oldest: Option<u64>,
-    /// Time of the oldest record that is not acknowledged.
+    /// Time of the oldest record that is not acknowledged, in milliseconds since 1970.
     pub oldest_waiting: Option<u64>,
-    /// Gaps that the control plane does not know yet.
-    pub untold: bool,
-    /// Records that are wanted as they are.
+    /// True when there are gaps that the control plane has not acknowledged yet.
+    pub new_gaps: bool,
+    /// True when records were requested in full, though the policy reduces or withholds them.
     pub wanted: bool,
-    /// Nothing of it is to be shipped before this, in milliseconds since 1970: a window is open.
+    /// Earliest time at which the stream may be shipped, in milliseconds since 1970, while a
+    /// reduction window is open.
     pub due: Option<u64>,
-    /// Why its policy does not do what it says; empty: it does.
+    /// Reason why the stream's policy cannot be followed; empty when it is.
     pub problem: String,
 }
 
 impl StreamSummary {
-    /// About how many bytes wait.
+    /// Estimates the bytes of the records that are not acknowledged, by their share of the count.
     pub fn waiting_bytes(&self) -> u64 {
         let part = u128::from(self.bytes) * u128::from(self.waiting.min(self.count));
         u64::try_from(part / u128::from(self.count.max(1))).unwrap_or(u64::MAX)
@@ -113,53 +114,53 @@ impl StreamSummary {
 /// Bytes written to flash since the buffer was made, by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Records.
+    /// Bytes written to store records.
     pub records: u64,
-    /// What was dropped, thinned or expired.
+    /// Bytes written to drop, thin or expire records.
     pub retention: u64,
-    /// What the database needs for itself, numbers, marks and totals.
+    /// Bytes written for the database itself, ceilings, acknowledgements and totals.
     pub bookkeeping: u64,
-    /// Bytes of the records as they were published.
+    /// Bytes of the records' values as they were published.
     pub payload: u64,
-    /// When that began, in seconds since 1970.
+    /// Time at which counting began, in seconds since 1970.
     pub since: u64,
 }
 
 impl Written {
-    /// Everything.
+    /// Bytes written for all causes; `payload` is no part of it.
     pub fn total(&self) -> u64 {
         self.records.saturating_add(self.retention).saturating_add(self.bookkeeping)
     }
 }
 
-/// How the buffer stands.
+/// State of the whole buffer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// By name.
+    /// Streams, by name.
     pub streams: Vec<StreamSummary>,
-    /// Bytes of records on disk.
+    /// Bytes that records take on disk.
     pub used: u64,
-    /// Bytes that they may take at present: the quota, or what the disk still gives.
+    /// Bytes that records may take at present: the quota, or what the disk still has room for.
     pub quota: u64,
-    /// The disk gives less than the quota.
+    /// True when the disk has less room than the quota.
     pub low: bool,
-    /// Bytes written.
+    /// Bytes written to flash, by cause.
     pub written: Written,
-    /// What a person should know of the file: it was damaged, or cannot be written.
+    /// Notice for a person about damage: the file was set aside, is gone or is an older copy.
     pub damage: Option<String>,
-    /// The disk took nothing when it was last tried.
+    /// Error of the last write, if it failed, as on a full disk.
     pub full: Option<String>,
 }
 
-/// A handle to the buffer; cheap to clone.
+/// Handle to the buffer; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Buffer {
     queue: Arc<Queue>,
 }
 
 impl Buffer {
-    /// The buffer of this data folder. Its thread is not started yet, unless there is something
-    /// to ship or to keep within bounds.
+    /// Opens the buffer of a data folder. Its thread starts at once only if there may be something
+    /// to ship or to expire; otherwise at the first record.
     pub fn new(data: &Path, limits: Limits, time: Time) -> Self {
         let buffer = Self { queue: Arc::new(Queue::new(data.to_owned(), limits, time)) };
         // A file that is gone has something to tell, too.
@@ -169,23 +170,24 @@ impl Buffer {
         buffer
     }
 
-    /// True when its thread runs: something was published once.
+    /// True when the buffer's thread runs, which means that something was published once.
     pub fn is_in_use(&self) -> bool {
         self.queue.is_started()
     }
 
-    /// True when it has closed by itself, until the agent is started again: its thread was lost too
-    /// often, or could not be had.
+    /// True when the buffer closed by itself, until the agent is restarted: its thread panicked too
+    /// often, or could not be started.
     pub fn has_failed(&self) -> bool {
         self.queue.has_failed()
     }
 
-    /// Takes records of one stream in, waiting for room in the queue; resolves when they are on
-    /// disk, with the numbers that they got, in their order. `owner`: who publishes; None: the
-    /// agent. `time` in milliseconds since 1970, by [`Time::now_ms`].
+    /// Appends records to a stream, after waiting for room in the queue, and returns their sequence
+    /// numbers once they are on disk. `owner` is the workload that publishes, `None` the agent
+    /// itself; `time` is in milliseconds since 1970, by [`Time::now_ms`].
     ///
     /// # Errors
-    /// [`Refused`]; none of them is stored. Only [`Refused::Dropped`] has given them numbers.
+    /// [`Refused`]; none of the records is stored. Only [`Refused::Dropped`] has given them
+    /// sequence numbers.
     pub async fn append(
         &self,
         owner: Option<Name>,
@@ -199,7 +201,8 @@ impl Buffer {
         answer.await.unwrap_or(Err(Refused::Closed))
     }
 
-    /// The same without waiting for room.
+    /// Appends records like [`Buffer::append`], but without waiting for room. The receiver gets the
+    /// sequence numbers once the records are on disk.
     ///
     /// # Errors
     /// [`Refused::Busy`] when the queue is full.
@@ -216,32 +219,32 @@ impl Buffer {
         Ok(answer)
     }
 
-    /// Reads a page of a stream, of about so many bytes of values; what is asked for first and
-    /// stored later waits. A stream that is not there is empty. None: it was not read, because too
-    /// much waits or the buffer is closed.
+    /// Reads a page of a stream, of about `max_bytes` bytes of values. Records that are stored
+    /// later are read by a later call. A stream that does not exist is empty. `None` when it was
+    /// not read, because too many calls are queued or the buffer is closed.
     pub async fn read(
         &self,
         stream: &StreamName,
         window: Window,
         max_bytes: usize,
     ) -> Option<Page> {
-        let (tell, answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let stream = stream.clone();
-        self.queue.ask(Job::Read { stream, window, max_bytes, tell });
+        self.queue.ask(Job::Read { stream, window, max_bytes, reply });
         answer.await.ok()
     }
 
-    /// The next batch of a stream, of about so many bytes, as its policy says. None: there is
-    /// nothing to tell of it.
+    /// Builds the next batch of a stream, of about `bytes` bytes, as its policy says. `None` when
+    /// there is nothing to ship.
     pub async fn batch(&self, stream: &StreamName, bytes: usize) -> Option<Ready> {
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Batch { stream: stream.clone(), bytes, tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Batch { stream: stream.clone(), bytes, reply });
         answer.await.unwrap_or_default()
     }
 
-    /// The control plane has stored what answers for these numbers, in this store of its, if it
-    /// says which; but for those of `conflict`, which stand for other records there: what is here
-    /// of them gets numbers above `highest`.
+    /// Marks sequence numbers as acknowledged by the control plane, in its data store `store` if it
+    /// named one. Numbers in `conflict` stand for other records there: the records that are here
+    /// under those get new numbers above `highest`.
     pub fn shipped(
         &self,
         stream: &StreamName,
@@ -253,90 +256,93 @@ impl Buffer {
         self.queue.ask(Job::Shipped { stream, range, store, conflict, highest });
     }
 
-    /// The control plane knows these numbers of a device that was put back to an earlier state, or
-    /// copied. True: they are stored, and no number is given below them.
+    /// Takes over the sequence numbers that the control plane knows of this device after it was
+    /// restored to an earlier state, or copied. True once they are stored: no number is given below
+    /// them any more.
     pub async fn diverged(&self, given: Vec<Given>) -> bool {
         if given.is_empty() {
             return true;
         }
         self.queue.start();
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Diverged { given, tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Diverged { given, reply });
         answer.await.is_ok()
     }
 
-    /// The control plane has this store. If it had another, that one is lost: what is still here
-    /// is shipped again.
-    pub fn store(&self, store: u64) {
+    /// Names the control plane's data store. If it was another one before, that one is lost: what
+    /// is still here is shipped again.
+    pub fn set_store(&self, store: u64) {
         self.queue.ask(Job::Store { store });
     }
 
-    /// These records are to be shipped as they are, though they were reduced or withheld: of those
-    /// from `since` to `until`, both within, the first, as far as they have at most `most` bytes on
-    /// disk. Gives how many there are and how many bytes they take there.
-    pub async fn want(
+    /// Requests records in full that the policy reduced or withheld: those with a time within
+    /// `since..=until` (milliseconds since 1970), earliest first, up to `most` bytes on disk.
+    /// Returns how many records these are and how many bytes they take on disk.
+    pub async fn request(
         &self,
         stream: &StreamName,
         (since, until): (u64, u64),
         most: u64,
     ) -> (u64, u64) {
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Want { stream: stream.clone(), since, until, most, tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Want { stream: stream.clone(), since, until, most, reply });
         answer.await.unwrap_or_default()
     }
 
-    /// What holds from now on.
-    pub fn policies(&self, policies: Arc<DataPolicies>) {
+    /// Replaces the policies of all streams.
+    pub fn set_policies(&self, policies: Arc<DataPolicies>) {
         self.queue.follow(policies);
     }
 
-    /// Drops what its ttl has passed for; `now` in milliseconds since 1970, and only when the
-    /// clock can be relied on.
+    /// Drops records that are older than their stream's ttl. `now` is in milliseconds since 1970;
+    /// call this only while the clock can be relied on.
     pub fn expire(&self, now: u64) {
         self.queue.ask(Job::Expire { now });
     }
 
-    /// Keeps the link's ledger, encoded; it is stored with what is stored anyway.
+    /// Keeps the link's ledger, encoded; it is written along with the next step, at most 30 s
+    /// later.
     pub fn keep_ledger(&self, bytes: Vec<u8>) {
         self.queue.start();
         self.queue.ask(Job::KeepLedger { bytes });
     }
 
-    /// The ledger that was kept last; empty: none was. None: that cannot be told now.
+    /// Returns the ledger that was kept last; empty when none was. `None` when the file cannot be
+    /// read now.
     pub async fn kept_ledger(&self) -> Option<Vec<u8>> {
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::KeptLedger { tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::KeptLedger { reply });
         answer.await.ok()
     }
 
-    /// How it stands. Empty as long as it is not in use. None: nobody looked, because too much
-    /// waits or the buffer is closed.
+    /// Returns the state of the buffer; empty as long as it is not in use. `None` when too many
+    /// calls are queued or the buffer is closed.
     pub async fn summary(&self) -> Option<Summary> {
         if !self.is_in_use() {
             return Some(Summary::default());
         }
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Summary { tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Summary { reply });
         answer.await.ok()
     }
 
-    /// Resolves when something was stored, dropped or wanted since it last resolved.
+    /// Resolves when something was stored, dropped or requested since it last resolved.
     pub async fn changed(&self) {
         self.queue.changed.notified().await;
     }
 
-    /// Stores what waits and ends the thread.
+    /// Stores what is queued and ends the thread.
     pub async fn close(&self) {
         if !self.is_in_use() {
             return;
         }
-        let (tell, answer) = oneshot::channel();
-        self.queue.ask(Job::Close { tell });
+        let (reply, answer) = oneshot::channel();
+        self.queue.ask(Job::Close { reply });
         let _ended = answer.await;
     }
 }
 
-/// The file.
+/// Path of the database in a data folder.
 fn path(data: &Path) -> PathBuf {
     data.join("data.redb")
 }

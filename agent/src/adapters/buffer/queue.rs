@@ -1,4 +1,5 @@
-//! What waits for the buffer's thread: bounded by bytes, so that a flood costs a bounded memory.
+//! Queue of the buffer's thread, bounded by bytes, so that a flood of records takes a bounded
+//! amount of memory.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -14,75 +15,75 @@ use super::{Limits, Page, Ready, Summary, Window, contain, worker};
 use crate::adapters::clock::Time;
 use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
 
-/// Memory that records may take while they wait, in units of [`UNIT`]: 4 MiB.
-const ROOM: u32 = 4_096;
-/// What room is counted in, in bytes.
+/// Memory that queued records may take, in units of [`UNIT`]: 4 MiB.
+const MAX_ROOM: u32 = 4_096;
+/// Unit of the room in the queue, in bytes.
 const UNIT: usize = 1_024;
-/// What a record takes in memory beside its value, in bytes.
+/// Memory that a record takes beside its value, in bytes.
 const OVERHEAD: usize = 64;
-/// What is stored in one step, in bytes: some thousand records. The thread needs a few times that.
-pub(super) const GROUP: usize = 1024 * 1024;
-/// Whoever was just answered is waited for at most so long.
-const PATIENCE: Duration = Duration::from_millis(2);
-/// Questions that wait; the driver and a few queries ask one at a time.
-const QUESTIONS: usize = 256;
+/// Bytes that one step stores: some thousand records. The thread needs a few times that in memory.
+pub(super) const GROUP_BYTES: usize = 1024 * 1024;
+/// Longest wait for publishers that were just answered.
+const MAX_WAIT: Duration = Duration::from_millis(2);
+/// Longest queue of calls that may be dropped; the driver and a few queries make one at a time.
+const MAX_CALLS: usize = 256;
 
-/// Why records were not taken.
+/// Reasons why records were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// Too much waits already: try again.
+    /// The queue is full: try again.
     #[error("the buffer is busy; try again")]
     Busy,
-    /// The disk takes nothing.
+    /// The disk takes no more.
     #[error("the disk takes no more: {0}")]
     DiskFull(String),
-    /// They were numbered and dropped, as the stream's policy says: these numbers stand in the gap
-    /// ledger.
+    /// The records were numbered and dropped, as the stream's policy says: their sequence numbers
+    /// are in the gap ledger.
     #[error(
         "0 records are stored, {} are dropped: the stream has used up its quota, or the buffer is full of what goes before it, and what comes is dropped. Publish less, raise spec.quota or spec.priority, set spec.overflow to drop-oldest or thin, or have more of it shipped",
         .0.len()
     )]
     Dropped(Range),
-    /// There are too many streams already.
+    /// The device has [`MAX_STREAMS`] streams already.
     #[error(
         "this device has {MAX_STREAMS} streams already, the most that it may have, and there is something left of each"
     )]
     TooManyStreams,
-    /// Whoever publishes has made too many.
+    /// The publisher has made [`MAX_OF_ONE`] streams already.
     #[error(
         "you have made {MAX_OF_ONE} streams already, the most that one workload or local access may make, and there is something left of each: publish to fewer names"
     )]
     TooManyOfOne,
-    /// A record is too large.
+    /// A record is larger than [`MAX_RECORD`] bytes.
     #[error("a record is larger than {MAX_RECORD} bytes")]
     TooLarge,
-    /// The buffer cannot be used any more.
+    /// The buffer is closed.
     #[error("the buffer is closed")]
     Closed,
 }
 
-/// How an append is answered.
-pub(super) type Answer = oneshot::Sender<Result<Range, Refused>>;
+/// Sends the outcome of an append: the sequence numbers given, or the reason for refusal.
+pub(super) type Reply = oneshot::Sender<Result<Range, Refused>>;
 
 /// Records of one stream that are to be stored.
 #[derive(Debug)]
 pub(super) struct Append {
-    /// Who publishes; None: the agent.
+    /// Workload that publishes; `None` for the agent.
     pub(super) owner: Option<Name>,
     pub(super) stream: StreamName,
     pub(super) time: u64,
-    /// That time is of a clock that cannot be relied on.
+    /// True when `time` is of a clock that cannot be relied on.
     pub(super) doubted: bool,
     pub(super) records: Vec<(Format, Vec<u8>)>,
-    /// Bytes in memory.
+    /// Bytes that the records take in memory.
     pub(super) size: usize,
-    pub(super) tell: Answer,
-    /// Room in the queue, given back when it is dropped.
+    pub(super) reply: Reply,
+    /// Room in the queue, given back when this is dropped.
     pub(super) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Append {
-    /// Checked.
+    /// Checks the records' sizes; returns the append and the receiver of its outcome.
     pub(super) fn new(
         owner: Option<Name>,
         stream: StreamName,
@@ -92,30 +93,30 @@ impl Append {
         if records.iter().any(|(_, value)| value.len() > MAX_RECORD) {
             return Err(Refused::TooLarge);
         }
-        let (tell, answer) = oneshot::channel();
+        let (reply, answer) = oneshot::channel();
         let size = records.iter().map(|(_, value)| value.len() + OVERHEAD).sum();
-        Ok((Self { owner, stream, time, doubted, records, size, tell, room: None }, answer))
+        Ok((Self { owner, stream, time, doubted, records, size, reply, room: None }, answer))
     }
 
     fn units(&self) -> u32 {
-        // One that is larger than all the room has it to itself.
-        u32::try_from(self.size.div_ceil(UNIT)).unwrap_or(ROOM).min(ROOM)
+        // A single append larger than the whole room waits until it has all of it to itself.
+        u32::try_from(self.size.div_ceil(UNIT)).unwrap_or(MAX_ROOM).min(MAX_ROOM)
     }
 }
 
-/// What else the thread is asked.
+/// Calls that the thread handles besides appends.
 #[derive(Debug)]
 pub(super) enum Job {
     Read {
         stream: StreamName,
         window: Window,
         max_bytes: usize,
-        tell: oneshot::Sender<Page>,
+        reply: oneshot::Sender<Page>,
     },
     Batch {
         stream: StreamName,
         bytes: usize,
-        tell: oneshot::Sender<Option<Ready>>,
+        reply: oneshot::Sender<Option<Ready>>,
     },
     Shipped {
         stream: StreamName,
@@ -126,7 +127,7 @@ pub(super) enum Job {
     },
     Diverged {
         given: Vec<Given>,
-        tell: oneshot::Sender<()>,
+        reply: oneshot::Sender<()>,
     },
     Store {
         store: u64,
@@ -136,7 +137,7 @@ pub(super) enum Job {
         since: u64,
         until: u64,
         most: u64,
-        tell: oneshot::Sender<(u64, u64)>,
+        reply: oneshot::Sender<(u64, u64)>,
     },
     Expire {
         now: u64,
@@ -145,36 +146,37 @@ pub(super) enum Job {
         bytes: Vec<u8>,
     },
     KeptLedger {
-        tell: oneshot::Sender<Vec<u8>>,
+        reply: oneshot::Sender<Vec<u8>>,
     },
     Summary {
-        tell: oneshot::Sender<Summary>,
+        reply: oneshot::Sender<Summary>,
     },
     Close {
-        tell: oneshot::Sender<()>,
+        reply: oneshot::Sender<()>,
     },
 }
 
-/// What the thread does next.
+/// Next thing for the thread to do.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Store these.
+    /// Store this group of appends.
     Store(Vec<Append>),
-    /// Answer this.
-    Answer(Job),
-    /// Nothing came for so long.
+    /// Handle this call.
+    Call(Job),
+    /// Nothing came within the idle time.
     Idle,
 }
 
-/// The step before. Publishers that keep so many records in flight send the next ones when they are
-/// answered: stored as the first of them come, they would be halved into two steps that take turns,
-/// each of which writes the same pages above its records.
+/// The step before this one, by which the next is timed. Publishers that keep a fixed number of
+/// records in flight send the next ones when they are answered. If the next step began with the
+/// first of them, they would split into two halves that take turns, and each half-size step writes
+/// the same upper pages of the tree as a full one.
 #[derive(Debug, Default)]
 struct Step {
     began: Option<Instant>,
-    /// About what its publishers send again, in bytes.
+    /// Bytes that the same publishers probably send again: seven eighths of the step before.
     wanted: usize,
-    /// They are waited for until then.
+    /// Latest time to wait for them.
     until: Option<Instant>,
 }
 
@@ -183,14 +185,16 @@ impl Step {
         *self = Self { began: Some(now), wanted: size - size / 8, until: None };
     }
 
-    /// Everybody is answered: to wait for them takes at most half of what they waited.
+    /// Ends the step; all publishers are answered. They are waited for at most half as long as they
+    /// waited, and never longer than [`MAX_WAIT`].
     fn ended(&mut self, now: Instant) {
         if let Some(began) = self.began.take() {
-            self.until = Some(now + (now.saturating_duration_since(began) / 2).min(PATIENCE));
+            self.until = Some(now + (now.saturating_duration_since(began) / 2).min(MAX_WAIT));
         }
     }
 
-    /// When so many bytes that are due then are stored.
+    /// Time at which `size` bytes are stored that would be due at `due`: later if more is expected
+    /// soon.
     fn due(&self, due: Instant, size: usize) -> Instant {
         self.until.filter(|_| size < self.wanted).map_or(due, |until| due.max(until))
     }
@@ -200,22 +204,22 @@ impl Step {
 struct Waiting {
     appends: VecDeque<Append>,
     size: usize,
-    /// When the first of them has to be stored.
+    /// Time at which the first of `appends` has to be stored.
     due: Option<Instant>,
     step: Step,
     jobs: VecDeque<Job>,
     policies: Arc<DataPolicies>,
     started: bool,
     closed: bool,
-    /// It was closed because there is no thread any more.
+    /// True when it was closed because no thread could be kept.
     failed: bool,
-    /// How often the thread was lost to a panic.
+    /// Number of threads lost to a panic.
     lost: u32,
-    /// Answers to what the thread has in hand.
-    in_hand: Vec<Answer>,
+    /// Replies due for the group that the thread is storing.
+    in_hand: Vec<Reply>,
 }
 
-/// Shared by the handles and the thread.
+/// Queue that the handles and the thread share.
 #[derive(Debug)]
 pub(super) struct Queue {
     pub(super) data: PathBuf,
@@ -229,7 +233,7 @@ pub(super) struct Queue {
 
 impl Queue {
     pub(super) fn new(data: PathBuf, limits: Limits, time: Time) -> Self {
-        let room = usize::try_from(ROOM).unwrap_or(usize::MAX);
+        let room = usize::try_from(MAX_ROOM).unwrap_or(usize::MAX);
         Self {
             data,
             limits,
@@ -249,12 +253,12 @@ impl Queue {
         self.lock().started
     }
 
-    /// Nothing is taken in any more, though nobody has closed it.
+    /// True when the queue closed by itself and takes nothing any more.
     pub(super) fn has_failed(&self) -> bool {
         self.lock().failed
     }
 
-    /// Starts the thread, if it is not there.
+    /// Starts the thread unless it runs.
     pub(super) fn start(self: &Arc<Self>) {
         let mut waiting = self.lock();
         if !waiting.started && !waiting.closed {
@@ -264,14 +268,14 @@ impl Queue {
         }
     }
 
-    /// Puts records in when there is room.
+    /// Queues records as soon as there is room.
     pub(super) async fn put_waiting(self: &Arc<Self>, mut append: Append) -> Result<(), Refused> {
         let room = Arc::clone(&self.room).acquire_many_owned(append.units()).await;
         append.room = Some(room.map_err(|_| Refused::Closed)?);
         self.put(append)
     }
 
-    /// Puts records in if there is room.
+    /// Queues records if there is room now.
     pub(super) fn try_put(self: &Arc<Self>, mut append: Append) -> Result<(), Refused> {
         let room = Arc::clone(&self.room).try_acquire_many_owned(append.units());
         append.room = Some(room.map_err(|_| Refused::Busy)?);
@@ -295,28 +299,30 @@ impl Queue {
         let wanted = waiting.step.wanted;
         waiting.size += append.size;
         waiting.appends.push_back(append);
-        // Whoever gathers is woken when it is time, or enough.
+        // A thread that is gathering is woken when the new append is due sooner than all others, or
+        // fills the group, or completes what is expected of the publishers answered last.
         let is_enough = |enough| before < enough && waiting.size >= enough;
-        if sooner || is_enough(GROUP) || is_enough(wanted) {
+        if sooner || is_enough(GROUP_BYTES) || is_enough(wanted) {
             self.wake.notify_one();
         }
         Ok(())
     }
 
-    /// Asks the thread. Too many questions are answered by silence.
+    /// Queues a call for the thread. A read, batch or summary beyond [`MAX_CALLS`] is dropped, and
+    /// its caller sees the channel close.
     pub(super) fn ask(&self, job: Job) {
         let mut waiting = self.lock();
         if waiting.closed || !waiting.started {
             return;
         }
         let must = !matches!(job, Job::Read { .. } | Job::Batch { .. } | Job::Summary { .. });
-        if must || waiting.jobs.len() < QUESTIONS {
+        if must || waiting.jobs.len() < MAX_CALLS {
             waiting.jobs.push_back(job);
             self.wake.notify_one();
         }
     }
 
-    /// These policies hold from now on.
+    /// Replaces the policies of all streams.
     pub(super) fn follow(&self, policies: Arc<DataPolicies>) {
         self.lock().policies = policies;
         self.wake.notify_one();
@@ -326,24 +332,25 @@ impl Queue {
         Arc::clone(&self.lock().policies)
     }
 
-    /// What to do next. Appends go first, but for one question after each group (`asked`).
-    pub(super) fn next(&self, idle: Duration, asked: bool) -> Next {
+    /// Waits for the next thing to do. Appends go first, but one call goes between two groups
+    /// (`call_first`), so that neither starves.
+    pub(super) fn next(&self, idle: Duration, call_first: bool) -> Next {
         let mut waiting = self.lock();
         waiting.step.ended(Instant::now());
         loop {
-            if (asked || waiting.appends.is_empty())
+            if (call_first || waiting.appends.is_empty())
                 && let Some(job) = waiting.jobs.pop_front()
             {
-                return Next::Answer(job);
+                return Next::Call(job);
             }
             let now = Instant::now();
             let due = waiting.due.unwrap_or(now + idle);
             let due = waiting.step.due(due, waiting.size);
-            if !waiting.appends.is_empty() && (waiting.size >= GROUP || now >= due) {
+            if !waiting.appends.is_empty() && (waiting.size >= GROUP_BYTES || now >= due) {
                 return Next::Store(waiting.take());
             }
             if let Some(job) = waiting.jobs.pop_front() {
-                return Next::Answer(job);
+                return Next::Call(job);
             }
             let wait = self.wake.wait_timeout(waiting, due.saturating_duration_since(now));
             let (back, late) = wait.unwrap_or_else(PoisonError::into_inner);
@@ -354,31 +361,32 @@ impl Queue {
         }
     }
 
-    /// The thread has these in hand: they are answered even if it does not come back.
-    pub(super) fn hold(&self, answers: Vec<Answer>) {
+    /// Keeps the replies of the group in hand, so that they are sent even if the thread panics.
+    pub(super) fn hold(&self, answers: Vec<Reply>) {
         self.lock().in_hand = answers;
     }
 
-    /// What the thread had in hand.
-    pub(super) fn release(&self) -> Vec<Answer> {
+    /// Takes back the replies given to [`Queue::hold`].
+    pub(super) fn release(&self) -> Vec<Reply> {
         std::mem::take(&mut self.lock().in_hand)
     }
 
-    /// The thread does not come back. Another one takes over, unless that happened too often.
+    /// Ends the account of a thread that panicked: answers its group, and starts another thread
+    /// unless [`contain::MAX_LOST`] were lost.
     pub(super) fn lost(self: &Arc<Self>) {
         for answer in self.release() {
             let _nobody = answer.send(Err(Refused::Busy));
         }
         let mut waiting = self.lock();
         waiting.lost += 1;
-        waiting.started = waiting.lost <= contain::MOST && worker::spawn(Arc::clone(self));
+        waiting.started = waiting.lost <= contain::MAX_LOST && worker::spawn(Arc::clone(self));
         if !waiting.started {
             waiting.failed = true;
             waiting.close();
         }
     }
 
-    /// Nothing is taken in any more.
+    /// Closes the queue for good.
     pub(super) fn close(&self) {
         self.lock().close();
         self.room.close();
@@ -386,14 +394,14 @@ impl Queue {
 }
 
 impl Waiting {
-    /// A group: what waits, up to about so many bytes.
+    /// Takes a group: queued appends in order, up to about [`GROUP_BYTES`] bytes.
     fn take(&mut self) -> Vec<Append> {
         let mut group = Vec::new();
         let mut size = 0;
         while let Some(append) = self.appends.pop_front() {
             size += append.size;
             group.push(append);
-            if size >= GROUP {
+            if size >= GROUP_BYTES {
                 break;
             }
         }
@@ -407,7 +415,7 @@ impl Waiting {
         self.closed = true;
         self.started = false;
         for append in self.appends.drain(..) {
-            let _nobody = append.tell.send(Err(Refused::Closed));
+            let _nobody = append.reply.send(Err(Refused::Closed));
         }
         self.jobs.clear();
         self.size = 0;
@@ -433,6 +441,6 @@ mod tests {
         assert_eq!(step.due(after(1_100), 1), after(1_500), "ended once");
         step.began(8_000, after(10_000));
         step.ended(after(110_000));
-        assert_eq!(step.due(after(110_000), 1), after(110_000) + PATIENCE);
+        assert_eq!(step.due(after(110_000), 1), after(110_000) + MAX_WAIT);
     }
 }

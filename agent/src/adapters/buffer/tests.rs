@@ -1,4 +1,4 @@
-//! On real files: what is acknowledged is there again, whatever was done to the file.
+//! Tests on real files: what was acknowledged is there again, whatever was done to the file.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ fn open(data: &Path) -> Buffer {
     Buffer::new(data, SMALL, right())
 }
 
-/// A clock that is relied on.
+/// Returns a clock that is relied on.
 fn right() -> Time {
     let time = Time::default();
     time.believe_until(u64::MAX);
     time
 }
 
-/// A folder in memory, where there is one: what is tried there is not the disk.
+/// Creates a folder in memory where possible, for tests that do not depend on a disk.
 fn quick() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -32,7 +32,7 @@ fn stream(name: &str) -> StreamName {
     name.parse().unwrap()
 }
 
-/// `count` records that begin with their number.
+/// Builds `count` records of `size` bytes that begin with their number.
 fn records(from: u64, count: u64, size: usize) -> Vec<(Format, Vec<u8>)> {
     (from..from + count)
         .map(|number| {
@@ -102,7 +102,8 @@ async fn what_was_stored_is_there_after_a_restart_and_numbers_go_on() {
     buffer.close().await;
 }
 
-/// A control plane that stores what comes: the numbers it has records of, and those in gaps.
+/// Control plane of a test: remembers the sequence numbers that it got records of, and those in
+/// gaps.
 #[derive(Default)]
 struct Ledger {
     received: std::collections::BTreeMap<u64, Vec<u8>>,
@@ -144,7 +145,8 @@ impl Ledger {
         }
     }
 
-    /// Everything up to `last` is accounted for, and every record is what was published.
+    /// Asserts that everything up to `last` is accounted for, and that every record is what was
+    /// published.
     fn check(&self, last: u64, value: impl Fn(u64) -> Option<Vec<u8>>) {
         for number in 1..=last {
             let got = self.received.get(&number);
@@ -156,7 +158,7 @@ impl Ledger {
     }
 }
 
-/// Ships everything of a stream.
+/// Ships a stream to its end; returns the number of batches.
 async fn drain(buffer: &Buffer, name: &StreamName, ledger: &mut Ledger, bytes: usize) -> usize {
     let mut batches = 0;
     while let Some(ready) = buffer.batch(name, bytes).await {
@@ -181,7 +183,7 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
     let scratch = quick();
     let (name, quiet) = (stream("a"), stream("quiet"));
     let mut buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
+    buffer.set_policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
     buffer.append(None, quiet.clone(), 1, records(1, 100, 150)).await.unwrap();
     let (mut ledger, mut next) = (Ledger::default(), 1);
     drain(&buffer, &quiet, &mut Ledger::default(), 16 * 1024).await;
@@ -196,7 +198,7 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
     // The first that says which it is is no other one.
     for store in [7, 7, 8, 8] {
         let (mut first, mut other) = (Ledger::default(), Ledger::default());
-        buffer.store(store);
+        buffer.set_store(store);
         drain(&buffer, &name, &mut first, 16 * 1024).await;
         drain(&buffer, &quiet, &mut other, 16 * 1024).await;
         if store == 8 && !first.received.is_empty() {
@@ -212,7 +214,7 @@ async fn what_another_store_had_is_shipped_again_or_told_as_lost() {
         // And it is known after a restart.
         buffer.close().await;
         buffer = open(scratch.path());
-        buffer.policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
+        buffer.set_policies(policy(|policy| policy.quota_bytes = Some(256 * 1024)));
     }
     assert!(!ledger.gaps.is_empty(), "it was all sent again once");
     assert_eq!(buffer.summary().await.unwrap().damage, None, "nothing of it is damaged here");
@@ -225,7 +227,7 @@ async fn everything_is_shipped_once_in_any_order() {
         let scratch = quick();
         let name = stream("a");
         let mut buffer = open(scratch.path());
-        buffer.policies(policy(|policy| policy.order = order));
+        buffer.set_policies(policy(|policy| policy.order = order));
         let mut ledger = Ledger::default();
         let mut next = 1;
         for round in 0..6 {
@@ -246,7 +248,7 @@ async fn everything_is_shipped_once_in_any_order() {
             }
             buffer.close().await;
             buffer = open(scratch.path());
-            buffer.policies(policy(|policy| policy.order = order));
+            buffer.set_policies(policy(|policy| policy.order = order));
         }
         drain(&buffer, &name, &mut ledger, 16 * 1024).await;
         ledger.check(next - 1, |number| Some(records(number, 1, 150).remove(0).1));
@@ -270,7 +272,7 @@ async fn a_quota_holds_and_what_goes_stands_in_the_ledger() {
         let name = stream("a");
         let buffer = open(scratch.path());
         let quota = 1_500_000;
-        buffer.policies(policy(|policy| {
+        buffer.set_policies(policy(|policy| {
             policy.quota_bytes = Some(quota);
             policy.overflow = overflow;
         }));
@@ -322,7 +324,7 @@ async fn what_is_over_its_ttl_goes_and_stands_in_the_ledger() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
+    buffer.set_policies(policy(|policy| policy.ttl_ms = Some(1_000_000)));
     for hour in 0..5_u64 {
         let from = hour * 10 + 1;
         buffer.append(None, name.clone(), hour * 3_600_000, records(from, 10, 50)).await.unwrap();
@@ -345,16 +347,16 @@ async fn what_a_wrong_clock_dated_waits_for_its_ttl_by_the_right_one() {
     let ttl = || policy(|policy| policy.ttl_ms = Some(TTL));
     // Nothing is known of this one.
     let buffer = Buffer::new(scratch.path(), SMALL, Time::default());
-    buffer.policies(ttl());
+    buffer.set_policies(ttl());
     buffer.append(None, name.clone(), 5, records(1, 10, 50)).await.unwrap();
     buffer.close().await;
     let buffer = open(scratch.path());
-    buffer.policies(ttl());
+    buffer.set_policies(ttl());
     buffer.expire(NOW);
     buffer.append(None, name.clone(), NOW, records(11, 10, 50)).await.unwrap();
     buffer.close().await;
     let buffer = open(scratch.path());
-    buffer.policies(ttl());
+    buffer.set_policies(ttl());
     buffer.expire(NOW + TTL);
     assert_eq!(buffer.summary().await.unwrap().streams[0].count, 20);
     buffer.expire(NOW + TTL + 1);
@@ -371,14 +373,14 @@ async fn what_is_withheld_is_told_and_can_be_had() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.ship = Ship::Never));
+    buffer.set_policies(policy(|policy| policy.ship = Ship::Never));
     for at in 0..100_u64 {
         buffer.append(None, name.clone(), at * 1_000, records(at * 10 + 1, 10, 50)).await.unwrap();
     }
     let mut ledger = Ledger::default();
     assert_eq!(drain(&buffer, &name, &mut ledger, 100_000).await, 1);
     assert!(ledger.received.is_empty() && ledger.gaps.len() == 1_000);
-    let (count, bytes) = buffer.want(&name, (20_000, 29_999), u64::MAX).await;
+    let (count, bytes) = buffer.request(&name, (20_000, 29_999), u64::MAX).await;
     assert!(count == 100 && bytes > 0);
     drain(&buffer, &name, &mut ledger, 100_000).await;
     let had: Vec<_> = ledger.received.keys().copied().collect();
@@ -388,7 +390,7 @@ async fn what_is_withheld_is_told_and_can_be_had() {
         buffer.append(None, name.clone(), time, records(from, 10, 50)).await.unwrap();
     }
     drain(&buffer, &name, &mut ledger, 100_000).await;
-    assert_eq!(buffer.want(&name, (500_000, 600_000), u64::MAX).await.0, 20);
+    assert_eq!(buffer.request(&name, (500_000, 600_000), u64::MAX).await.0, 20);
     drain(&buffer, &name, &mut ledger, 100_000).await;
     let had: Vec<_> = ledger.received.keys().copied().filter(|seq| *seq > 300).collect();
     assert_eq!(had, (1_001..=1_010).chain(1_021..=1_030).collect::<Vec<_>>());
@@ -404,7 +406,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
         let scratch = quick();
         let name = stream("a");
         let mut buffer = open(scratch.path());
-        buffer.policies(policy(|policy| policy.ship = ship.clone()));
+        buffer.set_policies(policy(|policy| policy.ship = ship.clone()));
         let mut ledger = Ledger::default();
         let value = |at: u64| (Format::Plain, format!("{{\"v\":{}}}", at % 100).into_bytes());
         let mut last = 0;
@@ -424,7 +426,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
                 }
                 buffer.close().await;
                 buffer = open(scratch.path());
-                buffer.policies(policy(|policy| policy.ship = ship.clone()));
+                buffer.set_policies(policy(|policy| policy.ship = ship.clone()));
             }
         }
         drain(&buffer, &name, &mut ledger, 4_000).await;
@@ -441,7 +443,7 @@ async fn what_is_reduced_is_answered_for_and_survives_restarts() {
     }
 }
 
-/// Makes a buffer of two streams in `data`; gives the last numbers.
+/// Fills a buffer in `data` with two streams; returns their last sequence numbers.
 async fn filled(data: &Path) -> [u64; 2] {
     let buffer = open(data);
     let last = fill(&buffer, [0, 0], (12, 400)).await;
@@ -449,7 +451,7 @@ async fn filled(data: &Path) -> [u64; 2] {
     last
 }
 
-/// Goes on after these numbers; gives the last.
+/// Publishes more to both streams after `last`; returns the new last sequence numbers.
 async fn fill(buffer: &Buffer, mut last: [u64; 2], (rounds, many): (u64, u64)) -> [u64; 2] {
     for round in 0..rounds {
         for (at, name) in ["a", "b/c"].into_iter().enumerate() {
@@ -464,13 +466,13 @@ async fn fill(buffer: &Buffer, mut last: [u64; 2], (rounds, many): (u64, u64)) -
 
 const FILES: [&str; 3] = ["data.redb", "data.journal", "data.ceilings"];
 
-/// The files as they stand: what a power cut leaves at this moment.
+/// Reads the three files as a power cut would leave them at this moment.
 fn files_of(data: &Path) -> [Vec<u8>; 3] {
     FILES.map(|name| std::fs::read(data.join(name)).unwrap())
 }
 
-/// An old copy of the database and of what outlives it, put back with and without a journal: the
-/// numbers that were given since are not given again.
+/// An old copy of the database and of the ceilings, put back with and without a journal: no
+/// sequence number that was given since is given again.
 #[tokio::test]
 async fn an_old_copy_gives_no_number_again() {
     let original = quick();
@@ -593,7 +595,8 @@ async fn whatever_happens_to_the_file_nothing_is_wrong_and_nothing_lost_in_silen
     }
 }
 
-/// Takes in again, above all that was given, and every number of before is there or told.
+/// Publishes above all that was given, and asserts that every earlier number is a record or in a
+/// gap.
 async fn await_accounted(data: &Path, last: [u64; 2], round: &str) {
     let check = async {
         let buffer = open(data);
@@ -699,7 +702,7 @@ async fn a_read_that_fails_while_room_is_made_leaves_nothing_that_is_not_so() {
             buffer.append(None, full.clone(), 1, records(last + 1, 500, 200)).await.unwrap();
         last = range.to;
     }
-    buffer.policies(Arc::new(policies));
+    buffer.set_policies(Arc::new(policies));
     // Both in one group: there is room for the first one's, the second one's have to make it.
     std::fs::write(scratch.path().join("data.unread"), "").unwrap();
     let one = buffer.try_append(None, first.clone(), 2, records(11, 10, 100)).unwrap();
@@ -831,7 +834,7 @@ async fn a_block_that_is_damaged_is_not_told_as_thinned() {
     all.into_iter().for_each(|at| bytes[at + 20] ^= 1);
     std::fs::write(&file, &bytes).unwrap();
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| {
+    buffer.set_policies(policy(|policy| {
         policy.quota_bytes = Some(1_500_000);
         policy.overflow = Overflow::Thin { keep_every: 4 };
     }));
@@ -854,7 +857,7 @@ async fn what_is_reduced_after_something_was_thinned_is_told_as_reduced() {
     let scratch = quick();
     let name = stream("a");
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| {
+    buffer.set_policies(policy(|policy| {
         policy.quota_bytes = Some(1_500_000);
         policy.overflow = Overflow::Thin { keep_every: 4 };
         policy.ship = Ship::OnChange { field: "v".into(), deadband: "5".into() };
@@ -893,7 +896,7 @@ async fn a_thread_that_is_lost_too_often_is_said() {
     let scratch = quick();
     let buffer = open(scratch.path());
     buffer.append(None, stream("a"), 1, records(1, 1, 20)).await.unwrap();
-    for _ in 0..contain::MOST {
+    for _ in 0..contain::MAX_LOST {
         buffer.queue.lost();
         assert!(!buffer.has_failed());
     }
@@ -934,7 +937,7 @@ async fn a_kept_ledger_is_told_when_it_can_be_read() {
     buffer.close().await;
 }
 
-/// Publishes one record to each of these streams; gives the numbers, or why there are none.
+/// Publishes one record to each of these streams; returns the numbers, or the reasons for refusal.
 async fn each(
     buffer: &Buffer,
     owner: &str,
@@ -956,7 +959,7 @@ async fn each(
 async fn a_stream_of_which_nothing_is_left_gives_its_place_and_never_a_number_again() {
     let scratch = quick();
     let buffer = open(scratch.path());
-    buffer.policies(policy(|policy| policy.ttl_ms = Some(1_000)));
+    buffer.set_policies(policy(|policy| policy.ttl_ms = Some(1_000)));
     for owner in 0..5 {
         let names = (0..200).map(|at| format!("w{owner}/{at}"));
         let all = each(&buffer, &format!("w{owner}"), names, 1_000 + owner).await;
@@ -1021,8 +1024,8 @@ async fn a_stream_of_which_nothing_is_left_gives_its_place_and_never_a_number_ag
     buffer.close().await;
 }
 
-/// What it costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure -- --ignored
-/// --nocapture`.
+/// Prints what storing costs: `cargo test --release -p holdfast-agent --lib buffer::tests::measure
+/// -- --ignored --nocapture`.
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn measure() {

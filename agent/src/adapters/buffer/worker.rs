@@ -1,4 +1,5 @@
-//! The buffer's thread: stores groups, answers questions, keeps within its bounds.
+//! The buffer's thread: stores groups of appends, handles calls, and keeps the buffer within its
+//! bounds.
 
 mod batch;
 mod group;
@@ -18,24 +19,25 @@ use holdfast_records::{GapReason, RangeSet, Ship, StreamName};
 use super::ceilings::Ceilings;
 use super::change::Change;
 use super::contain;
-use super::file::{File, Found, Trouble};
+use super::file::{File, FileError, Found};
 use super::queue::{Job, Next, Queue};
 use super::{StreamSummary, Summary, Written, path};
 use crate::adapters::crash;
 use crate::core::data::stream::Stream;
 use group::Weight;
 
-/// Nothing happens for so long: what is only marked in memory is stored, and the disk looked at.
-const IDLE: Duration = Duration::from_secs(30);
-/// What the control plane acknowledged is stored at the latest after so long. If it is lost
-/// meanwhile, a batch is sent twice, which the control plane notices.
-const MARKS: Duration = Duration::from_secs(30);
-/// A file that could not be opened or written is tried again after so long.
+/// Time without work after which changes that are only marked in memory are stored, and the disk is
+/// looked at again.
+const IDLE_AFTER: Duration = Duration::from_secs(30);
+/// Longest delay until an acknowledgement of the control plane is stored. If it is lost meanwhile,
+/// a batch is sent twice, which the control plane notices.
+const STORE_MARKS_AFTER: Duration = Duration::from_secs(30);
+/// Pause before a file that could not be opened or written is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// Stack of the thread, in bytes: redb's trees are a few levels deep.
 const STACK: usize = 512 * 1024;
 
-/// Starts the thread. False: the system gives none.
+/// Starts the thread. False when the system gives none.
 pub(super) fn spawn(queue: Arc<Queue>) -> bool {
     let thread = std::thread::Builder::new().name("buffer".into()).stack_size(STACK);
     let spawned = thread.spawn(move || {
@@ -45,23 +47,24 @@ pub(super) fn spawn(queue: Arc<Queue>) -> bool {
     spawned.inspect_err(|error| tracing::error!(%error, "no thread for the buffer")).is_ok()
 }
 
-/// The thread was lost to what the file holds: it is not opened again.
+/// Sets the file aside after the thread panicked on its content, so that it is not opened again.
 pub(super) fn suspect(data: &Path, why: &str) {
     tracing::error!("the buffer's thread failed: {why}");
     let _what_is_left = set_aside(data, why);
 }
 
-/// Sets the file aside, in the place of a former one. Gives what to tell a person.
+/// Sets the database aside as `data.damaged`, replacing a former one; returns the notice for a
+/// person.
 fn set_aside(data: &Path, why: &str) -> String {
     let (file, aside) = (path(data), data.join("data.damaged"));
     let moved = std::fs::rename(&file, &aside);
-    let told = format!(
+    let notice = format!(
         "the buffer was damaged ({why}) and set aside as {}: {}; what was in it stands in the gap ledger",
         aside.display(),
         if moved.is_ok() { "begun anew" } else { "it could not even be moved" }
     );
-    tracing::error!("{told}");
-    told
+    tracing::error!("{notice}");
+    notice
 }
 
 struct Worker {
@@ -71,29 +74,29 @@ struct Worker {
     streams: BTreeMap<u32, Stream>,
     ids: BTreeMap<StreamName, u32>,
     ceilings: Ceilings,
-    /// The first number of streams that are new: 1, unless what was known of former ones is lost
-    /// or forgotten.
+    /// First sequence number of new streams: 1, or higher when the state of former streams is lost
+    /// or was forgotten.
     base: u64,
-    /// The control plane's store that has what is settled, as far as it ever said.
+    /// Control plane's data store that holds what is acknowledged, if it ever named one.
     store: Option<u64>,
-    /// Streams that are forgotten, and stand in the file still.
+    /// Streams that are forgotten but still have a row in the file.
     forgotten: BTreeSet<u32>,
-    /// And those that have a ceiling still.
+    /// Names of forgotten streams that still have a ceiling.
     gone: BTreeSet<StreamName>,
-    /// Of streams that are reduced.
+    /// Reductions in progress, by stream.
     reductions: BTreeMap<u32, reduced::Reduction>,
-    /// Streams of which something is to be stored beside their blocks.
+    /// Streams whose state is to be stored with the next step.
     marked: BTreeSet<u32>,
-    /// Segments that are to be stored.
+    /// Segments to be stored with the next step, by stream and start.
     segments: BTreeSet<(u32, u64)>,
     marked_at: Option<Instant>,
     written: Written,
-    /// What of the file's own count is in `written`.
+    /// Part of the file's own byte count that is already in `written`.
     counted: u64,
-    /// How much of `written` is stored.
-    noted: u64,
+    /// Part of `written` that is stored.
+    stored_total: u64,
     room: room::Room,
-    /// The link's ledger, when it is to be stored.
+    /// The link's ledger, while it waits to be stored.
     ledger: Option<Vec<u8>>,
     damage: Option<String>,
     full: Option<String>,
@@ -120,7 +123,7 @@ impl Worker {
             marked_at: None,
             written: Written::default(),
             counted: 0,
-            noted: 0,
+            stored_total: 0,
             room,
             ledger: None,
             damage: None,
@@ -130,39 +133,40 @@ impl Worker {
 
     fn run(mut self) {
         self.open();
-        let mut asked = false;
+        let mut call_first = false;
         loop {
-            match self.queue.next(IDLE, asked) {
+            match self.queue.next(IDLE_AFTER, call_first) {
                 Next::Store(group) => {
                     self.store(group);
-                    asked = true;
+                    call_first = true;
                 }
-                Next::Answer(Job::Close { tell }) => {
+                Next::Call(Job::Close { reply }) => {
                     self.keep_marks(true);
-                    // Whoever copies the file then has all of it.
-                    if self.with_file(File::settle).is_ok() {
+                    // The database is complete without its journal then, for whoever copies it.
+                    if self.with_file(File::checkpoint).is_ok() {
                         self.lower();
                     }
                     self.file = None;
                     self.queue.close();
-                    let _nobody = tell.send(());
+                    let _nobody = reply.send(());
                     return;
                 }
-                Next::Answer(job) => {
-                    self.answer(job);
-                    asked = false;
+                Next::Call(job) => {
+                    self.handle(job);
+                    call_first = false;
                 }
                 Next::Idle => {
                     self.open();
-                    let _said = self.with_file(File::settle_much);
-                    asked = false;
+                    let _logged = self.with_file(File::checkpoint_if_large);
+                    call_first = false;
                 }
             }
             self.keep_marks(false);
         }
     }
 
-    /// Opens the file where it is not open. What is damaged is set aside.
+    /// Opens the file unless it is open, at most every [`RETRY`]. A damaged file is set aside and a
+    /// new one begun.
     fn open(&mut self) -> Option<&File> {
         let waits = self.tried.is_some_and(|tried| tried.elapsed() < RETRY);
         if self.file.is_none() && !waits {
@@ -170,31 +174,33 @@ impl Worker {
             let path = path(&self.queue.data);
             match File::open(&path) {
                 Ok((file, found)) => self.loaded(file, found),
-                Err(Trouble::Damaged(why)) => {
+                Err(FileError::Damaged(why)) => {
                     self.damage = Some(set_aside(&self.queue.data, &why));
                     match File::open(&path) {
                         Ok((file, found)) => self.loaded(file, found),
-                        Err(trouble) => self.failed(&trouble),
+                        Err(error) => self.failed(&error),
                     }
                 }
-                Err(trouble) => self.failed(&trouble),
+                Err(error) => self.failed(&error),
             }
         }
         self.file.as_ref()
     }
 
-    fn failed(&mut self, trouble: &Trouble) {
-        tracing::error!("the buffer cannot be used: {}", trouble.words());
+    fn failed(&mut self, error: &FileError) {
+        tracing::error!("the buffer cannot be used: {}", error.text());
         self.file = None;
-        self.full = Some(trouble.words().to_owned());
+        self.full = Some(error.text().to_owned());
     }
 
-    /// The file serves. One that is new, or empty, goes on from what the ceilings say; it says of
-    /// itself that it is whole in the step in which what was lost is stored.
+    /// Takes over the state of a file that was opened. A file that is new, empty or rolled back
+    /// goes on above the ceilings. Its "whole" mark is stored in the same step as the gaps of what
+    /// was lost: a crash in between finds no mark and accounts for the loss again.
     fn loaded(&mut self, file: File, found: Found) {
         self.counted = 0;
         self.full = None;
-        // What this thread has given itself it knows better than the ceilings.
+        // What this thread gave itself since its start is exact; the ceilings are only an upper
+        // bound.
         let given: BTreeMap<_, _> =
             self.streams.values().map(|it| (it.name().clone(), it.next())).collect();
         self.streams = found.streams;
@@ -216,10 +222,13 @@ impl Worker {
         }
         self.file = Some(file);
         self.load_written();
-        self.store = self.figure("store");
-        let new = self.figure::<bool>("whole").is_none();
-        // The last block of a stream may be what is damaged: what it gave is not known.
+        self.store = self.read_meta("store");
+        let new = self.read_meta::<bool>("whole").is_none();
+        // A damaged block may be the last of its stream; how many numbers it held is then unknown.
         let lost = new || found.rolled_back || damaged;
+        // The highest sequence number of any stream may be missing from an older copy, and the
+        // ceilings may have been restored with it: treated like damaged ceilings, which `go_above`
+        // passes by the clock.
         if found.older {
             // An older copy of the file: the ceilings may be as old.
             let why = "the buffer's file (data.redb) is an older copy of itself; what was stored since stands in the gap ledger";
@@ -233,7 +242,7 @@ impl Worker {
             tracing::error!("{why}");
             self.damage = Some(why.to_owned());
         }
-        self.base = self.figure("base").unwrap_or(1).max(self.ceilings.base());
+        self.base = self.read_meta("base").unwrap_or(1).max(self.ceilings.base());
         if lost {
             self.go_above(&given);
         }
@@ -241,11 +250,14 @@ impl Worker {
         self.queue.changed.notify_one();
     }
 
-    /// What the file knows is not all that there was: every stream goes on above what it can have
-    /// given. Of some it is known what comes next.
+    /// Moves every stream above any sequence number that it can have given, after state was lost.
+    /// `known` holds the exact next numbers of streams that this thread has served itself.
     fn go_above(&mut self, known: &BTreeMap<StreamName, u64>) {
         if self.ceilings.damaged {
-            // No device gives more than a thousand numbers a second for decades.
+            // Without ceilings nothing bounds what was given. Milliseconds since 1970 do: a number
+            // per millisecond, without a pause since 1970, is more than any device gives. A stream
+            // that was at 5,000,000 goes on at about 1,790,000,000,000, and the numbers between
+            // become a gap.
             self.base = self.base.max(self.queue.time.now_ms());
             for (id, stream) in &mut self.streams {
                 stream.skip_to(self.base);
@@ -255,6 +267,9 @@ impl Worker {
         let above: Vec<_> =
             self.ceilings.iter().map(|(name, ceiling)| (name.clone(), ceiling)).collect();
         for (name, ceiling) in above {
+            // Example: the file ends at 1,000, the ceiling is 1,256. Numbers up to 1,256 may have
+            // been given and acknowledged, so the stream goes on at 1,257 and tells 1,001..=1,256
+            // as a gap. If this thread knows that 1,040 was next, 1,040 will do.
             let above = ceiling.saturating_add(1);
             let next = match known.get(&name) {
                 Some(next) => above.min(*next),
@@ -271,12 +286,12 @@ impl Worker {
         self.take_marks(&mut change);
         change.meta.insert("base".into(), serde_cbor::to_vec(&self.base).unwrap_or_default());
         change.meta.insert("whole".into(), serde_cbor::to_vec(&true).unwrap_or_default());
-        let _said = self.apply(change, 0);
+        let _logged = self.apply(change, 0);
     }
 
-    /// Sees to it that every stream has a ceiling, whatever happened to them: what stands only in
-    /// the file would be forgotten with it.
-    fn cover_all(&mut self) -> Result<(), Trouble> {
+    /// Writes a ceiling for every stream, whatever happened to the file of ceilings: a number that
+    /// is only in the database would be given again if that were lost.
+    fn cover_all(&mut self) -> Result<(), FileError> {
         let given = |stream: &Stream| (stream.name().clone(), stream.next() - 1);
         let all: Vec<_> = self.streams.values().map(given).collect();
         self.raise(&all)?;
@@ -284,8 +299,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Raises the ceilings above what is given, or is about to be.
-    fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), Trouble> {
+    /// Raises ceilings to at least the numbers in `needed`, before these are given.
+    fn raise(&mut self, needed: &[(StreamName, u64)]) -> Result<(), FileError> {
         match self.ceilings.cover(needed, &self.gone, self.base) {
             Ok(written) => {
                 self.gone.clear();
@@ -293,14 +308,14 @@ impl Worker {
                 Ok(())
             }
             Err(error) => {
-                let trouble = Trouble::Full(format!("data.ceilings: {error}"));
-                self.full = Some(trouble.words().to_owned());
-                Err(trouble)
+                let error = FileError::Full(format!("data.ceilings: {error}"));
+                self.full = Some(error.text().to_owned());
+                Err(error)
             }
         }
     }
 
-    /// No number is given any more: the ceilings are what was given.
+    /// Lowers the ceilings to what was given, since no more numbers are given until the next start.
     fn lower(&mut self) {
         let given = self.streams.values().map(|stream| (stream.name().clone(), stream.next() - 1));
         if let Err(error) = self.ceilings.lower(given.collect(), self.base) {
@@ -308,8 +323,8 @@ impl Worker {
         }
     }
 
-    /// Nothing is left of a stream, and another one takes its place. Should it begin anew, it does
-    /// so above all that it gave.
+    /// Forgets a stream of which nothing is left, so that another one can take its place. If its
+    /// name comes back, it begins above all that it gave, by the raised `base`.
     fn forget(&mut self, id: u32) {
         let Some(stream) = self.streams.remove(&id) else { return };
         tracing::info!(stream = %stream.name(), "nothing is left of it: forgotten for a new stream");
@@ -321,7 +336,8 @@ impl Worker {
         self.gone.insert(stream.name().clone());
     }
 
-    /// The number of a stream; a new one begins at `next`, and is its owner's.
+    /// Returns the id of a stream. A new stream begins at sequence number `next` and belongs to
+    /// `owner`.
     fn id_of(&mut self, name: &StreamName, next: u64, owner: Option<Name>) -> u32 {
         if let Some(id) = self.ids.get(name) {
             return *id;
@@ -334,43 +350,43 @@ impl Worker {
         id
     }
 
-    fn answer(&mut self, job: Job) {
+    fn handle(&mut self, job: Job) {
         match job {
-            Job::Read { stream, window, max_bytes, tell } => {
-                let _nobody = tell.send(self.page(&stream, window, max_bytes));
+            Job::Read { stream, window, max_bytes, reply } => {
+                let _nobody = reply.send(self.page(&stream, window, max_bytes));
             }
-            Job::Batch { stream, bytes, tell } => {
-                let _nobody = tell.send(self.batch(&stream, bytes));
+            Job::Batch { stream, bytes, reply } => {
+                let _nobody = reply.send(self.batch(&stream, bytes));
             }
             Job::Shipped { stream, range, store, conflict, highest } => {
-                store.into_iter().for_each(|store| self.stored_in(store));
+                store.into_iter().for_each(|store| self.set_store(store));
                 self.shipped(&stream, conflict.missing(range.from, range.to));
                 if !conflict.is_empty() {
                     self.renumber(&stream, &conflict, highest);
                 }
             }
-            Job::Diverged { given, tell } => {
+            Job::Diverged { given, reply } => {
                 if self.diverged(given) {
-                    let _nobody = tell.send(());
+                    let _nobody = reply.send(());
                 }
             }
-            Job::Store { store } => self.stored_in(store),
-            Job::Want { stream, since, until, most, tell } => {
-                let _nobody = tell.send(self.want(&stream, (since, until), most));
+            Job::Store { store } => self.set_store(store),
+            Job::Want { stream, since, until, most, reply } => {
+                let _nobody = reply.send(self.want(&stream, (since, until), most));
             }
             Job::Expire { now } => self.expire(now),
             Job::KeepLedger { bytes } => {
                 self.ledger = Some(bytes);
                 self.marked_at.get_or_insert_with(Instant::now);
             }
-            Job::KeptLedger { tell } => {
-                // A file that cannot be read says nothing: silence.
+            Job::KeptLedger { reply } => {
+                // A file that cannot be read gives no reply: the channel closes.
                 if let Some(Ok(kept)) = self.open().map(|file| file.meta("ledger")) {
-                    let _nobody = tell.send(kept.unwrap_or_default());
+                    let _nobody = reply.send(kept.unwrap_or_default());
                 }
             }
-            Job::Summary { tell } => {
-                let _nobody = tell.send(self.summary());
+            Job::Summary { reply } => {
+                let _nobody = reply.send(self.summary());
             }
             Job::Close { .. } => {}
         }
@@ -384,8 +400,9 @@ impl Worker {
         self.mark(id);
     }
 
-    /// What is shipped goes to this store. What was settled by another is known nowhere any more.
-    fn stored_in(&mut self, store: u64) {
+    /// Notes the data store that the control plane ships to. What another store had acknowledged is
+    /// no longer known anywhere, and becomes pending again.
+    fn set_store(&mut self, store: u64) {
         if self.store == Some(store) || self.open().is_none() {
             return;
         }
@@ -393,11 +410,12 @@ impl Worker {
             tracing::warn!(
                 "the control plane's data store is another: what is still here is shipped again"
             );
-            if let Err(trouble) = self.unsettle(|_| false) {
-                return self.read_failed(&trouble);
+            if let Err(error) = self.unsettle(|_| false) {
+                return self.read_failed(&error);
             }
         }
-        // Stored with what it means for the streams: not one without the other.
+        // In one step with its effect on the streams: stored alone, a crash would leave the new
+        // store beside acknowledgements of the lost one.
         let mut change = Change::default();
         self.take_marks(&mut change);
         change.meta.insert("store".into(), serde_cbor::to_vec(&store).unwrap_or_default());
@@ -407,7 +425,7 @@ impl Worker {
         self.queue.changed.notify_one();
     }
 
-    fn unsettle(&mut self, but: impl Fn(u32) -> bool) -> Result<(), Trouble> {
+    fn unsettle(&mut self, but: impl Fn(u32) -> bool) -> Result<(), FileError> {
         let Some(file) = &self.file else { return Ok(()) };
         for (id, stream) in self.streams.iter_mut().filter(|(id, _)| !but(**id)) {
             let mut there = RangeSet::new();
@@ -424,14 +442,14 @@ impl Worker {
         Ok(())
     }
 
-    /// Something of a stream is to be stored before long.
+    /// Marks a stream to be stored within [`STORE_MARKS_AFTER`], and wakes the driver.
     fn mark(&mut self, id: u32) {
         self.marked.insert(id);
         self.marked_at.get_or_insert_with(Instant::now);
         self.queue.changed.notify_one();
     }
 
-    /// Puts what is marked into a change that is made anyway.
+    /// Moves all marked state into a change that is made anyway.
     fn take_marks(&mut self, change: &mut Change) {
         for id in std::mem::take(&mut self.marked) {
             if let Some(stream) = self.streams.get(&id) {
@@ -453,23 +471,23 @@ impl Worker {
         self.marked_at = None;
     }
 
-    /// Stores what is marked when it is time for it.
+    /// Stores what is marked, if it is due or `now` is set.
     fn keep_marks(&mut self, now: bool) {
-        let due = self.marked_at.is_some_and(|at| at.elapsed() >= MARKS);
+        let due = self.marked_at.is_some_and(|at| at.elapsed() >= STORE_MARKS_AFTER);
         if !(due || now) || self.file.is_none() {
             return;
         }
         let mut change = Change::default();
         self.take_marks(&mut change);
-        self.note_written(&mut change);
+        self.store_totals(&mut change);
         if !change.is_empty() {
-            let _said = self.apply(change, 0);
+            let _logged = self.apply(change, 0);
             crash::point("shipped-stored");
         }
     }
 
-    /// Makes a change; after a failure the file is opened anew, and read anew.
-    fn apply(&mut self, change: Change, payload: u64) -> Result<(), Trouble> {
+    /// Applies a change and counts it by cause; after a failure the file is opened and read anew.
+    fn apply(&mut self, change: Change, payload: u64) -> Result<(), FileError> {
         let weight = Weight::of(&change, payload);
         self.with_file(|file| file.apply(change))?;
         self.count(weight);
@@ -479,23 +497,23 @@ impl Worker {
 
     fn with_file(
         &mut self,
-        write: impl FnOnce(&mut File) -> Result<(), Trouble>,
-    ) -> Result<(), Trouble> {
+        write: impl FnOnce(&mut File) -> Result<(), FileError>,
+    ) -> Result<(), FileError> {
         let Some(file) = &mut self.file else {
-            return Err(Trouble::Other("the buffer is not open".into()));
+            return Err(FileError::Other("the buffer is not open".into()));
         };
-        write(file).inspect_err(|trouble| self.not_written(trouble))
+        write(file).inspect_err(|error| self.write_failed(error))
     }
 
-    /// A step failed: memory may be ahead of the file, so both are opened anew.
-    fn not_written(&mut self, trouble: &Trouble) {
-        tracing::error!("the buffer cannot be written: {}", trouble.words());
+    /// Closes the file after a failed step: memory may be ahead of the file, so both are read anew.
+    fn write_failed(&mut self, error: &FileError) {
+        tracing::error!("the buffer cannot be written: {}", error.text());
         self.file = None;
-        if let Trouble::Damaged(why) = trouble {
+        if let FileError::Damaged(why) = error {
             self.damage = Some(set_aside(&self.queue.data, why));
             self.tried = None;
         } else {
-            self.full = Some(trouble.words().to_owned());
+            self.full = Some(error.text().to_owned());
         }
     }
 
@@ -515,7 +533,7 @@ impl Worker {
                 count: stream.count(),
                 oldest: stream.oldest(),
                 oldest_waiting: stream.oldest_waiting(),
-                untold: stream.has_untold_gaps(),
+                new_gaps: stream.has_untold_gaps(),
                 wanted: !stream.kept().wanted.is_empty(),
                 due: reduction.and_then(|it| it.due(last)),
                 problem: reduction.map(reduced::Reduction::problem).unwrap_or_default(),

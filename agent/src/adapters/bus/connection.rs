@@ -1,5 +1,5 @@
-//! One client: a task of one hand-written poll that moves bytes between the socket and the MQTT
-//! session, records into the buffer, and messages between the session and the exchange.
+//! One client of the bus: a task with one hand-written poll that moves bytes between the socket and
+//! the MQTT session, records into the buffer, and messages between the session and the exchange.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -17,25 +17,25 @@ use tokio::time::{Instant, Sleep};
 use super::exchange::Published;
 use super::gate::Gate;
 use super::mailbox::Mailbox;
-use super::{STALL, Seat, Shared, Stream, add};
+use super::{STALL, Shared, Slot, Stream, add};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused, Stored};
 use crate::core::bus::Route;
 use crate::core::records;
 
-/// One read, in bytes.
+/// Size of one read, in bytes.
 const READ: usize = 16 * 1024;
-/// Reads in one poll, after which others get their turn.
+/// Reads in one poll; then other tasks get their turn.
 const READS_A_POLL: usize = 4;
-/// How long an ended client may take its last words, in milliseconds.
-const LAST_WORDS: u64 = 1_000;
+/// Longest time for an ended client to take the last bytes, in milliseconds.
+const CLOSE_TIMEOUT: u64 = 1_000;
 
 thread_local! {
-    /// Every client reads here: an idle one has no read buffer.
+    /// Read buffer that all clients of the thread share, so that an idle client has none.
     static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
 
-/// Records on their way into the buffer, and the publishes that wait for them.
+/// Records that the buffer is storing, with the tokens of the publishes that wait for them.
 struct Appending {
     stream: StreamName,
     stored: Stored,
@@ -50,37 +50,38 @@ struct Group {
     tokens: Vec<u64>,
 }
 
-/// The task. It ends when the connection has.
+/// Task of one client; ends with the connection.
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     session: Session<Gate>,
     mailbox: Arc<Mailbox>,
     number: u64,
-    seat: Seat,
+    slot: Slot,
     groups: Vec<Group>,
     appending: Vec<Appending>,
     timer: Pin<Box<Sleep>>,
-    /// When the timer rings, or None when it is not set.
+    /// Time at which the timer fires, by [`uptime_ms`]; `None` when it is not set.
     armed: Option<u64>,
-    /// Since when the client takes nothing of what is to be written.
+    /// Time since which the client accepts no output.
     stalled_since: Option<u64>,
-    /// Something was written since.
+    /// True when something was written since the last check.
     progress: bool,
-    /// Set once the session is over: when to stop waiting for the last words to be taken.
+    /// Time at which to stop waiting for the client to take the last bytes; set once the session is
+    /// over.
     closing: Option<u64>,
-    /// The last words are out.
+    /// True when this side of the connection is shut down.
     shut: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Stream>, number: u64, seat: Seat, gate: Gate) -> Self {
-        let session = Session::new(gate, Arc::clone(&seat.shared.limits), uptime_ms());
+    pub(super) fn new(stream: Box<dyn Stream>, number: u64, slot: Slot, gate: Gate) -> Self {
+        let session = Session::new(gate, Arc::clone(&slot.shared.limits), uptime_ms());
         Self {
             stream,
             session,
             mailbox: Arc::default(),
             number,
-            seat,
+            slot,
             groups: Vec::new(),
             appending: Vec::new(),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
@@ -93,11 +94,11 @@ impl Connection {
     }
 
     fn shared(&self) -> &Shared {
-        &self.seat.shared
+        &self.slot.shared
     }
 
-    fn note(&self, what: &'static str, about: &str) {
-        self.session.policy().say(what, about);
+    fn report(&self, what: &'static str, about: &str) {
+        self.session.policy().report(what, about);
     }
 
     fn events(&mut self, cx: &mut Context<'_>) {
@@ -110,11 +111,11 @@ impl Connection {
                 }
                 Event::TooLarge { topic } => {
                     add(&self.shared().counters.refused, 1);
-                    self.note(TOO_LARGE, &topic);
+                    self.report(TOO_LARGE, &topic);
                 }
                 Event::Subscribed { retained, .. } => {
                     self.subscribed();
-                    self.owed(&retained);
+                    self.deliver_retained(&retained);
                 }
                 Event::Unsubscribed => self.subscribed(),
                 Event::NotAllowed => {}
@@ -125,7 +126,7 @@ impl Connection {
     }
 
     fn connected(&mut self) {
-        self.seat.known();
+        self.slot.authenticated();
         let gate = self.session.policy();
         if let Some(name) = gate.name() {
             let exchange = &self.shared().exchange;
@@ -139,11 +140,11 @@ impl Connection {
         self.shared().exchange.subscribed(self.number, filters);
     }
 
-    fn owed(&mut self, filters: &[String]) {
+    fn deliver_retained(&mut self, filters: &[String]) {
         let shared = self.shared();
         let rights = self.session.policy().name().and_then(|name| shared.rights(name));
         if let (Some(rights), false) = (rights, filters.is_empty()) {
-            let overrun = shared.exchange.owed(self.number, filters, &rights);
+            let overrun = shared.exchange.deliver_retained(self.number, filters, &rights);
             self.overrun(overrun);
         }
     }
@@ -151,14 +152,15 @@ impl Connection {
     fn overrun(&self, messages: u64) {
         if messages > 0 {
             add(&self.shared().counters.overrun, messages);
-            self.note(
+            self.report(
                 "published more than a subscriber takes: messages of the local bus were dropped",
                 "",
             );
         }
     }
 
-    /// Delivers a publish, and puts it on its way into the buffer. `token`: who waits for it.
+    /// Delivers a publish to subscribers, and hands its record to the buffer. `token` is the
+    /// publish to acknowledge, `None` for a last will.
     fn published(
         &mut self,
         token: Option<u64>,
@@ -180,7 +182,7 @@ impl Connection {
             }
         }
         let mut record = None;
-        // An empty one that is to be retained clears what is, and is no record.
+        // An empty retained message clears the retained one, and is no record.
         if let Route::Stream(stream) = &route
             && !(retain && payload.is_empty())
         {
@@ -203,7 +205,10 @@ impl Connection {
         let outcome = shared.exchange.publish(self.number, message, |name| shared.rights(name));
         self.overrun(outcome.overrun);
         if outcome.not_retained {
-            self.note("more retained messages than the local bus keeps: one was not retained", "");
+            self.report(
+                "more retained messages than the local bus keeps: one was not retained",
+                "",
+            );
         }
         match stream.zip(record) {
             Some((stream, record)) => self.gather(stream, qos, record, token),
@@ -211,7 +216,7 @@ impl Connection {
         }
     }
 
-    /// The record that a payload is.
+    /// Converts a payload to a record.
     fn record(
         &self,
         stream: &StreamName,
@@ -222,12 +227,18 @@ impl Connection {
         if taken.is_broken {
             let text = String::from_utf8_lossy(taken.value);
             let who = self.session.policy().name();
-            self.shared().said.note_on(who, BROKEN, stream.as_str(), &text, uptime_ms());
+            self.shared().problem_log.report_on_stream(
+                who,
+                BROKEN,
+                stream.as_str(),
+                &text,
+                uptime_ms(),
+            );
         }
         Ok((taken.format, taken.value.to_vec()))
     }
 
-    /// Records of one stream that came together go into the buffer together.
+    /// Adds a record to those of its stream that were read together and are stored together.
     fn gather(
         &mut self,
         stream: StreamName,
@@ -235,7 +246,8 @@ impl Connection {
         record: (Format, Vec<u8>),
         token: Option<u64>,
     ) {
-        // Nobody waits for a last will: its connection is over.
+        // Nobody waits for a last will: its connection is over, so it must not wait for room
+        // either.
         let qos = if token.is_some() { qos.min(1) } else { 0 };
         let known = self.groups.iter_mut().find(|it| it.stream == stream && it.qos == qos);
         match known {
@@ -255,7 +267,8 @@ impl Connection {
             let (owner, name) = (self.session.policy().name().cloned(), stream.clone());
             let count = u64::try_from(records.len()).unwrap_or(0);
             let intake = &self.shared().intake;
-            // QoS 1 waits for room, and its client with it; QoS 0 does not wait.
+            // QoS 1 waits for room, which holds its client back. QoS 0 does not wait, and is
+            // dropped.
             let stored = match qos {
                 0 => intake.try_append(owner, stream, records),
                 _ => Ok(intake.append(owner, stream, records)),
@@ -264,7 +277,7 @@ impl Connection {
                 Ok(stored) => self.appending.push(Appending { stream: name, stored, tokens }),
                 Err(Refused::Busy) => {
                     add(&self.shared().counters.dropped, count);
-                    self.note(
+                    self.report(
                         "published with QoS 0 faster than can be stored: records were dropped",
                         name.as_str(),
                     );
@@ -276,7 +289,7 @@ impl Connection {
         self.stored(cx);
     }
 
-    /// Takes up what is on disk by now.
+    /// Completes the publishes whose records are on disk by now.
     fn stored(&mut self, cx: &mut Context<'_>) {
         let mut done = Vec::new();
         self.appending.retain_mut(|it| match it.stored.as_mut().poll(cx) {
@@ -301,7 +314,7 @@ impl Connection {
     }
 
     fn refused(&mut self, stream: &StreamName, tokens: &[u64], why: &Refused) {
-        let (code, text) = said_of(why);
+        let (code, text) = refusal_of(why);
         let fault = Fault::new(code, text);
         let never =
             matches!(why, Refused::TooLarge | Refused::TooManyStreams | Refused::TooManyOfOne);
@@ -311,7 +324,7 @@ impl Connection {
 
     fn fail(&mut self, stream: &StreamName, tokens: &[u64], text: &'static str, answer: Answer) {
         add(&self.shared().counters.refused, u64::try_from(tokens.len()).unwrap_or(0));
-        self.note(text, stream.as_str());
+        self.report(text, stream.as_str());
         self.answer(tokens, answer);
     }
 
@@ -321,7 +334,8 @@ impl Connection {
         }
     }
 
-    /// Gives the session what waits, for as long as it goes out at once.
+    /// Hands messages to the session for as long as they go out at once; the rest waits in the
+    /// mailbox.
     fn deliver(&mut self) {
         while self.session.is_ready()
             && let Some(delivery) = self.mailbox.next()
@@ -333,7 +347,7 @@ impl Connection {
                 conflate: false,
             };
             match self.session.deliver_from(message, delivery.origin) {
-                // It unsubscribed meanwhile, or wants nothing of its own.
+                // The client unsubscribed meanwhile, or does not want its own messages.
                 Ok(()) | Err(NotTaken::NotSubscribed | NotTaken::NotConnected) => {}
                 Err(NotTaken::Full | NotTaken::TooLarge) => self.overrun(1),
             }
@@ -341,8 +355,8 @@ impl Connection {
     }
 
     fn ended(&mut self, ending: Ending, will: Option<Will<Route>>) {
-        self.seat.known();
-        self.closing = Some(uptime_ms().saturating_add(LAST_WORDS));
+        self.slot.authenticated();
+        self.closing = Some(uptime_ms().saturating_add(CLOSE_TIMEOUT));
         self.stalled_since = None;
         if let Ending::Fault(fault) = ending {
             match fault.code {
@@ -350,7 +364,7 @@ impl Connection {
                 Code::TopicInvalid | Code::NotAuthorized | Code::Quota => {} // noted already
                 _ => {
                     add(&self.shared().counters.refused, 1);
-                    self.note(fault_words(fault), fault.text);
+                    self.report(fault_text(fault), fault.text);
                 }
             }
         }
@@ -360,7 +374,7 @@ impl Connection {
         self.shared().exchange.leave(self.number);
     }
 
-    /// Writes what there is. `Ready`: all of it is with the kernel.
+    /// Writes the session's output. `Ready` once the kernel has all of it.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
         loop {
             let output = self.session.output();
@@ -376,7 +390,7 @@ impl Connection {
         }
     }
 
-    /// One read into the session. `Ready(Ok(0))`: the client closed.
+    /// Reads once into the session. `Ready(Ok(0))` when the client has closed its side.
     fn read(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<std::io::Result<usize>> {
         BUFFER.with_borrow_mut(|buffer| {
             let mut buffer = ReadBuf::new(buffer);
@@ -386,7 +400,7 @@ impl Connection {
         })
     }
 
-    /// Everything that can be done now. `Ready`: the connection is over.
+    /// Does everything that can be done now. `Ready` when the connection is over.
     fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
         for _ in 0..READS_A_POLL {
             if let Some(why) = self.mailbox.listen(cx.waker()) {
@@ -403,7 +417,8 @@ impl Connection {
                 return Poll::Ready(());
             }
             if wrote.is_ready() {
-                // What was written made room for what waited behind it.
+                // The output made room in the session for events and messages that waited behind
+                // it.
                 self.events(cx);
                 self.deliver();
                 if !self.session.output().is_empty() {
@@ -411,15 +426,16 @@ impl Connection {
                 }
             }
             if self.closing.is_some() {
-                return if wrote.is_ready() { self.last_words(cx) } else { Poll::Pending };
+                return if wrote.is_ready() { self.finish(cx) } else { Poll::Pending };
             }
             if !self.session.wants_input() {
-                // Whoever unblocks it wakes this task: the buffer, or the socket when writable.
+                // Whatever ends the block wakes this task: the buffer, or the socket when it
+                // becomes writable.
                 return Poll::Pending;
             }
             match self.read(cx, now) {
                 Poll::Ready(Ok(1..)) => self.events(cx),
-                // It may have closed its side alone, to say that this is all.
+                // The client may have closed only its side, to say that this is all.
                 Poll::Ready(Ok(0)) => self.session.half_closed(),
                 Poll::Ready(Err(_)) => return self.lost(cx),
                 Poll::Pending => return Poll::Pending,
@@ -435,7 +451,7 @@ impl Connection {
         Poll::Ready(())
     }
 
-    /// True: the client has taken nothing for too long.
+    /// True when the client has accepted no output for [`STALL`].
     fn has_stalled(&mut self, waits: bool, now: u64) -> bool {
         if !waits || std::mem::take(&mut self.progress) {
             self.progress = false;
@@ -447,15 +463,15 @@ impl Connection {
             return false;
         }
         add(&self.shared().counters.stalled, 1);
-        self.note("a client of the local bus does not read what it is sent: it was cut", "");
+        self.report("a client of the local bus does not read what it is sent: it was cut", "");
         true
     }
 
-    /// Closes this side, then waits for the client to close: closing with its data unread would
-    /// reset the connection, and the reason be lost on its way.
-    fn last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Shuts this side down, then waits for the client to close. Closing with unread input would
+    /// reset the connection, and the client might never see the reason.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.appending.is_empty() {
-            // A last will, or what came right before the goodbye.
+            // A last will, or records that came right before DISCONNECT.
             self.stored(cx);
         }
         if !self.shut {
@@ -477,7 +493,7 @@ impl Connection {
         })
     }
 
-    /// The next moment at which something is due without any event.
+    /// Next time at which something is due without an event.
     fn next_timeout(&self) -> Option<u64> {
         if self.closing.is_some() {
             return self.closing;
@@ -486,10 +502,11 @@ impl Connection {
         [stall, self.session.next_timeout()].into_iter().flatten().min()
     }
 
-    /// Sets the timer. `Ready`: it has rung.
+    /// Sets the timer. `Ready` when it has fired.
     fn wait(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
         let Some(due) = self.next_timeout() else { return Poll::Pending };
-        // A timer that rings too early is set again then: most are never reached.
+        // A timer that fires too early is set again then; that is cheaper than to reset it for
+        // every packet, since most deadlines are never reached.
         if self.armed.is_none_or(|armed| armed > due) {
             let wait = Duration::from_millis(due.saturating_sub(now));
             self.timer.as_mut().reset(Instant::now() + wait);
@@ -501,8 +518,8 @@ impl Connection {
     }
 }
 
-/// What is said of a client that broke the rules: one text for each kind.
-fn fault_words(fault: Fault) -> &'static str {
+/// Text that is logged of a client that broke the protocol, one for each kind.
+fn fault_text(fault: Fault) -> &'static str {
     match fault.code {
         Code::PacketTooLarge => "a packet that is too large for its kind ended its connection",
         Code::KeepAliveTimeout => "a client of the local bus went silent",
@@ -529,13 +546,13 @@ impl Future for Connection {
     }
 }
 
-/// What is said of a payload that somebody meant as JSON.
+/// Text that is logged of a payload that was meant as JSON and is not.
 const BROKEN: &str = "published what begins like JSON and is none (nan, a comma too many, single quotes?), kept as text without numbers,";
-/// What is said of a publish that is larger than a record may be.
+/// Text that is logged of a publish larger than a record may be.
 const TOO_LARGE: &str = "a record of more than 64 KiB was refused";
 
-/// How a publish that was not stored is answered, and what is said of it.
-fn said_of(why: &Refused) -> (Code, &'static str) {
+/// Reason code for a publish that was not stored, and the text that is logged of it.
+fn refusal_of(why: &Refused) -> (Code, &'static str) {
     match why {
         Refused::Busy => (Code::Quota, "the buffer is busy"),
         Refused::DiskFull(_) => (Code::Quota, "a record was refused: the disk is full"),
@@ -565,11 +582,11 @@ mod tests {
     #[test]
     fn the_bounds_that_are_said_are_those_that_hold() {
         use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
-        let (_, one) = said_of(&Refused::TooManyOfOne);
+        let (_, one) = refusal_of(&Refused::TooManyOfOne);
         assert!(one.contains(&format!("may make, {MAX_OF_ONE}:")), "{one}");
-        let (_, all) = said_of(&Refused::TooManyStreams);
+        let (_, all) = refusal_of(&Refused::TooManyStreams);
         assert!(all.contains(&format!("can have, {MAX_STREAMS}:")), "{all}");
-        let (_, large) = said_of(&Refused::TooLarge);
+        let (_, large) = refusal_of(&Refused::TooLarge);
         assert!(large.contains(&format!("{} KiB", MAX_RECORD / 1024)), "{large}");
     }
 }

@@ -1,4 +1,4 @@
-//! The connected clients, and what goes from one to the others; what is retained.
+//! Exchange of messages between the connected clients, and the retained messages.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,35 +8,35 @@ use holdfast_base::ids::Name;
 use holdfast_mqtt::{Code, Fault, Origin, Retain};
 use tokio::sync::Notify;
 
-use super::kept;
 use super::mailbox::{Delivery, Mailbox};
+use super::retained;
 use crate::core::bus::{Rights, means};
 
-/// Retained messages, and their bytes: a convenience for workloads that start later, kept over
-/// restarts of the agent.
+/// Most retained messages, which with [`MAX_RETAINED_BYTES`] bounds a convenience for workloads
+/// that start later. They are kept over restarts of the agent.
 const MAX_RETAINED: usize = 256;
 const MAX_RETAINED_BYTES: usize = 256 * 1024;
 
-/// Why a client ends whose name is no longer admitted.
+/// Reason for ending clients whose name is no longer admitted.
 pub(super) const GONE: Fault = Fault::new(Code::Administrative, "may not come any more");
 
-/// A client.
+/// A connected client.
 struct Member {
     name: Name,
     client_id: String,
     mailbox: Arc<Mailbox>,
-    /// What it has subscribed to.
+    /// Topic filters of its subscriptions.
     filters: Vec<String>,
 }
 
 /// A message as it was published.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Published {
-    /// Whose topic.
+    /// Workload or local access whose topic it is.
     pub(super) owner: Name,
-    /// Its plain name.
+    /// Topic within the owner's topics.
     pub(super) topic: Box<str>,
-    /// It is a stream's.
+    /// True when the topic is a stream's.
     pub(super) stream: bool,
     pub(super) payload: Bytes,
     pub(super) qos: u8,
@@ -48,24 +48,24 @@ struct Inner {
     members: BTreeMap<u64, Member>,
     retained: BTreeMap<(Name, Box<str>), Published>,
     retained_bytes: usize,
-    /// What is retained is not what is on disk.
+    /// True when the retained messages differ from those on disk.
     changed: bool,
 }
 
-/// See the module's documentation.
+/// The exchange; see the module's documentation.
 #[derive(Default)]
 pub(super) struct Exchange {
     inner: Mutex<Inner>,
-    /// Rings when what is retained has changed.
+    /// Notified when the retained messages have changed.
     pub(super) changes: Notify,
 }
 
-/// What came of a message.
+/// Outcome of a publish.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Outcome {
-    /// Subscribers whose queue was full.
+    /// Number of subscribers whose mailbox was full.
     pub(super) overrun: u64,
-    /// It was to be retained, and there was no room.
+    /// True when the message should have been retained and there was no room.
     pub(super) not_retained: bool,
 }
 
@@ -74,7 +74,7 @@ impl Exchange {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A client is connected. An older one of the same user and client id ends.
+    /// Adds a connected client. An older client of the same user and client id is ended.
     pub(super) fn enter(&self, number: u64, name: &Name, id: &str, mailbox: &Arc<Mailbox>) {
         let mut inner = self.inner();
         let same = |member: &&Member| member.name == *name && member.client_id == id;
@@ -94,27 +94,27 @@ impl Exchange {
         self.inner().members.len()
     }
 
-    /// Counts the clients of each name.
+    /// Adds the number of clients of each name to `of`.
     pub(super) fn count(&self, of: &mut BTreeMap<Name, usize>) {
         for member in self.inner().members.values() {
             *of.entry(member.name.clone()).or_default() += 1;
         }
     }
 
-    /// What a client has subscribed to by now.
+    /// Replaces the topic filters of a client.
     pub(super) fn subscribed(&self, number: u64, filters: Vec<String>) {
         if let Some(member) = self.inner().members.get_mut(&number) {
             member.filters = filters;
         }
     }
 
-    /// Every client of this name ends, and what it retained is gone.
+    /// Ends every client of this name, and drops what it retained.
     pub(super) fn end_of(&self, name: &Name) {
         self.end_where(|member| member == name, GONE);
         self.forget_where(|owner| owner == name);
     }
 
-    /// What these have retained is gone.
+    /// Drops retained messages of these owners.
     fn forget_where(&self, gone: impl Fn(&Name) -> bool) {
         let mut inner = self.inner();
         let before = inner.retained.len();
@@ -126,7 +126,7 @@ impl Exchange {
         }
     }
 
-    /// What was retained before a restart.
+    /// Takes over the messages that were retained before a restart.
     pub(super) fn restore(&self, messages: Vec<Published>) {
         let mut inner = self.inner();
         for message in messages {
@@ -135,16 +135,17 @@ impl Exchange {
         inner.changed = false;
     }
 
-    /// What is retained, to be written, if it is not on disk. `gone`: of whom nothing is kept.
+    /// Returns the retained messages, encoded, if they differ from those on disk. Messages of
+    /// owners in `gone` are dropped first.
     pub(super) fn take_changed(&self, gone: impl Fn(&Name) -> bool) -> Option<Vec<u8>> {
         self.forget_where(gone);
         let mut inner = self.inner();
         let changed = std::mem::take(&mut inner.changed);
-        changed.then(|| kept::pack(inner.retained.values()))
+        changed.then(|| retained::pack(inner.retained.values()))
     }
 
-    /// It could not be written.
-    pub(super) fn not_kept(&self) {
+    /// Notes that the retained messages could not be written.
+    pub(super) fn save_failed(&self) {
         self.inner().changed = true;
     }
 
@@ -159,7 +160,8 @@ impl Exchange {
         }
     }
 
-    /// Leaves a message with everybody who has subscribed to it and may read it.
+    /// Delivers a message to every client that has subscribed to it and may read it, and retains it
+    /// if it asks for that.
     pub(super) fn publish(
         &self,
         from: u64,
@@ -180,7 +182,7 @@ impl Exchange {
                 retain,
                 origin: Origin { qos: message.qos, own: *number == from },
             };
-            outcome.overrun += u64::from(!member.mailbox.leave(delivery));
+            outcome.overrun += u64::from(!member.mailbox.push(delivery));
         }
         if message.retain {
             outcome.not_retained = !inner.retain(message);
@@ -191,8 +193,9 @@ impl Exchange {
         outcome
     }
 
-    /// Leaves with a client what is retained and meant by these new filters of its.
-    pub(super) fn owed(&self, number: u64, filters: &[String], rights: &Rights) -> u64 {
+    /// Delivers the retained messages that match new filters of a client; returns how many found no
+    /// room.
+    pub(super) fn deliver_retained(&self, number: u64, filters: &[String], rights: &Rights) -> u64 {
         let inner = self.inner();
         let Some(member) = inner.members.get(&number) else { return 0 };
         let mut overrun = 0;
@@ -209,14 +212,14 @@ impl Exchange {
                 retain: Retain::Stored,
                 origin: Origin { qos: message.qos, own: false },
             };
-            overrun += u64::from(!member.mailbox.leave(delivery));
+            overrun += u64::from(!member.mailbox.push(delivery));
         }
         overrun
     }
 }
 
 impl Inner {
-    /// False: there is no room.
+    /// Retains a message; an empty one clears the topic. False when there is no room.
     fn retain(&mut self, message: Published) -> bool {
         let key = (message.owner.clone(), message.topic.clone());
         if self.retained.get(&key).is_some_and(|old| old.payload == message.payload) {
@@ -235,14 +238,14 @@ impl Inner {
         }
         self.retained_bytes = bytes;
         self.changed = true;
-        // On its own: a slice would keep the whole packet.
+        // A copy: a slice would keep the whole packet in memory.
         let payload = Bytes::copy_from_slice(&message.payload);
         self.retained.insert(key, Published { payload, ..message });
         true
     }
 }
 
-/// What this client calls the message, if it has subscribed to it and may read it.
+/// Topic under which this client sees the message, if it has subscribed to it and may read it.
 fn name_for(
     member: &Member,
     message: &Published,

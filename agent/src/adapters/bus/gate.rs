@@ -1,4 +1,4 @@
-//! One client's rights, as the MQTT session asks for them.
+//! Rights of one client, as the MQTT session asks for them.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::{Shared, add};
 use crate::adapters::clock::uptime_ms;
 use crate::core::bus::{self, Refusal, Rights, Route};
 
-/// See the module's documentation.
+/// Policy of one client's session; see the module's documentation.
 pub(super) struct Gate {
     shared: Arc<Shared>,
     number: u64,
     peer: Peer,
-    /// It came by the Unix socket, where its user tells who it is.
+    /// True when it came by the Unix socket, where its user tells which workload it is.
     on_socket: bool,
-    /// Who it is, once it has said so.
+    /// Name of the workload or local access, once the client has identified itself.
     name: Option<Name>,
     client_id: String,
 }
@@ -27,13 +27,13 @@ impl Gate {
         Self { shared, number, peer, on_socket, name: None, client_id: String::new() }
     }
 
-    /// Who a client is: by its password, or on the Unix socket by its user.
-    fn who(&self, client: &Client<'_>) -> Option<Arc<Rights>> {
+    /// Identifies a client by its password or, on the Unix socket, by its user.
+    fn identify(&self, client: &Client<'_>) -> Option<Arc<Rights>> {
         if let (Some(user), Some(password)) = (client.user, client.password) {
-            return self.shared.who(user, password, self.peer);
+            return self.shared.identify(user, password, self.peer);
         }
-        let sole = self.peer.user().filter(|_| self.on_socket)?;
-        let sole = self.shared.sole(sole)?;
+        let user = self.peer.user().filter(|_| self.on_socket)?;
+        let sole = self.shared.workload_of(user)?;
         client.user.is_none_or(|user| user == sole.name.as_str()).then_some(sole)
     }
 
@@ -49,17 +49,17 @@ impl Gate {
         self.shared.rights(self.name.as_ref()?)
     }
 
-    fn note(&self, what: &'static str, about: &str) {
+    fn refuse(&self, what: &'static str, about: &str) {
         add(&self.shared.counters.refused, 1);
-        self.say(what, about);
+        self.report(what, about);
     }
 
-    /// This went wrong, of this client's doing.
-    pub(super) fn say(&self, what: &'static str, about: &str) {
-        // Both are the client's own words: neither may leave no room for the other.
+    /// Reports that this client did something wrong.
+    pub(super) fn report(&self, what: &'static str, about: &str) {
+        // Both texts are the client's own, so each is bounded and neither can push the other out.
         let client = format!("{about:.80} (client {:.30})", self.client_id);
         let about = if about.is_empty() { about } else { &client };
-        self.shared.said.note_about(self.name.as_ref(), what, about, uptime_ms());
+        self.shared.problem_log.report_about(self.name.as_ref(), what, about, uptime_ms());
     }
 }
 
@@ -71,21 +71,21 @@ impl Policy for Gate {
             Code::BadCredentials,
             "user name and password are those of HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD, of a program of the same user",
         );
-        let Some(who) = self.who(client) else {
+        let Some(who) = self.identify(client) else {
             let known = client.user.and_then(|user| user.parse::<Name>().ok());
             let known = known.filter(|name| self.shared.rights(name).is_some());
             let what = "a client of the local bus was refused: wrong user name or password";
             add(&self.shared.counters.refused, 1);
             let about = client.user.unwrap_or("no user name");
-            self.shared.said.note_about(known.as_ref(), what, about, uptime_ms());
+            self.shared.problem_log.report_about(known.as_ref(), what, about, uptime_ms());
             return Err(WRONG);
         };
-        if !self.shared.strangers.leave(self.number) {
+        if !self.shared.unauthenticated.remove(self.number) {
             return Err(Fault::new(Code::Quota, "cut for a newer client of this user"));
         }
-        if !self.shared.has_place(&who.name) {
+        if !self.shared.has_slot(&who.name) {
             self.name = Some(who.name.clone());
-            self.note("too many clients of the local bus at a time", client.id);
+            self.refuse("too many clients of the local bus at a time", client.id);
             return Err(Fault::new(Code::Quota, "too many clients of this user at a time"));
         }
         self.name = Some(who.name.clone());
@@ -108,11 +108,11 @@ impl Policy for Gate {
                 } else {
                     ("published to what is not workloads/NAME/TOPIC", "not workloads/NAME/TOPIC")
                 };
-                self.note(what, topic);
+                self.refuse(what, topic);
                 Fault::new(Code::TopicInvalid, text)
             }
             _ => {
-                self.note(
+                self.refuse(
                     "published to another workload's topic, which its document does not allow",
                     topic,
                 );
@@ -124,7 +124,10 @@ impl Policy for Gate {
     fn subscribe(&self, filter: &str) -> bool {
         let may = self.rights().is_some_and(|rights| rights.may_subscribe(filter));
         if !may {
-            self.note("subscribed to topics of others, which its document does not allow", filter);
+            self.refuse(
+                "subscribed to topics of others, which its document does not allow",
+                filter,
+            );
         }
         may
     }
@@ -140,7 +143,7 @@ impl Policy for Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        // Nothing of a client is left behind, however its connection ended.
+        // However the connection ended, the client leaves the exchange.
         self.shared.exchange.leave(self.number);
     }
 }

@@ -1,5 +1,5 @@
-//! What waits for one client: messages that others published, within a bound, and the wish that it
-//! ends.
+//! Mailbox of one client: messages that others published, within a bound, and the reason if the
+//! client has to end.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,17 +8,17 @@ use std::task::Waker;
 use bytes::Bytes;
 use holdfast_mqtt::{Fault, Origin, Retain};
 
-/// Messages that wait for one client.
+/// Most messages in a mailbox.
 const MAX_MESSAGES: usize = 1_000;
-/// Bytes of theirs: beside what the kernel holds, which is as much again.
+/// Most bytes of messages in a mailbox; the kernel's socket buffer holds as much again.
 const MAX_BYTES: usize = 256 * 1024;
-/// What a waiting message takes beside its topic and payload, in bytes.
+/// Bytes that a message takes beside its topic and payload.
 const OVERHEAD: usize = 96;
 
 /// A message on its way to one client.
 #[derive(Debug, Clone)]
 pub(super) struct Delivery {
-    /// As the client calls it.
+    /// Topic as this client names it.
     pub(super) topic: Box<str>,
     pub(super) payload: Bytes,
     pub(super) retain: Retain,
@@ -39,7 +39,7 @@ struct Inner {
     waker: Option<Waker>,
 }
 
-/// See the module's documentation.
+/// Mailbox of one client; see the module's documentation.
 #[derive(Default)]
 pub(super) struct Mailbox {
     inner: Mutex<Inner>,
@@ -57,8 +57,8 @@ impl Mailbox {
         }
     }
 
-    /// False: there is no room.
-    pub(super) fn leave(&self, message: Delivery) -> bool {
+    /// Adds a message and wakes the client's task. False when there is no room.
+    pub(super) fn push(&self, message: Delivery) -> bool {
         {
             let mut inner = self.inner();
             let full = inner.messages.len() >= MAX_MESSAGES
@@ -73,13 +73,13 @@ impl Mailbox {
         true
     }
 
-    /// The client is to end; the first reason stays.
+    /// Asks the client to end; the first reason stays.
     pub(super) fn end(&self, why: Fault) {
         self.inner().end.get_or_insert(why);
         self.wake();
     }
 
-    /// Who is told of what comes.
+    /// Sets the waker of the client's task; returns the reason if the client has to end.
     pub(super) fn listen(&self, waker: &Waker) -> Option<Fault> {
         let mut inner = self.inner();
         if !inner.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
@@ -88,7 +88,7 @@ impl Mailbox {
         inner.end.take()
     }
 
-    /// The next message.
+    /// Takes the next message.
     pub(super) fn next(&self) -> Option<Delivery> {
         let mut inner = self.inner();
         let next = inner.messages.pop_front()?;

@@ -1,17 +1,17 @@
-//! The local bus: an MQTT listener on a Unix socket and on 127.0.0.1 for the workloads of this device, and for programs
-//! that were given a local access. Publishes go into the buffer, and to whoever has subscribed.
+//! The local bus: an MQTT server on a Unix socket and on 127.0.0.1, for the workloads of this
+//! device and for programs with a local access. Publishes go into the buffer and to subscribers.
 //!
-//! It listens only once somebody may come. A bus that cannot listen stops no workload: it is tried
-//! again, and said.
+//! It listens only once somebody may connect. A bus that cannot listen stops no workload: it tries
+//! again, and reports the problem.
 
 mod connection;
 mod exchange;
 mod gate;
-mod kept;
 mod mailbox;
 mod peer;
-mod said;
-mod seats;
+mod problem_log;
+mod retained;
+mod slots;
 
 #[cfg(test)]
 mod tests;
@@ -38,63 +38,63 @@ use crate::core::bus::Rights;
 use connection::Connection;
 use exchange::Exchange;
 use peer::Peer;
-pub use said::Said;
-pub use seats::{Strangers, has_place};
+pub use problem_log::ProblemLog;
+pub use slots::{Unauthenticated, has_slot};
 
-/// Clients at a time. A device has a few workloads; each client may hold 128 KiB on its way in and
-/// 256 KiB on its way out.
+/// Most clients. A device has a few workloads; each client may hold 128 KiB of input and 256 KiB of
+/// output.
 const MAX_CLIENTS: usize = 64;
-/// Clients of one workload or local access at a time, so that one that forgets to close leaves
-/// room for others.
+/// Most clients of one workload or local access, so that one that never closes leaves room for
+/// others.
 const MAX_OF_ONE: usize = 32;
-/// How long the end of the agent waits for clients.
-const FAREWELL: Duration = Duration::from_millis(1_500);
-/// Why clients end with the agent.
+/// Longest time that the agent's end waits for clients.
+const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Reason for ending clients with the agent.
 const STOPS: Fault = Fault::new(Code::ShuttingDown, "the agent stops");
-/// From a change of what is retained until it is written.
-const KEEP_AFTER: Duration = Duration::from_millis(500);
-/// From accept to a whole CONNECT, in milliseconds.
+/// Delay from a change of the retained messages until they are written.
+const SAVE_AFTER: Duration = Duration::from_millis(500);
+/// Longest time from accept to a complete CONNECT, in milliseconds.
 const CONNECT_TIMEOUT: u64 = 3_000;
-/// A client that takes nothing of what waits for it is cut after so many milliseconds.
+/// Time in milliseconds after which a client that accepts no output is disconnected.
 const STALL: u64 = if cfg!(test) { 500 } else { 5_000 };
-/// A packet of a record beside its value: topic, packet id, a few properties.
+/// Largest packet in bytes: a record, and its topic, packet id and a few properties.
 const PACKET: usize = MAX_RECORD + 1_024;
 
-/// What each workload may do, and the nonce of its instance, of which its password is derived.
+/// Rights of each workload, with the nonce of its instance, from which its password is derived.
 type Workloads = BTreeMap<Name, (Arc<Rights>, Option<u64>)>;
 
-/// What all of the bus' tasks share.
+/// State that all tasks of the bus share.
 struct Shared {
     access: Arc<Access>,
     intake: Arc<dyn Intake>,
-    said: Arc<Said>,
+    problem_log: Arc<ProblemLog>,
     exchange: Exchange,
-    /// The file of what is retained.
-    kept: PathBuf,
+    /// File of the retained messages.
+    retained_file: PathBuf,
     limits: Arc<Limits>,
-    /// Who may come, beside local accesses.
+    /// Workloads that may connect; local accesses are in `access`.
     workloads: Mutex<Workloads>,
-    /// Streams that the agent itself fills: nobody else may.
+    /// Streams that only the agent itself may fill.
     sourced: Mutex<BTreeSet<StreamName>>,
     next: AtomicU64,
-    strangers: Strangers,
+    unauthenticated: Unauthenticated,
     /// Connections that have not ended.
     clients: AtomicUsize,
     counters: Counters,
 }
 
-/// What the bus counts.
+/// Counters of the bus since the agent started.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Records that were published and are on disk.
     stored: AtomicU64,
-    /// Publishes of QoS 0 that found no room.
+    /// Publishes of QoS 0 that were dropped because the buffer was full.
     dropped: AtomicU64,
-    /// Publishes and subscriptions that were refused.
+    /// Publishes, subscriptions and connections that were refused.
     refused: AtomicU64,
-    /// Messages that reached no subscriber's queue for want of room.
+    /// Messages that were dropped because a subscriber's mailbox was full.
     overrun: AtomicU64,
-    /// Clients that were cut: they read nothing.
+    /// Clients that were disconnected because they accepted no output.
     stalled: AtomicU64,
 }
 
@@ -111,20 +111,29 @@ impl Shared {
         self.sourced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what is retained; what cannot be written is tried again with the next change.
-    fn keep(&self, messages: &[u8]) {
-        if let Err(error) = kept::save(&self.kept, messages) {
-            self.exchange.not_kept();
-            self.say_of_kept("could not be written: they are lost when the agent restarts", &error);
+    /// Writes the retained messages; a failure is tried again with the next change.
+    fn save_retained(&self, messages: &[u8]) {
+        if let Err(error) = retained::save(&self.retained_file, messages) {
+            self.exchange.save_failed();
+            self.report_retained_file(
+                "could not be written: they are lost when the agent restarts",
+                &error,
+            );
         }
     }
 
-    fn say_of_kept(&self, what: &'static str, error: &std::io::Error) {
-        let about = format!("{}: {error}", self.kept.display());
-        self.said.note_on(None, "the file of retained messages", what, &about, uptime_ms());
+    fn report_retained_file(&self, what: &'static str, error: &std::io::Error) {
+        let about = format!("{}: {error}", self.retained_file.display());
+        self.problem_log.report_on_stream(
+            None,
+            "the file of retained messages",
+            what,
+            &about,
+            uptime_ms(),
+        );
     }
 
-    /// What a client of this name may do now; None: nobody of this name may come.
+    /// Current rights of a client of this name. `None` when nobody of this name may connect.
     fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
         if let Some((rights, _)) = self.workloads().get(name) {
             return Some(Arc::clone(rights));
@@ -133,27 +142,28 @@ impl Shared {
         Some(Arc::new(Rights { name: name.clone(), bus }))
     }
 
-    /// Who this is by name and password. A workload's password serves its own user alone (and
-    /// root): whoever has listened on the bus' port while the agent was away cannot use it.
-    fn who(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
+    /// Identifies a client by name and password. A workload's password serves only its own user
+    /// (and root): a program that listened on the bus's port while the agent was away may have
+    /// caught it, and cannot use it.
+    fn identify(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
         let name: Name = user.parse().ok()?;
         let workload = self.workloads().get(&name).cloned();
         if let Some((rights, nonce)) = workload {
-            // A workload's name is its own, whatever a local access of that name says.
+            // A workload's name is its own, even if a local access has it, too.
             let known = self.access.is_workloads(&name, nonce?, password);
             let owner = users::owner(&self.access.workloads(), &name);
             return (known && owner.is_none_or(|owner| peer.may_be(owner))).then_some(rights);
         }
         let local = self.access.local(&name, password);
         let local = local.or_else(|| {
-            // It may have been made a moment ago.
-            self.access.look().then(|| self.access.local(&name, password)).flatten()
+            // The local access may have been made a moment ago.
+            self.access.reload_locals().then(|| self.access.local(&name, password)).flatten()
         })?;
         Some(Arc::new(Rights { name, bus: local.bus }))
     }
 
-    /// The workload that has this user to itself.
-    fn sole(&self, user: u32) -> Option<Arc<Rights>> {
+    /// Workload that has this user to itself.
+    fn workload_of(&self, user: u32) -> Option<Arc<Rights>> {
         if user == 0 || user == rustix::process::geteuid().as_raw() {
             return None;
         }
@@ -163,32 +173,32 @@ impl Shared {
         self.workloads().get(&name).map(|(rights, _)| Arc::clone(rights))
     }
 
-    /// Whether one more client of this name leaves the others their share.
-    fn has_place(&self, name: &Name) -> bool {
+    /// True when one more client of this name leaves the others their share.
+    fn has_slot(&self, name: &Name) -> bool {
         let mut known: BTreeMap<Name, usize> =
             self.workloads().keys().cloned().map(|name| (name, 0)).collect();
         known.extend(self.access.locals().into_keys().map(|name| (name, 0)));
         self.exchange.count(&mut known);
-        has_place(&known, name, MAX_CLIENTS, MAX_OF_ONE)
+        has_slot(&known, name, MAX_CLIENTS, MAX_OF_ONE)
     }
 }
 
-/// The bus.
+/// The local bus, with its listeners.
 pub struct Bus {
     shared: Arc<Shared>,
     listening: Option<AbortHandle>,
-    /// The task that writes what is retained.
-    keeping: Option<AbortHandle>,
+    /// Task that writes the retained messages.
+    saving: Option<AbortHandle>,
     on_socket: Option<AbortHandle>,
-    /// Why it does not listen.
+    /// Reason why it does not listen on its port.
     trouble: Option<String>,
-    /// Why it does not on its Unix socket.
+    /// Reason why it does not listen on its Unix socket.
     socket_trouble: Option<String>,
 }
 
 impl Bus {
-    /// Listens to nobody yet.
-    pub fn new(access: Arc<Access>, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
+    /// Creates a bus that does not listen yet, and reads the retained messages.
+    pub fn new(access: Arc<Access>, intake: Arc<dyn Intake>, problem_log: Arc<ProblemLog>) -> Self {
         let limits = Limits {
             max_packet: PACKET,
             inbound_in_flight: 128,
@@ -200,64 +210,65 @@ impl Bus {
             max_keep_alive: 3_600,
             lenient: true,
         };
-        let kept = access.data().join("bus.retained");
+        let retained_file = access.data().join("bus.retained");
         let shared = Shared {
             access,
             intake,
-            said,
+            problem_log,
             exchange: Exchange::default(),
-            kept,
+            retained_file,
             limits: Arc::new(limits),
             workloads: Mutex::default(),
             sourced: Mutex::default(),
             next: AtomicU64::new(0),
-            strangers: Strangers::default(),
+            unauthenticated: Unauthenticated::default(),
             clients: AtomicUsize::new(0),
             counters: Counters::default(),
         };
-        match kept::load(&shared.kept) {
+        match retained::load(&shared.retained_file) {
             Ok(messages) => shared.exchange.restore(messages),
-            Err(error) => shared.say_of_kept("could not be read: it is begun anew", &error),
+            Err(error) => {
+                shared.report_retained_file("could not be read: it is begun anew", &error)
+            }
         }
         Self {
             shared: Arc::new(shared),
             listening: None,
-            keeping: None,
+            saving: None,
             on_socket: None,
             trouble: None,
             socket_trouble: None,
         }
     }
 
-    /// This workload may come from now on, with these permissions. `nonce`: of its instance, where
-    /// that is known.
+    /// Admits a workload with these permissions. `nonce` is its instance's, where that is known.
     pub fn admit(&mut self, name: Name, bus: Permissions, nonce: Option<u64>) {
         let rights = Arc::new(Rights { name: name.clone(), bus });
         self.shared.workloads().insert(name, (rights, nonce));
         self.listen();
     }
 
-    /// This instance of a workload runs already.
+    /// Sets the nonce of an instance that a former agent started.
     pub fn adopted(&mut self, name: &Name, nonce: u64) {
         if let Some((_, known)) = self.shared.workloads().get_mut(name) {
             *known = Some(nonce);
         }
     }
 
-    /// It may not come any more.
+    /// Stops admitting a workload, and ends its clients.
     pub fn dismiss(&mut self, name: &Name) {
         self.shared.workloads().remove(name);
         self.shared.exchange.end_of(name);
     }
 
-    /// The agent itself fills these streams from now on, and no others.
+    /// Reserves these streams, and no others, for the agent's own sources.
     pub fn keep_for_sources(&mut self, streams: BTreeSet<StreamName>) {
         *self.shared.sourced() = streams;
     }
 
-    /// Looks whether local accesses changed, and tries again to listen where that failed.
-    pub fn look(&mut self) {
-        if self.shared.access.look() {
+    /// Reads local accesses that changed, and tries again to listen where that failed.
+    pub fn refresh(&mut self) {
+        if self.shared.access.reload_locals() {
             self.shared
                 .exchange
                 .end_where(|name| self.shared.rights(name).is_none(), exchange::GONE);
@@ -267,20 +278,20 @@ impl Bus {
         }
     }
 
-    /// True while nobody may come.
+    /// True while nobody may connect.
     pub fn is_idle(&self) -> bool {
         self.shared.workloads().is_empty() && self.shared.access.locals().is_empty()
     }
 
-    /// Who somebody is by name and password.
+    /// Returns the authority by which the data socket identifies its callers.
     pub fn authority(&self) -> Authority {
         Authority(Arc::clone(&self.shared))
     }
 
     fn listen(&mut self) {
-        if self.keeping.is_none() {
-            let keeping = keep(Arc::clone(&self.shared));
-            self.keeping = Some(tokio::spawn(keeping).abort_handle());
+        if self.saving.is_none() {
+            let saving = save_changes(Arc::clone(&self.shared));
+            self.saving = Some(tokio::spawn(saving).abort_handle());
         }
         if self.on_socket.is_none() {
             let path = self.shared.access.bus_socket();
@@ -335,25 +346,25 @@ impl Bus {
         })
     }
 
-    /// Lets nobody in any more, and waits a little until everybody who is there is answered and
-    /// gone: what is stored is acknowledged before the agent ends.
+    /// Stops listening, and waits up to 1.5 s until all clients are answered and gone: what is
+    /// stored is acknowledged before the agent ends.
     pub async fn stop(&mut self) {
         for listening in [self.listening.take(), self.on_socket.take()].into_iter().flatten() {
             listening.abort();
         }
-        self.shared.strangers.cut_all();
+        self.shared.unauthenticated.cut_all();
         self.shared.exchange.end_where(|_| true, STOPS);
         let gone = async {
             while self.shared.clients.load(Ordering::Relaxed) > 0 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(FAREWELL, gone).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, gone).await.is_err() {
             tracing::debug!("clients of the local bus did not end in time");
         }
     }
 
-    /// What a person should know, by code.
+    /// Problems for a person, by code; `None` where there is none.
     pub fn problems(&self) -> Vec<(&'static str, Option<String>)> {
         let locals = self.shared.access.locals();
         let workloads = self.shared.workloads();
@@ -372,7 +383,7 @@ impl Bus {
         ]
     }
 
-    /// What it counts, for `holdfast-agent status`.
+    /// Counters for `holdfast-agent status`.
     pub fn counts(&self) -> serde_json::Value {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.shared.counters;
@@ -389,39 +400,40 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        for task in [&self.listening, &self.keeping, &self.on_socket].into_iter().flatten() {
+        for task in [&self.listening, &self.saving, &self.on_socket].into_iter().flatten() {
             task.abort();
         }
         if let Some(bytes) = self.shared.exchange.take_changed(|_| false) {
-            self.shared.keep(&bytes);
+            self.shared.save_retained(&bytes);
         }
         self.shared.exchange.end_where(|_| true, STOPS);
     }
 }
 
-/// Tells who somebody is: what the data socket shares with the bus.
+/// Identification of callers, which the data socket shares with the bus.
 #[derive(Clone)]
 pub struct Authority(Arc<Shared>);
 
 impl Authority {
-    /// By name and password, of a caller of this user (None: the kernel does not say).
-    pub fn who(&self, name: &str, password: &[u8], user: Option<u32>) -> Option<Name> {
+    /// Identifies a caller by name and password; `user` is the caller's, `None` when the kernel
+    /// does not say.
+    pub fn identify(&self, name: &str, password: &[u8], user: Option<u32>) -> Option<Name> {
         let peer = user.map_or(Peer::Unknown, Peer::User);
-        self.0.who(name, password, peer).map(|rights| rights.name.clone())
+        self.0.identify(name, password, peer).map(|rights| rights.name.clone())
     }
 
-    /// The workload that has this user to itself.
-    pub fn sole(&self, user: u32) -> Option<Name> {
-        self.0.sole(user).map(|rights| rights.name.clone())
+    /// Workload that has this user to itself.
+    pub fn workload_of(&self, user: u32) -> Option<Name> {
+        self.0.workload_of(user).map(|rights| rights.name.clone())
     }
 
-    /// Everybody who may come, with no connection yet.
-    pub fn known(&self) -> BTreeMap<Name, usize> {
+    /// Everybody who may connect, each with zero connections.
+    pub fn names(&self) -> BTreeMap<Name, usize> {
         let locals = self.0.access.locals().into_keys();
         self.0.workloads().keys().cloned().chain(locals).map(|name| (name, 0)).collect()
     }
 
-    /// Whether the agent itself fills this stream, and nobody else may.
+    /// True when only the agent itself may fill this stream.
     pub fn is_sourced(&self, stream: &StreamName) -> bool {
         self.0.sourced().contains(stream)
     }
@@ -429,25 +441,25 @@ impl Authority {
 
 fn bind(port: u16) -> std::io::Result<TcpListener> {
     let socket = tokio::net::TcpSocket::new_v4()?;
-    // Connections of the agent before this one may linger; a listener of somebody else still
-    // stands in the way.
+    // Lingering connections of a former agent do not stand in the way then; a listener of another
+    // program still does.
     socket.set_reuseaddr(true)?;
     socket.bind((std::net::Ipv4Addr::LOCALHOST, port).into())?;
-    // Who comes in a flood of others waits, and is not turned away by the kernel.
+    // In a flood, clients wait instead of being turned away by the kernel.
     socket.listen(1_024)
 }
 
-/// Writes what is retained a moment after it has changed. What changes all the time is written
-/// less often the more it is: a KiB a second, so that it wears out no disk.
-async fn keep(shared: Arc<Shared>) {
+/// Writes the retained messages shortly after they have changed. Constant changes are written less
+/// often the larger they are, at 1 KiB/s, which spares the flash: 256 KiB every four minutes.
+async fn save_changes(shared: Arc<Shared>) {
     loop {
         shared.exchange.changes.notified().await;
-        tokio::time::sleep(KEEP_AFTER).await;
+        tokio::time::sleep(SAVE_AFTER).await;
         let gone = |name: &Name| shared.rights(name).is_none();
         let Some(bytes) = shared.exchange.take_changed(gone) else { continue };
         let pause = Duration::from_millis(u64::try_from(bytes.len()).unwrap_or(0));
         let writer = Arc::clone(&shared);
-        let written = tokio::task::spawn_blocking(move || writer.keep(&bytes));
+        let written = tokio::task::spawn_blocking(move || writer.save_retained(&bytes));
         if let Err(error) = written.await {
             tracing::warn!(%error, "retained messages were not written");
         }
@@ -459,7 +471,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                // Small answers must not wait for each other; a socket that cannot is slower.
+                // Small replies must not wait for each other; a socket that cannot do this is
+                // slower.
                 let _slower = stream.set_nodelay(true);
                 let peer = stream.local_addr().map_or(Peer::Unknown, |to| peer::of(from, to));
                 admit(Box::new(stream), peer, false, &shared);
@@ -482,47 +495,48 @@ async fn accept_on_socket(listener: UnixListener, shared: Arc<Shared>) {
 }
 
 async fn pause(error: &std::io::Error) {
-    // No descriptors, mostly: there will be some again.
+    // Out of descriptors, mostly; some will be free again.
     tracing::warn!(%error, "the local bus cannot let a client in");
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-/// A client's stream.
+/// Connection of a client, by TCP or Unix socket.
 trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}
 
 fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shared>) {
     let number = shared.next.fetch_add(1, Ordering::Relaxed) + 1;
-    if let Some(user) = shared.strangers.enter(number, peer.user()) {
+    if let Some(user) = shared.unauthenticated.add(number, peer.user()) {
         let what = "a user keeps more connections to the local bus open than it may without saying who it is: the oldest was cut";
         let about = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
-        shared.said.note_about(None, what, &about, uptime_ms());
+        shared.problem_log.report_about(None, what, &about, uptime_ms());
         add(&shared.counters.refused, 1);
     }
-    let seat = Seat { shared: Arc::clone(shared), number };
+    let slot = Slot { shared: Arc::clone(shared), number };
     shared.clients.fetch_add(1, Ordering::Relaxed);
     let gate = gate::Gate::new(Arc::clone(shared), number, peer, on_socket);
-    let task = tokio::spawn(Connection::new(stream, number, seat, gate));
-    shared.strangers.began(number, task.abort_handle());
+    let task = tokio::spawn(Connection::new(stream, number, slot, gate));
+    shared.unauthenticated.set_task(number, task.abort_handle());
 }
 
-/// The place of a client. The part that strangers share is given back when it has said who it is.
-struct Seat {
+/// Slot of one client's connection. It counts as unauthenticated until the client has identified
+/// itself.
+struct Slot {
     shared: Arc<Shared>,
     number: u64,
 }
 
-impl Seat {
-    /// The client has said who it is, or is gone.
-    fn known(&self) {
-        self.shared.strangers.leave(self.number);
+impl Slot {
+    /// Removes the connection from the unauthenticated ones: it has identified itself, or is gone.
+    fn authenticated(&self) {
+        self.shared.unauthenticated.remove(self.number);
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.known();
+        self.authenticated();
         self.shared.clients.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,5 @@
-//! Which user a client of the bus' TCP port is: asked of the kernel for the very connection, by
-//! `sock_diag`. Where the kernel cannot tell (it was built without), a password tells alone.
+//! User of a client on the bus's TCP port, asked of the kernel for that very connection by
+//! `sock_diag`. Where the kernel cannot tell (it was built without), the password alone decides.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,26 +7,26 @@ use std::net::{Ipv4Addr, SocketAddr};
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-/// `SOCK_DIAG_BY_FAMILY`.
+/// Netlink message type `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
-/// `NLMSG_ERROR`.
+/// Netlink message type `NLMSG_ERROR`.
 const ERROR: u16 = 2;
-/// Of a netlink message, in bytes.
+/// Size of a netlink header, in bytes.
 const HEADER: usize = 16;
-/// `inet_diag_req_v2`, in bytes.
+/// Size of `inet_diag_req_v2`, in bytes.
 const REQUEST: usize = 56;
-/// Where in `inet_diag_msg` the user and the inode stand.
+/// Offset of the user id in a reply with `inet_diag_msg`; [`INODE`] is that of the inode.
 const USER: usize = HEADER + 64;
 const INODE: usize = HEADER + 68;
 
-/// Who is on the other side.
+/// Owner of the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
     /// A program of this user.
     User(u32),
-    /// It has closed already: the kernel does not say any more who it was.
+    /// Closed already: the kernel no longer tells whose it was.
     Gone,
-    /// The kernel does not say.
+    /// The kernel does not tell.
     Unknown,
 }
 
@@ -35,8 +35,8 @@ impl Peer {
         if let Self::User(user) = self { Some(user) } else { None }
     }
 
-    /// Whether this may be a program of a workload whose folder belongs to `owner`. What root has
-    /// started may be anybody by now.
+    /// True when this may be a program of a workload whose folder belongs to `owner`. A process
+    /// that root started may have become any user.
     pub(super) fn may_be(self, owner: u32) -> bool {
         let agent = rustix::process::geteuid().as_raw();
         match self {
@@ -47,12 +47,12 @@ impl Peer {
     }
 }
 
-/// The user of the client of a connection on this machine: `from` is its end.
+/// Finds the user of the client of a connection on this machine; `from` is the client's end.
 pub(super) fn of(from: SocketAddr, to: SocketAddr) -> Peer {
     ask(from, to).unwrap_or(Peer::Unknown)
 }
 
-/// The user that listens on this port of 127.0.0.1, or of every address.
+/// Finds the user that listens on this port of 127.0.0.1, or of all addresses.
 pub(super) fn listener(port: u16) -> Option<u32> {
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     ask(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), nobody).ok()?.user()
@@ -87,7 +87,7 @@ fn ask(from: SocketAddr, to: SocketAddr) -> io::Result<Peer> {
         Some(netlink::SOCK_DIAG),
     )?;
     rustix::net::sendto(&socket, &request, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    // The kernel answers before the call above returns.
+    // The kernel has answered when the call above returns.
     let mut answer = [0_u8; 512];
     let (count, _) = rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
     let answer = answer.get(..count).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The bus over real sockets, with a buffer that can be held back.
+//! Tests of the bus over real sockets, with a buffer that can be held back.
 
 use holdfast_records::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,7 +14,7 @@ struct Rig {
     bus: Bus,
     access: Arc<Access>,
     fake: Fake,
-    said: Arc<Said>,
+    problem_log: Arc<ProblemLog>,
 }
 
 fn name(text: &str) -> Name {
@@ -25,9 +25,9 @@ impl Rig {
     fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new(scratch.path(), None));
-        let (fake, said) = (Fake::default(), Arc::<Said>::default());
-        let bus = Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&said));
-        Self { scratch, bus, access, fake, said }
+        let (fake, problem_log) = (Fake::default(), Arc::<ProblemLog>::default());
+        let bus = Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&problem_log));
+        Self { scratch, bus, access, fake, problem_log }
     }
 
     fn with(workloads: &[(&str, &[&str], &[&str])]) -> Self {
@@ -53,7 +53,7 @@ impl Rig {
     }
 
     fn problem(&self) -> String {
-        self.said.problems(uptime_ms(), 0).join("\n")
+        self.problem_log.problems(uptime_ms(), 0).join("\n")
     }
 
     fn counted(&self, what: &str) -> u64 {
@@ -61,7 +61,7 @@ impl Rig {
     }
 }
 
-/// Bytes on a wire.
+/// MQTT client of a test that reads and writes plain bytes.
 struct Client {
     stream: TcpStream,
     level: u8,
@@ -124,7 +124,7 @@ impl Client {
         *self.read().await.unwrap().last().unwrap()
     }
 
-    /// The next packet; None: closed.
+    /// Reads the next packet; `None` when the connection is closed.
     async fn read(&mut self) -> Option<Vec<u8>> {
         let read = async {
             let mut out = vec![self.stream.read_u8().await.ok()?];
@@ -146,13 +146,13 @@ impl Client {
         tokio::time::timeout(PATIENCE, read).await.expect("an answer in time")
     }
 
-    /// Everything that was sent before is taken in, and nothing but this comes of it.
+    /// Asserts that a ping is the only thing answered, so that everything sent before was taken in.
     async fn ping(&mut self) {
         self.send(0xc0, &[]).await;
         assert_eq!(self.read().await.unwrap(), [0xd0, 0]);
     }
 
-    /// The next message: topic and payload.
+    /// Reads the next message: topic and payload.
     async fn message(&mut self) -> (String, String) {
         let bytes = self.read().await.unwrap();
         assert_eq!(bytes[0] >> 4, 3, "{bytes:?}");
@@ -448,16 +448,16 @@ async fn clients_are_bounded() {
     assert_eq!(surplus.read().await.unwrap(), [0x20, 2, 0, 3], "unavailable");
     let mut fan = rig.client("fan", 4).await;
     fan.ping().await;
-    // Strangers that say nothing shut nobody out, and go after a while.
-    let mut strangers = Vec::new();
+    // Connections that send nothing shut nobody out, and are cut after a while.
+    let mut unauthenticated = Vec::new();
     for _ in 0..MAX_CLIENTS {
-        strangers.push(Client::open(entry.port, 4).await);
+        unauthenticated.push(Client::open(entry.port, 4).await);
         rig.client("fan", 4).await.ping().await;
     }
     let user = format!("user {}", rustix::process::geteuid().as_raw());
     assert!(rig.problem().contains(&user), "{}", rig.problem());
-    for mut stranger in strangers {
-        assert_eq!(stranger.read().await, None);
+    for mut client in unauthenticated {
+        assert_eq!(client.read().await, None);
     }
     fan.ping().await;
     drop(clients);
@@ -474,7 +474,7 @@ async fn a_port_that_somebody_has_is_said_and_taken_when_it_is_free() {
         |rig: &Rig| rig.bus.problems().into_iter().find(|(code, _)| *code == "bus").unwrap().1;
     assert!(said(&rig).unwrap().contains(&port.to_string()));
     drop(other);
-    rig.bus.look();
+    rig.bus.refresh();
     assert_eq!(said(&rig), None);
     rig.client("pump", 4).await.ping().await;
 }
@@ -485,7 +485,7 @@ async fn a_local_access_is_let_in_as_soon_as_it_is_made_and_no_longer_than_it_is
     assert!(rig.bus.is_idle(), "nobody may come, and nothing listens");
     let tool = Access::new(rig.scratch.path(), None);
     let entry = tool.create(&name("meter"), Permissions::default()).unwrap().entry;
-    rig.bus.look();
+    rig.bus.refresh();
     let mut client = Client::open(entry.port, 4).await;
     client.connect("", "meter", &entry.password).await;
     assert_eq!(client.read().await.unwrap(), [0x20, 2, 0, 0]);
@@ -495,10 +495,10 @@ async fn a_local_access_is_let_in_as_soon_as_it_is_made_and_no_longer_than_it_is
     other.connect("me", "other", &entry.password).await;
     assert_eq!(other.read().await.unwrap()[3], 0);
     tool.remove(&name("meter")).unwrap();
-    rig.bus.look();
+    rig.bus.refresh();
     assert_eq!(client.read().await, None);
     other.ping().await;
-    // A workload of that name: its own credentials hold, and it is said.
+    // A workload of that name: its own credentials hold, and it is reported.
     rig.admit("other", &[], &[]);
     let problems = rig.bus.problems();
     let twice = problems.iter().find(|(code, _)| *code == "local-access").unwrap();
@@ -526,8 +526,8 @@ async fn a_newer_client_of_the_same_id_takes_the_place_of_the_older() {
     clients[2].ping().await;
 }
 
-/// What stands in hand when the server ends a connection is on disk a moment later: its client is
-/// told, or it sends it again with each reconnect.
+/// Records in hand when the server ends a connection are on disk a moment later. The client must be
+/// told, or it sends them again with each reconnect.
 #[tokio::test]
 async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
     for level in [4, 5] {
@@ -575,7 +575,7 @@ async fn what_is_stored_is_acknowledged_before_the_connection_ends() {
     }
 }
 
-/// MQTT 5 clients that do not count what is in flight send all they have at once.
+/// MQTT 5 clients that ignore the receive maximum send all they have at once.
 #[tokio::test]
 async fn a_burst_of_any_size_is_taken_once() {
     for (level, qos) in [(4, 1), (5, 1), (4, 2), (5, 2)] {
@@ -634,7 +634,7 @@ async fn what_is_retained_is_there_after_a_restart_and_what_clears_it_is_no_reco
         while TcpStream::connect((HOST, port)).await.is_ok() {
             tokio::task::yield_now().await;
         }
-        rig.bus = Bus::new(access, Arc::new(rig.fake.clone()), Arc::clone(&rig.said));
+        rig.bus = Bus::new(access, Arc::new(rig.fake.clone()), Arc::clone(&rig.problem_log));
         rig.admit("pump", &[], &[]);
         rig.admit("gone", &[], &[]);
         let mut again = rig.client("pump", 4).await;

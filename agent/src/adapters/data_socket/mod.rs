@@ -1,6 +1,6 @@
-//! The data socket, `data.sock` in the data folder: HTTP for whoever would rather send many records
-//! in one call than speak MQTT. Anybody on the device may connect; who may store is told by
-//! credentials or by the user that the kernel names.
+//! The data socket, `data.sock` in the data folder: HTTP, for programs that would rather send many
+//! records in one call than speak MQTT. Anybody on the device may connect; credentials, or the user
+//! that the kernel names, decide who may store.
 
 mod peer;
 mod service;
@@ -23,36 +23,36 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::bus::{Authority, Said, Strangers, has_place};
+use super::bus::{Authority, ProblemLog, Unauthenticated, has_slot};
 use super::clock::uptime_ms;
 use super::intake::Intake;
 
-/// Connections at a time.
+/// Most connections.
 const MAX_CONNECTIONS: usize = 32;
-/// Connections of one caller at a time, so that one that keeps them open leaves room for others.
+/// Most connections of one caller, so that one that keeps them open leaves room for others.
 const MAX_OF_ONE: usize = 8;
-/// Bodies of calls in memory at a time, in bytes: one of the largest, and smaller ones.
+/// Most bytes of request bodies in memory: one of the largest, and smaller ones.
 const MAX_BODIES: usize = 12 * 1024 * 1024;
-/// Of these, of one caller: one of the largest.
+/// Most bytes of request bodies of one caller: one of the largest.
 const MAX_BODIES_OF_ONE: usize = 8 * 1024 * 1024;
-/// A connection that sends no request for so long is closed.
+/// Time after which a connection without a request is closed.
 const IDLE: Duration = Duration::from_secs(10);
-/// How long the end of the agent waits for calls under way.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// Read at once, in bytes: a record at least.
+/// Longest time that the agent's end waits for calls under way.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+/// Bytes read at a time: at least a record.
 const READ: usize = 64 * 1024;
 
-/// What answers need.
+/// State that all connections share.
 struct Shared {
     authority: Authority,
     intake: Arc<dyn Intake>,
-    said: Arc<Said>,
+    problem_log: Arc<ProblemLog>,
     bodies: Arc<Semaphore>,
-    /// Room for bodies of each caller that has some.
+    /// Room for request bodies, for each caller that has some.
     bodies_of: Mutex<BTreeMap<Name, Arc<Semaphore>>>,
     next: AtomicU64,
-    strangers: Strangers,
-    /// Connections of each that is known.
+    unauthenticated: Unauthenticated,
+    /// Number of connections of each known caller.
     open: Mutex<BTreeMap<Name, usize>>,
 }
 
@@ -61,7 +61,7 @@ impl Shared {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for bodies of this caller.
+    /// Room for request bodies of this caller.
     fn bodies_of(&self, name: &Name) -> Arc<Semaphore> {
         let mut of = self.bodies_of.lock().unwrap_or_else(PoisonError::into_inner);
         of.retain(|_, room| Arc::strong_count(room) > 1);
@@ -70,7 +70,7 @@ impl Shared {
     }
 }
 
-/// The socket.
+/// The data socket, with its listener.
 pub struct DataSocket {
     shared: Arc<Shared>,
     listening: Option<AbortHandle>,
@@ -78,22 +78,26 @@ pub struct DataSocket {
 }
 
 impl DataSocket {
-    /// Listens to nobody yet.
-    pub fn new(authority: Authority, intake: Arc<dyn Intake>, said: Arc<Said>) -> Self {
+    /// Creates a socket that does not listen yet.
+    pub fn new(
+        authority: Authority,
+        intake: Arc<dyn Intake>,
+        problem_log: Arc<ProblemLog>,
+    ) -> Self {
         let shared = Shared {
             authority,
             intake,
-            said,
+            problem_log,
             bodies: Arc::new(Semaphore::new(MAX_BODIES)),
             bodies_of: Mutex::default(),
             next: AtomicU64::new(0),
-            strangers: Strangers::default(),
+            unauthenticated: Unauthenticated::default(),
             open: Mutex::default(),
         };
         Self { shared: Arc::new(shared), listening: None, trouble: None }
     }
 
-    /// Listens, if it does not yet.
+    /// Listens, unless it does already.
     pub fn listen(&mut self, path: &Path) {
         if self.listening.is_some() {
             return;
@@ -117,7 +121,7 @@ impl DataSocket {
         }
     }
 
-    /// Lets nobody in any more, and waits a little for the answers to calls under way.
+    /// Stops listening, and waits up to 1 s for the responses to calls under way.
     pub async fn stop(&mut self) {
         if let Some(listening) = self.listening.take() {
             listening.abort();
@@ -126,15 +130,15 @@ impl DataSocket {
             while self.shared.bodies.available_permits() < MAX_BODIES {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            // A call gives its room back just before its answer is written.
+            // A call gives its room back just before its response is written.
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        if tokio::time::timeout(FAREWELL, answered).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, answered).await.is_err() {
             tracing::debug!("calls to the data socket did not end in time");
         }
     }
 
-    /// Why it does not listen.
+    /// Reason why it does not listen; `None` when it does.
     pub fn problem(&self) -> Option<String> {
         self.trouble.clone()
     }
@@ -163,17 +167,17 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
 fn admit(stream: UnixStream, shared: &Arc<Shared>) {
     let user = stream.peer_cred().ok().map(|peer| peer.uid());
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
-    if let Some(user) = shared.strangers.enter(number, user) {
+    if let Some(user) = shared.unauthenticated.add(number, user) {
         let what = "a user keeps more connections to the data socket open than it may without a call: the oldest was cut";
         let about = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
-        shared.said.note_about(None, what, &about, uptime_ms());
+        shared.problem_log.report_about(None, what, &about, uptime_ms());
     }
-    let seat = Seat { shared: Arc::clone(shared), number, of: Mutex::default() };
+    let slot = Slot { shared: Arc::clone(shared), number, caller: Mutex::default() };
     let task = tokio::spawn(async move {
-        let seat = &seat;
+        let slot = &slot;
         let service = service_fn(|request| {
             Box::pin(async move {
-                Ok::<_, std::convert::Infallible>(service::answer(seat, user, request).await)
+                Ok::<_, std::convert::Infallible>(service::answer(slot, user, request).await)
             })
         });
         let mut served = http1::Builder::new()
@@ -186,34 +190,34 @@ fn admit(stream: UnixStream, shared: &Arc<Shared>) {
             Err(error) => tracing::debug!(%error, "a connection of the data socket ended"),
         }
     });
-    shared.strangers.began(number, task.abort_handle());
+    shared.unauthenticated.set_task(number, task.abort_handle());
 }
 
-/// One of the places of connections; given back when it is dropped.
-struct Seat {
+/// Slot of one connection, given back when dropped.
+struct Slot {
     shared: Arc<Shared>,
     number: u64,
-    /// Whose it is. None: of a user who has not said for whom it calls.
-    of: Mutex<Option<Name>>,
+    /// Caller of the connection; `None` until it has identified itself.
+    caller: Mutex<Option<Name>>,
 }
 
-impl Seat {
-    /// The connection is this caller's from now on. False: that one has as many as it may have.
+impl Slot {
+    /// Assigns the connection to this caller. False when the caller has as many as it may have.
     fn pass_to(&self, name: &Name) -> bool {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if of.as_ref() == Some(name) {
+        let mut caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        if caller.as_ref() == Some(name) {
             return true;
         }
         let mut open = self.shared.open();
-        let mut known = self.shared.authority.known();
+        let mut known = self.shared.authority.names();
         known.extend(open.iter().map(|(name, count)| (name.clone(), *count)));
-        if !has_place(&known, name, MAX_CONNECTIONS, MAX_OF_ONE) {
+        if !has_slot(&known, name, MAX_CONNECTIONS, MAX_OF_ONE) {
             return false;
         }
-        leave(&mut open, of.as_ref());
+        leave(&mut open, caller.as_ref());
         *open.entry(name.clone()).or_default() += 1;
-        *of = Some(name.clone());
-        self.shared.strangers.leave(self.number);
+        *caller = Some(name.clone());
+        self.shared.unauthenticated.remove(self.number);
         true
     }
 }
@@ -229,10 +233,10 @@ fn leave(open: &mut BTreeMap<Name, usize>, name: Option<&Name>) {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.shared.strangers.leave(self.number);
-        let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        leave(&mut self.shared.open(), of.as_ref());
+        self.shared.unauthenticated.remove(self.number);
+        let caller = self.caller.lock().unwrap_or_else(PoisonError::into_inner);
+        leave(&mut self.shared.open(), caller.as_ref());
     }
 }

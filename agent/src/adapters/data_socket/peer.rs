@@ -1,4 +1,4 @@
-//! Who a caller is: by the credentials that it gives, else by the user that the kernel names.
+//! Identification of a caller: by its credentials, otherwise by the user that the kernel names.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,38 +6,38 @@ use holdfast_base::ids::Name;
 
 use crate::adapters::bus::Authority;
 
-/// Longest value of an Authorization header that is looked at, in bytes.
+/// Longest Authorization header that is read, in bytes.
 const MAX_HEADER: usize = 1_024;
 
-/// Why a caller is nobody.
+/// Reasons why a caller is not identified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unknown {
-    /// What was given is wrong.
+    /// The credentials are wrong.
     #[error(
         "wrong user name or password, or another user than theirs: give HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD (curl -u \"$HOLDFAST_MQTT_USERNAME:$HOLDFAST_MQTT_PASSWORD\")"
     )]
     Wrong,
-    /// Nothing was given, and the user is no workload's own.
+    /// No credentials were given, and the user is not a workload's own.
     #[error(
         "who is this? No workload has this user to itself: give HOLDFAST_MQTT_USERNAME and HOLDFAST_MQTT_PASSWORD (curl -u \"$HOLDFAST_MQTT_USERNAME:$HOLDFAST_MQTT_PASSWORD\"), or make a local access: holdfast-agent local-access create NAME"
     )]
     Nobody,
 }
 
-/// Who calls.
-pub(super) fn who(
+/// Identifies the caller.
+pub(super) fn identify(
     authority: &Authority,
     header: Option<&[u8]>,
     user: Option<u32>,
 ) -> Result<Name, Unknown> {
     if let Some(header) = header {
         let (name, password) = basic(header).ok_or(Unknown::Wrong)?;
-        return authority.who(&name, password.as_bytes(), user).ok_or(Unknown::Wrong);
+        return authority.identify(&name, password.as_bytes(), user).ok_or(Unknown::Wrong);
     }
-    user.and_then(|user| authority.sole(user)).ok_or(Unknown::Nobody)
+    user.and_then(|user| authority.workload_of(user)).ok_or(Unknown::Nobody)
 }
 
-/// User name and password of HTTP's Basic scheme.
+/// Parses user name and password of HTTP's Basic scheme.
 fn basic(header: &[u8]) -> Option<(String, String)> {
     let text = std::str::from_utf8(header).ok().filter(|text| text.len() <= MAX_HEADER)?;
     let (scheme, value) = text.split_once(' ')?;

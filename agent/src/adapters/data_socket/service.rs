@@ -1,5 +1,5 @@
-//! `POST /v1/streams/NAME`: the records of the body, on disk before they are answered for, or none
-//! of them and why.
+//! Handler of `POST /v1/streams/NAME`: stores all records of the body before it responds, or none
+//! of them and says why.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,37 +19,37 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
-use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Seat, Shared, peer};
+use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Shared, Slot, peer};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
 use crate::core::records::{Kind, Reader};
 
-/// Largest body of a call, in bytes.
+/// Largest request body, in bytes.
 const MAX_CALL: usize = 8 * 1024 * 1024;
-/// A body that does not go on for so long is given up, and one that comes more slowly than
-/// [`PACE`] after so long: it holds a connection, and memory.
-const GRACE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
-/// Bytes a second.
+/// Longest pause within a body, and the time after which its average pace has to reach [`PACE`]: a
+/// body holds a connection and memory.
+const PIECE_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+/// Slowest pace of a body, in bytes a second.
 const PACE: u64 = 16 * 1024;
-/// How long a call waits for room for its body.
-const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2_000 });
-/// Bytes of a refused body that are read and dropped before the connection ends.
-const HEARD_OUT: u64 = 64 * 1024 * 1024;
-/// How long one who was answered may go on sending.
-const HEARING: Duration = Duration::from_secs(3);
-/// Where streams are.
+/// Longest time that a call waits for room for its body.
+const ROOM_TIMEOUT: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2_000 });
+/// Most bytes of a refused body that are read and dropped before the connection ends.
+const MAX_DISCARDED: u64 = 64 * 1024 * 1024;
+/// Longest time that a client may go on sending after the response.
+const LINGER: Duration = Duration::from_secs(3);
+/// Path under which the streams are.
 const STREAMS: &str = "/v1/streams/";
 
-/// An answer that is an error.
+/// A response that is an error.
 struct Failure {
     status: StatusCode,
     code: &'static str,
     message: String,
-    /// Line of the body, from 1.
+    /// Line or item of the body, from 1.
     line: Option<u64>,
-    /// Nothing more is read of this caller: the connection ends.
+    /// True when nothing more is read of this caller, and the connection ends.
     last: bool,
-    /// Records that were numbered and dropped.
+    /// Number of records that were given sequence numbers and dropped.
     dropped: Option<u64>,
 }
 
@@ -58,7 +58,7 @@ impl Failure {
         Self { status, code, message: message.into(), line: None, dropped: None, last: false }
     }
 
-    /// Ends the connection.
+    /// Marks the failure as the last of its connection.
     fn last(self) -> Self {
         Self { last: true, ..self }
     }
@@ -81,24 +81,24 @@ impl From<Refused> for Failure {
     }
 }
 
-/// Answers a request.
+/// Handles a request.
 pub(super) async fn answer(
-    seat: &Seat,
+    slot: &Slot,
     user: Option<u32>,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (head, incoming) = request.into_parts();
     let mut body = Body { incoming, began: Instant::now(), taken: 0 };
-    let shared = &*seat.shared;
+    let shared = &*slot.shared;
     let mut who = None;
-    let answered = take(seat, user, &head, &mut body, &mut who).await;
+    let answered = store(slot, user, &head, &mut body, &mut who).await;
     match answered {
         Ok(stored) => respond(StatusCode::OK, &stored),
         Err(failure) => {
             if !matches!(failure.code, "unauthorized" | "not-found" | "method") {
-                shared.said.note_about(
+                shared.problem_log.report_about(
                     who.as_ref(),
-                    words(failure.code),
+                    log_text(failure.code),
                     &failure.message,
                     uptime_ms(),
                 );
@@ -110,8 +110,8 @@ pub(super) async fn answer(
     }
 }
 
-/// What is said of a refused call: one text for each kind.
-fn words(code: &str) -> &'static str {
+/// Text that is logged of a refused call, one for each kind.
+fn log_text(code: &str) -> &'static str {
     match code {
         "malformed" => "posted what is not what its content type says: refused",
         "too-large" => "posted a record or a call that is too large: refused",
@@ -128,20 +128,20 @@ fn words(code: &str) -> &'static str {
     }
 }
 
-async fn take(
-    seat: &Seat,
+async fn store(
+    slot: &Slot,
     user: Option<u32>,
     head: &hyper::http::request::Parts,
     body: &mut Body,
     who: &mut Option<Name>,
 ) -> Result<Value, Failure> {
-    let shared = &*seat.shared;
+    let shared = &*slot.shared;
     let header = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let name = peer::who(&shared.authority, header, user).map_err(|why| {
+    let name = peer::identify(&shared.authority, header, user).map_err(|why| {
         Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()).last()
     })?;
     let name = who.insert(name);
-    if !seat.pass_to(name) {
+    if !slot.pass_to(name) {
         let message = format!("more than {MAX_OF_ONE} connections of {name}: close some");
         return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "busy", message).last());
     }
@@ -150,7 +150,7 @@ async fn take(
         let message = format!("the agent itself fills {stream}: its policy has a source");
         return Err(Failure::new(StatusCode::FORBIDDEN, "source", message));
     }
-    obeyed(head)?;
+    check_headers(head)?;
     let kind = kind(head)?;
     let room = room(shared, name, &body.incoming).await?;
     let records = read(body, kind).await?;
@@ -179,7 +179,7 @@ fn stream(head: &hyper::http::request::Parts) -> Result<StreamName, Failure> {
     name.parse().map_err(|why: holdfast_records::name::BadStreamName| bad(why.to_string()))
 }
 
-/// Without %-escapes. None: it has others than of a text in UTF-8.
+/// Decodes %-escapes. `None` when they are malformed, or the result is not UTF-8.
 fn unescaped(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -195,8 +195,9 @@ fn unescaped(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
-/// Headers that make another thing of a body are not obeyed here: better refused than ignored.
-fn obeyed(head: &hyper::http::request::Parts) -> Result<(), Failure> {
+/// Refuses headers that change the meaning of a body, since they are not supported here and must
+/// not be ignored.
+fn check_headers(head: &hyper::http::request::Parts) -> Result<(), Failure> {
     for (name, harmless) in
         [(CONTENT_ENCODING, "identity"), (CONTENT_RANGE, ""), (TRANSFER_ENCODING, "chunked")]
     {
@@ -217,7 +218,7 @@ fn obeyed(head: &hyper::http::request::Parts) -> Result<(), Failure> {
 fn kind(head: &hyper::http::request::Parts) -> Result<Kind, Failure> {
     let mut headers = head.headers.get_all(CONTENT_TYPE).into_iter();
     let text = headers.next().map(|value| value.to_str().unwrap_or("?"));
-    // Of two, each may mean another thing.
+    // Two content types may contradict each other.
     let kind = Kind::of(text).filter(|_| headers.next().is_none());
     kind.ok_or_else(|| {
         let message = format!(
@@ -228,13 +229,13 @@ fn kind(head: &hyper::http::request::Parts) -> Result<Kind, Failure> {
     })
 }
 
-/// Room for the body in memory: of what its caller may have, and of all.
+/// Waits for room for the body in memory: of the caller's share, and of the total.
 async fn room(
     shared: &Shared,
     name: &Name,
     body: &Incoming,
 ) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Failure> {
-    // Who does not say how much it is may send as much as is taken at all.
+    // A client that does not state the length may send the longest body.
     let size = body.size_hint().upper().and_then(|size| usize::try_from(size).ok());
     let size = size.unwrap_or(MAX_CALL);
     if size > MAX_CALL {
@@ -248,7 +249,7 @@ async fn room(
         let own = own.acquire_many_owned(units).await.ok()?;
         Some((own, all.acquire_many_owned(units).await.ok()?))
     };
-    let room = tokio::time::timeout(PATIENCE, room).await;
+    let room = tokio::time::timeout(ROOM_TIMEOUT, room).await;
     room.ok().flatten().ok_or_else(|| Refused::Busy.into())
 }
 
@@ -278,24 +279,24 @@ async fn read(body: &mut Body, kind: Kind) -> Result<Records, Failure> {
     reader.finish().map_err(refused)
 }
 
-/// The body of a call, as it comes.
+/// Body of a call, as it arrives.
 struct Body {
     incoming: Incoming,
     began: Instant,
-    /// Bytes that came.
+    /// Bytes received so far.
     taken: usize,
 }
 
 impl Body {
-    /// The next piece.
+    /// Reads the next piece; `None` at the end.
     async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
         let cut = |why: &str| {
             Failure::new(StatusCode::BAD_REQUEST, "cut-short", format!("{why}; nothing is stored"))
         };
         loop {
             let taken = u64::try_from(self.taken).unwrap_or(u64::MAX);
-            let whole = self.began + GRACE + Duration::from_millis(taken * 1_000 / PACE);
-            let until = whole.min(Instant::now() + GRACE);
+            let whole = self.began + PIECE_TIMEOUT + Duration::from_millis(taken * 1_000 / PACE);
+            let until = whole.min(Instant::now() + PIECE_TIMEOUT);
             match tokio::time::timeout_at(until, self.incoming.frame()).await {
                 Err(_late) => {
                     let message = "the body came too slowly: 16 KiB a second at least, and no pause of 10 s; nothing is stored";
@@ -304,7 +305,7 @@ impl Body {
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(_))) => return Err(cut("the body was cut short")),
                 Ok(Some(Ok(frame))) => {
-                    // Trailers say nothing here.
+                    // Trailers mean nothing here.
                     if let Ok(data) = frame.into_data() {
                         self.taken += data.len();
                         return Ok(Some(data));
@@ -314,8 +315,8 @@ impl Body {
         }
     }
 
-    /// Reads what is left of a refused body, as far as it is not too much, so that the connection
-    /// can go on. True: all of it.
+    /// Reads the rest of a refused body, up to [`MAX_CALL`] bytes, so that the connection can go
+    /// on. True when all of it was read.
     async fn discard(&mut self) -> bool {
         let claimed = self.incoming.size_hint().upper();
         if claimed.and_then(|size| usize::try_from(size).ok()).is_some_and(|it| it > MAX_CALL) {
@@ -333,15 +334,15 @@ impl Body {
     }
 }
 
-/// Ends a connection; what the other side still sends is read for a while, since a connection that
-/// is closed over unread bytes takes the last answer with it.
+/// Ends a connection. What the client still sends is read for a while, since closing a connection
+/// over unread bytes would lose the last response.
 pub(super) async fn linger(mut stream: tokio::net::UnixStream) {
     let heard = async {
         stream.shutdown().await?;
-        let mut left = (&mut stream).take(HEARD_OUT);
+        let mut left = (&mut stream).take(MAX_DISCARDED);
         tokio::io::copy(&mut left, &mut tokio::io::sink()).await
     };
-    if let Ok(Err(error)) = tokio::time::timeout(HEARING, heard).await {
+    if let Ok(Err(error)) = tokio::time::timeout(LINGER, heard).await {
         tracing::debug!(%error, "a connection of the data socket ended");
     }
 }

@@ -1,4 +1,4 @@
-//! The data socket over a real one, with a buffer that can be held back.
+//! Tests of the data socket over a real one, with a buffer that can be held back.
 
 use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Bus as Permissions;
@@ -14,10 +14,10 @@ use crate::adapters::intake_fake::Fake;
 struct Rig {
     scratch: tempfile::TempDir,
     fake: Fake,
-    said: Arc<Said>,
-    /// `Authorization` of workload pump.
+    problem_log: Arc<ProblemLog>,
+    /// Authorization header of workload pump.
     basic: String,
-    /// And of workload fan.
+    /// Authorization header of workload fan.
     other: String,
     bus: Bus,
     _socket: DataSocket,
@@ -28,8 +28,9 @@ impl Rig {
         use base64::Engine as _;
         let scratch = tempfile::tempdir().unwrap();
         let access = Arc::new(Access::new(scratch.path(), None));
-        let (fake, said) = (Fake::default(), Arc::<Said>::default());
-        let mut bus = Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&said));
+        let (fake, problem_log) = (Fake::default(), Arc::<ProblemLog>::default());
+        let mut bus =
+            Bus::new(Arc::clone(&access), Arc::new(fake.clone()), Arc::clone(&problem_log));
         let mut admit = |name: &str| {
             let name: Name = name.parse().unwrap();
             bus.admit(name.clone(), Permissions::default(), Some(1));
@@ -40,10 +41,10 @@ impl Rig {
         };
         let (basic, other) = (admit("pump"), admit("fan"));
         let intake = Arc::new(fake.clone());
-        let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&said));
+        let mut socket = DataSocket::new(bus.authority(), intake, Arc::clone(&problem_log));
         socket.listen(&access.socket());
         assert_eq!(socket.problem(), None);
-        Self { scratch, fake, said, basic, other, bus, _socket: socket }
+        Self { scratch, fake, problem_log, basic, other, bus, _socket: socket }
     }
 
     async fn connect(&self) -> UnixStream {
@@ -71,7 +72,7 @@ impl Rig {
         self.send(&[head.as_bytes(), body].concat()).await
     }
 
-    /// Posts as workload fan; gives the status.
+    /// Posts as workload fan; returns the status.
     async fn post_of_other(&self) -> u16 {
         let head = head("fan", &format!("connection: close\r\n{}", self.other), 1);
         self.send(format!("{head}1").as_bytes()).await.0
@@ -135,7 +136,7 @@ async fn what_is_wrong_is_said_with_what_to_do_and_nothing_of_it_is_stored() {
     let huge = vec![b'\n'; 8 * 1024 * 1024 + 1];
     assert_eq!(rig.post("a", "", &huge).await.0, 413);
     assert_eq!(rig.fake.stored("a"), Vec::<String>::new());
-    assert!(rig.said.problems(uptime_ms(), 0).join("\n").contains("pump: posted"));
+    assert!(rig.problem_log.problems(uptime_ms(), 0).join("\n").contains("pump: posted"));
     let get =
         format!("GET /v1/streams/a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\r\n", rig.basic);
     assert_eq!(rig.send(get.as_bytes()).await.0, 405);
@@ -151,7 +152,7 @@ async fn nobody_posts_to_a_stream_that_the_agent_fills() {
     assert!(code == 403 && text.contains("source"), "{code} {text}");
     assert_eq!(rig.post("logs/fan", "", b"1").await.0, 200);
     assert_eq!(rig.fake.stored("logs/pump"), Vec::<String>::new());
-    assert!(rig.said.problems(uptime_ms(), 0).join("\n").contains("the agent itself fills"));
+    assert!(rig.problem_log.problems(uptime_ms(), 0).join("\n").contains("the agent itself fills"));
 }
 
 #[tokio::test]
@@ -251,7 +252,7 @@ async fn connections_and_bodies_are_bounded_and_one_caller_leaves_room_for_other
     drop(many);
     while busy(&rig.post("c", "", b"1").await) {}
 
-    // Silent ones shut nobody out: the oldest of their user is cut, and who it is is said.
+    // Silent ones shut nobody out: the oldest of their user is cut, and that user is reported.
     let mut many = Vec::new();
     for _ in 0..2 * MAX_CONNECTIONS {
         many.push(rig.connect().await);
@@ -259,7 +260,7 @@ async fn connections_and_bodies_are_bounded_and_one_caller_leaves_room_for_other
     }
     assert_eq!(many[0].read(&mut [0; 1]).await.unwrap(), 0, "the oldest was not cut");
     let user = format!("user {}", rustix::process::geteuid().as_raw());
-    let said = rig.said.problems(uptime_ms(), 0).join("\n");
+    let said = rig.problem_log.problems(uptime_ms(), 0).join("\n");
     assert!(said.contains(&user), "{said}");
 }
 

@@ -1,4 +1,4 @@
-//! The words of `rollback`, `history`, `restart`, `pause` and `resume`.
+//! Arguments of `rollback`, `history`, `restart`, `pause` and `resume`.
 
 use clap::Args;
 
@@ -41,67 +41,67 @@ pub(crate) const RESUME_HELP: &str = "Examples:
   holdfast resume hello --device gw-1   # also one of those where it is paused everywhere
   holdfast resume hello --all";
 
-/// Which revision to go back to.
+/// Revision to go back to.
 #[derive(Debug, Args)]
 pub(crate) struct Rollback {
-    /// The workload.
+    /// Name of the workload.
     pub(crate) workload: String,
-    /// Number of the revision; the last one that differs from the present one unless given.
+    /// Number of the revision [default: the last one that differs from the present one].
     #[arg(long, value_name = "N")]
     pub(crate) to: Option<u64>,
-    /// Say what would change, and change nothing.
+    /// Print what would change, and change nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
-/// Whose revisions.
+/// Workload whose revisions are listed.
 #[derive(Debug, Args)]
 pub(crate) struct History {
-    /// The workload.
+    /// Name of the workload.
     pub(crate) workload: String,
-    /// Show the whole document of this revision.
+    /// Revision whose whole document is shown [default: list all revisions].
     #[arg(value_name = "N")]
     pub(crate) revision: Option<u64>,
-    /// How to print it.
+    /// Format of the output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,
 }
 
-/// On which devices: said on purpose, so that no forgotten option restarts a fleet.
+/// Choice of devices. One must be made, so that a forgotten option does not restart a fleet.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Where {
-    /// This device; may be repeated.
+    /// Name of a device; may be repeated.
     #[arg(long = "device", value_name = "NAME")]
     pub(crate) devices: Vec<String>,
-    /// The devices with these labels: k=v, k!=v, k (it is there), !k (it is not), with commas.
+    /// Labels of the devices: k=v, k!=v, k (present), !k (absent), separated by commas.
     #[arg(short = 'l', long, value_parser = checked_selector, allow_hyphen_values = true)]
     pub(crate) selector: Option<String>,
-    /// Every device that should run it.
+    /// Choose every device that should run the workload.
     #[arg(long)]
     pub(crate) all: bool,
 }
 
-/// What is restarted.
+/// Workload to restart, and the devices.
 #[derive(Debug, Args)]
 pub(crate) struct Restart {
-    /// The workload.
+    /// Name of the workload.
     pub(crate) workload: String,
     #[command(flatten)]
     pub(crate) on: Where,
-    /// How to print what became of it.
+    /// Output format of the result.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: LedgerFormat,
 }
 
-/// What is paused or resumed.
+/// Workload to pause or resume, and the devices.
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
-    /// The workload.
+    /// Name of the workload.
     pub(crate) workload: String,
     #[command(flatten)]
     pub(crate) on: Where,
-    /// How to print what became of it.
+    /// Output format of the result.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: LedgerFormat,
 }

@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Which control plane this is. */
+        /** Returns the control plane's version, tenant, addresses and CA. */
         get: operations["getAbout"];
         put?: never;
         post?: never;
@@ -28,10 +28,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Access tokens, by id, without their secrets. */
+        /** Lists access tokens in the order of their ids, without their secrets. */
         get: operations["listAccess"];
         put?: never;
-        /** Makes an access token; its secret is in this answer alone. */
+        /**
+         * Creates an access token.
+         * @description The response contains the token's secret, which cannot be read again.
+         */
         post: operations["createAccess"];
         delete?: never;
         options?: never;
@@ -49,7 +52,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Ends an access token and the sessions begun with it; the last one stays. */
+        /**
+         * Deletes an access token and ends the logins that were begun with it.
+         * @description The last token of scope `admin` without an end cannot be deleted.
+         */
         delete: operations["deleteAccess"];
         options?: never;
         head?: never;
@@ -64,9 +70,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What people did (the audit log) and what devices did, newest first. Of devices the newest 4,000
-         *     connections, 4,000 phases and restarts and 2,000 problems of the fleet are kept, of one device at
-         *     most 60 in an hour; its timeline has more.
+         * Lists actions of people (the audit log) and events of devices, the newest first.
+         * @description Of the fleet's devices, the newest 4,000 connections, 4,000 phases and restarts, and 2,000
+         *     problems are stored, at most 60 of one device in an hour. The device's own timeline has more.
          */
         get: operations["listActivity"];
         put?: never;
@@ -85,8 +91,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What needs a person now, device by device: the most urgent first, then the oldest. A few seconds
-         *     old at most.
+         * Lists active alarms, the most urgent first, then the oldest.
+         * @description The list is at most a few seconds old.
          */
         get: operations["listAlarms"];
         put?: never;
@@ -107,8 +113,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Acknowledges the alarms that there are and match: they are told no more, and the acknowledgement
-         *     ends with them.
+         * Acknowledges the active alarms that match.
+         * @description They are no longer told. The acknowledgement ends with the alarms.
          */
         post: operations["acknowledgeAlarms"];
         delete?: never;
@@ -126,7 +132,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Silences alarms that match, also those that begin later, until a time. */
+        /** Silences the alarms that match until a time, including those that begin later. */
         post: operations["silenceAlarms"];
         delete?: never;
         options?: never;
@@ -143,7 +149,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Applies documents: all of them or none. */
+        /** Applies documents, all or none of them. */
         post: operations["apply"];
         delete?: never;
         options?: never;
@@ -159,7 +165,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Stores an artifact; the body is its bytes. */
+        /**
+         * Stores an artifact, which is the request's body.
+         * @description The response contains the digest by which workloads refer to it.
+         */
         put: operations["putArtifact"];
         post?: never;
         delete?: never;
@@ -175,7 +184,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An artifact's bytes; one `Range` is served. A device gets those of its own workloads. */
+        /**
+         * Downloads an artifact, or one range of its bytes.
+         * @description A device may download the artifacts of its own workloads.
+         */
         get: operations["getArtifact"];
         put?: never;
         post?: never;
@@ -192,7 +204,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who did what, oldest first or newest first. At most 10,000 entries are kept. */
+        /**
+         * Lists entries of the audit log: who did what to which object.
+         * @description At most 10,000 entries are stored.
+         */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -209,7 +224,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything, as a tar. It holds the control plane's keys: keep it as you keep those. */
+        /**
+         * Downloads a backup: a tar file with the whole state, the keys and the artifacts.
+         * @description The backup contains the private keys of the control plane. Store it as safely as those.
+         */
         get: operations["getBackup"];
         put?: never;
         post?: never;
@@ -227,8 +245,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The certificate of its CA as PEM: public, so no token is needed. Whoever takes it on trust from
-         *     here compares its sha256 with the one that `holdfast serve` prints.
+         * Returns the CA certificate in PEM.
+         * @description It is public, so no token is needed. A client that trusts the certificate must compare its
+         *     SHA-256 digest with the one that `holdfast serve` prints.
          */
         get: operations["getCa"];
         put?: never;
@@ -246,7 +265,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Devices, by name or as `sort` says. */
+        /** Lists devices, in the order of their names or as `sort` says. */
         get: operations["listDevices"];
         put?: never;
         post?: never;
@@ -263,15 +282,21 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A device. */
+        /** Returns the device with this name. */
         get: operations["getDevice"];
         put?: never;
         post?: never;
-        /** Forgets a device: its certificate is of no use any more, its name is free. */
+        /**
+         * Deletes a device.
+         * @description Its certificate is no longer accepted, its stored data is removed, and its name is free.
+         */
         delete: operations["deleteDevice"];
         options?: never;
         head?: never;
-        /** Sets and removes labels; workloads follow. */
+        /**
+         * Sets and removes labels of a device.
+         * @description Workloads and policies are placed anew by the changed labels.
+         */
         patch: operations["labelDevice"];
         trace?: never;
     };
@@ -284,7 +309,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Lets a device in that waits for it. */
+        /** Approves a device that is pending. */
         post: operations["approveDevice"];
         delete?: never;
         options?: never;
@@ -299,7 +324,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is desired of a device beside what it reports, workload by workload. */
+        /** Compares a device's desired and reported state, workload by workload. */
         get: operations["getDeviceDifferences"];
         put?: never;
         post?: never;
@@ -317,8 +342,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What happened to a device, newest first: its connections, the phases, restarts and revisions of
-         *     its workloads, the generations that it applied, its problems. At most 500 events are kept.
+         * Lists the events of a device, the newest first.
+         * @description Events are connections, phases, restarts and revisions of workloads, applied generations, and
+         *     problems. At most 500 are stored for each device.
          */
         get: operations["getDeviceHistory"];
         put?: never;
@@ -337,9 +363,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Asks a connected device for a sign of life, unless it said anything within the last 10 s. One
-         *     that says nothing for 15 s has the problem `not-answering` until it says something, or its
-         *     connection ends. Costs about half a kilobyte on the device's link, however many ask.
+         * Asks a connected device for a sign of life.
+         * @description The device is not asked when it sent anything within the last 10 s. A device that sends nothing
+         *     for 15 s has the problem `not-answering` until it sends something, or its connection ends. A
+         *     question takes about half a kilobyte on the device's link, however many clients ask.
          */
         get: operations["pingDevice"];
         put?: never;
@@ -359,7 +386,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Shuts a device out; what it runs, runs on. */
+        /**
+         * Revokes a device.
+         * @description Its connection ends and no further one is accepted. Its workloads keep running.
+         */
         post: operations["revokeDevice"];
         delete?: never;
         options?: never;
@@ -374,7 +404,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The means of a number of each of several streams over the last hour, a minute each. */
+        /** Returns the means of a number of several streams over the last hour, one for each minute. */
         get: operations["getSparklines"];
         put?: never;
         post?: never;
@@ -391,7 +421,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A device's streams, and what it says of its buffer, its link and its horizon. */
+        /**
+         * Lists a device's streams, with the state of its buffer, link and horizon as the device reports
+         *     it.
+         */
         get: operations["listDeviceStreams"];
         put?: never;
         post?: never;
@@ -409,8 +442,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Records of a stream as a Parquet file: `device`, `stream`, `seq`, `time`, `value` (as JSON), and
-         *     a column for each field that the first records have.
+         * Exports records of a stream as a Parquet file.
+         * @description Columns are `device`, `stream`, `seq`, `time`, `value` (as JSON), and one for each field of the
+         *     first 2,000,000 records, at most 200.
          */
         get: operations["exportStream"];
         put?: never;
@@ -430,7 +464,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Has a device ship records as they are, though its policy reduced or withheld them. */
+        /** Makes a device ship data records unreduced, although its policy reduced or held them back. */
         post: operations["fetchRecords"];
         delete?: never;
         options?: never;
@@ -445,7 +479,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What of a stream was received, and what is missing and why. */
+        /** Returns a stream's ledger: how many records were received, and which are missing and why. */
         get: operations["getLedger"];
         put?: never;
         post?: never;
@@ -462,7 +496,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Records of a stream: a page as JSON, or all of them as NDJSON or CSV, as `Accept` says. */
+        /**
+         * Returns data records of a stream.
+         * @description The format follows `Accept`: a page as `application/json` (default), or all records as
+         *     `application/x-ndjson` or `text/csv`.
+         */
         get: operations["listRecords"];
         put?: never;
         post?: never;
@@ -479,7 +517,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A number of a stream over time, folded into parts, for charts. */
+        /** Returns a number of a stream over time, folded into points, for charts. */
         get: operations["getSeries"];
         put?: never;
         post?: never;
@@ -496,7 +534,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A part of a workload's log on a device, as text. */
+        /** Returns a part of a workload's log from its device, as text. */
         get: operations["getLogs"];
         put?: never;
         post?: never;
@@ -515,7 +553,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Enrols a device. Repeated with the same key it gives the same device. */
+        /**
+         * Enrols a device.
+         * @description A repeated request with the same key gives the same device.
+         */
         post: operations["enrol"];
         delete?: never;
         options?: never;
@@ -531,9 +572,12 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What changes, from now on or from `Last-Event-ID`; `reset` says that events were missed.
-         * @description Every 12 s an event `heartbeat` comes, with `{"at": TIME}` as its data and without an id. A
-         *     reader that has heard nothing for 30 s may take the connection for dead, though it is open.
+         * Streams changes as server-sent events, from now on or from `Last-Event-ID`.
+         * @description An event `reset` says that events were missed, so everything must be read again.
+         *
+         *     Every 12 s an event `heartbeat` arrives, with `{"at": TIME}` as its data and without an id. A
+         *     client that has received nothing for 30 s may treat the connection as dead, even when it is
+         *     open.
          */
         get: operations["watchEvents"];
         put?: never;
@@ -551,7 +595,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Why a device or a workload is not as desired, in words. */
+        /** Explains why a device, workload or policy is not in its desired state. */
         get: operations["explain"];
         put?: never;
         post?: never;
@@ -568,7 +612,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The fleet at a glance: counts, what needs a person first, sites. */
+        /** Returns the fleet's summary: counts, what needs attention, and sites. */
         get: operations["getFleet"];
         put?: never;
         post?: never;
@@ -586,8 +630,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Counts of devices over the last 24 hours, a point each five minutes. They are kept in memory:
-         *     what was before the control plane started is not known.
+         * Returns counts of devices over the last 24 hours, one point for each five minutes.
+         * @description The points are in memory only: nothing is known of the time before the control plane started.
          */
         get: operations["getFleetTrend"];
         put?: never;
@@ -605,7 +649,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Devices by the values of a label, with the states of those in each group counted. */
+        /** Groups devices by the values of a label, and counts the states of each group's devices. */
         get: operations["groupDevices"];
         put?: never;
         post?: never;
@@ -622,7 +666,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The labels of devices, for suggestions. */
+        /** Lists the label keys and values of devices, for suggestions. */
         get: operations["listLabels"];
         put?: never;
         post?: never;
@@ -639,7 +683,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The crates that the programs are made of, and their licences. */
+        /** Lists the crates that the programs are made of, with their licences. */
         get: operations["listLicences"];
         put?: never;
         post?: never;
@@ -657,8 +701,9 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Latest values of streams for Prometheus: `holdfast_stream_value{device,stream,field,site}` with
-         *     their time. At most 50,000, and 64 of one record; what is left out is counted in
+         * Returns the latest values of streams in Prometheus's text format.
+         * @description Samples are `holdfast_stream_value{device,stream,field,site}` with their time. There are at most
+         *     50,000, and 64 of one record. Values that are left out are counted in
          *     `holdfast_streams_left_out`.
          */
         get: operations["getStreamMetrics"];
@@ -679,7 +724,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sends a test message to a notification's receiver at once, and answers what that said. */
+        /**
+         * Sends a test message to a notification's receiver at once.
+         * @description The response contains the receiver's reply.
+         */
         post: operations["testNotification"];
         delete?: never;
         options?: never;
@@ -694,7 +742,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This description. */
+        /** Returns the OpenAPI document of this API. */
         get: operations["getOpenapi"];
         put?: never;
         post?: never;
@@ -711,7 +759,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Documents of one kind, by name; secrets in them are `(hidden)`. */
+        /**
+         * Lists policies of one kind in the order of their names.
+         * @description Secrets in them are shown as `(hidden)`.
+         */
         get: operations["listPolicies"];
         put?: never;
         post?: never;
@@ -728,11 +779,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A document; secrets in it are `(hidden)`. */
+        /**
+         * Returns a policy.
+         * @description Secrets in it are shown as `(hidden)`.
+         */
         get: operations["getPolicy"];
         put?: never;
         post?: never;
-        /** Deletes a document; devices go on with their defaults. */
+        /**
+         * Deletes a policy.
+         * @description Devices fall back to other policies or to their defaults.
+         */
         delete: operations["deletePolicy"];
         options?: never;
         head?: never;
@@ -747,8 +804,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The devices of which a document about data is desired, by name: whether it is applied there, which
-         *     streams it matches and which of them follow another one; of a `LinkBudget` what it is used for.
+         * Lists the devices whose desired state holds a policy, in the order of their names.
+         * @description An item says whether the policy is applied, and for a `Stream` which of the device's streams it
+         *     matches and which of those follow another one. For a `LinkBudget` it says how much of it is
+         *     used.
          */
         get: operations["listPolicyDevices"];
         put?: never;
@@ -769,8 +828,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Asks devices about the records that they hold: as NDJSON lines `{"progress"}` and, at last,
-         *     `{"result"}`; with `Accept: application/json` the result alone. A closed connection ends it.
+         * Asks devices about the data records that they hold.
+         * @description The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}`. With `Accept:
+         *     application/json` it is the result alone. When the client closes the connection, the question
+         *     ends.
          */
         post: operations["query"];
         delete?: never;
@@ -788,7 +849,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ends a question that waits for devices: its answer is what has come until now. */
+        /**
+         * Ends a question that waits for devices.
+         * @description Its result is made of the answers so far.
+         */
         post: operations["endQuery"];
         delete?: never;
         options?: never;
@@ -805,7 +869,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Gives a known device a fresh certificate, or says that it still waits. */
+        /** Renews the certificate of a known device, or says that the device still waits for approval. */
         post: operations["renew"];
         delete?: never;
         options?: never;
@@ -822,7 +886,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Puts a backup in the place of everything. It is checked whole first; the epoch rises. */
+        /**
+         * Replaces the whole state by a backup.
+         * @description The backup is checked completely before anything is replaced. The epoch rises, so that devices
+         *     follow the restored state.
+         */
         post: operations["restoreBackup"];
         delete?: never;
         options?: never;
@@ -837,7 +905,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Revisions, by workload and number. */
+        /** Lists stored revisions in the order of workload and number. */
         get: operations["listRevisions"];
         put?: never;
         post?: never;
@@ -854,7 +922,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** JSON Schema of the documents that can be applied, for editors. */
+        /** Returns the JSON Schema of the documents that can be applied, for editors. */
         get: operations["getSchema"];
         put?: never;
         post?: never;
@@ -871,12 +939,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The session of the request's cookie. */
+        /** Returns the login of the request's cookie. */
         get: operations["getSession"];
         put?: never;
-        /** Begins a session with an access token: the answer sets a cookie that serves in its place. */
+        /**
+         * Logs in with an access token.
+         * @description The response sets a cookie that stands for the token.
+         */
         post: operations["login"];
-        /** Ends the session of the request's cookie. */
+        /** Logs out: ends the login of the request's cookie. */
         delete: operations["logout"];
         options?: never;
         head?: never;
@@ -890,7 +961,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Acknowledgements and silences that last, the newest first. */
+        /** Lists acknowledgements and silences that are in force, the newest first. */
         get: operations["listSilences"];
         put?: never;
         post?: never;
@@ -924,7 +995,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Streams, by device and name. */
+        /** Lists streams in the order of device and name. */
         get: operations["listStreams"];
         put?: never;
         post?: never;
@@ -941,7 +1012,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The same of a stream of many devices, one after the other. */
+        /**
+         * Exports records of the streams with one name, of many devices, as a Parquet file.
+         * @description The devices' records follow one after the other. The columns are those of the export of one
+         *     stream.
+         */
         get: operations["exportStreams"];
         put?: never;
         post?: never;
@@ -958,10 +1033,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Enrolment tokens, by id, without their secrets. */
+        /** Lists enrolment tokens in the order of their ids, without their secrets. */
         get: operations["listTokens"];
         put?: never;
-        /** Makes an enrolment token; its secret is in this answer alone. */
+        /**
+         * Creates an enrolment token.
+         * @description The response contains the token's secret, which cannot be read again.
+         */
         post: operations["createToken"];
         delete?: never;
         options?: never;
@@ -976,11 +1054,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An enrolment token without its secret, with the devices that it let in. */
+        /** Returns an enrolment token without its secret, with the devices that enrolled with it. */
         get: operations["getToken"];
         put?: never;
         post?: never;
-        /** Ends an enrolment token. Devices that enrolled with it stay. */
+        /**
+         * Revokes an enrolment token.
+         * @description Devices that enrolled with it stay.
+         */
         delete: operations["revokeToken"];
         options?: never;
         head?: never;
@@ -994,7 +1075,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Workloads, by name. */
+        /** Lists workloads in the order of their names. */
         get: operations["listWorkloads"];
         put?: never;
         post?: never;
@@ -1011,11 +1092,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A workload. */
+        /** Returns the workload with this name. */
         get: operations["getWorkload"];
         put?: never;
         post?: never;
-        /** Deletes a workload; its devices stop it. */
+        /**
+         * Deletes a workload.
+         * @description Its devices stop it.
+         */
         delete: operations["deleteWorkload"];
         options?: never;
         head?: never;
@@ -1032,8 +1116,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Stops a workload, and keeps it stopped until it is resumed: through new revisions, reboots and
-         *     times without a link.
+         * Pauses a workload, on all of its devices or on selected ones.
+         * @description It stays stopped until it is resumed, through new revisions, reboots and times without a link.
          */
         post: operations["pauseWorkload"];
         delete?: never;
@@ -1052,9 +1136,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Restarts a workload on the devices that are connected: as NDJSON lines `{"progress"}` and, at
-         *     last, `{"result"}`; with `Accept: application/json` the result alone. When the connection is
-         *     closed no further device is asked.
+         * Restarts a workload on the devices that are connected.
+         * @description The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}`. With `Accept:
+         *     application/json` it is the result alone. When the client closes the connection, no further
+         *     device is asked.
          */
         post: operations["restartWorkload"];
         delete?: never;
@@ -1072,7 +1157,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ends a pause: the workload starts. */
+        /** Resumes a paused workload, on all of its devices or on selected ones. */
         post: operations["resumeWorkload"];
         delete?: never;
         options?: never;
@@ -1089,7 +1174,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Applies a former revision's document again, as a new revision. */
+        /** Rolls a workload back: applies the document of a former revision as a new revision. */
         post: operations["rollbackWorkload"];
         delete?: never;
         options?: never;
@@ -1104,7 +1189,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The process lives. */
+        /** Returns 200 while the process runs. */
         get: operations["getHealth"];
         put?: never;
         post?: never;
@@ -1121,7 +1206,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Metrics for Prometheus. */
+        /**
+         * Returns metrics of the control plane in Prometheus's text format.
+         * @description They are counts without names, and need no access token.
+         */
         get: operations["getMetrics"];
         put?: never;
         post?: never;
@@ -1138,7 +1226,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** It serves devices and operators. */
+        /**
+         * Returns 200 while the control plane serves devices and operators.
+         * @description The text says what is wrong otherwise, and also when data cannot be stored, which keeps the
+         *     status at 200.
+         */
         get: operations["getReady"];
         put?: never;
         post?: never;
@@ -1152,20 +1244,21 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description `GET /api/v1/about`: which control plane this is. */
+        /** @description Response to `GET /api/v1/about`: identity and addresses of the control plane. */
         About: {
             /**
-             * @description Addresses of the API that other machines may reach, as far as the control plane knows: those
-             *     that devices are told for MQTT, the one that it listens on, the machine's own.
+             * @description Addresses at which other machines may reach the API, as far as the control plane knows:
+             *     those that devices are told for MQTT, the one that the API listens on, and those of the
+             *     machine.
              */
             addresses?: string[];
-            /** @description Address that the API listens on; absent: not known. */
+            /** @description Address and port that the API listens on. Absent: not known. */
             apiAddress?: string | null;
-            /** @description The certificate authority. */
+            /** @description Certificate authority of the control plane. */
             ca: components["schemas"]["Authority"];
             /**
              * Format: int64
-             * @description Raised by every restore.
+             * @description Epoch of the desired state. Every restore raises it.
              */
             epoch: number;
             /**
@@ -1173,219 +1266,245 @@ export interface components {
              * @description Newest revision of the store.
              */
             resourceVersion: number;
-            /** @description When the server's own certificate ends; it is replaced long before. */
+            /** @description Time at which the server's own certificate expires. It is replaced long before. */
             serverCertificateNotAfter?: string | null;
-            /** @description When this process started. */
+            /** @description Time at which this process started. */
             startedAt: string;
-            /** @description The one tenant. */
+            /** @description Name of the only tenant. */
             tenant: string;
-            /** @description In certificates' SPIFFE ids. */
+            /** @description Trust domain, as it appears in the SPIFFE ids of certificates. */
             trustDomain: string;
-            /** @description Of the program. */
+            /** @description Version of the control plane's program, such as `0.9.2`. */
             version: string;
         };
         /**
-         * @description What is to be thought of a device that is offline or was never connected.
+         * @description Assessment of a device that is offline or was never connected: `unexpected` (no `DevicePolicy`
+         *     allows it to be away, or it is away for longer than allowed), `expected` (a `DevicePolicy`
+         *     allows it), or `ignored` (a `DevicePolicy` leaves it out of everything while it is away).
          * @enum {string}
          */
         Absence: "unexpected" | "expected" | "ignored";
-        /** @description What holds for a device's absence. */
+        /** @description Rule for the absence of a device, and its present effect. */
         AbsenceStatus: {
-            /** @description When its absence becomes an alarm, or became one. Absent: never, or it is connected. */
+            /**
+             * @description Time at which the absence becomes an alarm, or became one. Absent: never, or the device is
+             *     connected.
+             */
             alarmAt?: string | null;
-            /** @description Of those: as many conditions as the one that holds, and another rule. */
+            /**
+             * @description Documents among `overridden` that have as many conditions as the one that applies, and
+             *     another rule.
+             */
             conflicts?: string[];
-            /** @description False when it is away against expectation. */
+            /** @description False when the device is away and that is unexpected; true otherwise. */
             expected: boolean;
-            /** @description Further documents that choose it: they have fewer conditions, or come later by name. */
+            /**
+             * @description Other `DevicePolicy` documents that choose the device. They have fewer conditions, or as
+             *     many and a name that comes later.
+             */
             overridden?: string[];
-            /** @description Name of the `DevicePolicy` that holds. Absent: none chooses the device. */
+            /**
+             * @description Name of the `DevicePolicy` that applies. Absent: none chooses the device, and the default
+             *     applies (an alarm after 5 minutes offline, or 15 minutes without a first connection).
+             */
             policy?: string | null;
-            /** @description What it says, such as `alarm after 12 h`, `expected` or `ignored`. */
+            /** @description Rule that applies, in words: `alarm after 12 h`, `expected` or `ignored`. */
             rule: string;
             state?: components["schemas"]["Absence"] | null;
         };
         /** @description An access token, without its secret. */
         Access: {
-            /** @description What it is for, in words; may be empty. */
+            /** @description Purpose of the token, in words; may be empty. */
             comment: string;
-            /** @description When it ends; absent: never. */
+            /** @description Time at which the token expires. Absent: never. */
             expiresAt?: string | null;
-            /** @description When it was last used, a few minutes behind at most; absent: never. */
+            /** @description Time at which the token was last used, at most a few minutes behind. Absent: never used. */
             lastUsedAt?: string | null;
-            /** @description Its id, and when it was made. */
+            /** @description Id of the token, and the time at which it was created. */
             metadata: components["schemas"]["AccessMetadata"];
-            /** @description What it may do. */
+            /** @description Scope of the token: what it may do. */
             scope: components["schemas"]["Scope"];
         };
-        /** @description Which access token. */
+        /** @description Id and creation time of an access token. */
         AccessMetadata: {
-            /** @description When it was made. */
+            /** @description Time at which the token was created. */
             createdAt: string;
-            /** @description Its id. */
+            /** @description Id of the token. */
             name: string;
         };
-        /** @description What somebody or a device did. */
+        /** @description One activity of a person or a device. */
         Activity: {
-            /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+            /** @description Action, such as `workload.apply`; for the category `device` such as `device.phase`. */
             action: string;
-            /** @description When; of several, the first. */
+            /** @description Time of the activity, or of the first one when it stands for several. */
             at: string;
             /**
-             * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
-             *     category `device` the device's name.
+             * @description Author: the id of an access token, `token ID` (an enrolment token), `device NAME`, or
+             *     `holdfast`. For the category `device`: the device's name.
              */
             by: string;
-            /** @description What the access token was for when it was done. */
+            /** @description Comment of the author's access token at that time. */
             byName?: string | null;
-            /** @description What sort it is. */
+            /** @description Category of the activity. */
             category: components["schemas"]["Category"];
             /**
              * Format: int32
-             * @description How many events it stands for.
+             * @description Number of activities that this one stands for.
              */
             count: number;
-            /** @description In words. */
+            /** @description Description of the activity, in words. */
             message: string;
             object?: components["schemas"]["ActivityObject"] | null;
             /**
              * Format: int64
-             * @description Of a workload: the revision that was made.
+             * @description Revision of a workload that the action created.
              */
             revision?: number | null;
-            /** @description When the last of several happened; absent: it is one. */
+            /** @description Time of the last activity when this one stands for several. Absent: it is one. */
             until?: string | null;
         };
-        /** @description To what something was done. */
+        /** @description Object of an activity. */
         ActivityObject: {
-            /** @description `workload`, `device`, `stream`, `linkbudget`, `token`, `access` and so on. */
+            /**
+             * @description Kind of the object: `workload`, `device`, `stream`, `linkbudget`, `token`, `access` and so
+             *     on.
+             */
             kind: string;
-            /** @description Its name, or its id. */
+            /** @description Name or id of the object. */
             name: string;
-            /** @description Of an access token: what it was for. */
+            /** @description Comment of an access token, given when that is the object. */
             title?: string | null;
         };
         /** @description Something about one device that needs a person. */
         Alarm: {
-            /** @description Of a problem its code, of what fails the workload's name; empty: it has none. */
+            /**
+             * @description Code of the problem, or name of the failing workload. For an expired certificate: `expired`.
+             *     Empty for other alarms.
+             */
             code: string;
-            /** @description The device. */
+            /** @description Name of the device. */
             device: string;
-            /** @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+            /** @description Kind of the alarm: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
             kind: string;
-            /** @description Its labels. */
+            /** @description Labels of the device. */
             labels?: {
                 [key: string]: string;
             };
-            /** @description In words. */
+            /** @description Description of the alarm, in words. */
             message: string;
-            /** @description How urgent it is. */
+            /** @description Urgency of the alarm. */
             severity: components["schemas"]["Severity"];
             silence?: components["schemas"]["Silence"] | null;
-            /** @description Since when. */
+            /** @description Time at which the alarm began. */
             since: string;
-            /** @description Whether anybody is told. */
+            /** @description Notification state: firing, acknowledged or silenced. */
             state: components["schemas"]["AlarmState"];
-            /** @description Notifications that have told of it. */
+            /** @description Names of the notifications that have told of the alarm. */
             told: string[];
-            /** @description The device is not heard now: the alarm is as it was when it was heard last. */
+            /**
+             * @description True when the device cannot be heard now, so that the alarm is as it was when the device was
+             *     last heard.
+             */
             unheard: boolean;
         };
         /**
-         * @description Whether anybody is told of an alarm.
+         * @description Notification state of an alarm.
          * @enum {string}
          */
         AlarmState: "firing" | "acknowledged" | "silenced";
-        /** @description The answer to [`Apply`], document by document. */
+        /** @description Response to `POST /api/v1/apply`, document by document. */
         Applied: {
-            /** @description In the order of the documents. */
+            /** @description Results, in the order of the documents. */
             results: components["schemas"]["AppliedDocument"][];
         };
-        /** @description What became (or, in a dry run, would become) of one document. */
+        /** @description Result of applying one document, or in a dry run the result that it would have. */
         AppliedDocument: {
-            /** @description `created`, `changed` or `unchanged`. */
+            /** @description Effect on the resource: `created`, `changed` or `unchanged`. */
             action: string;
-            /** @description The document as it stands afterwards. */
+            /** @description Document after the change. */
             after: unknown;
-            /** @description The document as it stands before, for a diff; absent when it is new. */
+            /** @description Document before the change, for a diff. Absent: the resource is new. */
             before?: unknown;
-            /** @description The devices for which something changes. */
+            /** @description Devices for which something changes. */
             changedDevices?: components["schemas"]["ChangedDevices"];
             /**
              * Format: int64
-             * @description Of a `Stream`: streams on devices whose policy becomes another.
+             * @description For a `Stream`: number of streams on devices whose policy changes.
              */
             changedStreams?: number;
             /**
              * Format: int64
-             * @description How many devices should run it, or are chosen by a document about data.
+             * @description Number of devices that should run the workload, or that the document chooses.
              */
             deviceCount: number;
-            /** @description The first of them. */
+            /** @description Names of the first of these devices, at most 20. */
             devices: string[];
-            /** @description What it does on devices, in words, such as `applies to 4 devices; 2 streams change policy`. */
+            /** @description Effect on devices in words, such as `applies to 4 devices; 2 streams change policy`. */
             effect?: string;
-            /** @description Its kind. */
+            /** @description Kind of the document, such as `Workload`. */
             kind: string;
-            /** @description Its name. */
+            /** @description Name of the resource. */
             name: string;
             /**
              * Format: int64
-             * @description The workload's revision afterwards; 0 of what has none.
+             * @description Revision of the workload afterwards. 0 for kinds that have no revisions.
              */
             revision: number;
-            /** @description What is worth knowing, such as "no device matches". */
+            /** @description Warnings, in words, such as `no enrolled and approved device matches spec.devices`. */
             warnings?: string[];
         };
-        /** @description `POST /api/v1/apply`. */
+        /** @description Request of `POST /api/v1/apply`: documents to apply. */
         Apply: {
-            /** @description Documents of any kind that can be applied; all or none of them. */
+            /** @description Documents of any kind that can be applied. Either all of them are applied or none. */
             documents: unknown[];
         };
         /**
-         * @description Whether devices that enrol wait for a person.
+         * @description Approval of devices that enrol: accepted at once (`auto`) or by an operator (`manual`).
          * @enum {string}
          */
         Approve: "auto" | "manual";
-        /** @description Something that needs a person. */
+        /** @description Something that needs a person, with the devices that it concerns. */
         AttentionItem: {
             /**
              * Format: int64
-             * @description Of those: somebody acknowledged it, see `GET /api/v1/silences`.
+             * @description Devices whose alarm is acknowledged; see `GET /api/v1/silences`.
              */
             acknowledged: number;
-            /** @description Of a problem its code, of what fails the workload's name. */
+            /**
+             * @description Code of the problem, or name of the failing workload or of the notification. Absent for
+             *     other kinds.
+             */
             code?: string | null;
             /**
              * Format: int64
-             * @description How many devices it is about.
+             * @description Number of devices that it concerns.
              */
             count: number;
-            /** @description The first five of them. */
+            /** @description Names of the first five devices. */
             devices: string[];
             /**
-             * @description `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`; `notification`: its
-             *     receiver, named by `code`, is not reached.
+             * @description Kind: `problem`, `lost`, `never-seen`, `certificate`, `waiting` or `failing`, each as of an
+             *     alarm; or `notification`, whose receiver cannot be reached.
              */
             kind: string;
-            /** @description In words. */
+            /** @description Description in words. */
             message: string;
-            /** @description Query parameters of `GET /api/v1/devices` that list them. */
+            /** @description Query parameters of `GET /api/v1/devices` that list the devices. */
             query: {
                 [key: string]: string;
             };
-            /** @description How urgent it is. */
+            /** @description Greatest urgency among the devices. */
             severity: components["schemas"]["Severity"];
             /**
              * Format: int64
-             * @description Of those: it is silenced for a time.
+             * @description Devices whose alarm is silenced until a set time.
              */
             silenced: number;
-            /** @description When the first of them began. Absent: not known. */
+            /** @description Time at which the first of the alarms began. Absent: not known. */
             since?: string | null;
             /**
              * Format: int64
-             * @description Of those: are offline, so that it was so when they were last heard.
+             * @description Devices that are offline, so that the description is as of when they were last heard.
              */
             unknown: number;
         };
@@ -1419,206 +1538,222 @@ export interface components {
             /** @description Comment of the access token that is the subject, if it is one. */
             subjectName?: string | null;
         };
-        /** @description A certificate authority, its public part. */
+        /** @description Public part of a certificate authority. */
         Authority: {
-            /** @description When it ends. */
+            /** @description Time at which the CA certificate expires. */
             notAfter: string;
-            /** @description Its certificate. */
+            /** @description CA certificate as PEM. */
             pem: string;
-            /** @description Of its certificate, hexadecimal: what `holdfast login` and enrolment tokens pin. */
+            /**
+             * @description SHA-256 of the CA certificate in hexadecimal, which `holdfast login` and enrolment tokens
+             *     pin.
+             */
             sha256: string;
         };
         /**
-         * @description What sort of activity it is.
+         * @description Category of an activity.
          * @enum {string}
          */
         Category: "change" | "login" | "read" | "device";
-        /** @description For which devices a document changes something; the first hundred of each are named. */
+        /** @description Devices for which a document changes something. At most 100 of each list are named. */
         ChangedDevices: {
-            /** @description Those that begin to run the workload, or on which a document about data holds from then on. */
+            /** @description Devices that begin to run the workload, or to which the document begins to apply. */
             gain: string[];
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices in `gain`, also those that are not named.
              */
             gainCount: number;
-            /** @description Those that stop it, or on which it holds no more. */
+            /** @description Devices that stop running the workload, or to which the document no longer applies. */
             lose: string[];
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices in `lose`, also those that are not named.
              */
             loseCount: number;
-            /** @description Those that go to another revision of it, or on which what it says changes. */
+            /**
+             * @description Devices that go to another revision of the workload, or on which the document's effect
+             *     changes.
+             */
             update: string[];
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices in `update`, also those that are not named.
              */
             updateCount: number;
         };
         /**
-         * @description Whether a device can be reached.
+         * @description Connection state of a device.
          * @enum {string}
          */
         Connection: "online" | "offline" | "never-seen" | "pending" | "revoked";
-        /** @description The answer to [`NewAccess`]: the only time that the secret is shown. */
+        /** @description Response to `POST /api/v1/access`: the only time that the secret is shown. */
         CreatedAccess: {
-            /** @description Its id. */
+            /** @description Id of the token, by which it is listed and revoked. */
             id: string;
-            /** @description `hfa1.<id>.<secret>`. */
+            /** @description The token with its secret: `hfa1.<id>.<secret>`. */
             token: string;
         };
-        /** @description The answer to [`NewToken`]: the only time that the secret is shown. */
+        /** @description Response to `POST /api/v1/tokens`: the only time that the secret is shown. */
         CreatedToken: {
-            /** @description Its id. */
+            /** @description Id of the token, by which it is listed and revoked. */
             id: string;
-            /** @description `hf1.<id>.<secret>.<ca sha256>`. */
+            /** @description The token with its secret: `hf1.<id>.<secret>.<sha256 of the CA>`. */
             token: string;
         };
-        /** @description Where a page stands. */
+        /** @description Position of a page of records or ranges. */
         DataMeta: {
-            /** @description Pass it as `continue` for the next page; absent on the last. */
+            /**
+             * @description Token of the next page, to be passed as the query parameter `continue`. Absent on the last
+             *     page.
+             */
             continue?: string | null;
             /**
-             * @description With `q`: time of the last record that was looked at. A page of a search may have fewer records
-             *     than asked for, or none, and a `continue` all the same.
+             * @description For a search with `q`: time of the last record that was examined. A page of a search may
+             *     hold fewer records than asked for, or none, and still have a `continue`.
              */
             searched?: string | null;
         };
-        /** @description A document about data: a `Stream` or a `LinkBudget`. */
+        /** @description A document that is not a workload: a `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`. */
         DataPolicy: {
-            /** @description [`super::API_VERSION`]. */
+            /** @description Always `holdfast/v1`. */
             apiVersion: string;
-            /** @description `Stream`, `LinkBudget` or `Notification`. */
+            /** @description Kind of the document: `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`. */
             kind: string;
-            /** @description Name and labels. */
+            /** @description Name and labels of the document. */
             metadata: components["schemas"]["Metadata"];
-            /** @description As it was written. */
+            /** @description Specification as it was applied; secrets of a `Notification` are left out. */
             spec: unknown;
-            /** @description On how many devices it holds. */
+            /** @description Devices on which the document applies, and problems with it. */
             status: components["schemas"]["DataPolicyStatus"];
         };
-        /** @description A document about data on one of its devices. */
+        /** @description Effect of a document on one of its devices. */
         DataPolicyDevice: {
-            /** @description It has applied the document as it is now. */
+            /** @description True when the device has applied the document as it is now. */
             applied: boolean;
-            /** @description The device. */
+            /** @description Name of the device. */
             device: string;
             link?: components["schemas"]["Link"] | null;
-            /** @description It is approved and online. */
+            /** @description True when the device is approved and online. */
             online: boolean;
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of streams that the document matches, also those that are not listed.
              */
             streamCount?: number;
-            /** @description Streams that the document matches there, the first 50; of a `Stream` only. */
+            /** @description For a `Stream`: streams of the device that the document matches, the first 50. */
             streams?: components["schemas"]["DataPolicyStream"][];
         };
-        /** @description How a document about data fares. */
+        /** @description Effect of a document on devices. */
         DataPolicyStatus: {
             absence?: components["schemas"]["PolicyAbsence"] | null;
             /**
              * Format: int64
-             * @description Of those: have applied it.
+             * @description Number of devices that have applied the document as it is now.
              */
             applied: number;
             delivery?: components["schemas"]["Delivery"] | null;
             /**
              * Format: int64
-             * @description Devices that it is desired of.
+             * @description Number of devices that should follow the document.
              */
             devices: number;
             /**
-             * @description Where it does not do what one may expect of it, in words: a pattern that matches no stream, a
-             *     stream of which a narrower policy holds, devices of which another budget holds.
+             * @description Ways in which the document does less than one may expect, in words: a pattern that matches
+             *     no stream, streams that follow a narrower document, devices on which another budget applies.
              */
             misfits?: string[];
-            /** @description The first of them. */
+            /** @description Names of the first of these devices, at most 20. */
             names?: string[];
             /**
              * Format: int64
-             * @description Of those: report that it does not do what it says; of a `LinkBudget`: where something waits
-             *     for it; of a `Notification`: 1 while its receiver is not reached.
+             * @description Number of devices with a problem. `Stream`: devices that report that a stream does not
+             *     follow it. `LinkBudget`: devices on which traffic waits for the budget. `Notification`: 1
+             *     while its receiver is not reached. `DevicePolicy`: devices that are away unexpectedly.
              */
             problems: number;
             /**
              * Format: int64
-             * @description Streams on these devices whose policy it is; of a `Stream` only.
+             * @description For a `Stream`: number of streams on these devices that follow the document.
              */
             streams?: number;
         };
-        /** @description A stream that a `Stream` document matches. */
+        /** @description A stream on a device that a `Stream` document matches. */
         DataPolicyStream: {
-            /** @description Another document holds for it, whose pattern is narrower, or whose name comes first. */
+            /**
+             * @description Name of the document that the stream follows instead: its pattern is narrower, or its name
+             *     comes first. Absent: the stream follows this document.
+             */
             overriddenBy?: string | null;
-            /** @description Why the document does not do what it says there, in the device's words. */
+            /** @description Problem with following the document, in the device's words. Absent: none. */
             problem?: string | null;
-            /** @description Its name. */
+            /** @description Name of the stream. */
             stream: string;
         };
-        /** @description A record. */
+        /** @description A record of a stream. */
         DataRecord: {
-            /** @description As what it was published: `json`, `text`, `cbor` or `bytes`. */
+            /** @description Form in which the value was published: `json`, `text`, `cbor` or `bytes`. */
             form?: string;
             /**
              * Format: int64
-             * @description Its number in its stream on its device.
+             * @description Sequence number of the record in its stream on its device.
              */
             seq: number;
-            /** @description When the device took it in, with milliseconds. */
+            /** @description Time at which the device took the record in, with milliseconds. */
             time: string;
             /**
-             * @description As it was published: JSON as it is, text as a string, CBOR as JSON, other bytes as
+             * @description Value as it was published: JSON as it is, text as a string, CBOR as JSON, other bytes as
              *     `{"base64":…}`.
              */
             value: unknown;
         };
-        /** @description `GET …/records`. */
+        /** @description Response to `GET /api/v1/devices/{name}/streams/{stream}/records`. */
         DataRecords: {
             /**
-             * @description Numbers between which records are left out, for the disk has changed them; the ledger says
-             *     which.
+             * @description Ranges of sequence numbers in which records are left out because the disk damaged them; the
+             *     ledger says which.
              */
             damaged?: components["schemas"]["MissingRange"][];
-            /** @description In the order that was asked for. */
+            /** @description Records, in the order that the request asks for. */
             items: components["schemas"]["DataRecord"][];
-            /** @description Where the page stands. */
+            /** @description Position of the page. */
             metadata: components["schemas"]["DataMeta"];
         };
-        /** @description How those whom a `Notification` names are reached. */
+        /** @description Delivery of a `Notification`: successes, failures and the queue of its receiver. */
         Delivery: {
             /**
              * Format: int64
-             * @description Messages that were given up after a day, or dropped because 500 waited.
+             * @description Number of messages that were given up after a day, or dropped because 500 were waiting.
              */
             dropped: number;
-            /** @description Since when every attempt fails; absent: the last one did not. */
+            /**
+             * @description Time since which every attempt has failed. Absent: the last attempt succeeded, or there was
+             *     none.
+             */
             failingSince?: string | null;
-            /** @description Why it failed, in words. */
+            /** @description Reason of the last failure, in words. Absent: no attempt has failed. */
             lastError?: string | null;
-            /** @description When an attempt last failed; absent: never. */
+            /** @description Time of the last failed attempt. Absent: never. */
             lastFailure?: string | null;
-            /** @description When a message was last delivered; absent: never. */
+            /** @description Time of the last successful delivery. Absent: never. */
             lastSuccess?: string | null;
             /**
              * Format: int64
-             * @description Groups of alarms that were told and last still.
+             * @description Number of groups of alarms that were notified and have not ended.
              */
             open: number;
-            /** @description Where it leads, without secrets. */
+            /** @description Address of the receiver, without secrets. */
             place: string;
             /**
              * Format: int64
-             * @description Messages that wait to be delivered.
+             * @description Number of messages that wait for delivery.
              */
             queued: number;
-            /** @description `webhook`, `email` or `alertmanager`. */
+            /** @description Kind of the receiver: `webhook`, `email` or `alertmanager`. */
             receiver: string;
             /**
              * Format: int64
-             * @description Messages delivered.
+             * @description Number of messages delivered.
              */
             sent: number;
         };
@@ -1627,577 +1762,622 @@ export interface components {
             paused?: components["schemas"]["Paused"] | null;
             /**
              * Format: int64
-             * @description The revision's number.
+             * @description Number of the desired revision, from 1.
              */
             revision: number;
         };
-        /** @description A device: what is desired of it and what it reports, side by side. */
+        /** @description A device: its desired state beside the state that it reports. */
         Device: {
-            /** @description [`API_VERSION`]. */
+            /** @description Always `holdfast/v1`. */
             apiVersion: string;
-            /** @description What it should run: workload to revision. */
+            /** @description Revision that the device should run of each workload, by the workload's name. */
             desired?: {
                 [key: string]: components["schemas"]["DesiredRevision"];
             };
-            /** @description `Device`. */
+            /** @description Always `Device`. */
             kind: string;
-            /** @description Name and labels. */
+            /** @description Name and labels of the device. */
             metadata: components["schemas"]["Metadata"];
-            /** @description What it does run, as far as is known. */
+            /** @description Reported state of the device, as far as the control plane knows it. */
             status: components["schemas"]["DeviceStatus"];
         };
         /**
-         * @description Devices by state. Each is one of online, offline, never seen, away as expected, ignored, pending
-         *     and revoked.
+         * @description Number of devices by state. Each device is counted in one of `online`, `offline`, `neverSeen`,
+         *     `expectedAway`, `ignored`, `pending` and `revoked`.
          */
         DeviceCounts: {
             /**
              * Format: int64
-             * @description Not connected, or never, as a `DevicePolicy` expects.
+             * @description Devices that are offline or were never connected, as a `DevicePolicy` expects.
              */
             expectedAway: number;
             /**
              * Format: int64
-             * @description Not connected, or never, and left out by a `DevicePolicy`.
+             * @description Devices that are offline or were never connected, and that a `DevicePolicy` leaves out.
              */
             ignored: number;
             /**
              * Format: int64
-             * @description Enrolled, and were never connected; no `DevicePolicy` expects that.
+             * @description Devices that have enrolled and were never connected, without a `DevicePolicy` that expects
+             *     it.
              */
             neverSeen: number;
             /**
              * Format: int64
-             * @description Not connected, and were before; no `DevicePolicy` expects that.
+             * @description Devices that were connected before and are not now, without a `DevicePolicy` that expects
+             *     it.
              */
             offline: number;
             /**
              * Format: int64
-             * @description Connected now.
+             * @description Devices that are connected now.
              */
             online: number;
             /**
              * Format: int64
-             * @description Of those online: not heard for longer than their keep-alive.
+             * @description Devices among `online` that were not heard for longer than their keep-alive allows.
              */
             overdue: number;
             /**
              * Format: int64
-             * @description Wait for approval.
+             * @description Devices that wait for approval.
              */
             pending: number;
             /**
              * Format: int64
-             * @description May not connect any more.
+             * @description Devices that are revoked and may not connect any more.
              */
             revoked: number;
             /**
              * Format: int64
-             * @description All of them.
+             * @description Number of all devices.
              */
             total: number;
             /**
              * Format: int64
-             * @description Of those online: a workload fails on them, or they report a problem.
+             * @description Devices among `online` on which a workload fails, or that report a problem.
              */
             unhealthy: number;
         };
-        /** @description The devices with one value of a label, by state: each device is in one. */
+        /** @description Devices with one value of a label, counted by their state. Each device is in one of the counts. */
         DeviceGroup: {
             /**
              * Format: int64
-             * @description All of them.
+             * @description Number of devices in the group.
              */
             devices: number;
             /**
              * Format: int64
-             * @description A workload fails on them.
+             * @description Devices on which a workload fails.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Connected, everything runs or is done, and no problem is reported.
+             * @description Devices that are connected, on which everything runs or is done, and that report no problem.
              */
             healthy: number;
             /**
              * Format: int64
-             * @description Enrolled, and were never connected.
+             * @description Devices that have enrolled and were never connected.
              */
             neverSeen: number;
             /**
              * Format: int64
-             * @description Wait for approval.
+             * @description Devices that wait for approval.
              */
             pending: number;
             /**
              * Format: int64
-             * @description They report a problem, and no workload fails.
+             * @description Devices that report a problem, and on which no workload fails.
              */
             problem: number;
             /**
              * Format: int64
-             * @description A workload is not there yet.
+             * @description Devices on which a workload is not in its desired revision yet.
              */
             progressing: number;
             /**
              * Format: int64
-             * @description May not connect any more.
+             * @description Devices that are revoked and may not connect any more.
              */
             revoked: number;
             /**
              * Format: int64
-             * @description Offline.
+             * @description Devices that are offline.
              */
             unknown: number;
-            /** @description The value. Null: of the devices without this label. */
+            /** @description Value of the label. Null: the devices without the label. */
             value?: string | null;
         };
-        /** @description `GET /api/v1/groups`: devices by the values of a label. */
+        /** @description Response to `GET /api/v1/groups`: devices by the values of a label. */
         DeviceGroups: {
-            /** @description The label's key. */
+            /** @description Key of the label. */
             by: string;
-            /** @description The most trouble first (failing, with a problem, unknown, never seen); at most 500. */
+            /**
+             * @description Groups, those with most trouble first: the most devices that fail, have a problem, are
+             *     unknown or were never seen. At most 500.
+             */
             items: components["schemas"]["DeviceGroup"][];
             /**
              * Format: int64
-             * @description How many more groups there are.
+             * @description Number of further groups that are not listed.
              */
             more: number;
         };
-        /** @description What is known of a device. */
+        /** @description Reported state of a device, and what the control plane derives from it. */
         DeviceStatus: {
             absence?: components["schemas"]["AbsenceStatus"] | null;
-            /** @description Its address at the last connection. */
+            /** @description IP address from which the device last connected. */
             address?: string | null;
-            /** @description Version of its agent. */
+            /** @description Version of the device's agent. */
             agent?: string | null;
-            /** @description Processor architecture. */
+            /** @description Processor architecture of the device, such as `x86_64`. */
             arch?: string | null;
-            /** @description When its certificate ends. */
+            /** @description Time at which the device's certificate expires. */
             certificateNotAfter?: string | null;
-            /** @description Whether it can be reached. */
+            /** @description Connection state of the device. */
             connection: components["schemas"]["Connection"];
-            /** @description When that began: the connection, its end, the enrolment. Absent: not known. */
+            /**
+             * @description Time at which the present connection state began: the connect, the disconnect, the enrolment
+             *     or the revocation. Absent: not known.
+             */
             connectionSince?: string | null;
-            /** @description What it says of its buffer (`storage`), its link (`link`) and its `horizon`. */
+            /**
+             * @description Report of the device about its data: `storage` (its buffer), `link` (its traffic) and
+             *     `horizon` (how long the buffer lasts).
+             */
             data?: unknown;
             /**
              * Format: int64
-             * @description Epoch of the state it has applied; 0: none yet.
+             * @description Epoch of the desired state that the device has applied. 0: none yet.
              */
             epoch: number;
-            /** @description Desired and applied. */
+            /** @description Desired and applied generation of the device's desired state. */
             generation: components["schemas"]["Generations"];
-            /** @description The one answer to whether it is as it should be. */
+            /** @description Health of the device: whether it is as it should be. */
             health: components["schemas"]["Health"];
-            /** @description When the last packet of any kind came from it. Null: never. */
+            /** @description Time of the last packet of any kind from the device. Null: no packet ever came. */
             heardAt?: string | null;
-            /** @description Until when its next packet is due, by the keep-alive of its connection. Absent: none is due. */
+            /**
+             * @description Time by which the device's next packet is due, from the keep-alive of its connection.
+             *     Absent: no packet is due.
+             */
             heardBy?: string | null;
-            /** @description Kernel release. */
+            /** @description Kernel release of the device, such as `6.1.0-28-arm64`. */
             kernel?: string | null;
-            /** @description Whether that is over: it is connected, and may hang, or its link is dead and nobody has noticed. */
+            /**
+             * @description True when `heardBy` has passed while the device is still connected: it hangs, or its link is
+             *     broken and the connection has not ended yet.
+             */
             overdue?: boolean;
-            /** @description What is wrong with the device, by its own report. */
+            /** @description Problems that the device reports, and those that the control plane finds with it. */
             problems?: components["schemas"]["Problem"][];
             /**
              * Format: int64
-             * @description Inputs that the device refused since its agent's start.
+             * @description Number of inputs (messages and documents) that the agent has refused since it started.
              */
             refused?: number;
             /**
              * Format: int32
-             * @description Part of its topics.
+             * @description Shard of the device, a part of its MQTT topics: a hash of its identity that never changes.
              */
             shard: number;
-            /** @description Reported workloads, by name. */
+            /** @description Workloads that the device reports, by name. */
             workloads: {
                 [key: string]: components["schemas"]["WorkloadStatus"];
             };
         };
-        /** @description `GET /api/v1/devices/{name}/streams`. */
+        /** @description Response to `GET /api/v1/devices/{name}/streams`. */
         DeviceStreams: {
             /**
-             * @description What the device says of its buffer (`storage`), its link (`link`: `classes` in the `period`,
-             *     `day` or `month`, that began `since`) and its `horizon`.
+             * @description Report of the device about its buffer (`storage`), its link (`link`: `classes` in the
+             *     `period`, `day` or `month`, that began at `since`) and its `horizon`. Absent: none came yet.
              */
             data?: unknown;
-            /** @description By name. */
+            /** @description Streams of the device, ordered by name. */
             items: components["schemas"]["StreamItem"][];
             link?: components["schemas"]["Link"] | null;
         };
-        /** @description One workload on one device: what is desired beside what is reported. */
+        /** @description One workload on one device: the desired revision beside the reported one. */
         Difference: {
-            /** @description Whether that is what is desired, by what is known now. */
+            /** @description True when the workload is as desired, as far as it is known now. */
             asDesired: boolean;
             /**
              * Format: int64
-             * @description Absent: not desired any more.
+             * @description Revision that the device should run. Absent: the workload is not desired any more.
              */
             desiredRevision?: number | null;
             lastState?: components["schemas"]["State"] | null;
-            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed`. */
+            /**
+             * @description Phase that the device reports: `pending`, `fetching`, `starting`, `running`, `unhealthy`,
+             *     `backoff`, `stopped`, `failed` or `paused`. Absent: none is reported.
+             */
             phase?: string | null;
-            /** @description How it is and why, in words. */
+            /** @description State of the workload and its reason, in words. */
             reason: string;
             /**
              * Format: int64
-             * @description Absent: not reported (yet).
+             * @description Revision that the device reports. Absent: none is reported yet.
              */
             reportedRevision?: number | null;
-            /** @description When the state began. Absent: not known. */
+            /** @description Time at which the state began. Absent: not known. */
             since?: string | null;
             state?: components["schemas"]["State"] | null;
-            /** @description Its name. */
+            /** @description Name of the workload. */
             workload: string;
         };
-        /** @description `GET /api/v1/devices/{name}/differences`. */
+        /** @description Response to `GET /api/v1/devices/{name}/differences`. */
         Differences: {
-            /** @description Every workload that is desired of the device or reported by it, by name. */
+            /** @description Workloads that are desired of the device or reported by it, ordered by name. */
             items: components["schemas"]["Difference"][];
         };
-        /** @description The body of every error. */
+        /** @description Body of every error response. */
         ErrorBody: {
             error: components["schemas"]["ErrorDocument"];
         };
-        /** @description A refusal's body, see [`holdfast_protocol::enrol::ApiErrorBody`]. */
+        /** @description Body of every refusal: what was refused and what to do. */
         ErrorDocument: {
-            /** @description Stable word for programs. */
+            /** @description Stable word for programs, such as `not-found`. */
             code: string;
-            /** @description Each fault with its path. */
+            /** @description Faults in the request, each with its path. */
             faults?: unknown[];
-            /** @description In words, with what to do. */
+            /** @description Description of the refusal and of what to do, in words. */
             message: string;
         };
         /**
-         * @description One event of `GET /api/v1/events` (SSE `data:`; SSE `event:` is `type`, SSE `id:` the
-         *     resource version).
+         * @description One event of `GET /api/v1/events`. As a server-sent event, `data:` holds this document, `event:`
+         *     its `type`, and `id:` the resource version.
          */
         Event: {
-            /** @description `changed` or `deleted`. */
+            /** @description Kind of the change: `changed` or `deleted`. */
             action: string;
-            /** @description When. */
+            /** @description Time of the event. */
             at: string;
-            /** @description What, in words, such as `hello: running`. */
+            /** @description Description of the change in words, such as `hello: running`. */
             message: string;
-            /** @description Whose; empty for `reset`. */
+            /** @description Name of the object. Empty for `reset`. */
             name: string;
             /**
-             * @description Which parts of a device changed: `connection`, `problems`, `applied` and `workloads/NAME`.
-             *     Absent: any, also its labels and standing.
+             * @description Parts of a device that changed: `connection`, `problems`, `applied` and `workloads/NAME`.
+             *     Absent: any part may have changed, also labels and approval.
              */
             parts?: string[];
             /**
-             * @description `device`, `workload`, `stream`, `linkbudget`, `notification`, `devicepolicy`, `alarm`, `token`, `access` or `reset` (events were missed: read everything
-             *     anew).
+             * @description Kind of the object: `device`, `workload`, `stream`, `linkbudget`, `notification`,
+             *     `devicepolicy`, `alarm`, `token` or `access`. `reset` means that events were missed: read
+             *     everything again.
              */
             type: string;
         };
         /**
-         * @description What an event of a device's timeline is about.
+         * @description Subject of an event in a device's timeline.
          * @enum {string}
          */
         EventKind: "connection" | "phase" | "restart" | "revision" | "generation" | "problem" | "more";
-        /** @description `GET /api/v1/explain/{kind}/{name}`: why something is not as desired, in words. */
+        /** @description Response to `GET /api/v1/explain/{kind}/{name}`: why a resource is not as desired, in words. */
         Explanation: {
-            /** @description What helps on the command line, such as `holdfast device approve gw-7`; pages have buttons. */
+            /** @description Commands that help, such as `holdfast device approve gw-7`. */
             hints?: string[];
-            /** @description `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`. */
+            /**
+             * @description Kind of the resource: `device`, `workload`, `stream`, `linkbudget`, `notification` or
+             *     `devicepolicy`.
+             */
             kind: string;
-            /** @description Its name. */
+            /** @description Name of the resource. */
             name: string;
-            /** @description What is not as desired, and why, most important first. */
+            /** @description Reasons why the resource is not as desired, the most important first. */
             reasons: string[];
-            /** @description True when all is as desired. */
+            /** @description True when the resource is as desired. */
             settled: boolean;
-            /** @description One line that says how it stands. */
+            /** @description State of the resource in one line. */
             summary: string;
         };
-        /** @description What the device will ship. */
+        /** @description Records that the device will ship after a fetch. */
         FetchStarted: {
             /**
              * Format: int64
-             * @description Their bytes on the device's disk.
+             * @description Size of the records on the device's disk in bytes.
              */
             bytes: number;
-            /** @description Names the call. */
+            /** @description Id of the call to the device. */
             id: string;
             /**
              * Format: int64
-             * @description Records, in whole blocks.
+             * @description Number of records, in whole blocks.
              */
             records: number;
-            /** @description What they wait for, in words; absent: they are on their way. */
+            /** @description Reason why the records wait, in words. Absent: they are on their way. */
             waits?: string | null;
         };
         /**
-         * @description Whether what a link carries fits its budget.
+         * @description Comparison of a link's traffic with its budget: `no-budget`, `fits`, `short` (at the rate of the
+         *     last hour the budget will not last until the end of the period), `used-up` (nothing is left, and
+         *     nothing waits), or `waits` (traffic waits for the budget).
          * @enum {string}
          */
         Fits: "no-budget" | "fits" | "short" | "used-up" | "waits";
-        /** @description `GET /api/v1/fleet`. */
+        /** @description Response to `GET /api/v1/fleet`. */
         Fleet: {
-            /** @description What needs a person, most urgent first; at most 50. */
+            /** @description Things that need a person, the most urgent first; at most 50. */
             attention: components["schemas"]["AttentionItem"][];
-            /** @description Devices by state. */
+            /** @description Number of devices by state. */
             devices: components["schemas"]["DeviceCounts"];
             /**
              * Format: int64
-             * @description How many more need one.
+             * @description Number of further things that need a person and are not listed.
              */
             moreAttention: number;
             /**
              * Format: int64
-             * @description How many more sites there are.
+             * @description Number of further sites that are not listed.
              */
             moreSites: number;
             /**
-             * @description True when nothing needs a look: every device that is expected is online and healthy, and
+             * @description True when nothing needs a look: every device that should be there is online and healthy, and
              *     every workload runs or is done.
              */
             settled: boolean;
-            /** @description By the label `site`, biggest trouble first; at most 500. */
+            /** @description Devices by the label `site`, the sites with most trouble first; at most 500. */
             sites: components["schemas"]["Site"][];
-            /** @description That, in a sentence. */
+            /** @description State of the fleet in one sentence. */
             summary: string;
-            /** @description Workloads by health. */
+            /** @description Number of workloads by state. */
             workloads: components["schemas"]["WorkloadCounts"];
         };
-        /** @description A device's generations. */
+        /** @description Generations of a device's desired state. */
         Generations: {
             /**
              * Format: int64
-             * @description Newest that the device has applied, in `status.epoch`.
+             * @description Newest generation that the device has applied, within `status.epoch`.
              */
             applied: number;
             /**
              * Format: int64
-             * @description Newest that the control plane wants. 0: nothing was ever wanted.
+             * @description Newest generation that the control plane wants. 0: nothing was ever desired of the device.
              */
             desired: number;
         };
-        /** @description Whether a device is as it should be, computed in one place for all that show it. */
+        /** @description Health of a device, computed by the control plane so that lists, pages and commands agree. */
         Health: {
-            /** @description Names of the workloads that fail. */
+            /** @description Names of the workloads that fail on the device. */
             failing?: string[];
             /**
              * Format: int64
-             * @description Number of problems that it reports, or reported when last heard.
+             * @description Number of problems that the device reports, or reported when it was last heard.
              */
             problems: number;
-            /** @description When it began. Absent: not known. */
+            /** @description Time at which the state began. Absent: not known. */
             since?: string | null;
-            /** @description The state. */
+            /** @description Overall state of the device. */
             state: components["schemas"]["HealthState"];
         };
         /**
-         * @description The state of a device as a whole.
+         * @description Overall state of a device. While it is connected: `failing` (a workload fails), else `problem`
+         *     (it reports a problem), else `progressing` (a workload is not in its desired revision yet), else
+         *     `healthy`. While it is offline: `unknown`. Before and after that: `pending`, `never-seen`,
+         *     `revoked`.
          * @enum {string}
          */
         HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
-        /** @description A label's key. */
+        /** @description A label key, and its values in use. */
         LabelKey: {
             /**
              * Format: int64
-             * @description Devices that have it.
+             * @description Number of devices that have the label.
              */
             devices: number;
-            /** @description The key. */
+            /** @description Key of the label. */
             key: string;
             /**
              * Format: int64
-             * @description How many more there are.
+             * @description Number of further values that are not listed.
              */
             moreValues: number;
-            /** @description Its values, the most used first; at most 50. */
+            /** @description Values of the label, the most used first; at most 50. */
             values: components["schemas"]["LabelValue"][];
         };
-        /** @description `PATCH /api/v1/devices/{name}`: null removes a label. */
+        /** @description Request of `PATCH /api/v1/devices/{name}`: labels to set or remove. */
         LabelPatch: {
-            /** @description Labels to set, or with null to remove. */
+            /** @description Labels to set, by key. A null value removes the label. */
             labels: {
                 [key: string]: string | null;
             };
             /**
              * Format: int64
-             * @description When given and not the device's present one: refused as a conflict.
+             * @description Resource version of the device that the change is based on. When it is not the present one,
+             *     the request is refused as a conflict.
              */
             resourceVersion?: number | null;
         };
-        /** @description A label's value. */
+        /** @description A label value, and its use. */
         LabelValue: {
             /**
              * Format: int64
-             * @description Devices that have it.
+             * @description Number of devices that have this value.
              */
             devices: number;
-            /** @description The value. */
+            /** @description Value of the label. */
             value: string;
         };
-        /** @description `GET /api/v1/labels`: the labels of devices, for suggestions. */
+        /** @description Response to `GET /api/v1/labels`: labels that devices have, for suggestions. */
         LabelsInUse: {
-            /** @description The most used first; at most 500. */
+            /** @description Keys of labels, the most used first; at most 500. */
             items: components["schemas"]["LabelKey"][];
         };
-        /** @description `GET …/ledger`: what of a stream was received, and what is missing. */
+        /**
+         * @description Response to `GET /api/v1/devices/{name}/streams/{stream}/ledger`: what of a stream was received,
+         *     and what is missing and why.
+         */
         Ledger: {
-            /** @description Numbers of records that a policy left on the device, by number. */
+            /** @description Ranges of records that a policy left on the device. */
             byPolicy?: components["schemas"]["MissingRange"][];
             /**
-             * @description Numbers of records that a policy left on the device, by reason (`reduced`, `withheld`): no
-             *     loss; they can be fetched and asked there.
+             * @description Number of records that a policy left on the device, by reason (`reduced` or `withheld`).
+             *     They are not lost: they can be fetched, and queries read them on the device.
              */
             byPolicyCount?: {
                 [key: string]: number;
             };
             /**
              * Format: int64
-             * @description Bytes that they take, compressed.
+             * @description Bytes that the kept records take, compressed.
              */
             bytes: number;
             /**
              * Format: int64
-             * @description Records that came again.
+             * @description Number of records that were received again.
              */
             duplicates: number;
             /**
              * Format: int64
-             * @description The highest number received; 0: none.
+             * @description Highest sequence number received. 0: none was.
              */
             highest: number;
             /**
              * Format: int64
-             * @description Records that came after one with a higher number.
+             * @description Number of records that were received after one with a higher sequence number.
              */
             late: number;
-            /** @description Where the list stands. */
+            /** @description Position of the page. */
             metadata?: components["schemas"]["DataMeta"];
-            /** @description Numbers that are missing, by number. */
+            /** @description Ranges of missing sequence numbers. */
             missing: components["schemas"]["MissingRange"][];
-            /** @description Numbers that are missing, by reason. */
+            /** @description Number of missing sequence numbers, by reason. */
             missingCount: {
                 [key: string]: number;
             };
-            /** @description Why nothing of the stream was shipped, where the device has records of it. */
+            /**
+             * @description Explanation, in words, why nothing was shipped of a stream that the device has. Absent:
+             *     something was shipped.
+             */
             note?: string | null;
             /**
              * Format: int64
-             * @description Records received, each counted once.
+             * @description Number of records received, each counted once.
              */
             received: number;
             /**
              * Format: int64
-             * @description Records that are kept here now.
+             * @description Number of records that the control plane keeps now.
              */
             records: number;
-            /** @description Of `missingCount` and `byPolicyCount`: numbers of which the ranges are not kept. */
+            /** @description Part of `missingCount` and `byPolicyCount` whose ranges are not kept, by reason. */
             summed?: {
                 [key: string]: number;
             };
             /**
              * Format: int64
-             * @description Below this number not all ranges of `missing` and `byPolicy` are kept, see `summed`; absent: all are.
+             * @description Sequence number below which the ledger is summed up, so that not all ranges in `missing` and
+             *     `byPolicy` are kept; see `summed`. Absent: all ranges are kept.
              */
             summedBelow?: number | null;
         };
-        /** @description A crate that is in one of the programs. */
+        /** @description A third-party crate that is part of one of the programs. */
         Licence: {
-            /** @description An SPDX expression. */
+            /** @description Licence as an SPDX expression, such as `MIT OR Apache-2.0`. */
             licence: string;
-            /** @description Its name. */
+            /** @description Name of the crate. */
             name: string;
-            /** @description Its version. */
+            /** @description Version of the crate. */
             version: string;
         };
-        /** @description `GET /api/v1/licences`: what the programs are made of. */
+        /** @description Response to `GET /api/v1/licences`: third-party crates in the programs. */
         Licences: {
-            /** @description By name and version. */
+            /** @description Crates, ordered by name and version. */
             items: components["schemas"]["Licence"][];
         };
         /**
-         * @description What a device's link has carried in the present period of its budget (without one: the day), both
-         *     directions, headers estimated.
+         * @description Traffic of a device's link in the present period of its link budget, or on the present day
+         *     without one. Both directions count, and protocol headers are estimated.
          */
         Link: {
-            /** @description When the device said these figures. */
+            /** @description Time at which the device reported these figures. Absent: not known. */
             at?: string | null;
-            /** @description Name of the `LinkBudget`; absent: there is none. */
+            /** @description Name of the `LinkBudget` that applies. Absent: none does. */
             budget?: string | null;
             /**
              * Format: int64
-             * @description Bytes that it gives; absent: there is none.
+             * @description Bytes that the budget allows in the period. Absent: there is no budget.
              */
             bytes?: number | null;
-            /** @description By class. */
+            /** @description Traffic by class. */
             classes: components["schemas"]["LinkClass"][];
-            /** @description When it ends. */
+            /** @description Time at which the period ends. */
             ends: string;
-            /** @description Whether it fits. */
+            /** @description Comparison of the traffic with the budget. */
             fits: components["schemas"]["Fits"];
             /**
              * Format: int64
-             * @description What that will be at the period's end, at the rate of the last hour.
+             * @description Bytes that will count against the budget by the end of the period, at the rate of the last
+             *     hour. Absent: no rate is known yet.
              */
             forecast?: number | null;
-            /** @description `day` or `month`, in UTC. */
+            /** @description Length of the period: `day` or `month`, in UTC. */
             period: string;
             /**
              * Format: int64
-             * @description Over how many seconds the rate of the forecasts was measured, about the last hour; absent:
-             *     not for long enough, and there is no forecast.
+             * @description Seconds over which the rate for the forecasts was measured, up to about an hour. Absent:
+             *     less than ten minutes were measured, and there is no forecast.
              */
             rateSeconds?: number | null;
-            /** @description When the period began. */
+            /** @description Time at which the period began. */
             since: string;
             /**
              * Format: int64
-             * @description Bytes that count against the budget.
+             * @description Bytes that count against the budget so far.
              */
             used: number;
         };
-        /** @description One class of traffic on a link. */
+        /** @description One class of traffic on a link, in the present period. */
         LinkClass: {
-            /** @description `control`, `events`, `data`, `logs` or `artifacts`. */
+            /** @description Name of the class: `control`, `events`, `data`, `logs` or `artifacts`. */
             class: string;
-            /** @description Whether it fits. */
+            /** @description Comparison of the traffic with the class's share. */
             fits: components["schemas"]["Fits"];
             /**
              * Format: int64
-             * @description What it will have used at the period's end, at the rate of the last hour.
+             * @description Bytes that will count by the end of the period, at the rate of the last hour. Absent: no
+             *     rate is known yet.
              */
             forecast?: number | null;
             /**
              * Format: int64
-             * @description Bytes received by it.
+             * @description Bytes that the device received.
              */
             received: number;
             /**
              * Format: int64
-             * @description Bytes sent by the device.
+             * @description Bytes that the device sent.
              */
             sent: number;
             /**
              * Format: int64
-             * @description Its share of the budget in bytes.
+             * @description Bytes of the budget that the class may use. Absent: there is no budget.
              */
             share?: number | null;
             /**
              * Format: int64
-             * @description Bytes that count against the budget: both, by what the interface costs.
+             * @description Bytes that count against the budget: sent and received, weighted by the cost of the network
+             *     interface.
              */
             used: number;
             waits?: components["schemas"]["LinkWait"] | null;
-            /** @description When it goes on, where `waits` is `until`. */
+            /** @description Time at which the class continues, given when `waits` is `until`. */
             waitsUntil?: string | null;
         };
         /**
-         * @description Until when a class of traffic waits.
+         * @description Time for which a class of traffic waits: `little-by-little` (it continues as more of its share
+         *     becomes due), `until` (the time in `waitsUntil`), or `not-with-this-share` (until the budget
+         *     gives it a larger share).
          * @enum {string}
          */
         LinkWait: "little-by-little" | "until" | "not-with-this-share";
-        /** @description Where a page stands in its list. */
+        /** @description Position of a page in its list. */
         ListMeta: {
-            /** @description Pass it as `continue` for the next page; absent on the last. */
+            /**
+             * @description Token of the next page, to be passed as the query parameter `continue`. Absent on the last
+             *     page.
+             */
             continue?: string | null;
             /**
              * Format: int64
@@ -2206,98 +2386,104 @@ export interface components {
             resourceVersion?: number;
             /**
              * Format: int64
-             * @description How many there are on all pages together; of devices only.
+             * @description Number of items on all pages together. Given for lists of devices only.
              */
             total?: number | null;
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Access: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description What it is for, in words; may be empty. */
+                /** @description Purpose of the token, in words; may be empty. */
                 comment: string;
-                /** @description When it ends; absent: never. */
+                /** @description Time at which the token expires. Absent: never. */
                 expiresAt?: string | null;
-                /** @description When it was last used, a few minutes behind at most; absent: never. */
+                /** @description Time at which the token was last used, at most a few minutes behind. Absent: never used. */
                 lastUsedAt?: string | null;
-                /** @description Its id, and when it was made. */
+                /** @description Id of the token, and the time at which it was created. */
                 metadata: components["schemas"]["AccessMetadata"];
-                /** @description What it may do. */
+                /** @description Scope of the token: what it may do. */
                 scope: components["schemas"]["Scope"];
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Activity: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description What was done, such as `workload.apply`; of a device `device.phase` and the like. */
+                /** @description Action, such as `workload.apply`; for the category `device` such as `device.phase`. */
                 action: string;
-                /** @description When; of several, the first. */
+                /** @description Time of the activity, or of the first one when it stands for several. */
                 at: string;
                 /**
-                 * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`; of
-                 *     category `device` the device's name.
+                 * @description Author: the id of an access token, `token ID` (an enrolment token), `device NAME`, or
+                 *     `holdfast`. For the category `device`: the device's name.
                  */
                 by: string;
-                /** @description What the access token was for when it was done. */
+                /** @description Comment of the author's access token at that time. */
                 byName?: string | null;
-                /** @description What sort it is. */
+                /** @description Category of the activity. */
                 category: components["schemas"]["Category"];
                 /**
                  * Format: int32
-                 * @description How many events it stands for.
+                 * @description Number of activities that this one stands for.
                  */
                 count: number;
-                /** @description In words. */
+                /** @description Description of the activity, in words. */
                 message: string;
                 object?: components["schemas"]["ActivityObject"] | null;
                 /**
                  * Format: int64
-                 * @description Of a workload: the revision that was made.
+                 * @description Revision of a workload that the action created.
                  */
                 revision?: number | null;
-                /** @description When the last of several happened; absent: it is one. */
+                /** @description Time of the last activity when this one stands for several. Absent: it is one. */
                 until?: string | null;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Alarm: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description Of a problem its code, of what fails the workload's name; empty: it has none. */
+                /**
+                 * @description Code of the problem, or name of the failing workload. For an expired certificate: `expired`.
+                 *     Empty for other alarms.
+                 */
                 code: string;
-                /** @description The device. */
+                /** @description Name of the device. */
                 device: string;
-                /** @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+                /** @description Kind of the alarm: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
                 kind: string;
-                /** @description Its labels. */
+                /** @description Labels of the device. */
                 labels?: {
                     [key: string]: string;
                 };
-                /** @description In words. */
+                /** @description Description of the alarm, in words. */
                 message: string;
-                /** @description How urgent it is. */
+                /** @description Urgency of the alarm. */
                 severity: components["schemas"]["Severity"];
                 silence?: components["schemas"]["Silence"] | null;
-                /** @description Since when. */
+                /** @description Time at which the alarm began. */
                 since: string;
-                /** @description Whether anybody is told. */
+                /** @description Notification state: firing, acknowledged or silenced. */
                 state: components["schemas"]["AlarmState"];
-                /** @description Notifications that have told of it. */
+                /** @description Names of the notifications that have told of the alarm. */
                 told: string[];
-                /** @description The device is not heard now: the alarm is as it was when it was heard last. */
+                /**
+                 * @description True when the device cannot be heard now, so that the alarm is as it was when the device was
+                 *     last heard.
+                 */
                 unheard: boolean;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_AuditRecord: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
                 /** @description Action as a word, such as `device.revoke`. */
                 action: string;
@@ -2327,228 +2513,233 @@ export interface components {
                 /** @description Comment of the access token that is the subject, if it is one. */
                 subjectName?: string | null;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_DataPolicy: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description [`super::API_VERSION`]. */
+                /** @description Always `holdfast/v1`. */
                 apiVersion: string;
-                /** @description `Stream`, `LinkBudget` or `Notification`. */
+                /** @description Kind of the document: `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`. */
                 kind: string;
-                /** @description Name and labels. */
+                /** @description Name and labels of the document. */
                 metadata: components["schemas"]["Metadata"];
-                /** @description As it was written. */
+                /** @description Specification as it was applied; secrets of a `Notification` are left out. */
                 spec: unknown;
-                /** @description On how many devices it holds. */
+                /** @description Devices on which the document applies, and problems with it. */
                 status: components["schemas"]["DataPolicyStatus"];
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_DataPolicyDevice: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description It has applied the document as it is now. */
+                /** @description True when the device has applied the document as it is now. */
                 applied: boolean;
-                /** @description The device. */
+                /** @description Name of the device. */
                 device: string;
                 link?: components["schemas"]["Link"] | null;
-                /** @description It is approved and online. */
+                /** @description True when the device is approved and online. */
                 online: boolean;
                 /**
                  * Format: int64
-                 * @description How many those are.
+                 * @description Number of streams that the document matches, also those that are not listed.
                  */
                 streamCount?: number;
-                /** @description Streams that the document matches there, the first 50; of a `Stream` only. */
+                /** @description For a `Stream`: streams of the device that the document matches, the first 50. */
                 streams?: components["schemas"]["DataPolicyStream"][];
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Device: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description [`API_VERSION`]. */
+                /** @description Always `holdfast/v1`. */
                 apiVersion: string;
-                /** @description What it should run: workload to revision. */
+                /** @description Revision that the device should run of each workload, by the workload's name. */
                 desired?: {
                     [key: string]: components["schemas"]["DesiredRevision"];
                 };
-                /** @description `Device`. */
+                /** @description Always `Device`. */
                 kind: string;
-                /** @description Name and labels. */
+                /** @description Name and labels of the device. */
                 metadata: components["schemas"]["Metadata"];
-                /** @description What it does run, as far as is known. */
+                /** @description Reported state of the device, as far as the control plane knows it. */
                 status: components["schemas"]["DeviceStatus"];
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Revision: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description [`API_VERSION`]. */
+                /** @description Always `holdfast/v1`. */
                 apiVersion: string;
                 /**
-                 * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
-                 *     that is kept.
+                 * @description Paths in `spec` that differ from the revision before, at most 20. Empty for the oldest
+                 *     revision that is kept.
                  */
                 changed?: string[];
-                /** @description Who applied it: the access token's id. */
+                /** @description Id of the access token that applied the revision. */
                 createdBy: string;
-                /** @description It is the workload's present one. */
+                /** @description True for the workload's present revision. */
                 current?: boolean;
                 /**
                  * Format: int64
-                 * @description How many devices report it.
+                 * @description Number of devices that report this revision.
                  */
                 devices?: number;
-                /** @description `Revision`. */
+                /** @description Always `Revision`. */
                 kind: string;
-                /** @description `<workload>.<number>`, and when it was made. */
+                /** @description Name of the revision, `<workload>.<number>`, and the time at which it was created. */
                 metadata: components["schemas"]["Metadata"];
                 /**
                  * Format: int64
-                 * @description Its number, from 1.
+                 * @description Number of the revision within its workload, from 1.
                  */
                 revision: number;
-                /** @description As it was written. */
+                /** @description Specification of the workload, as it was applied. */
                 spec: unknown;
-                /** @description Whose. */
+                /** @description Name of the workload. */
                 workload: string;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Silence: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
                 /**
                  * Format: int64
-                 * @description Alarms that it mutes now.
+                 * @description Number of alarms that the entry mutes now.
                  */
                 alarms: number;
-                /** @description When it was made. */
+                /** @description Time at which the entry was created. */
                 at: string;
-                /** @description Who made it: the id of an access token. */
+                /** @description Id of the access token that created the entry. */
                 by: string;
-                /** @description Alarms with this code alone. */
+                /** @description Code of the alarms that match. Absent: any. */
                 code?: string | null;
-                /** @description Alarms of this device alone. */
+                /** @description Name of the device whose alarms match. Absent: any. */
                 device?: string | null;
-                /** @description Its id. */
+                /** @description Id of the entry, by which it is deleted. */
                 id: string;
-                /** @description Alarms of this kind alone. */
+                /** @description Kind of alarm that matches. Absent: any. */
                 kind?: string | null;
-                /** @description Alarms of devices with these labels alone. */
+                /** @description Label selector of the devices whose alarms match. Absent: any. */
                 labelSelector?: string | null;
-                /** @description Why; may be empty. */
+                /** @description Note on the reason; may be empty. */
                 note: string;
-                /** @description Which of the two. */
+                /** @description Kind of the entry: `acknowledgement` or `silence`. */
                 type: components["schemas"]["Muting"];
-                /** @description When it ends; absent: with the alarms that it is of. */
+                /** @description Time at which the entry ends. Absent: it ends with the alarms that it matches. */
                 until?: string | null;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_StreamItem: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
                 /**
                  * Format: int64
-                 * @description Numbers of records that a policy left on the device (`reduced`, `withheld`): no loss.
+                 * @description Number of records that a policy left on the device (`reduced` or `withheld`). They are not
+                 *     lost.
                  */
                 byPolicy?: number;
                 /**
                  * Format: int64
-                 * @description Bytes that they take, compressed.
+                 * @description Bytes that the kept records take, compressed.
                  */
                 bytes: number;
-                /** @description Whose. */
+                /** @description Name of the device. */
                 device: string;
                 /**
                  * Format: int64
-                 * @description Records that came again.
+                 * @description Number of records that were received again.
                  */
                 duplicates: number;
                 last?: components["schemas"]["StreamLast"] | null;
                 /**
                  * Format: int64
-                 * @description Records that came after one with a higher number.
+                 * @description Number of records that were received after one with a higher sequence number.
                  */
                 late: number;
-                /** @description Value of the newest record, if it is short. */
+                /** @description Value of the newest record. Absent: it is longer than 1,024 bytes, or there is none. */
                 latest?: unknown;
                 /**
                  * Format: int64
-                 * @description Numbers that are lost, or of which nothing is known yet, see its ledger.
+                 * @description Number of sequence numbers that are lost, or of which nothing is known yet; the stream's
+                 *     ledger has the details.
                  */
                 missing: number;
                 /**
                  * Format: int64
-                 * @description Records received, each counted once.
+                 * @description Number of records received, each counted once.
                  */
                 received: number;
                 /**
                  * Format: int64
-                 * @description Records that are kept here now.
+                 * @description Number of records that the control plane keeps now.
                  */
                 records: number;
-                /** @description What the device says of it: `policy`, `last`, `waiting`, `bytes`, `oldest`, `problem`. */
+                /**
+                 * @description Report of the device about the stream: `policy`, `last`, `waiting`, `bytes`, `oldest`,
+                 *     `problem`. Absent: the device reports nothing about it.
+                 */
                 reported?: unknown;
-                /** @description Its name. */
+                /** @description Name of the stream. */
                 stream: string;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_TimelineEvent: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description From where the connection began. */
+                /** @description Address from which the connection came. */
                 address?: string | null;
-                /** @description When; of several, the first. */
+                /** @description Time of the event, or of the first one when it stands for several. */
                 at: string;
                 /**
                  * Format: int32
-                 * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
-                 *     is counted.
+                 * @description Number of events that this one stands for. In a loop the first 12 events within an hour are
+                 *     kept one by one, and the rest of the hour is one event that counts them.
                  */
                 count: number;
                 /**
-                 * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
-                 *     of several, the last.
+                 * @description Event: `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload) or
+                 *     `changed`. For several events, the last one.
                  */
                 event: string;
-                /** @description Phase, revision or generation before. */
+                /** @description Phase, revision or generation before the event. */
                 from?: string | null;
-                /** @description What it is about. */
+                /** @description Subject of the event. */
                 kind: components["schemas"]["EventKind"];
-                /** @description In words. */
+                /** @description Description of the event, in words. */
                 message: string;
                 /**
                  * Format: int64
-                 * @description Number among the device's events.
+                 * @description Number of the event among those of the device.
                  */
                 number: number;
-                /** @description Code of the problem. */
+                /** @description Code of the problem. Absent: the event concerns none. */
                 problem?: string | null;
-                /** @description Why, in the device's words. */
+                /** @description Reason, in the device's words. */
                 reason?: string | null;
                 /**
                  * Format: int32
-                 * @description How often the workload was started again.
+                 * @description Number of times that the workload was restarted.
                  */
                 restarts?: number | null;
                 /**
@@ -2556,545 +2747,585 @@ export interface components {
                  * @description Revision of the workload.
                  */
                 revision?: number | null;
-                /** @description Phase, revision or generation afterwards. */
+                /** @description Phase, revision or generation after the event. */
                 to?: string | null;
-                /** @description When the last of several happened; absent: it is one. */
+                /** @description Time of the last event when this one stands for several. Absent: it is one event. */
                 until?: string | null;
-                /** @description It happened at some time while the device was away, and was learned when it came back. */
+                /**
+                 * @description True when the event happened at some time while the device was away, and was learned when it
+                 *     came back.
+                 */
                 whileAway?: boolean;
-                /** @description Which workload. */
+                /** @description Name of the workload. Absent: the event concerns none. */
                 workload?: string | null;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Token: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description Keys of labels that devices may give themselves when they enrol; `*`: every key. */
+                /** @description Keys of labels that devices may choose themselves when they enrol; `*` stands for every key. */
                 allowLabels?: string[];
-                /** @description [`API_VERSION`]. */
+                /** @description Always `holdfast/v1`. */
                 apiVersion: string;
-                /** @description Whether devices wait for a person. */
+                /** @description Approval of devices that enrol with the token: at once, or by an operator. */
                 approve: components["schemas"]["Approve"];
-                /** @description When it ends. */
+                /** @description Time at which the token expires. */
                 expiresAt: string;
-                /** @description `Token`. */
+                /** @description Always `Token`. */
                 kind: string;
-                /** @description Its id; labels are those it gives. */
+                /** @description Id of the token as name; the labels are those that devices get when they enrol with it. */
                 metadata: components["schemas"]["Metadata"];
-                /** @description `active`, `expired`, `used` or `revoked`. */
+                /** @description State of the token: `active`, `expired`, `used` or `revoked`. */
                 state: string;
                 /**
                  * Format: int32
-                 * @description How often it was.
+                 * @description Number of devices that have enrolled with the token.
                  */
                 used: number;
                 /**
                  * Format: int32
-                 * @description How often it may be used.
+                 * @description Number of devices that may enrol with the token.
                  */
                 uses: number;
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description A page of a list. */
+        /** @description One page of a list. */
         List_Workload: {
-            /** @description The items, by name. */
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description [`API_VERSION`]. */
+                /** @description Always `holdfast/v1`. */
                 apiVersion: string;
-                /** @description `Workload`. */
+                /** @description Always `Workload`. */
                 kind: string;
-                /** @description Name and labels. */
+                /** @description Name and labels of the workload. */
                 metadata: components["schemas"]["Metadata"];
                 paused?: components["schemas"]["WorkloadPauses"] | null;
-                /** @description As it was written. */
+                /** @description Specification of the workload, as it was applied. */
                 spec: unknown;
-                /** @description How it fares. */
+                /** @description Counts of devices by the workload's state on them. */
                 status: components["schemas"]["WorkloadSummary"];
             }[];
-            /** @description Where the page stands. */
+            /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description `POST /api/v1/session`. */
+        /** @description Request of `POST /api/v1/session`: begins a session of the pages. */
         Login: {
-            /** @description `hfa1.<id>.<secret>`. */
+            /** @description Access token with its secret: `hfa1.<id>.<secret>`. */
             token: string;
         };
-        /** @description What every resource carries. */
+        /** @description Name, labels and versions of a resource. */
         Metadata: {
-            /** @description When it was made. */
+            /** @description Time at which the resource was created. */
             createdAt?: string | null;
-            /** @description Its labels. */
+            /** @description Labels of the resource. */
             labels?: {
                 [key: string]: string;
             };
-            /** @description Its name; of a revision `<workload>.<number>`, of a token its id. */
+            /** @description Name of the resource. A revision is named `<workload>.<number>`, a token by its id. */
             name: string;
             /**
              * Format: int64
-             * @description Changes with every change of the resource (not of its status).
+             * @description Number that changes with every change of the resource, but not with changes of its status.
              */
             resourceVersion?: number;
-            /** @description When it was last changed. */
+            /** @description Time at which the resource was last changed. */
             updatedAt?: string | null;
         };
-        /** @description Numbers that did not come. */
+        /** @description A range of sequence numbers that were not received. */
         MissingRange: {
             /**
              * Format: int64
-             * @description The first.
+             * @description First sequence number of the range.
              */
             from: number;
             /**
-             * @description `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (the device's buffer, or the
-             *     control plane's disk), `disk-full`, or `unknown`.
+             * @description Reason: `expired`, `quota`, `thinned`, `reduced`, `withheld`, `damaged` (in the device's
+             *     buffer, or on the control plane's disk), `disk-full`, or `unknown`.
              */
             reason: string;
             /**
-             * @description Time of the nearest record before them that is kept here, with milliseconds; absent: there is
-             *     none, or the range is not one of the newest, of which alone times are looked up.
+             * @description Time of the nearest record before the range that is kept, with milliseconds. Absent: there
+             *     is none, or the range is older than the newest ones, for which alone times are looked up.
              */
             since?: string | null;
             /**
              * Format: int64
-             * @description The last.
+             * @description Last sequence number of the range, included.
              */
             to: number;
-            /** @description Time of the nearest record after them, likewise. */
+            /**
+             * @description Time of the nearest record after the range that is kept, with milliseconds. Absent as for
+             *     `since`.
+             */
             until?: string | null;
         };
         /**
-         * @description Type of a mute: acknowledgement or silence.
+         * @description Which of the two it is.
          * @enum {string}
          */
         Muting: "acknowledgement" | "silence";
-        /** @description `POST /api/v1/access`. */
+        /** @description Request of `POST /api/v1/access`: a new access token. */
         NewAccess: {
-            /** @description What it is for, in words: at most 200 characters of one line. */
+            /** @description Purpose of the token: one line of at most 200 characters. Default: empty. */
             comment?: string;
-            /** @description What it may do; default `read`. */
+            /** @description Scope of the token. Default: `read`. */
             scope?: components["schemas"]["Scope"];
             /**
              * Format: int64
-             * @description How long it counts, in seconds: up to ten years; absent: until it is revoked.
+             * @description Life of the token in seconds, at most ten years. Absent: until it is revoked.
              */
             ttlSeconds?: number | null;
         };
-        /** @description Which records are to be shipped as they are. */
+        /** @description Records that a device should ship unreduced. */
         NewFetch: {
             /**
              * Format: int64
-             * @description At most so many bytes on the device's disk, the oldest records first; 10485760 unless given.
+             * @description Bound on the records' size on the device's disk in bytes; the oldest records are taken
+             *     first. Default: 10485760 (10 MiB).
              */
             bytes?: number | null;
-            /** @description Not before: RFC 3339, or a length of time before now; the oldest unless given. */
+            /**
+             * @description Earliest time of the records, RFC 3339 or a length of time before now. Default: the oldest
+             *     record.
+             */
             since?: string;
-            /** @description Before: likewise; now unless given. */
+            /** @description Time before which the records lie, RFC 3339 or a length of time before now. Default: now. */
             until?: string;
         };
-        /** @description A question. */
+        /** @description A query over the records of a stream, answered by the devices that hold them. */
         NewQuery: {
-            /** @description What groups: `device`, labels of devices, paths in records. */
+            /**
+             * @description Keys of the groups, separated by commas: `device`, labels of devices, paths in records.
+             *     Default: one group.
+             */
             by?: string;
-            /** @description Length of a window, such as `5m`; all time is one unless given. */
+            /** @description Length of a window, such as `5m`. Default: one window for the whole time. */
             every?: string;
-            /** @description Only devices with these labels. */
+            /** @description Label selector of the devices to ask. Default: every device. */
             labelSelector?: string;
-            /** @description What is said of each group, such as `count, mean(temp), p95(temp)`. */
+            /** @description Functions computed for each group, such as `count, mean(temp), p95(temp)`. */
             select: string;
-            /** @description Not before: RFC 3339, or a length of time before now such as `24h`. */
+            /**
+             * @description Earliest time of the records, RFC 3339 or a length of time before now such as `24h`.
+             *     Default: the oldest record.
+             */
             since?: string;
-            /** @description Which stream. */
+            /** @description Name of the stream. */
             stream: string;
-            /** @description Before: likewise; now unless given. */
+            /** @description Time before which the records lie, RFC 3339 or a length of time before now. Default: now. */
             until?: string;
-            /** @description How long to wait for devices that cannot be asked now, such as `1h`. */
+            /**
+             * @description Time to wait for devices that cannot be asked now, such as `1h`; at most 7 days. Default:
+             *     none.
+             */
             wait?: string;
-            /** @description Which records count, such as `temp > 30 and (state = "run" or not ok)`; all unless given. */
+            /**
+             * @description Condition that records must meet, such as `temp > 30 and (state = "run" or not ok)`.
+             *     Default: all records count.
+             */
             where?: string;
         };
         /**
-         * @description `POST /api/v1/alarms/acknowledge` and `/silence`: which alarms, and why. At least one of `kind`,
-         *     `code`, `device` and `labelSelector` is given; all that are given must hold.
+         * @description Request of `POST /api/v1/alarms/acknowledge` and `POST /api/v1/alarms/silence`.
+         *
+         *     At least one of `kind`, `code`, `device` and `labelSelector` must be given. An alarm matches
+         *     when all that are given do.
          */
         NewSilence: {
-            /** @description Alarms with this code. */
+            /** @description Code of the alarms that match: a problem's code or a workload's name. */
             code?: string | null;
-            /** @description Alarms of this device. */
+            /** @description Name of the device whose alarms match. */
             device?: string | null;
             /**
              * Format: int64
-             * @description In how many seconds it ends, in the place of `until`. A silence needs one of the two; an
-             *     acknowledgement ends with its alarms otherwise.
+             * @description Seconds until the entry ends, in place of `until`. A silence needs one of the two. An
+             *     acknowledgement without either ends with its alarms.
              */
             forSeconds?: number | null;
-            /** @description Alarms of this kind. */
+            /** @description Kind of alarm that matches, such as `lost`. */
             kind?: string | null;
-            /** @description Alarms of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
+            /**
+             * @description Label selector of the devices whose alarms match, such as
+             *     `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
+             */
             labelSelector?: string | null;
-            /** @description Why, for the next shift; at most 1,000 bytes. */
+            /** @description Note on the reason, for the next shift; at most 1,000 bytes. */
             note?: string;
-            /** @description When it ends, RFC 3339. */
+            /** @description Time at which the entry ends, RFC 3339; at most 366 days ahead. */
             until?: string | null;
         };
-        /** @description `POST /api/v1/tokens`. */
+        /** @description Request of `POST /api/v1/tokens`: a new enrolment token. */
         NewToken: {
             /**
-             * @description Keys of labels that devices may give themselves when they enrol; `*`: every key; default
-             *     none.
+             * @description Keys of labels that devices may choose themselves when they enrol, at most 64; `*` stands
+             *     for every key. Default: none.
              */
             allowLabels?: string[];
-            /** @description Whether devices wait for a person; default no. */
+            /**
+             * @description Approval of devices that enrol with the token: `auto` accepts them at once, `manual` lets
+             *     them wait for an operator. Default: `auto`.
+             */
             approve?: components["schemas"]["Approve"];
-            /** @description Labels that it gives. */
+            /** @description Labels that devices get when they enrol with the token. */
             labels?: {
                 [key: string]: string;
             };
             /**
              * Format: int64
-             * @description How long it holds, in seconds; default a day.
+             * @description Life of the token in seconds, from 1 second to ten years. Default: 86400, a day.
              */
             ttlSeconds?: number;
             /**
              * Format: int32
-             * @description How often it may be used; default once.
+             * @description Number of devices that may enrol with the token, at least 1. Default: 1.
              */
             uses?: number;
         };
-        /** @description A device on which a workload was not restarted, and why. */
+        /** @description A device on which a workload was not restarted. */
         NotRestarted: {
-            /** @description The device. */
+            /** @description Name of the device. */
             device: string;
-            /** @description Why, in words. */
+            /** @description Reason why the workload was not restarted, in words. */
             reason: string;
         };
         /**
-         * @description On which devices: named ones, those with certain labels, or, with neither, every device that
-         *     should run the workload.
+         * @description Choice of devices: by name, by labels, or with neither of the two every device that should run
+         *     the workload.
          */
         OnDevices: {
-            /** @description These devices. */
+            /** @description Names of the devices. */
             devices?: string[] | null;
-            /** @description The devices that have these labels now. */
+            /** @description Label selector, applied to the labels that devices have now. */
             labelSelector?: string | null;
         };
-        /** @description The answer to a pause or its end; the first hundred devices of each list are named. */
+        /** @description Response to a pause or a resume. At most 100 devices of each list are named. */
         PauseResult: {
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices for which something changed.
              */
             deviceCount: number;
-            /** @description Devices for which something changed. */
+            /** @description Names of the devices for which something changed. */
             devices: string[];
-            /** @description Whether it holds everywhere, also on devices that come later. */
+            /** @description True when the pause or resume applies everywhere, also to devices that come later. */
             everywhere: boolean;
-            /** @description Those of them that are offline: they follow when they are back. */
+            /** @description Names of those among `devices` that are offline: they follow when they are back. */
             offline: string[];
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices that are offline and follow later.
              */
             offlineCount: number;
         };
-        /** @description That a workload is paused: who did it, and when. */
+        /** @description Author and time of a pause. */
         Paused: {
-            /** @description When. */
+            /** @description Time of the pause. */
             at: string;
-            /** @description The access token's id. */
+            /** @description Id of the access token that paused the workload. */
             by: string;
         };
         /** @description A device on which a workload is paused. */
         PausedOn: {
-            /** @description When. */
+            /** @description Time of the pause. */
             at: string;
-            /** @description The access token's id. */
+            /** @description Id of the access token that paused the workload. */
             by: string;
-            /** @description The device. */
+            /** @description Name of the device. */
             device: string;
         };
-        /** @description Whether a device answers. */
+        /** @description Result of asking a device for a sign of life. */
         Ping: {
             /**
-             * @description True: it said something since it was asked, or within 10 s before. False: it has not for 15 s.
-             *     Null: it is not connected, cannot be asked, or has not answered yet.
+             * @description True: the device sent something after it was asked, or within 10 s before. False: it has
+             *     sent nothing for 15 s after it was asked. Null: it is not connected, cannot be asked, or has
+             *     not replied yet.
              */
             answers?: boolean | null;
-            /** @description Whether it is connected. */
+            /** @description Connection state of the device. */
             connection: components["schemas"]["Connection"];
             /**
              * Format: int64
-             * @description How long its sign of life took.
+             * @description Milliseconds until the sign of life came. Absent: none came, or none was waited for.
              */
             milliseconds?: number | null;
-            /** @description Since when it does not answer: its first unanswered question. */
+            /** @description Time of the first question that the device has not answered. Absent: none is unanswered. */
             silentSince?: string | null;
         };
-        /** @description The records of a part of the time. */
+        /** @description Summary of the numbers in one part of the time. */
         Point: {
             /**
              * Format: int64
-             * @description Records with such a number.
+             * @description Number of records in the part that have such a number.
              */
             count: number;
             /**
              * Format: double
-             * @description The greatest.
+             * @description Greatest number in the part.
              */
             max: number;
             /**
              * Format: double
-             * @description The mean.
+             * @description Mean of the numbers in the part.
              */
             mean: number;
             /**
              * Format: double
-             * @description The least number.
+             * @description Least number in the part.
              */
             min: number;
-            /** @description When the part begins. */
+            /** @description Time at which the part begins. */
             time: string;
         };
-        /** @description The devices on which a `DevicePolicy` holds. */
+        /** @description Devices to which a `DevicePolicy` applies, counted by their absence. */
         PolicyAbsence: {
             /**
              * Format: int64
-             * @description Devices on which it holds though another one has as many conditions and says something else.
+             * @description Number of devices to which the document applies although another one has as many conditions
+             *     and another rule.
              */
             conflicts: number;
             /**
              * Format: int64
-             * @description Of those: connected now.
+             * @description Devices that are connected now.
              */
             connected: number;
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices to which the document applies.
              */
             devices: number;
             /**
              * Format: int64
-             * @description Of those: away as expected.
+             * @description Devices that are away as expected.
              */
             expected: number;
-            /** @description The first of those that are away as expected, or ignored; at most 20. */
+            /** @description Names of the first devices that are away as expected or ignored, at most 20. */
             expectedNames?: string[];
             /**
              * Format: int64
-             * @description Of those: away and ignored.
+             * @description Devices that are away and ignored.
              */
             ignored: number;
             /**
              * Format: int64
-             * @description Devices that it chooses and on which another document holds.
+             * @description Number of devices that the document chooses but to which another document applies.
              */
             overridden: number;
-            /** @description Those documents; at most 20. */
+            /** @description Names of those other documents, at most 20. */
             overriddenBy?: string[];
             /**
              * Format: int64
-             * @description Of those: away against expectation.
+             * @description Devices that are away unexpectedly.
              */
             unexpected: number;
-            /** @description The first of those that are away against expectation; at most 20. */
+            /** @description Names of the first devices that are away unexpectedly, at most 20. */
             unexpectedNames?: string[];
         };
-        /** @description Something that a person should know. */
+        /** @description A problem of a device that an operator should know of. */
         Problem: {
-            /** @description Stable word. */
+            /** @description Stable word for programs, such as `link-budget`. */
             code: string;
-            /** @description What follows from it, in words. */
+            /** @description Consequences of the problem, in words, one for each item. */
             consequences?: string[];
-            /** @description In words. */
+            /** @description Description of the problem, in words. */
             message: string;
-            /** @description When it was first reported. Absent: not known. */
+            /** @description Time at which the problem was first reported. Absent: not known. */
             since?: string | null;
         };
-        /** @description Bytes of an answer, headers estimated. */
+        /** @description Bytes of a query on the devices' links; protocol headers are estimated. */
         QueryBytes: {
             /**
              * Format: int64
-             * @description What the question and its answers took on the devices' links.
+             * @description Bytes that the query and its answers took on the devices' links.
              */
             crossed: number;
             /**
              * Format: int64
-             * @description What shipping the records that were looked at would have cost, packed.
+             * @description Bytes that shipping the examined records would have taken, compressed.
              */
             shippingWouldHaveCost: number;
         };
-        /** @description A line of a streamed answer: one of both. */
+        /** @description One line of the streamed response to a query: either progress or the result. */
         QueryLine: {
-            /** @description How far it is. */
+            /** @description Progress so far. */
             progress: components["schemas"]["QueryProgress"];
         } | {
-            /** @description The answer; the last line. */
+            /** @description Result of the query, the last line. */
             result: components["schemas"]["QueryResult"];
         };
-        /** @description How far a question is. */
+        /** @description Progress of a query. */
         QueryProgress: {
-            /** @description Devices that have answered. */
+            /** @description Number of devices that have answered. */
             answered: number;
-            /** @description Names the question, for whoever does not want to wait any longer. */
+            /** @description Id of the query. `POST /api/v1/query/{id}/end` with it ends the waiting. */
             id?: string;
-            /** @description Names of some that have not answered, the first ones. */
+            /** @description Names of the first devices that have not answered, at most 3. */
             missing?: string[];
-            /** @description Devices that are asked. */
+            /** @description Number of devices that the query asks. */
             of: number;
         };
-        /** @description Records of an answer. */
+        /** @description Number of records that a query read and used. */
         QueryRecords: {
             /**
              * Format: int64
-             * @description That counted.
+             * @description Records that met the condition.
              */
             matched: number;
             /**
              * Format: int64
-             * @description Looked at.
+             * @description Records that were read.
              */
             scanned: number;
         };
-        /** @description The answer. */
+        /** @description Result of a query. */
         QueryResult: {
-            /** @description How many devices have answered. */
+            /** @description Number of devices that have answered. */
             answered: number;
-            /** @description Bytes on the devices' links. */
+            /** @description Bytes that the query took on the devices' links. */
             bytes: components["schemas"]["QueryBytes"];
-            /** @description Names of the devices that have not. */
+            /** @description Names of the devices that have not answered. */
             missing: string[];
-            /** @description What is not whole about the answer, in words. */
+            /**
+             * @description Notes, in words, on what is incomplete about the result; at most 20, and the number of those
+             *     left out.
+             */
             notes?: string[];
             /**
              * Format: double
-             * @description A quantile is at most this part of itself away from a record's number of its rank.
+             * @description Bound of a quantile's relative error: 0.01 means that it is within 1 % of the value of the
+             *     record with that rank.
              */
             quantileError: number;
-            /** @description Why not, by name. */
+            /** @description Reasons in words why devices have not answered, by device name. */
             reasons?: {
                 [key: string]: string;
             };
-            /** @description What it took. */
+            /** @description Number of records that the devices examined. */
             records: components["schemas"]["QueryRecords"];
-            /** @description By group, then by window. */
+            /** @description Rows, ordered by group and then by window. */
             rows: components["schemas"]["QueryRow"][];
         };
-        /** @description A group, in one window. */
+        /** @description One row of a query's result: a group in one window. */
         QueryRow: {
-            /** @description What groups, by key: text, number, true, false or null. */
+            /** @description Values of the group's keys, by key: text, number, true, false or null. */
             group: {
                 [key: string]: unknown;
             };
-            /** @description What was selected, by its name: a number, or null where there is none. */
+            /** @description Results by function, such as `mean(temp)`: a number, or null where there is none. */
             values: {
                 [key: string]: unknown;
             };
-            /** @description When the window begins; null where all time is one. */
+            /** @description Time at which the window begins. Null: there is one window for the whole time. */
             window?: string | null;
         };
-        /** @description A line of a streamed answer: one of both. */
+        /** @description One line of the streamed response to a restart: either progress or the result. */
         RestartLine: {
-            /** @description How far it is. */
+            /** @description Progress so far. */
             progress: components["schemas"]["RestartProgress"];
         } | {
-            /** @description What became of it; the last line. */
+            /** @description Result of the restart, the last line. */
             result: components["schemas"]["RestartResult"];
         };
-        /** @description How far a restart of many devices is. */
+        /** @description Progress of a restart on many devices. */
         RestartProgress: {
             /**
              * Format: int64
-             * @description Devices that have answered.
+             * @description Number of devices that have replied.
              */
             answered: number;
             /**
              * Format: int64
-             * @description Devices that are asked.
+             * @description Number of devices that were asked.
              */
             of: number;
         };
-        /** @description What became of a restart. */
+        /** @description Result of a restart. */
         RestartResult: {
-            /** @description Devices that were asked and say that it was not, or say nothing. */
+            /** @description Devices that were asked and report that it was not restarted, or did not reply. */
             failed: components["schemas"]["NotRestarted"][];
-            /** @description Devices that were not asked: offline, or paused there. It is not restarted there later. */
+            /**
+             * @description Devices that were not asked: they are offline, or the workload is paused there. It is not
+             *     restarted there later.
+             */
             notAsked: components["schemas"]["NotRestarted"][];
-            /** @description Devices that say that it was restarted. */
+            /** @description Devices that report that the workload was restarted. */
             restarted: string[];
         };
-        /** @description The answer to `POST /api/v1/restore`. */
+        /** @description Response to `POST /api/v1/restore`. */
         Restored: {
             /**
              * Format: int64
-             * @description Devices in the backup.
+             * @description Number of devices in the backup.
              */
             devices: number;
             /**
              * Format: int64
-             * @description The epoch from now on.
+             * @description Epoch of the desired state after the restore.
              */
             epoch: number;
-            /** @description What to do next, in words (a restart, another login). */
+            /** @description Next steps in words, such as a restart or another login. */
             notes?: string[];
             /**
              * Format: int64
-             * @description Workloads in the backup.
+             * @description Number of workloads in the backup.
              */
             workloads: number;
         };
         /** @description One immutable revision of a workload. */
         Revision: {
-            /** @description [`API_VERSION`]. */
+            /** @description Always `holdfast/v1`. */
             apiVersion: string;
             /**
-             * @description Paths in `spec` that differ from the revision before it, at most 20; empty for the first one
-             *     that is kept.
+             * @description Paths in `spec` that differ from the revision before, at most 20. Empty for the oldest
+             *     revision that is kept.
              */
             changed?: string[];
-            /** @description Who applied it: the access token's id. */
+            /** @description Id of the access token that applied the revision. */
             createdBy: string;
-            /** @description It is the workload's present one. */
+            /** @description True for the workload's present revision. */
             current?: boolean;
             /**
              * Format: int64
-             * @description How many devices report it.
+             * @description Number of devices that report this revision.
              */
             devices?: number;
-            /** @description `Revision`. */
+            /** @description Always `Revision`. */
             kind: string;
-            /** @description `<workload>.<number>`, and when it was made. */
+            /** @description Name of the revision, `<workload>.<number>`, and the time at which it was created. */
             metadata: components["schemas"]["Metadata"];
             /**
              * Format: int64
-             * @description Its number, from 1.
+             * @description Number of the revision within its workload, from 1.
              */
             revision: number;
-            /** @description As it was written. */
+            /** @description Specification of the workload, as it was applied. */
             spec: unknown;
-            /** @description Whose. */
+            /** @description Name of the workload. */
             workload: string;
         };
-        /** @description `POST /api/v1/workloads/{name}/rollback`. */
+        /** @description Request of `POST /api/v1/workloads/{name}/rollback`. */
         Rollback: {
             /**
              * Format: int64
-             * @description When given and not the workload's present one: refused as a conflict.
+             * @description Resource version of the workload that the rollback is based on. When it is not the present
+             *     one, the request is refused as a conflict.
              */
             resourceVersion?: number | null;
             /**
              * Format: int64
-             * @description Number of the revision whose document is applied again; the last one that differs from the
-             *     present one unless given.
+             * @description Number of the revision whose document is applied again. Default: the last revision that
+             *     differs from the present one.
              */
             to?: number | null;
         };
-        /** @description The answer to [`Rollback`]: as [`super::Applied`], and which revision it was. */
+        /** @description Response to `POST /api/v1/workloads/{name}/rollback`. */
         RolledBack: {
-            /** @description What became of it: one document. */
+            /** @description Result of the apply: one document. */
             results: components["schemas"]["AppliedDocument"][];
             /**
              * Format: int64
@@ -3107,244 +3338,256 @@ export interface components {
          * @enum {string}
          */
         Scope: "read" | "operate" | "admin";
-        /** @description `GET …/series`. */
+        /** @description Response to `GET /api/v1/devices/{name}/streams/{stream}/series`. */
         Series: {
             /**
-             * @description Numbers between which records are left out, for the disk has changed them; the ledger says
-             *     which.
+             * @description Ranges of sequence numbers in which records are left out because the disk damaged them; the
+             *     ledger says which.
              */
             damaged?: components["schemas"]["MissingRange"][];
-            /** @description By time. */
+            /** @description Points in order of time. Parts of the time without a number have no point. */
             points: components["schemas"]["Point"][];
         };
-        /** @description A session of the pages. Its secret is in the cookie alone. */
+        /** @description A session of the pages. Its secret is sent in a cookie only. */
         Session: {
-            /** @description Goes into the header `X-CSRF-Token` of every request that is not GET or HEAD. */
+            /** @description Value for the header `X-CSRF-Token`, needed with every request other than GET and HEAD. */
             csrf: string;
-            /** @description When it ends. */
+            /** @description Time at which the session ends: 12 hours after the login, or earlier with its access token. */
             expiresAt: string;
-            /** @description Id of the access token that it was begun with. */
+            /** @description Id of the access token that began the session. */
             operator: string;
-            /** @description What the token is for, as people call who has it; absent: it says nothing of that. */
+            /** @description Comment of the access token, by which people know its holder. Absent: it has none. */
             operatorName?: string | null;
-            /** @description What it may do: the token's scope. */
+            /** @description Scope of the session: that of its access token. */
             scope: components["schemas"]["Scope"];
         };
         /**
-         * @description How urgent something is.
+         * @description Urgency of an alarm: `critical` (something does not work), `warning` (something will stop
+         *     working if nobody acts) or `info` (somebody waits, such as a device for its approval).
          * @enum {string}
          */
         Severity: "critical" | "warning" | "info";
-        /** @description An acknowledgement or a silence: which alarms are not told, by whom and until when. */
+        /**
+         * @description An acknowledgement or a silence: alarms that are not notified, who asked for that, and until
+         *     when.
+         */
         Silence: {
             /**
              * Format: int64
-             * @description Alarms that it mutes now.
+             * @description Number of alarms that the entry mutes now.
              */
             alarms: number;
-            /** @description When it was made. */
+            /** @description Time at which the entry was created. */
             at: string;
-            /** @description Who made it: the id of an access token. */
+            /** @description Id of the access token that created the entry. */
             by: string;
-            /** @description Alarms with this code alone. */
+            /** @description Code of the alarms that match. Absent: any. */
             code?: string | null;
-            /** @description Alarms of this device alone. */
+            /** @description Name of the device whose alarms match. Absent: any. */
             device?: string | null;
-            /** @description Its id. */
+            /** @description Id of the entry, by which it is deleted. */
             id: string;
-            /** @description Alarms of this kind alone. */
+            /** @description Kind of alarm that matches. Absent: any. */
             kind?: string | null;
-            /** @description Alarms of devices with these labels alone. */
+            /** @description Label selector of the devices whose alarms match. Absent: any. */
             labelSelector?: string | null;
-            /** @description Why; may be empty. */
+            /** @description Note on the reason; may be empty. */
             note: string;
-            /** @description Which of the two. */
+            /** @description Kind of the entry: `acknowledgement` or `silence`. */
             type: components["schemas"]["Muting"];
-            /** @description When it ends; absent: with the alarms that it is of. */
+            /** @description Time at which the entry ends. Absent: it ends with the alarms that it matches. */
             until?: string | null;
         };
-        /** @description Those who share a place and a link. */
+        /** @description Devices with the same value of the label `site`. */
         Site: {
             /**
              * Format: int64
-             * @description Of those: away as a `DevicePolicy` expects.
+             * @description Devices that are away as a `DevicePolicy` expects.
              */
             expectedAway: number;
             /**
              * Format: int64
-             * @description Of the unhealthy: a workload fails on them.
+             * @description Devices among `unhealthy` on which a workload fails.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Of those: away and left out by a `DevicePolicy`.
+             * @description Devices that are away and that a `DevicePolicy` leaves out.
              */
             ignored: number;
             /**
              * Format: int64
-             * @description Of those: approved and not connected against expectation, those never seen among them.
+             * @description Approved devices that are unexpectedly offline, also those that were never connected.
              */
             offline: number;
             /**
              * Format: int64
-             * @description Of those: connected now.
+             * @description Devices that are connected now.
              */
             online: number;
-            /** @description Value of the label `site`; empty: of those without it. */
+            /** @description Value of the label `site`. Empty: devices without the label. */
             site: string;
             /**
              * Format: int64
-             * @description Its devices.
+             * @description Number of devices at the site.
              */
             total: number;
             /**
              * Format: int64
-             * @description Of those online: a workload fails on them, or they report a problem.
+             * @description Devices among `online` on which a workload fails, or that report a problem.
              */
             unhealthy: number;
         };
-        /** @description A number of a stream over time. */
+        /** @description Recent means of a number in the records of one stream. */
         Sparkline: {
-            /** @description The stream. */
+            /** @description Name of the stream. */
             stream: string;
-            /** @description The means, one a point; null where there was no such number. */
+            /** @description Means, one for each point. Null where no record had such a number. */
             values: unknown[];
         };
-        /** @description `GET …/sparklines`. */
+        /** @description Response to `GET /api/v1/devices/{name}/sparklines`. */
         Sparklines: {
-            /** @description In the order that was asked for. */
+            /** @description Sparklines in the order that the request asks for. */
             items: components["schemas"]["Sparkline"][];
             /**
              * Format: int64
-             * @description Seconds of a point.
+             * @description Seconds that each point covers.
              */
             seconds: number;
-            /** @description When the first point begins. */
+            /** @description Time at which the first point begins. */
             since: string;
         };
         /**
-         * @description The state of a workload on a device that should run it.
+         * @description State of one workload on one device that should run it. `done` is a job that ended successfully;
+         *     `unknown` means that the device is offline or does not answer.
          * @enum {string}
          */
         State: "running" | "failing" | "progressing" | "done" | "paused" | "unknown";
-        /** @description The answer to `PUT /api/v1/artifacts`. */
+        /** @description Response to `PUT /api/v1/artifacts`. */
         StoredArtifact: {
-            /** @description `sha256:<hex>`. */
+            /** @description Digest of the stored file: `sha256:` and 64 hexadecimal digits. */
             digest: string;
             /**
              * Format: int64
-             * @description Bytes.
+             * @description Size of the stored file in bytes.
              */
             size: number;
         };
-        /** @description A stream of a device. */
+        /** @description One stream of a device, as the control plane has received it. */
         StreamItem: {
             /**
              * Format: int64
-             * @description Numbers of records that a policy left on the device (`reduced`, `withheld`): no loss.
+             * @description Number of records that a policy left on the device (`reduced` or `withheld`). They are not
+             *     lost.
              */
             byPolicy?: number;
             /**
              * Format: int64
-             * @description Bytes that they take, compressed.
+             * @description Bytes that the kept records take, compressed.
              */
             bytes: number;
-            /** @description Whose. */
+            /** @description Name of the device. */
             device: string;
             /**
              * Format: int64
-             * @description Records that came again.
+             * @description Number of records that were received again.
              */
             duplicates: number;
             last?: components["schemas"]["StreamLast"] | null;
             /**
              * Format: int64
-             * @description Records that came after one with a higher number.
+             * @description Number of records that were received after one with a higher sequence number.
              */
             late: number;
-            /** @description Value of the newest record, if it is short. */
+            /** @description Value of the newest record. Absent: it is longer than 1,024 bytes, or there is none. */
             latest?: unknown;
             /**
              * Format: int64
-             * @description Numbers that are lost, or of which nothing is known yet, see its ledger.
+             * @description Number of sequence numbers that are lost, or of which nothing is known yet; the stream's
+             *     ledger has the details.
              */
             missing: number;
             /**
              * Format: int64
-             * @description Records received, each counted once.
+             * @description Number of records received, each counted once.
              */
             received: number;
             /**
              * Format: int64
-             * @description Records that are kept here now.
+             * @description Number of records that the control plane keeps now.
              */
             records: number;
-            /** @description What the device says of it: `policy`, `last`, `waiting`, `bytes`, `oldest`, `problem`. */
+            /**
+             * @description Report of the device about the stream: `policy`, `last`, `waiting`, `bytes`, `oldest`,
+             *     `problem`. Absent: the device reports nothing about it.
+             */
             reported?: unknown;
-            /** @description Its name. */
+            /** @description Name of the stream. */
             stream: string;
         };
-        /** @description The newest record of a stream. */
+        /** @description Sequence number and time of a stream's newest record. */
         StreamLast: {
             /**
              * Format: int64
-             * @description Its number.
+             * @description Sequence number of the record.
              */
             seq: number;
-            /** @description When the device took it in, with milliseconds. */
+            /** @description Time at which the device took the record in, with milliseconds. */
             time: string;
         };
-        /** @description The answer to `POST /api/v1/notifications/{name}/test`. */
+        /** @description Response to `POST /api/v1/notifications/{name}/test`. */
         Tested: {
-            /** @description What it said, or why it was not reached. */
+            /** @description Reply of the receiver, or the reason why it was not reached. */
             answer: string;
-            /** @description Whether the receiver took the message. */
+            /** @description True when the receiver accepted the test message. */
             delivered: boolean;
             /**
              * Format: int64
-             * @description How long that took, in milliseconds.
+             * @description Duration of the attempt in milliseconds.
              */
             millis: number;
         };
         /**
-         * @description An event of a device's timeline. Times are those of the control plane's clock when it learned of
-         *     it. A beginning of a connection is written with the device's first report; without an end before
-         *     the next beginning it was the control plane that ended.
+         * @description One event in a device's timeline.
+         *
+         *     Times are those of the control plane's clock when it learned of the event. The beginning of a
+         *     connection is recorded with the device's first report. A beginning that follows another without
+         *     an end between them means that the control plane itself had stopped.
          */
         TimelineEvent: {
-            /** @description From where the connection began. */
+            /** @description Address from which the connection came. */
             address?: string | null;
-            /** @description When; of several, the first. */
+            /** @description Time of the event, or of the first one when it stands for several. */
             at: string;
             /**
              * Format: int32
-             * @description How many events it stands for: of a loop the first are kept one by one, the rest of an hour
-             *     is counted.
+             * @description Number of events that this one stands for. In a loop the first 12 events within an hour are
+             *     kept one by one, and the rest of the hour is one event that counts them.
              */
             count: number;
             /**
-             * @description `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload), `changed`;
-             *     of several, the last.
+             * @description Event: `connected`, `disconnected`, `began` or `ended` (a problem), `gone` (a workload) or
+             *     `changed`. For several events, the last one.
              */
             event: string;
-            /** @description Phase, revision or generation before. */
+            /** @description Phase, revision or generation before the event. */
             from?: string | null;
-            /** @description What it is about. */
+            /** @description Subject of the event. */
             kind: components["schemas"]["EventKind"];
-            /** @description In words. */
+            /** @description Description of the event, in words. */
             message: string;
             /**
              * Format: int64
-             * @description Number among the device's events.
+             * @description Number of the event among those of the device.
              */
             number: number;
-            /** @description Code of the problem. */
+            /** @description Code of the problem. Absent: the event concerns none. */
             problem?: string | null;
-            /** @description Why, in the device's words. */
+            /** @description Reason, in the device's words. */
             reason?: string | null;
             /**
              * Format: int32
-             * @description How often the workload was started again.
+             * @description Number of times that the workload was restarted.
              */
             restarts?: number | null;
             /**
@@ -3352,253 +3595,273 @@ export interface components {
              * @description Revision of the workload.
              */
             revision?: number | null;
-            /** @description Phase, revision or generation afterwards. */
+            /** @description Phase, revision or generation after the event. */
             to?: string | null;
-            /** @description When the last of several happened; absent: it is one. */
+            /** @description Time of the last event when this one stands for several. Absent: it is one event. */
             until?: string | null;
-            /** @description It happened at some time while the device was away, and was learned when it came back. */
+            /**
+             * @description True when the event happened at some time while the device was away, and was learned when it
+             *     came back.
+             */
             whileAway?: boolean;
-            /** @description Which workload. */
+            /** @description Name of the workload. Absent: the event concerns none. */
             workload?: string | null;
         };
         /** @description An enrolment token, without its secret. */
         Token: {
-            /** @description Keys of labels that devices may give themselves when they enrol; `*`: every key. */
+            /** @description Keys of labels that devices may choose themselves when they enrol; `*` stands for every key. */
             allowLabels?: string[];
-            /** @description [`API_VERSION`]. */
+            /** @description Always `holdfast/v1`. */
             apiVersion: string;
-            /** @description Whether devices wait for a person. */
+            /** @description Approval of devices that enrol with the token: at once, or by an operator. */
             approve: components["schemas"]["Approve"];
-            /** @description When it ends. */
+            /** @description Time at which the token expires. */
             expiresAt: string;
-            /** @description `Token`. */
+            /** @description Always `Token`. */
             kind: string;
-            /** @description Its id; labels are those it gives. */
+            /** @description Id of the token as name; the labels are those that devices get when they enrol with it. */
             metadata: components["schemas"]["Metadata"];
-            /** @description `active`, `expired`, `used` or `revoked`. */
+            /** @description State of the token: `active`, `expired`, `used` or `revoked`. */
             state: string;
             /**
              * Format: int32
-             * @description How often it was.
+             * @description Number of devices that have enrolled with the token.
              */
             used: number;
             /**
              * Format: int32
-             * @description How often it may be used.
+             * @description Number of devices that may enrol with the token.
              */
             uses: number;
         };
         /** @description A device that enrolled with a token. */
         TokenDevice: {
-            /** @description When it enrolled. */
+            /** @description Time at which the device enrolled. */
             enrolledAt: string;
-            /** @description Its name. */
+            /** @description Name of the device. */
             name: string;
-            /** @description Keys of labels that it claimed and that do not count: the token does not allow them. */
+            /**
+             * @description Keys of labels that the device claimed and did not get, because the token does not allow
+             *     them.
+             */
             uncountedLabels?: string[];
         };
-        /** @description An enrolment token with what came of it. */
+        /** @description An enrolment token with the devices that used it. */
         TokenUse: components["schemas"]["Token"] & {
-            /** @description Devices that enrolled with it and are still known, the newest first, at most 100. */
+            /** @description Devices that enrolled with the token and are still known, the newest first, at most 100. */
             devices: components["schemas"]["TokenDevice"][];
         };
         /**
-         * @description `GET /api/v1/fleet/trend`: counts of devices over the last 24 hours. They are kept in memory:
-         *     nothing is known of the time before the control plane started, and where two points are further
-         *     apart than usual nobody counted in between.
+         * @description Response to `GET /api/v1/fleet/trend`: counts of devices over the last 24 hours.
+         *
+         *     The counts are kept in memory: nothing is known of the time before the control plane started,
+         *     and nobody counted between two points that are further apart than `everySeconds`.
          */
         Trend: {
             /**
              * Format: int64
-             * @description Seconds between two points, where nothing was left out.
+             * @description Seconds between two points when none was missed.
              */
             everySeconds: number;
-            /** @description Oldest first; none in the first minute, while devices come back. */
+            /**
+             * @description Points, the oldest first. Counting begins a minute after the start, when devices have had
+             *     time to reconnect.
+             */
             items: components["schemas"]["TrendPoint"][];
-            /** @description When counting began: the start of the control plane. */
+            /** @description Time at which counting began: the start of the control plane. */
             since: string;
         };
-        /** @description Devices at one moment. */
+        /** @description Number of devices by state at one moment. */
         TrendPoint: {
-            /** @description When. */
+            /** @description Time of the count. */
             at: string;
             /**
              * Format: int64
-             * @description Enrolled, and were never connected.
+             * @description Devices that had enrolled and were never connected.
              */
             neverSeen: number;
             /**
              * Format: int64
-             * @description Not connected, and were before.
+             * @description Devices that were offline after having been connected.
              */
             offline: number;
             /**
              * Format: int64
-             * @description Connected.
+             * @description Devices that were connected.
              */
             online: number;
             /**
              * Format: int64
-             * @description Of those: a workload failed on them, or they reported a problem.
+             * @description Devices among `online` on which a workload failed, or that reported a problem.
              */
             unhealthy: number;
         };
-        /** @description A workload: its document and how it fares. */
+        /** @description A workload: its document and its state over all devices. */
         Workload: {
-            /** @description [`API_VERSION`]. */
+            /** @description Always `holdfast/v1`. */
             apiVersion: string;
-            /** @description `Workload`. */
+            /** @description Always `Workload`. */
             kind: string;
-            /** @description Name and labels. */
+            /** @description Name and labels of the workload. */
             metadata: components["schemas"]["Metadata"];
             paused?: components["schemas"]["WorkloadPauses"] | null;
-            /** @description As it was written. */
+            /** @description Specification of the workload, as it was applied. */
             spec: unknown;
-            /** @description How it fares. */
+            /** @description Counts of devices by the workload's state on them. */
             status: components["schemas"]["WorkloadSummary"];
         };
-        /** @description Workloads by health. */
+        /** @description Number of workloads by state. */
         WorkloadCounts: {
             /**
              * Format: int64
-             * @description Fail somewhere.
+             * @description Workloads that fail on at least one device.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Run, or are done, on all their devices.
+             * @description Workloads that run, or are done, on all their devices.
              */
             healthy: number;
             /**
              * Format: int64
-             * @description Are paused on some device, and neither fail nor progress.
+             * @description Workloads that are paused on some device, and neither fail nor progress.
              */
             paused: number;
             /**
              * Format: int64
-             * @description Are not there yet on some device.
+             * @description Workloads that do not run the desired revision on some device yet.
              */
             progressing: number;
             /**
              * Format: int64
-             * @description All of them.
+             * @description Number of all workloads.
              */
             total: number;
             /**
              * Format: int64
-             * @description Neither fail nor progress, and some device is offline that is not expected to be, or all are
-             *     away as expected.
+             * @description Workloads that neither fail nor progress, and of which a device is offline unexpectedly, or
+             *     all devices are away as expected.
              */
             unknown: number;
             /**
              * Format: int64
-             * @description No device is to run them.
+             * @description Workloads that no device should run.
              */
             unplaced: number;
         };
-        /** @description Where a workload is paused. */
+        /** @description Devices on which a workload is paused. */
         WorkloadPauses: {
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices on which it is paused by name.
              */
             deviceCount?: number;
-            /** @description On single devices, the first hundred by name. */
+            /** @description Devices on which it is paused by name, the first 100. */
             devices?: components["schemas"]["PausedOn"][];
             everywhere?: components["schemas"]["Paused"] | null;
-            /** @description Devices on which it was resumed though it is paused everywhere, the first hundred. */
+            /** @description Devices on which it was resumed although it is paused everywhere, the first 100. */
             except?: string[];
             /**
              * Format: int64
-             * @description How many those are.
+             * @description Number of devices in `except`, also those that are not named.
              */
             exceptCount?: number;
         };
         /**
-         * @description The state of a workload over all its devices, the worst first: it is in the first that is so.
+         * @description State of a workload over all its devices. The first of these that applies is taken, so that one
+         *     failing device makes the whole workload `failing`: `unplaced` (no device should run it),
+         *     `failing`, `progressing`, `unknown` (a device is offline), `paused`, `done` (a job that ended
+         *     successfully), `running`. Devices that are away as expected do not count while others run it.
          * @enum {string}
          */
         WorkloadState: "unplaced" | "failing" | "progressing" | "unknown" | "paused" | "running" | "done";
-        /** @description One workload on one device, as reported. */
+        /** @description One workload on one device, as the device reports it. */
         WorkloadStatus: {
             lastState?: components["schemas"]["State"] | null;
-            /** @description `pending|fetching|starting|running|unhealthy|backoff|stopped|failed|paused`. */
+            /**
+             * @description Phase that the device reports: `pending`, `fetching`, `starting`, `running`, `unhealthy`,
+             *     `backoff`, `stopped`, `failed` or `paused`.
+             */
             phase: string;
-            /** @description When the phase was first reported. Absent: not known. */
+            /** @description Time at which the phase was first reported. Absent: not known. */
             phaseSince?: string | null;
             /**
              * Format: int32
-             * @description Process id of the main process; null: none.
+             * @description Process id of the workload's main process. Null: no process runs.
              */
             pid?: number | null;
-            /** @description Why, in words; may be empty. */
+            /** @description Reason for the phase in words, as the device reports it; may be empty. */
             reason: string;
             /**
              * Format: int32
-             * @description Restarts of this revision.
+             * @description Number of restarts of this revision on the device.
              */
             restarts: number;
             /**
              * Format: int64
-             * @description Its revision.
+             * @description Number of the revision that the device reports.
              */
             revision: number;
-            /** @description When the state began. Absent: not known. */
+            /** @description Time at which the state began. Absent: not known. */
             since?: string | null;
             state?: components["schemas"]["State"] | null;
         };
-        /** @description How a workload fares over all its devices. */
+        /**
+         * @description Counts of a workload's devices by its state on them. The counts from `running` to `unknown` add
+         *     up to `desired`.
+         */
         WorkloadSummary: {
             /**
              * Format: int64
-             * @description Of the unknown: on devices that are away as a `DevicePolicy` expects, or ignored.
+             * @description Devices among the `unknown` that are away as a `DevicePolicy` expects, or ignored.
              */
             away: number;
             /**
              * Format: int64
-             * @description Devices that should run it.
+             * @description Number of devices that should run the workload.
              */
             desired: number;
             /**
              * Format: int64
-             * @description Of those: have run it to its good end (a job).
+             * @description Devices on which it is a job that ended successfully.
              */
             done: number;
             /**
              * Format: int64
-             * @description Of those: fail, or failed and have not run well for a minute since.
+             * @description Devices on which it fails, or failed and has not run well for a minute since.
              */
             failing: number;
             /**
              * Format: int64
-             * @description Of the unknown: ran this revision, or were done with it, when last heard.
+             * @description Devices among the `unknown` on which this revision ran, or was done, when they were last
+             *     heard.
              */
             lastRunning: number;
             /**
              * Format: int64
-             * @description Of those: a person has paused it.
+             * @description Devices on which an operator has paused it.
              */
             paused: number;
             /**
              * Format: int64
-             * @description Of those: reachable, not there yet.
+             * @description Devices that can be reached and do not run this revision yet.
              */
             progressing: number;
             /**
              * Format: int64
-             * @description Its newest revision.
+             * @description Number of the workload's newest revision.
              */
             revision: number;
             /**
              * Format: int64
-             * @description Of those: run this revision.
+             * @description Devices on which this revision runs.
              */
             running: number;
-            /** @description The state as a whole: the worst of those that it has on its devices. */
+            /** @description State of the workload as a whole: the first of `WorkloadState` that applies. */
             state: components["schemas"]["WorkloadState"];
             /**
              * Format: int64
-             * @description Of those: are offline; they catch up when they are back.
+             * @description Devices that are offline or do not answer; they catch up when they are back.
              */
             unknown: number;
         };
@@ -3641,9 +3904,9 @@ export interface operations {
     listAccess: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
             };
             header?: never;
@@ -3731,25 +3994,31 @@ export interface operations {
     listActivity: {
         parameters: {
             query?: {
-                /** @description Most items of a page; default 500, at most 5000. Of a file: all of them, or so many. */
+                /**
+                 * @description Maximum number of items of a page; default 500, at most 5000. Of a file: maximum number of
+                 *     items, without a default.
+                 */
                 limit?: number;
-                /** @description `metadata.continue` of the page before; not of a file. */
+                /** @description `metadata.continue` of the previous page; not for a file. */
                 continue?: string;
-                /** @description Part of the id of who did it, of what the access token is for, or of the device. */
+                /** @description Only items with this text in the access token's id or comment, or in the device's name. */
                 who?: string;
-                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                /**
+                 * @description Only these actions, separated by commas. A first word stands for all of its actions, for
+                 *     example `workload.apply,device`.
+                 */
                 action?: string;
-                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it, or what it did. */
+                /** @description Only items about or by this object: `KIND/NAME`, `KIND/` or `NAME`. */
                 object?: string;
-                /** @description Only those in which this text stands, whatever the case. */
+                /** @description Only items that contain this text, in upper or lower case. */
                 q?: string;
-                /** @description `change,login,read,device`: only these categories. */
+                /** @description Only these categories, separated by commas: `change`, `login`, `read`, `device`. */
                 category?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only items since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only items before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
-                /** @description `json` (default): a page. `csv` or `ndjson`: a file with all of it. */
+                /** @description Format: `json` for a page (default), `csv` or `ndjson` for a file with all items. */
                 format?: string;
             };
             header?: never;
@@ -3779,21 +4048,24 @@ export interface operations {
     listAlarms: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description Of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`. */
+                /**
+                 * @description Only alarms of this kind: `lost`, `never-seen`, `certificate`, `failing`, `problem` or
+                 *     `waiting`.
+                 */
                 kind?: string;
-                /** @description With this code: of a problem, or a workload's name. */
+                /** @description Only alarms with this code: a problem's code, or a workload's name. */
                 code?: string;
-                /** @description At least so urgent: `critical`, `warning` or `info`. */
+                /** @description Only alarms of at least this severity: `critical`, `warning` or `info`. */
                 severity?: string;
-                /** @description `firing`, `acknowledged` or `silenced`. */
+                /** @description Only alarms in this state: `firing`, `acknowledged` or `silenced`. */
                 state?: string;
-                /** @description Of this device. */
+                /** @description Only alarms of this device. */
                 device?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: of devices with these labels. */
+                /** @description Only alarms of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -3885,7 +4157,7 @@ export interface operations {
     apply: {
         parameters: {
             query?: {
-                /** @description Only say what would change. */
+                /** @description If true, the response says what would change, and nothing is changed. */
                 dryRun?: boolean;
             };
             header?: never;
@@ -3998,25 +4270,28 @@ export interface operations {
     listAudit: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `oldest` (default) or `newest` first. */
+                /** @description Order: `oldest` first (default) or `newest` first. */
                 order?: string;
-                /** @description Part of the id of who did it, or of what the access token is for. */
+                /** @description Only entries of access tokens with this text in their id or comment. */
                 who?: string;
-                /** @description `workload.apply,device`: only these actions, or those that begin with the word. */
+                /**
+                 * @description Only these actions, separated by commas. A first word stands for all of its actions, for
+                 *     example `workload.apply,device`.
+                 */
                 action?: string;
-                /** @description `KIND/NAME`, `KIND/` or `NAME`: only what was done to it. */
+                /** @description Only entries about this object: `KIND/NAME`, `KIND/` or `NAME`. */
                 object?: string;
-                /** @description Only those in which this text stands, whatever the case. */
+                /** @description Only entries that contain this text, in upper or lower case. */
                 q?: string;
-                /** @description `change,login,read`: only these categories. */
+                /** @description Only these categories, separated by commas: `change`, `login`, `read`. */
                 category?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only entries since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only entries before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -4092,46 +4367,49 @@ export interface operations {
     listDevices: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before; not with `sort` or `offset`. */
+                /** @description `metadata.continue` of the previous page; not with `sort` or `offset`. */
                 continue?: string;
-                /** @description How many to leave out. */
+                /** @description Number of items to skip. */
                 offset?: number;
                 /**
-                 * @description `name`, `connection`, `health` (what needs a person first), `heardAt`, `problems` (workloads
-                 *     that fail and problems), `workloads` (by how many fail, then by how many are desired),
-                 *     `certificate` or `createdAt`; with `-` before it the greatest first.
+                 * @description Order: `name`, `connection`, `health` (the worst first), `heardAt`, `problems` (failing
+                 *     workloads and problems), `workloads` (failing ones, then desired ones), `certificate` or
+                 *     `createdAt`. A `-` before it reverses the order.
                  */
                 sort?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
                 /**
-                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
-                 *     health this stands, whatever the case.
+                 * @description Only devices with this text in their name, label values, address, workloads, problem codes,
+                 *     connection or health, in upper or lower case.
                  */
                 q?: string;
-                /** @description `online,offline,never-seen,pending,revoked`: only those. */
+                /**
+                 * @description Only devices with one of these connections, separated by commas: `online`, `offline`,
+                 *     `never-seen`, `pending`, `revoked`.
+                 */
                 connection?: string;
                 /**
-                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
-                 *     health is one of these.
+                 * @description Only devices with one of these states of health, separated by commas: `healthy`, `failing`,
+                 *     `problem`, `progressing`, `unknown`, `never-seen`, `pending`, `revoked`.
                  */
                 health?: string;
-                /** @description Only those that report a problem with this code. */
+                /** @description Only devices that report a problem with this code. */
                 problem?: string;
-                /** @description Only those that should run this workload, or report it. */
+                /** @description Only devices that should run this workload, or report it. */
                 workload?: string;
-                /** @description Only those whose label `site` is this; empty: that have none. */
+                /** @description Only devices whose label `site` has this value; empty for devices without the label. */
                 site?: string;
                 /**
-                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
-                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 * @description Only absent devices (offline or never seen) of these classes, separated by commas:
+                 *     `unexpected`, `expected` (by a `DevicePolicy`), `ignored`.
                  */
                 absence?: string;
                 /**
-                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
-                 *     for this.
+                 * @description Only devices that need attention of this kind: `lost`, `never-seen`, `certificate`,
+                 *     `failing`, `problem` or `waiting`.
                  */
                 attention?: string;
             };
@@ -4309,17 +4587,20 @@ export interface operations {
     getDeviceHistory: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `connection,phase,restart,revision,generation,problem,more`: only those. */
+                /**
+                 * @description Only events of these kinds, separated by commas: `connection`, `phase`, `restart`,
+                 *     `revision`, `generation`, `problem`, `more`.
+                 */
                 kind?: string;
-                /** @description Only those of this workload. */
+                /** @description Only events of this workload. */
                 workload?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only events since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only events before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -4352,8 +4633,8 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Seconds to wait for the device's sign of life, at most 15; default 15. 0: it is asked, and
-                 *     what is known by then is answered.
+                 * @description Time to wait for the device's sign of life, in seconds; default 15, at most 15. With 0 the
+                 *     device is asked, and the response says what is known already.
                  */
                 within?: number;
             };
@@ -4416,8 +4697,8 @@ export interface operations {
         parameters: {
             query: {
                 /**
-                 * @description A line each, at most 50: the stream's name, and after a tab the path of the number in its
-                 *     records, as in `series`; without a tab: the record itself.
+                 * @description Streams, at most 50, one on each line: the stream's name and, after a tab, the path of the
+                 *     number in its records, as in `series`. Without a tab the record itself is the number.
                  */
                 of: string;
             };
@@ -4479,9 +4760,9 @@ export interface operations {
     exportStream: {
         parameters: {
             query?: {
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only records since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only records before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -4558,13 +4839,13 @@ export interface operations {
     getLedger: {
         parameters: {
             query?: {
-                /** @description Most ranges; default 5000, at most 100000. */
+                /** @description Maximum number of ranges; default 5000, at most 100000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: number;
-                /** @description `asc` (default): the lowest number first; or `desc`. */
+                /** @description Order of sequence numbers: `asc` (default) or `desc`. */
                 order?: string;
-                /** @description `missing` or `by-policy`: only such ranges. */
+                /** @description Only ranges that are `missing`, or that were left on the device `by-policy`. */
                 only?: string;
             };
             header?: never;
@@ -4597,19 +4878,22 @@ export interface operations {
     listRecords: {
         parameters: {
             query?: {
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only records since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only records before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
-                /** @description Most records; as JSON 500 by default and 5000 at most. */
+                /**
+                 * @description Maximum number of records. As JSON: default 500, at most 5000. As NDJSON or CSV: all by
+                 *     default.
+                 */
                 limit?: number;
-                /** @description `metadata.continue` of the page before: the number after which it goes on. */
+                /** @description `metadata.continue` of the previous page: the sequence number after which the page begins. */
                 continue?: number;
-                /** @description `asc` (default): the lowest number first; or `desc`. */
+                /** @description Order of sequence numbers: `asc` (default) or `desc`. */
                 order?: string;
                 /**
-                 * @description Only those in whose value, as JSON, this stands, whatever the case. A page ends after 200,000
-                 *     records that were looked at; `metadata.continue` goes on.
+                 * @description Only records whose value, as JSON, contains this text, in upper or lower case. A page ends
+                 *     after 200,000 records were searched; `metadata.continue` gives the next one.
                  */
                 q?: string;
             };
@@ -4644,16 +4928,19 @@ export interface operations {
     getSeries: {
         parameters: {
             query?: {
-                /** @description Not before: RFC 3339, or a length of time before now; default: a day before `until`. */
+                /**
+                 * @description Begin of the series: RFC 3339, or a length of time before now. The default is a day before
+                 *     `until`.
+                 */
                 since?: string;
-                /** @description Before: likewise; default: now. */
+                /** @description End of the series (exclusive): RFC 3339, or a length of time before now. The default is now. */
                 until?: string;
                 /**
-                 * @description Path of the number in each record, as in questions: parts divided by `.`, a part with other
-                 *     letters in back quotes; absent: the record itself.
+                 * @description Path of the number in each record, as in questions: parts are separated by `.`, and a part
+                 *     with other characters is put in backquotes. Without it, the record itself is the number.
                  */
                 field?: string;
-                /** @description In how many parts; default 300, at most 5000. */
+                /** @description Number of points; default 300, at most 5000. */
                 points?: number;
             };
             header?: never;
@@ -4687,39 +4974,47 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description Lines from the end; default: 100, or all of the part that `since`, `until` or `previous`
-                 *     name.
+                 * @description Number of lines from the end. The default is 100, or all lines of the part that `since`,
+                 *     `until` or `previous` selects.
                  */
                 tail?: number;
-                /** @description Keep sending what comes. Not together with `until` or `previous`. */
+                /** @description If true, new lines are sent as they are written. Not together with `until` or `previous`. */
                 follow?: boolean;
                 /**
-                 * @description Lines written at this time or later: RFC 3339, or a length of time before now such as `10m`.
-                 *     Times are those of the device's first look at the log after a line was written: within a
-                 *     second, for older lines within a tenth of their age.
+                 * @description Only lines written at this time or later: RFC 3339, or a length of time before now such as
+                 *     `10m`. A line's time is that of the device's first look at the log after the line was
+                 *     written: exact within a second, for older lines within a tenth of their age.
                  */
                 since?: string;
-                /** @description Lines written at this time or before: likewise. */
+                /**
+                 * @description Only lines written at this time or before: RFC 3339, or a length of time before now such as
+                 *     `10m`.
+                 */
                 until?: string;
                 /**
-                 * @description What the workload wrote in a run before the present one: 1 is the run before, 2 the one
-                 *     before that. The starts of the last 10 runs are kept. 0: all runs.
+                 * @description Only lines of a run before the present one: 1 is the previous run, 2 the one before. The
+                 *     starts of the last 10 runs are stored. 0 selects all runs.
                  */
                 previous?: number;
-                /** @description Begin each line with the time at which it was written, as RFC 3339, or `unknown`. */
+                /**
+                 * @description If true, each line begins with the time at which it was written, as RFC 3339, or with
+                 *     `unknown`.
+                 */
                 timestamps?: boolean;
                 /**
-                 * @description Go on from there: number of the log and offset, as in `305419896-5000`, taken from `log` and
-                 *     `offset` plus `length` of a framed answer. What was cut since is said in `lost`.
+                 * @description Position after which to go on: the log's number and an offset, as in `305419896-5000`, from
+                 *     `log` and `offset` plus `length` of a framed response. Bytes that are no longer stored are
+                 *     counted in `lost`.
                  */
                 after?: string;
                 /**
-                 * @description Answer in frames (`application/vnd.holdfast.log`): for each piece a line of JSON with `log`,
-                 *     `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with `timestamps`: pairs
-                 *     of a length in bytes and seconds since 1970, 0 where not known), `silent` or `error`; behind it
-                 *     `length` bytes of the log as they are. The first frame is the device's first word, even where it
-                 *     has nothing to send yet; while a log is followed it has a word every 10 s at least. One with
-                 *     `silent` says instead for how many seconds the device has not answered.
+                 * @description If true, the response is framed (`application/vnd.holdfast.log`): for each piece a line of
+                 *     JSON with `log`, `offset`, `length`, `lost` and `anew` (where not 0 or false), `times` (with
+                 *     `timestamps`: pairs of a length in bytes and seconds since 1970, 0 where unknown), `silent`
+                 *     or `error`; then `length` bytes of the log as they are. The first frame is the device's
+                 *     first message, even when it has nothing to send yet. While a log is followed, a device sends
+                 *     one at least every 10 s. A frame with `silent` says for how many seconds the device has not
+                 *     answered.
                  */
                 framed?: boolean;
             };
@@ -4919,36 +5214,39 @@ export interface operations {
     groupDevices: {
         parameters: {
             query: {
-                /** @description Key of the label. */
+                /** @description Key of the label whose values make the groups. */
                 by: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
                 /**
-                 * @description Only those in whose name, label values, address, workloads, problem codes, connection or
-                 *     health this stands, whatever the case.
+                 * @description Only devices with this text in their name, label values, address, workloads, problem codes,
+                 *     connection or health, in upper or lower case.
                  */
                 q?: string;
-                /** @description `online,offline,never-seen,pending,revoked`: only those. */
+                /**
+                 * @description Only devices with one of these connections, separated by commas: `online`, `offline`,
+                 *     `never-seen`, `pending`, `revoked`.
+                 */
                 connection?: string;
                 /**
-                 * @description `healthy,failing,problem,progressing,unknown,never-seen,pending,revoked`: only those whose
-                 *     health is one of these.
+                 * @description Only devices with one of these states of health, separated by commas: `healthy`, `failing`,
+                 *     `problem`, `progressing`, `unknown`, `never-seen`, `pending`, `revoked`.
                  */
                 health?: string;
-                /** @description Only those that report a problem with this code. */
+                /** @description Only devices that report a problem with this code. */
                 problem?: string;
-                /** @description Only those that should run this workload, or report it. */
+                /** @description Only devices that should run this workload, or report it. */
                 workload?: string;
-                /** @description Only those whose label `site` is this; empty: that have none. */
+                /** @description Only devices whose label `site` has this value; empty for devices without the label. */
                 site?: string;
                 /**
-                 * @description `unexpected,expected,ignored`: only those that are offline or never seen, and for which that
-                 *     is against expectation, as a `DevicePolicy` expects, or ignored.
+                 * @description Only absent devices (offline or never seen) of these classes, separated by commas:
+                 *     `unexpected`, `expected` (by a `DevicePolicy`), `ignored`.
                  */
                 absence?: string;
                 /**
-                 * @description `lost`, `never-seen`, `certificate`, `failing`, `problem` or `waiting`: only those that need a person
-                 *     for this.
+                 * @description Only devices that need attention of this kind: `lost`, `never-seen`, `certificate`,
+                 *     `failing`, `problem` or `waiting`.
                  */
                 attention?: string;
             };
@@ -5033,11 +5331,11 @@ export interface operations {
     getStreamMetrics: {
         parameters: {
             query?: {
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels. */
+                /** @description Only values of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Only of these streams: names, or beginnings with a final `*`, divided by commas. */
+                /** @description Only values of these streams, separated by commas: names, or prefixes that end with `*`. */
                 streams?: string;
-                /** @description How old a value may be, such as `5m`; default `1h`. */
+                /** @description Maximum age of a value, such as `5m`; default `1h`. */
                 maxAge?: string;
             };
             header?: never;
@@ -5115,11 +5413,11 @@ export interface operations {
     listPolicies: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -5183,7 +5481,10 @@ export interface operations {
     deletePolicy: {
         parameters: {
             query?: {
-                /** @description When given and not the present one: refused as a conflict. */
+                /**
+                 * @description Resource version that the object must have. With another one the request is refused as a
+                 *     conflict.
+                 */
                 resourceVersion?: number;
             };
             header?: never;
@@ -5215,11 +5516,11 @@ export interface operations {
     listPolicyDevices: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -5376,13 +5677,13 @@ export interface operations {
     listRevisions: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only revisions with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Only this workload's. */
+                /** @description Only revisions of this workload. */
                 workload?: string;
             };
             header?: never;
@@ -5580,15 +5881,15 @@ export interface operations {
     listStreams: {
         parameters: {
             query?: {
-                /** @description Only this device's. */
+                /** @description Only streams of this device. */
                 device?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those of devices with these labels. */
+                /** @description Only streams of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Only those in whose name or device's name this stands, whatever the case. */
+                /** @description Only streams with this text in their own or their device's name, in upper or lower case. */
                 q?: string;
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
             };
             header?: never;
@@ -5618,11 +5919,11 @@ export interface operations {
     exportStreams: {
         parameters: {
             query?: {
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only of devices with these labels. */
+                /** @description Only records of devices with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
-                /** @description Not before: RFC 3339, or a length of time before now such as `2h`. */
+                /** @description Only records since this time: RFC 3339, or a length of time before now such as `2h`. */
                 since?: string;
-                /** @description Before: likewise. */
+                /** @description Only records before this time: RFC 3339, or a length of time before now such as `2h`. */
                 until?: string;
             };
             header?: never;
@@ -5654,11 +5955,11 @@ export interface operations {
     listTokens: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -5775,11 +6076,11 @@ export interface operations {
     listWorkloads: {
         parameters: {
             query?: {
-                /** @description Most items; default 500, at most 5000. */
+                /** @description Maximum number of items; default 500, at most 5000. */
                 limit?: number;
-                /** @description `metadata.continue` of the page before. */
+                /** @description `metadata.continue` of the previous page. */
                 continue?: string;
-                /** @description `key=value,key2!=value,key3,!key4,key5 in (a,b)`: only those with these labels. */
+                /** @description Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`. */
                 labelSelector?: string;
             };
             header?: never;
@@ -5838,7 +6139,10 @@ export interface operations {
     deleteWorkload: {
         parameters: {
             query?: {
-                /** @description When given and not the present one: refused as a conflict. */
+                /**
+                 * @description Resource version that the object must have. With another one the request is refused as a
+                 *     conflict.
+                 */
                 resourceVersion?: number;
             };
             header?: never;
@@ -5967,7 +6271,7 @@ export interface operations {
     rollbackWorkload: {
         parameters: {
             query?: {
-                /** @description Only say what would change. */
+                /** @description If true, the response says what would change, and nothing is changed. */
                 dryRun?: boolean;
             };
             header?: never;

@@ -1,5 +1,5 @@
-//! `make bench-data`: Holdfast's buffer beside mosquitto as the buffer of a bridge whose upstream
-//! is down, on the same records, from the same publisher, in the same run.
+//! Benchmark of `make bench-data`: Holdfast's buffer beside mosquitto as the buffer of a bridge
+//! whose upstream is down, on the same data records, from the same publisher, in the same run.
 
 pub mod ours;
 pub mod peer;
@@ -11,37 +11,37 @@ use self::ours::{Asked, Ours};
 use crate::bench::machine;
 use crate::bench::table::Row;
 
-/// Records in flight over MQTT.
+/// Number of data records in flight over MQTT.
 pub const WINDOW: usize = 100;
 
 /// Time of the first record: 2026-11-24, in milliseconds since 1970.
 pub const FROM: u64 = 1_795_478_400_000;
 
-/// Records of a day, one a second.
+/// Number of records of a day with one per second.
 pub const DAY_OF_SECONDS: usize = 86_400;
 
-/// What was measured of one buffer.
+/// Figures of one buffer.
 #[derive(Debug, Clone, Default)]
 pub struct Buffered {
-    /// Which.
+    /// Name of the buffer in the table.
     pub name: String,
-    /// Records published.
+    /// Number of records published.
     pub records: usize,
-    /// Of them acknowledged.
+    /// Number of records acknowledged.
     pub acknowledged: usize,
-    /// Acknowledged a second, MQTT QoS 1.
+    /// Records acknowledged per second over MQTT QoS 1.
     pub mqtt_rate: f64,
-    /// Bytes written for each payload byte, so published.
+    /// Bytes written for each payload byte over MQTT.
     pub mqtt_amplification: f64,
-    /// Anonymous memory more than before, while all wait.
+    /// Growth of anonymous memory in KiB while all records wait.
     pub memory_kib: f64,
-    /// Acknowledged and never delivered, without any fault.
+    /// Number of records acknowledged and never delivered, without any fault.
     pub lost: usize,
-    /// Acknowledged and never delivered after `kill -9`.
+    /// Number of records acknowledged and never delivered after `kill -9`.
     pub lost_on_kill: usize,
-    /// Delivered a second, once there is a link.
+    /// Records delivered per second, once there is a link.
     pub drain_rate: f64,
-    /// Bytes on the wire a record, both ways, TCP payload.
+    /// Bytes on the wire per record, both directions, as TCP payload.
     pub wire: f64,
 }
 
@@ -51,28 +51,28 @@ impl Buffered {
     }
 }
 
-/// How much is published.
+/// Number of records to publish to each buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct Sizes {
-    /// Into what saves everything at each change: its time grows with the square.
+    /// Number for the buffer that saves everything at each change; its time grows with the square.
     pub durable: usize,
-    /// Into what keeps everything in memory.
+    /// Number for the buffer that keeps everything in memory.
     pub unlimited: usize,
-    /// Into Holdfast over MQTT.
+    /// Number for Holdfast over MQTT.
     pub mqtt: usize,
-    /// Into Holdfast over HTTP: all wait in the end.
+    /// Number for Holdfast over HTTP; all of them wait in the end.
     pub http: usize,
 }
 
 impl Sizes {
-    /// For the table.
+    /// Sizes for the published table.
     pub const FULL: Self =
         Self { durable: 2_000, unlimited: 200_000, mqtt: 200_000, http: 1_000_000 };
-    /// For a look.
+    /// Sizes for a quick check.
     pub const QUICK: Self = Self { durable: 1_000, unlimited: 20_000, mqtt: 20_000, http: 100_000 };
 }
 
-/// Measures mosquitto in its three set-ups.
+/// Measures mosquitto in its three configurations.
 pub fn peers(sizes: Sizes) -> Vec<Buffered> {
     vec![
         peer::measure(peer::DURABLE, sizes.durable),
@@ -81,7 +81,7 @@ pub fn peers(sizes: Sizes) -> Vec<Buffered> {
     ]
 }
 
-/// Buffers beside one another, as Markdown.
+/// Returns the buffers' figures side by side, as Markdown.
 pub fn beside(all: &[Buffered]) -> String {
     let mut text = String::from(
         "| buffer | records | accepted/s, MQTT QoS 1 | written a payload byte | memory, all waiting | lost without fault | lost on `kill -9` | drained/s | wire a record |\n|---|---|---|---|---|---|---|---|---|\n",
@@ -105,7 +105,7 @@ pub fn beside(all: &[Buffered]) -> String {
     text
 }
 
-/// What was aimed at, and what was measured.
+/// Returns the rows of the table: aims and measurements.
 #[allow(clippy::too_many_lines, reason = "a table: one row after the other")]
 pub fn rows(peers: &[Buffered], ours: &Ours, asked: Option<Asked>) -> Vec<Row> {
     let it = &ours.buffered;

@@ -1,4 +1,4 @@
-//! Holdfast's buffer, with the same records from the same publishers.
+//! Measurements of Holdfast's buffer, with the same data records from the same publishers.
 
 use std::time::{Duration, Instant};
 
@@ -10,27 +10,27 @@ use crate::harness::publisher::{Access, Http, Mqtt};
 use crate::harness::{Device, Plane, eventually};
 use crate::telemetry::Telemetry;
 
-/// Records of one call over HTTP.
+/// Number of data records per HTTP call.
 const BATCH: usize = 1_000;
-/// Room for everything that is published.
+/// Agent configuration with room for everything that is published.
 const CONFIG: &str = "[storage]\nquota_bytes = 4294967296\nreserve_bytes = 16777216\n";
-/// Longest that a drain may take.
+/// Longest time for a drain.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// What was measured beside what every buffer has.
+/// Figures of Holdfast's buffer, including those that other buffers do not have.
 #[derive(Debug, Clone, Default)]
 pub struct Ours {
-    /// As for the others.
+    /// Figures that every buffer has.
     pub buffered: Buffered,
-    /// Records stored a second over HTTP, a thousand a call.
+    /// Data records stored per second over HTTP, a thousand per call.
     pub http_rate: f64,
-    /// Bytes written for each payload byte, so stored.
+    /// Bytes written for each payload byte over HTTP.
     pub http_amplification: f64,
-    /// Records that waited in the end.
+    /// Number of data records that waited at the end.
     pub waiting: usize,
-    /// KiB of memory, proportional, with a tenth of the records waiting, and with all.
+    /// Proportional memory in KiB with a tenth of the data records waiting, and with all.
     pub pss: (f64, f64),
-    /// The same before anything was published.
+    /// Proportional memory in KiB before anything was published.
     pub pss_idle: f64,
 }
 
@@ -49,7 +49,7 @@ fn start(plane: &Plane, name: &str) -> (Device, Access) {
     (device, access)
 }
 
-/// What the control plane has of a stream.
+/// Returns the number of data records of a stream that the control plane has received.
 fn received(plane: &Plane, device: &str, stream: &str) -> u64 {
     let path = format!("/api/v1/devices/{device}/streams/{stream}/ledger");
     match plane.https().get(&path) {
@@ -58,8 +58,9 @@ fn received(plane: &Plane, device: &str, stream: &str) -> u64 {
     }
 }
 
-/// Opens the way up and waits until all is there or nothing more comes. Gives how many came, how
-/// many a second from the first to the last, and bytes on the wire a record, both ways.
+/// Heals the link and waits until all data records have arrived or no more come. Returns how many
+/// came, how many per second from the first to the last, and the bytes on the wire per record, both
+/// directions together.
 fn drain(plane: &Plane, device: &Device, stream: &str, wanted: usize) -> (usize, f64, f64) {
     let bytes = || device.link.up() + device.link.down();
     let before = bytes();
@@ -85,8 +86,8 @@ fn drain(plane: &Plane, device: &Device, stream: &str, wanted: usize) -> (usize,
     }
 }
 
-/// Fills it over MQTT, then over HTTP until all records wait, kills it, starts it again, and counts
-/// what arrives.
+/// Fills the buffer over MQTT, then over HTTP until all data records wait, kills the agent, starts
+/// it again, and counts the records that arrive.
 pub fn measure(sizes: Sizes) -> Ours {
     let plane = Plane::start();
     let (mut device, access) = start(&plane, "bench");
@@ -106,7 +107,7 @@ pub fn measure(sizes: Sizes) -> Ours {
     let (arrived, rate, wire) = drain(&plane, &device, "http", ours.waiting);
     buffered.lost_on_kill = ours.waiting - arrived;
     (buffered.drain_rate, buffered.wire) = (rate, wire);
-    // What came over MQTT waited longer, and is drained beside it.
+    // The records published over MQTT waited longer, and are drained together with the others.
     let rest = eventually(PATIENCE, "what was published over MQTT arrives", || {
         let now = received(&plane, "bench", "mqtt");
         if now >= buffered.acknowledged as u64 { Ok(now) } else { Err(now.to_string()) }
@@ -133,7 +134,7 @@ fn over_http(ours: &mut Ours, access: &Access, pid: u32, from: &mut Telemetry, s
     let written = machine::written(pid);
     let mut client = Http::connect(access).unwrap();
     let before = machine::memory(pid).1;
-    // A tenth at a time: all at once would fill this process, not the agent.
+    // A tenth at a time: all at once would fill the memory of this process, not the agent's.
     for part in 0..10 {
         let records = from.records(sizes.http / 10);
         payload += records.iter().map(Vec::len).sum::<usize>();
@@ -153,18 +154,18 @@ fn over_http(ours: &mut Ours, access: &Access, pid: u32, from: &mut Telemetry, s
     ours.http_amplification = (machine::written(pid) - written) / payload as f64;
 }
 
-/// What a question over a day of a record a second cost.
+/// Cost of a question over a day with one data record per second.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Asked {
     /// Bytes that crossed the link for the answer.
     pub crossed: f64,
-    /// What shipping the records would have cost.
+    /// Bytes that shipping the data records would have cost.
     pub shipping: f64,
-    /// Bytes that the kernel's sockets saw meanwhile, both ways, TLS in them.
+    /// Bytes in the kernel's socket counters meanwhile, both directions, with TLS.
     pub wire: f64,
 }
 
-/// Asks for a day of a record a second that was never shipped.
+/// Asks a question over a day with one data record per second that was never shipped.
 pub fn ask() -> Asked {
     let plane = Plane::start();
     plane

@@ -1,4 +1,4 @@
-//! mosquitto as the buffer of a bridge whose upstream is down.
+//! Measurements of mosquitto as the buffer of a bridge whose upstream is down.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -12,27 +12,27 @@ use crate::harness::publisher::{Access, Mqtt};
 use crate::harness::{Link, Scratch, loopback};
 use crate::telemetry::Telemetry;
 
-/// How a mosquitto is set up: a file of `fleet-tests/bench`.
+/// Configuration of mosquitto: a file of `fleet-tests/bench`.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
-    /// How it is called in the table.
+    /// Name in the table.
     pub name: &'static str,
     config: &'static str,
 }
 
-/// Everything saved at each change.
+/// Configuration that saves everything at each change.
 pub const DURABLE: Setup = Setup {
     name: "mosquitto, saved on every change",
     config: include_str!("../../../bench/mosquitto-durable.conf"),
 };
 
-/// Everything kept in memory.
+/// Configuration that keeps everything in memory.
 pub const UNLIMITED: Setup = Setup {
     name: "mosquitto, unlimited, not saved",
     config: include_str!("../../../bench/mosquitto-unlimited.conf"),
 };
 
-/// As it comes.
+/// Configuration with mosquitto's default bounds.
 pub const DEFAULT: Setup = Setup {
     name: "mosquitto, default bounds",
     config: include_str!("../../../bench/mosquitto-default.conf"),
@@ -92,7 +92,7 @@ impl Mosquitto {
         }
     }
 
-    /// Opens the way up and waits until nothing more comes; gives how many came, and how many a
+    /// Heals the link and waits until no more records come. Returns how many came, and how many per
     /// second.
     fn drain(&self, wanted: usize) -> (usize, f64) {
         let sink = Sink::listen(self.upstream);
@@ -128,8 +128,8 @@ fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// Fills it, kills it, starts it again, and counts what arrives; a second one is drained without
-/// being killed.
+/// Fills the buffer, kills mosquitto, starts it again, and counts the records that arrive; a second
+/// instance is drained without being killed.
 pub fn measure(setup: Setup, records: usize) -> Buffered {
     let all = Telemetry::new(1, super::FROM, 1_000).records(records);
     let payload: usize = all.iter().map(Vec::len).sum();

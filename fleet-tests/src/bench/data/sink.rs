@@ -1,5 +1,5 @@
-//! The upstream of a bridge: an MQTT 3.1.1 server that acknowledges and counts what comes, and
-//! keeps nothing. Faster than any real one: a bridge in front of it shows its own best.
+//! Upstream of a bridge: an MQTT 3.1.1 server that acknowledges and counts publishes, and keeps
+//! nothing. It is faster than any real one, so that a bridge in front of it shows its own best.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,12 +12,12 @@ use crate::telemetry;
 #[derive(Debug, Default)]
 struct Seen {
     publishes: AtomicU64,
-    /// By the record's own counter: what a bridge repeats counts once.
+    /// Records seen, by the record's own counter, so that a repetition counts once.
     records: Mutex<Vec<bool>>,
     over: AtomicBool,
 }
 
-/// The server; ends when dropped.
+/// Server that counts publishes; it ends when dropped.
 #[derive(Debug)]
 pub struct Sink {
     address: SocketAddr,
@@ -25,10 +25,10 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Listens here.
+    /// Starts the server at this address.
     ///
     /// # Panics
-    /// When the address is taken.
+    /// Panics if the address is taken.
     pub fn listen(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).expect("the upstream's address is free");
         let address = listener.local_addr().expect("it listens");
@@ -48,12 +48,12 @@ impl Sink {
         Self { address, seen }
     }
 
-    /// Publishes so far, repetitions counted.
+    /// Returns the number of publishes so far, including repetitions.
     pub fn publishes(&self) -> u64 {
         self.seen.publishes.load(Ordering::Relaxed)
     }
 
-    /// Different records so far.
+    /// Returns the number of different records so far.
     pub fn records(&self) -> usize {
         self.seen.records.lock().unwrap().iter().filter(|&&it| it).count()
     }

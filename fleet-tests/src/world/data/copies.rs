@@ -1,7 +1,7 @@
-//! A data folder that is copied, and one that is put back to an earlier state: two machines of one
-//! identity take turns at one control plane. Every record that was acknowledged on either arrives,
-//! unless it was on no disk any more; and once, unless it waited on a disk that was copied: where its
-//! number is taken, each of the two disks gives it one of its own.
+//! World of copied data folders, and of a folder restored to an earlier state: two machines of one
+//! identity take turns at one control plane. Every data record that was acknowledged on either
+//! arrives, unless no disk has it any more. It arrives once, unless it waited on a disk that was
+//! copied: where its number is taken, each of the two disks assigns it a new one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,38 +15,38 @@ use super::plane::Plane;
 
 const STEPS: u64 = 200;
 const STREAMS: [&str; 2] = ["press/temp", "events"];
-/// Room for everything: nothing goes by quota here.
+/// Size limit that is never reached: no record is dropped by quota here.
 const LIMIT: u64 = 1 << 40;
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Copied {
-    /// Records that were acknowledged to workloads.
+    /// Number of data records that were acknowledged to workloads.
     pub acknowledged: usize,
-    /// Of those, lost with the disk that was put back.
+    /// Number of acknowledged records that were lost with the restored disk.
     pub lost: usize,
-    /// Numbers that stood for two records.
+    /// Number of sequence numbers that stood for two records.
     pub conflicts: u64,
 }
 
-/// One of the two.
+/// One of the two machines.
 struct Machine {
     device: Device,
-    /// An earlier state of its disk.
+    /// Earlier state of the machine's disk.
     snapshot: Option<Snapshot>,
-    /// What was acknowledged here, by what its disk goes back to.
+    /// Records acknowledged here, reset with the disk.
     acknowledged: BTreeSet<Vec<u8>>,
-    /// The same, and what may be on its disk without an acknowledgement.
+    /// Records acknowledged here, and those that may be on the disk without an acknowledgement.
     written: BTreeSet<Vec<u8>>,
     in_flight: BTreeSet<(StreamName, u64, u64)>,
 }
 
-/// A disk's state, and what was acknowledged and written by then.
+/// State of a disk, with the records acknowledged and written by then.
 struct Snapshot {
     device: Device,
     acknowledged: BTreeSet<Vec<u8>>,
     written: BTreeSet<Vec<u8>>,
-    /// Of what was written, what had not arrived.
+    /// Written records that had not arrived by then.
     waiting: BTreeSet<Vec<u8>>,
 }
 
@@ -55,12 +55,12 @@ struct World {
     dice: Dice,
     plane: Plane,
     machines: Vec<Machine>,
-    /// Which of them is connected.
+    /// Index of the machine that is connected.
     here: usize,
     up: Vec<Vec<u8>>,
     acknowledged: BTreeSet<Vec<u8>>,
     excused: BTreeSet<Vec<u8>>,
-    /// What waited on a disk when it was copied: two disks have it.
+    /// Records that waited on a disk when it was copied, and so are on two disks.
     on_two: BTreeSet<Vec<u8>>,
     next: u64,
 }
@@ -68,7 +68,7 @@ struct World {
 /// Runs the world of this seed.
 ///
 /// # Panics
-/// When a record is lost, or arrives twice.
+/// Panics if a record is lost, or arrives twice.
 pub fn run(seed: u64) -> Copied {
     let mut world = World {
         now: 1_795_000_000_000,
@@ -117,7 +117,7 @@ impl World {
             35..65 => self.ship(),
             65..80 => self.commit(),
             80..85 => {
-                // Power off.
+                // The machine loses power.
                 self.machines[which].device.crash();
             }
             85..90 => self.connect(which),
@@ -152,7 +152,7 @@ impl World {
         let machine = &mut self.machines[which];
         if machine.device.memory.is_none() {
             machine.in_flight.clear();
-            // One that ends while it starts is started with its next turn.
+            // A device that ends while it starts is started again at its next turn.
             let _ended = machine.device.start(&mut self.dice);
         }
     }
@@ -179,7 +179,8 @@ impl World {
         }
     }
 
-    /// The other one, or the same one again, is connected: it may be told how far numbers go.
+    /// Connects the other machine, or the same one again; it may be told the highest sequence
+    /// numbers.
     fn connect(&mut self, which: usize) {
         self.here = which;
         self.up.clear();
@@ -194,7 +195,7 @@ impl World {
         }
     }
 
-    /// The disk is what it was; what it had since is lost, unless it has arrived.
+    /// Restores a disk to its snapshot; data written since is lost, unless it has arrived.
     fn put_back(&mut self, which: usize) {
         let machine = &mut self.machines[which];
         let Some(taken) = machine.snapshot.take() else { return };
@@ -249,7 +250,7 @@ impl World {
         self.up.push(codec::encode(&batch).unwrap());
     }
 
-    /// What is under way arrives, or is lost; and so is the answer.
+    /// Delivers batches under way or loses them, and likewise the acknowledgements.
     fn commit(&mut self) {
         for payload in std::mem::take(&mut self.up) {
             if !self.dice.permille(50) {
@@ -285,7 +286,7 @@ impl World {
         }
     }
 
-    /// No more faults: each ships what it has, in turns.
+    /// Ends all faults; the machines ship what they have, in turns.
     fn rest(&mut self) {
         for machine in &mut self.machines {
             machine.device.brittle = false;

@@ -1,5 +1,5 @@
-//! The device's half of the data world: its real cores over a simulated disk. A change is on disk
-//! as a whole or not at all, and the process ends between any two steps.
+//! Device of the data world: its real cores over a simulated disk. A change is on disk as a whole
+//! or not at all, and the process may end between any two steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,22 +13,22 @@ use super::super::Dice;
 
 /// Bytes on disk of a record: far more than its value, so that a small world fills segments.
 const WEIGHT: u64 = 9 * 1024;
-/// Records of a block.
+/// Number of records per block.
 const BLOCK: usize = 6;
-/// How far ahead a ceiling is raised.
+/// Distance by which a ceiling is raised ahead of the numbers in use.
 const AHEAD: u64 = 40;
 
-/// The process ended here.
+/// Error that stands for the end of the process at this point.
 #[derive(Debug)]
 pub(super) struct Crash;
 
-/// What is on disk.
+/// Content of the disk.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Image {
     pub(super) streams: BTreeMap<u32, Kept>,
     pub(super) segments: BTreeMap<(u32, u64), Segment>,
     pub(super) blocks: BTreeMap<(u32, u64), (Block, Vec<Record>)>,
-    /// The control plane's store that has what is settled.
+    /// Number of the control plane's store that has the settled records.
     pub(super) store: Option<u64>,
 }
 
@@ -67,30 +67,30 @@ impl Image {
     }
 }
 
-/// A device's buffer.
+/// Device with its buffer.
 #[derive(Debug)]
 pub(super) struct Device {
-    /// On disk: `data.redb`.
+    /// Content of `data.redb` on disk.
     pub(super) image: Image,
-    /// The disk says that a step is durable before it is.
+    /// True: the disk claims that a step is durable before it is.
     pub(super) lies: bool,
-    /// The step before the last: what a disk that lies falls back to.
+    /// State before the last step, which a lying disk falls back to.
     former: Image,
-    /// On disk: `data.ceilings`.
+    /// Content of `data.ceilings` on disk.
     pub(super) ceilings: BTreeMap<StreamName, u64>,
-    /// `data.redb` is not there.
+    /// True: `data.redb` does not exist.
     pub(super) fresh: bool,
     rolled_back: bool,
     pub(super) policies: DataPolicies,
-    /// Bytes of all records.
+    /// Most bytes of all records together.
     pub(super) limit: u64,
-    /// The process may end between any two steps.
+    /// True: the process may end between any two steps.
     pub(super) brittle: bool,
-    /// What the process knows; None: it does not run.
+    /// State of the process; None: it does not run.
     pub(super) memory: Option<Memory>,
 }
 
-/// What a running agent has in memory.
+/// State that a running agent has in memory.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     pub(super) streams: BTreeMap<u32, Stream>,
@@ -116,12 +116,12 @@ impl Device {
         }
     }
 
-    /// `kill -9`, or power off.
+    /// Ends the process, as `kill -9` or a power failure would.
     pub(super) fn crash(&mut self) {
         self.memory = None;
     }
 
-    /// The disk had said that the last step was durable, and it was not.
+    /// Falls back to the state before the last step, which the disk had claimed to be durable.
     pub(super) fn roll_back(&mut self) {
         self.memory = None;
         self.image = std::mem::take(&mut self.former);
@@ -129,7 +129,7 @@ impl Device {
         self.rolled_back = true;
     }
 
-    /// The file is unreadable and is set aside at the next start.
+    /// Makes the file unreadable; it is set aside at the next start.
     pub(super) fn destroy(&mut self) {
         self.memory = None;
         self.image = Image::default();
@@ -169,7 +169,7 @@ impl Device {
                 }
             }
         }
-        // What was lost is on disk before the file counts as one that is whole.
+        // The loss is recorded on disk before the file counts as whole.
         let mut change = Change::default();
         memory.take_marks(&mut change);
         self.step(change, dice)?;
@@ -182,7 +182,7 @@ impl Device {
         if self.brittle && dice.permille(15) { Err(Crash) } else { Ok(()) }
     }
 
-    /// One durable step, with the process ending before or after it.
+    /// Performs one durable step; the process may end before or after it.
     fn step(&mut self, change: Change, dice: &mut Dice) -> Result<(), Crash> {
         self.point(dice)?;
         if self.lies {
@@ -192,7 +192,7 @@ impl Device {
         self.point(dice)
     }
 
-    /// Stores a group; gives the numbers of each stream's records, and whether they may be
+    /// Stores a group. Returns the numbers of each stream's records, and whether they may be
     /// acknowledged: if not, they were dropped.
     pub(super) fn store(
         &mut self,
@@ -290,7 +290,7 @@ impl Device {
         why: GapReason,
         change: &mut Change,
     ) -> u64 {
-        // What this very step stores is not on disk yet: it is left alone.
+        // Records of this very step are not on disk yet, and are not dropped.
         let within = memory.streams.get(&id).and_then(|stream| stream.segment(start).copied());
         let Some(within) = within else { return 0 };
         let new = |(other, block, _): &(u32, Block, Vec<Record>)| {
@@ -361,7 +361,7 @@ impl Device {
         segment.bytes.saturating_sub(now)
     }
 
-    /// Drops what its ttl has passed for, by a clock that is relied on.
+    /// Drops records whose ttl has passed, if the clock is relied on.
     pub(super) fn expire(&mut self, now: u64, dice: &mut Dice) -> Result<(), Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
         let mut change = Change::default();
@@ -387,7 +387,7 @@ impl Device {
         Ok(())
     }
 
-    /// Records on disk.
+    /// Returns the records on disk.
     pub(super) fn on_disk(&self) -> BTreeSet<(StreamName, u64)> {
         let name = |id: &u32| self.image.streams.get(id).map(|kept| kept.name.clone());
         let blocks = self.image.blocks.iter().filter_map(|((id, _), (_, all))| {
@@ -397,12 +397,12 @@ impl Device {
         blocks.flatten().collect()
     }
 
-    /// How long records of this stream are kept, in milliseconds.
+    /// Returns how long records of this stream are kept, in milliseconds.
     pub(super) fn ttl(&self, name: &StreamName) -> Option<u64> {
         self.policy(name).ttl_ms
     }
 
-    /// Stores what is only in memory.
+    /// Stores state that is only in memory.
     pub(super) fn keep_marks(&mut self, dice: &mut Dice) -> Result<(), Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
         let mut change = Change::default();
@@ -412,7 +412,7 @@ impl Device {
         Ok(())
     }
 
-    /// The control plane says which store it has.
+    /// Handles the control plane's statement which store it has.
     pub(super) fn stored_in(&mut self, store: u64, dice: &mut Dice) -> Result<(), Crash> {
         let mut memory = self.memory.take().ok_or(Crash)?;
         if memory.store != Some(store) {
@@ -435,7 +435,7 @@ impl Device {
         Ok(())
     }
 
-    /// The control plane has stored this.
+    /// Notes that the control plane has stored these numbers.
     pub(super) fn settle(&mut self, name: &StreamName, range: Range) {
         let Some(memory) = &mut self.memory else { return };
         let Some(id) = memory.ids.get(name).copied() else { return };
@@ -445,7 +445,8 @@ impl Device {
         memory.marked.insert(id);
     }
 
-    /// The control plane knows numbers up to these of a device that was copied or put back.
+    /// Continues above the numbers that the control plane knows, on a device that was copied or
+    /// restored.
     pub(super) fn diverged(
         &mut self,
         given: Vec<(StreamName, u64)>,
@@ -466,8 +467,8 @@ impl Device {
         Ok(())
     }
 
-    /// These numbers stand for other records at the control plane, which knows numbers up to
-    /// `highest`.
+    /// Assigns new numbers to records whose numbers stand for other records at the control plane,
+    /// which knows numbers up to `highest`.
     pub(super) fn renumber(
         &mut self,
         name: &StreamName,
@@ -553,7 +554,7 @@ impl Device {
         self.step(change, dice)
     }
 
-    /// What a copy of its disk holds.
+    /// Returns a device with a copy of this one's disk.
     pub(super) fn copy(&self) -> Self {
         Self {
             image: self.image.clone(),
@@ -569,8 +570,7 @@ impl Device {
         }
     }
 
-    /// Records of a stream from this number on, at most so many and none above `to`, as far as
-    /// they are on disk.
+    /// Returns records of a stream on disk from this number on, at most `most` and none above `to`.
     pub(super) fn page(&self, id: u32, from: u64, to: u64, most: usize) -> Vec<Record> {
         self.image
             .heads(id, from, to)
@@ -582,7 +582,7 @@ impl Device {
             .collect()
     }
 
-    /// What would become of a number if the power went now.
+    /// Returns the state of a number if power failed now.
     pub(super) fn fate(&self, name: &StreamName, seq: u64) -> Fate {
         let lost = self.fresh || self.rolled_back;
         let within_ceiling = self.ceilings.get(name).is_some_and(|ceiling| seq <= *ceiling);
@@ -606,7 +606,7 @@ impl Device {
         if lost && within_ceiling { Fate::Gap } else { Fate::Nothing }
     }
 
-    /// What the device says of itself agrees with its disk.
+    /// Asserts that the device's figures agree with its disk.
     pub(super) fn consistent(&self) {
         let Some(memory) = &self.memory else { return };
         for (id, stream) in &memory.streams {
@@ -631,16 +631,16 @@ impl Device {
     }
 }
 
-/// Where a number stands on the device's disk.
+/// State of a sequence number on the device's disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// As a record.
+    /// Stored as this record.
     Kept(Vec<u8>),
-    /// In a gap that is to be told.
+    /// Part of a gap that is to be told.
     Gap,
-    /// The control plane is said to have it.
+    /// Settled: the control plane is said to have it.
     Settled,
-    /// Nowhere.
+    /// Unknown to the disk.
     Nothing,
 }
 

@@ -1,4 +1,4 @@
-//! What must hold.
+//! Invariants of the data world.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,29 +8,29 @@ use holdfast_records::{GapReason, Range, StreamName};
 use super::device::{Device, Fate};
 use super::plane::Plane;
 
-/// A stream by its place in the list, and a number: compared often.
+/// Index of a stream and a sequence number: cheap to compare.
 type Number = (usize, u64);
 
-/// Everything that was ever said, and to whom.
+/// Everything that was ever told, and to whom.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     names: Vec<StreamName>,
-    /// What was acknowledged to a workload, as it was published.
+    /// Records acknowledged to a workload, as they were published.
     acknowledged: BTreeMap<Number, Vec<u8>>,
-    /// Of those: the control plane has no answer yet.
+    /// Acknowledged numbers that the control plane does not account for yet.
     open: BTreeSet<Number>,
-    /// What was refused to a workload although it has a number.
+    /// Numbers of records that were refused to a workload.
     refused: BTreeSet<Number>,
-    /// What a number stands for, once it left the device or was acknowledged.
+    /// Record that a number stands for, once it left the device or was acknowledged.
     meaning: BTreeMap<Number, Vec<u8>>,
     /// Reasons that may stand in the ledger.
     pub(super) possible: BTreeSet<GapReason>,
-    /// A disk has lied: what was dropped may come back.
+    /// True if a disk has lied: dropped records may come back.
     pub(super) lied: bool,
 }
 
 impl Oracle {
-    /// A workload was told that its records are stored.
+    /// Notes that a workload was told that its records are stored.
     pub(super) fn acknowledge(&mut self, stream: &StreamName, range: Range, values: &[Vec<u8>]) {
         assert_eq!(range.len(), values.len() as u64, "as many numbers as records");
         let place = self.place(stream);
@@ -43,7 +43,7 @@ impl Oracle {
         }
     }
 
-    /// A workload was told that its records are dropped.
+    /// Notes that a workload was told that its records are dropped.
     pub(super) fn refuse(&mut self, stream: &StreamName, range: Range) {
         let place = self.place(stream);
         self.refused.extend((range.from..=range.to).map(|seq| (place, seq)));
@@ -56,24 +56,24 @@ impl Oracle {
         })
     }
 
-    /// A number was seen with this record.
+    /// Asserts that a number stands for this record wherever it is seen.
     pub(super) fn means(&mut self, stream: &StreamName, seq: u64, value: &[u8]) {
         let number = (self.place(stream), seq);
         let meaning = self.meaning.entry(number).or_insert_with(|| value.to_vec());
         assert_eq!(meaning, value, "{stream} {seq}: one number, two records");
     }
 
-    /// The control plane has lost everything: of each record it must come to know again.
+    /// Notes that the control plane has lost everything, and must account for each record again.
     pub(super) fn reopen(&mut self) {
         self.open.extend(self.acknowledged.keys().copied());
     }
 
-    /// Records that were acknowledged.
+    /// Returns the number of acknowledged records.
     pub(super) fn count(&self) -> usize {
         self.acknowledged.len()
     }
 
-    /// Looks at every acknowledged record that the control plane had no answer to.
+    /// Checks every acknowledged record that the control plane did not account for so far.
     pub(super) fn check(&mut self, device: &Device, plane: &Plane) {
         let mut answered = Vec::new();
         for number in &self.open {
@@ -94,7 +94,8 @@ impl Oracle {
                 None => match fate {
                     Fate::Kept(value) => assert_eq!(value, self.acknowledged[number]),
                     Fate::Gap => {}
-                    // By a store that is lost: the device is told with its next connection.
+                    // Acknowledged by a store that is lost: the device is told at its next
+                    // connection.
                     Fate::Settled if device.image.store != Some(plane.store) => {}
                     Fate::Settled => {
                         panic!("{stream} {seq}: settled, and the control plane does not know it")
@@ -108,8 +109,8 @@ impl Oracle {
         }
     }
 
-    /// Everything has come to rest: each record was received as it was published, or has a
-    /// reason. Gives how many were received, and how many have one.
+    /// Asserts, after all has come to rest, that each record was received as it was published or
+    /// has a reason. Returns how many were received, and how many have a reason.
     pub(super) fn finish(&self, plane: &Plane) -> (usize, usize) {
         assert!(self.open.is_empty(), "without an answer at the end: {:?}", self.open);
         assert_eq!(plane.unknown(), 0, "numbers of which nothing is known");

@@ -1,5 +1,5 @@
-//! The control plane's half of the data world: its real core of ingest over rows in memory, of
-//! which what was committed survives.
+//! Control plane of the data world: its real core of ingest over rows in memory, of which only
+//! committed ones survive.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use holdfast_control::core::ledger::{Answer, LoadedLedger, MissingList, Segment}
 use holdfast_records::block::unpack;
 use holdfast_records::{Acked, Acknowledgement, RangeSet, Record, StreamName};
 
-/// A stream as the store has it.
+/// Row of a stream, as the store has it.
 #[derive(Debug, Clone, Default)]
 struct Row {
     segments: BTreeMap<u64, (u64, Answer)>,
@@ -17,18 +17,18 @@ struct Row {
     records: BTreeMap<u64, Record>,
 }
 
-/// A control plane that stores groups.
+/// Control plane that stores batches in groups.
 #[derive(Debug, Default)]
 pub(super) struct Plane {
-    /// Which store it is.
+    /// Number of the present store.
     pub(super) store: u64,
-    /// What is on disk.
+    /// Committed rows.
     durable: BTreeMap<StreamName, Row>,
-    /// What arrived and is not committed yet.
+    /// Batches that arrived and are not committed yet.
     waiting: Vec<Vec<u8>>,
-    /// Batches that were refused, with why: there should be none.
+    /// Reasons for refused batches: there should be none.
     pub(super) refused: Vec<String>,
-    /// Numbers that stood for other records.
+    /// Count of sequence numbers that stood for other records.
     pub(super) conflicts: u64,
 }
 
@@ -37,29 +37,29 @@ fn acked_of(stream: StreamName, from: u64, to: u64) -> Acked {
 }
 
 impl Plane {
-    /// A batch arrives.
+    /// Takes a batch that arrived.
     pub(super) fn receive(&mut self, payload: Vec<u8>) {
         self.waiting.push(payload);
     }
 
-    /// `kill -9`: what was not committed is gone.
+    /// Kills the process: uncommitted batches are gone.
     pub(super) fn crash(&mut self) {
         self.waiting.clear();
     }
 
-    /// The machine is lost: another one begins with an empty disk.
+    /// Loses the machine: another one begins with an empty disk.
     pub(super) fn lose(&mut self) {
         self.waiting.clear();
         self.durable.clear();
         self.store += 1;
     }
 
-    /// Something waits to be committed.
+    /// Returns true if batches wait to be committed.
     pub(super) fn is_busy(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Commits what waits; gives the acknowledgement that goes out afterwards.
+    /// Commits the waiting batches and returns the acknowledgement to send afterwards.
     pub(super) fn commit(&mut self) -> Acknowledgement {
         let mut acked = Vec::new();
         for payload in std::mem::take(&mut self.waiting) {
@@ -98,28 +98,28 @@ impl Plane {
         }
     }
 
-    /// How far its numbers go, for a device whose history is another.
+    /// Returns the highest sequence number of each stream, for a device whose history has diverged.
     pub(super) fn given(&self) -> Vec<(StreamName, u64)> {
         self.durable.iter().map(|(name, row)| (name.clone(), row.highest())).collect()
     }
 
-    /// Everything that is stored.
+    /// Returns all stored records.
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         self.durable.values().flat_map(|row| row.records.values())
     }
 
-    /// The record with this number, if it is stored.
+    /// Returns the record with this number, if it is stored.
     pub(super) fn record(&self, stream: &StreamName, seq: u64) -> Option<&Record> {
         self.durable.get(stream)?.records.get(&seq)
     }
 
-    /// What the ledger says of a number.
+    /// Returns what the ledger says of a sequence number.
     pub(super) fn answer(&self, stream: &StreamName, seq: u64) -> Option<Answer> {
         let (_, (to, answer)) = self.durable.get(stream)?.segments.range(..=seq).next_back()?;
         (*to >= seq).then_some(*answer)
     }
 
-    /// The ledger agrees with itself and with what is stored.
+    /// Asserts that the ledger agrees with itself and with the stored records.
     pub(super) fn consistent(&self) {
         for (name, row) in &self.durable {
             let (mut received, mut gaps) = (0, BTreeMap::new());
@@ -149,24 +149,25 @@ impl Plane {
         }
     }
 
-    /// Numbers below the highest of which nothing is known.
+    /// Returns the count of sequence numbers below the highest that the ledger does not account
+    /// for.
     pub(super) fn unknown(&self) -> u64 {
         self.durable.values().map(|row| row.tally.unknown()).sum()
     }
 
-    /// Records that came more than once.
+    /// Returns the number of records that came more than once.
     pub(super) fn duplicates(&self) -> u64 {
         self.durable.values().map(|row| row.tally.duplicates).sum()
     }
 }
 
 impl Row {
-    /// The highest number that it has an answer for.
+    /// Returns the highest sequence number in the ledger.
     fn highest(&self) -> u64 {
         self.segments.last_key_value().map_or(0, |(_, (to, _))| *to)
     }
 
-    /// Gives the numbers that stand for other records.
+    /// Stores a batch and returns the sequence numbers that stand for other records.
     fn take(&mut self, batch: Checked) -> Result<RangeSet, String> {
         let mut ledger = LoadedLedger::new();
         for range in ingest::touched(&self.tally, &batch).iter() {

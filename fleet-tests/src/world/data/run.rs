@@ -1,4 +1,4 @@
-//! A run: chaos for some hundred steps, then quiet until everything has come to rest.
+//! Run of the data world: chaos for some hundred steps, then quiet until nothing changes any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,20 +17,20 @@ use super::plane::Plane;
 const STEPS: u64 = 250;
 const STREAMS: [&str; 3] = ["press/temp", "press/vibration", "events"];
 
-/// What a run came to.
+/// Result of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Records that were acknowledged to workloads.
+    /// Number of data records that were acknowledged to workloads.
     pub acknowledged: usize,
-    /// Of those, received.
+    /// Number of acknowledged records that were received.
     pub received: usize,
-    /// Of those, in the ledger with a reason.
+    /// Number of acknowledged records that are in the ledger with a reason.
     pub gaps: usize,
-    /// Times that either side ended.
+    /// Number of times that either side ended.
     pub crashes: u64,
-    /// Records that came more than once.
+    /// Number of records that came more than once.
     pub duplicates: u64,
-    /// Files that were lost or torn.
+    /// Number of files that were lost or torn.
     pub damages: u64,
 }
 
@@ -43,17 +43,17 @@ struct World {
     now: u64,
     dice: Dice,
     device: Device,
-    /// What the device's clock shows more than the world's, in milliseconds; and whether the
-    /// device relies on it.
+    /// Offset of the device's clock from the world's in milliseconds; and whether the device relies
+    /// on its clock.
     clock: (i64, bool),
     plane: Plane,
     plane_up: bool,
     link_up: bool,
     flying: Vec<Message>,
-    /// What was sent and not answered.
+    /// Batches that were sent and not acknowledged.
     in_flight: BTreeSet<(StreamName, u64, u64)>,
     oracle: Oracle,
-    /// When records were stored, by the world's clock.
+    /// Time at which each record was stored, by the world's clock.
     stored: BTreeMap<(StreamName, u64), u64>,
     calm: bool,
     next: u64,
@@ -63,7 +63,7 @@ struct World {
 /// Runs the world of this seed.
 ///
 /// # Panics
-/// When an invariant does not hold, saying which.
+/// Panics if an invariant does not hold, and names it.
 pub fn run(seed: u64) -> Outcome {
     let mut dice = Dice::new(seed);
     let limit = dice.between(60, 200) * 9 * 1024;
@@ -89,11 +89,11 @@ pub fn run(seed: u64) -> Outcome {
     for step in 0..STEPS {
         let crashes = world.outcome.crashes;
         world.step();
-        // Every state that a crash leaves, and every few others.
+        // Every state after a crash is checked, and every few others.
         if crashes != world.outcome.crashes || step % 8 == 0 {
             world.oracle.check(&world.device, &world.plane);
         }
-        // What is said in sums costs the most.
+        // The checks of sums are the most expensive, so they run less often.
         if step % 24 == 0 {
             world.check();
         }
@@ -189,7 +189,7 @@ impl World {
         }
     }
 
-    /// Sends a batch of some stream: whichever, for any order must be right.
+    /// Sends a batch of a random stream, since any order must be right.
     fn ship(&mut self) {
         if !self.link_up || self.in_flight.len() >= 3 {
             return;
@@ -262,7 +262,7 @@ impl World {
         self.flying.push(Message::Up(bytes));
     }
 
-    /// Any message that is under way arrives, or is lost, or arrives and stays under way.
+    /// Delivers a random message under way, loses it, or delivers it and leaves it under way.
     fn deliver(&mut self) {
         if self.flying.is_empty() {
             return;
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    /// Whoever has a connection was told which store the control plane has, before all else.
+    /// Tells a connected device which store the control plane has, before anything else.
     fn connected(&mut self) {
         let told = self.link_up && self.plane_up && self.device.memory.is_some();
         if told && self.device.stored_in(self.plane.store, &mut self.dice).is_err() {
@@ -298,7 +298,8 @@ impl World {
             return self.crashed();
         }
         for acked in &ack.acked {
-            // One of before a restart may have had other gaps: it speaks for its numbers alone.
+            // A batch from before a restart may have had other gaps: it accounts for its own
+            // numbers alone.
             if self.in_flight.remove(&(acked.stream.clone(), acked.from, acked.to)) {
                 let range = Range { from: acked.from, to: acked.to };
                 self.device.settle(&acked.stream, range);
@@ -308,7 +309,7 @@ impl World {
 
     fn commit(&mut self) {
         if self.plane_up && self.plane.is_busy() {
-            // Without a fault the answer goes out; else it is lost with the process.
+            // Without a fault the acknowledgement is sent; else it is lost with the process.
             let ack = self.plane.commit();
             if self.calm || !self.dice.permille(100) {
                 self.flying.push(Message::Down(ack));
@@ -328,7 +329,7 @@ impl World {
         if self.device.expire(now, &mut self.dice).is_err() {
             return self.crashed();
         }
-        // Nothing goes before its time, whatever the clock showed when it was stored.
+        // No record expires before its time, whatever the clock showed when it was stored.
         for gone in before.difference(&self.device.on_disk()) {
             let ttl = self.device.ttl(&gone.0).unwrap_or(u64::MAX);
             let early = self.stored.get(gone).is_some_and(|at| at.saturating_add(ttl) >= self.now);
@@ -352,7 +353,7 @@ impl World {
         self.outcome.crashes += 1;
     }
 
-    /// Power off with a file that is unreadable afterwards, or a disk that lied.
+    /// Switches power off, with a file that is unreadable afterwards, or a disk that lied.
     fn damage(&mut self) {
         if self.dice.permille(500) {
             return;
@@ -368,7 +369,7 @@ impl World {
         }
     }
 
-    /// The control plane's machine is lost with all that it had stored, and its connections.
+    /// Loses the control plane's machine with everything stored on it, and its connections.
     fn lose_store(&mut self) {
         if self.dice.permille(700) {
             return;
@@ -384,7 +385,7 @@ impl World {
     fn jump(&mut self) {
         let far = 40 * 24 * 3_600_000;
         let to = i64::try_from(self.dice.below(2 * far)).unwrap() - i64::try_from(far).unwrap();
-        // A device that notices does not let anything expire by such a clock.
+        // A device that notices the jump does not let anything expire by such a clock.
         self.clock = if self.dice.permille(500) { (0, true) } else { (to, false) };
     }
 
@@ -415,7 +416,7 @@ impl World {
         self.device.policies = policies;
     }
 
-    /// No more faults: everything that waits is shipped.
+    /// Ends all faults and ships everything that waits.
     fn rest(&mut self) {
         (self.calm, self.device.brittle) = (true, false);
         (self.plane_up, self.link_up) = (true, true);

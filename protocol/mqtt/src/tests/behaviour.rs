@@ -1,4 +1,4 @@
-//! What a session does with a client that keeps to the rules: time, wills, publishes in.
+//! Behaviour of a session towards a client that keeps to the rules: time, wills, publishes in.
 
 use bytes::Bytes;
 
@@ -15,7 +15,7 @@ fn ended(told: &[Told]) -> Option<Code> {
     })
 }
 
-/// DISCONNECT with this reason in version 5, silence in 3.1.1.
+/// Asserts that the session ended with this code: a DISCONNECT in version 5, silence in 3.1.1.
 fn assert_cut(rig: &mut Rig, version: u8, code: Code) {
     let answer = rig.take();
     let said = (version == 5).then_some((0xe0, code.byte()));
@@ -169,7 +169,7 @@ fn the_host_ends_it_with_a_reason() {
             rig.events();
             assert_cut(&mut rig, version, code);
             let told = rig.news();
-            // Whether the will counts then is the host's decision: it gets it.
+            // The session always hands over the will; whether it counts is the host's decision.
             assert!(matches!(&told[..], [Told::Ended(Ending::Fault(_), Some(_))]), "{told:?}");
             assert_eq!(rig.answer(&[0xc0, 0]), NOTHING, "nothing is heard after the end");
             rig.session.close(Fault::new(Code::Quota, "again"));

@@ -1,5 +1,5 @@
-//! However a stream of bytes is cut into pieces, the session does the same; and no bytes
-//! whatever make it panic or hold more than its limits allow.
+//! A session behaves the same however a stream of bytes is cut into pieces; and no bytes make it
+//! panic or hold more than its limits allow.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use super::wire::{self, Connect, NAME, packet, topic};
 use super::{Rig, Told, limits};
 use crate::Limits;
 
-/// One packet of a client, good or not.
+/// Generates one packet of a client, valid or not.
 fn any_packet(version: u8) -> impl Strategy<Value = Vec<u8>> {
     let channel = prop::sample::select(vec!["state", "reply", "presence", "desired", "none"]);
     let id = prop_oneof![9 => 1_u16..20, 1 => Just(0_u16)];
@@ -45,7 +45,7 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Far above what one packet and its answers need, far below what could be claimed.
+/// Returns a bound far above what one packet and its answers need, far below what could be claimed.
 fn bound() -> usize {
     2 * limits().max_packet + limits().inbound_bytes + 64 * 1024
 }
@@ -62,7 +62,7 @@ fn run<'a>(pieces: impl Iterator<Item = &'a [u8]>, lenient: bool) -> (Vec<Told>,
     (rig.told, out)
 }
 
-/// Cuts bytes at these places, taken round.
+/// Cuts bytes into pieces of these sizes, which are used in turn.
 fn pieces<'a>(bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     let mut rest = bytes;
     let mut sizes = sizes.iter().cycle();
@@ -113,7 +113,7 @@ proptest! {
     }
 }
 
-/// A claimed length reserves nothing; what comes for it is bounded by the limit.
+/// A claimed length reserves no memory; the bytes that arrive for it are bounded by the limit.
 #[test]
 fn a_large_claim_costs_nothing() {
     let mut rig = Rig::connected(5);

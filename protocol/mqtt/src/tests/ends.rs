@@ -1,4 +1,5 @@
-//! However the server ends a connection, what it took and stored is acknowledged before.
+//! However the server ends a connection, publishes that it accepted and stored are acknowledged
+//! first.
 
 use super::wire::{self, Connect, NAME, packet, topic};
 use super::{NOTHING, Rig, Told};
@@ -7,10 +8,10 @@ use crate::{Code, Ending, Fault};
 const BOTH: [u8; 2] = [4, 5];
 const ACKS: [u8; 12] = [0x40, 2, 0, 1, 0x40, 2, 0, 2, 0x40, 2, 0, 3];
 
-/// What ends a connection, from outside.
+/// Cause for the end of a connection, applied from outside.
 type End = Box<dyn Fn(&mut Rig)>;
 
-/// Every kind of end by the server or the client, by its name.
+/// Returns every way in which server or client can end a connection, by name.
 fn ends(version: u8) -> Vec<(String, End)> {
     let mut ends: Vec<(String, End)> = Vec::new();
     for case in super::table::cases() {
@@ -29,7 +30,7 @@ fn ends(version: u8) -> Vec<(String, End)> {
     ends
 }
 
-/// Three publishes are taken, and not stored yet.
+/// Gives the session three publishes that are not stored yet.
 fn with_three(mut rig: Rig, version: u8) -> Rig {
     rig.stores = false;
     for id in 1..=3 {

@@ -1,4 +1,4 @@
-//! A server of any client, as brokers are: QoS 2, and publishes that can never be taken.
+//! A server for any client, as brokers are: QoS 2, and publishes that can never be accepted.
 
 use super::table::MAX_PACKET;
 use super::wire::{self, Connect, NAME, packet, topic};
@@ -56,7 +56,7 @@ fn a_will_of_qos_2_is_taken() {
     }
 }
 
-/// A publish that can never be taken, and what is told of it.
+/// Returns publishes that can never be accepted, and the code that each is answered with.
 fn never(version: u8) -> Vec<(&'static str, Vec<u8>, u8)> {
     vec![
         ("another's topic", wire::publish1(version, "hf/v1/7/acme.other/x", 9, b"x"), 0x87),
@@ -116,7 +116,7 @@ fn a_publish_that_is_too_large_is_skipped_without_being_kept() {
         }
         assert_ne!(rig.answer(&bytes[bytes.len() - 1..]), NOTHING);
         assert_eq!(rig.news(), [Told::TooLarge(topic("state"))]);
-        // One that ends within its topic is none.
+        // A body that ends within its topic is malformed.
         let mut rig = Rig::lenient(version);
         rig.give(&packet(0x32, &vec![0xff; 65_535]));
         assert!(matches!(rig.ending(), Some(Ending::Fault(_))));

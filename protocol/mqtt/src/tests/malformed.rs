@@ -1,4 +1,4 @@
-//! Every malformed packet of the table: the reason code, and the end.
+//! Each malformed packet of the table, given to a session: the reason code, and the end.
 
 use super::table::{Gets, cases, read};
 use super::{Rig, wire};

@@ -1,5 +1,5 @@
-//! Whole sessions, driven byte by byte: what they answer, what they refuse, and that nothing
-//! breaks them.
+//! Whole sessions, driven byte by byte: their answers, their refusals, and that no input breaks
+//! them.
 
 mod behaviour;
 mod chunks;
@@ -16,7 +16,7 @@ use super::{Client, Code, Ending, Event, Fault, Limits, Policy, Session, Will, m
 
 use wire::NAME;
 
-/// No bytes.
+/// An empty output.
 pub(super) const NOTHING: [u8; 0] = [];
 
 /// Topics of the client below [`PREFIX`] that it may publish.
@@ -30,8 +30,7 @@ pub(super) enum Channel {
 /// Prefix of the client's topics, with the final `/`.
 const PREFIX: &str = "hf/v1/7/acme.dev-1/";
 
-/// Policy like the gateway's, without certificate and directory: one client id, three topics to
-/// publish, and subscriptions below its prefix.
+/// Policy like the gateway's, without certificate and directory.
 pub(super) struct TestPolicy {
     refuse: Option<Fault>,
 }
@@ -75,7 +74,7 @@ pub(super) fn limits() -> Limits {
     }
 }
 
-/// What a session told its host, in a comparable form.
+/// Event that a session told its host, in a comparable form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
     Connected(u16),
@@ -87,12 +86,12 @@ pub(super) enum Told {
     Ended(Ending, Option<Will<Channel>>),
 }
 
-/// A session and everything it told.
+/// Session with all events that it told.
 pub(super) struct Rig {
     pub(super) session: Session<TestPolicy>,
     pub(super) told: Vec<Told>,
     pub(super) now: u64,
-    /// Acknowledge publishes at once.
+    /// True: publishes are acknowledged at once.
     pub(super) stores: bool,
 }
 
@@ -106,7 +105,7 @@ impl Rig {
         Self { session, told: Vec::new(), now: 0, stores: true }
     }
 
-    /// As the local bus: connected in this version, CONNACK taken.
+    /// Returns a session like one of the local bus, connected in this version, with CONNACK read.
     pub(super) fn lenient(version: u8) -> Self {
         let mut rig = Self::with(Limits { lenient: true, ..limits() }, None);
         rig.answer(&wire::connect(version, NAME));
@@ -114,12 +113,12 @@ impl Rig {
         rig
     }
 
-    /// Connected in this version, CONNACK taken.
+    /// Returns a session connected in this version, with CONNACK read.
     pub(super) fn connected(version: u8) -> Self {
         Self::after(&wire::connect(version, NAME))
     }
 
-    /// Connected by this CONNECT, CONNACK taken.
+    /// Returns a session connected by this CONNECT, with CONNACK read.
     pub(super) fn after(connect: &[u8]) -> Self {
         let mut rig = Self::new();
         rig.give(connect);
@@ -130,7 +129,7 @@ impl Rig {
         rig
     }
 
-    /// Gives bytes and takes the events.
+    /// Gives bytes to the session and collects the events.
     pub(super) fn give(&mut self, bytes: &[u8]) {
         self.session.receive(bytes, self.now);
         self.events();
@@ -156,7 +155,7 @@ impl Rig {
         }
     }
 
-    /// Takes the output, as if it were all written.
+    /// Takes the whole output, as if it had been written.
     pub(super) fn take(&mut self) -> Vec<u8> {
         let mut out = Vec::new();
         while !self.session.output().is_empty() {
@@ -167,7 +166,7 @@ impl Rig {
         out
     }
 
-    /// Gives bytes and takes the answer, which makes room for the next.
+    /// Gives bytes and returns the answer, which makes room for the next bytes.
     pub(super) fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.give(bytes);
         let mut all = Vec::new();
@@ -181,7 +180,7 @@ impl Rig {
         }
     }
 
-    /// What was told since the last time.
+    /// Returns the events since the last call.
     pub(super) fn news(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.told)
     }

@@ -1,4 +1,4 @@
-//! What goes to the client: subscriptions, windows, conflation, flags.
+//! Messages to the client: subscriptions, windows, conflation, flags.
 
 use bytes::Bytes;
 
@@ -21,7 +21,7 @@ fn call(payload: &'static str) -> Message {
     message("call", payload, Retain::No)
 }
 
-/// Connected and subscribed to everything at this QoS.
+/// Returns a session subscribed to everything at this QoS.
 fn subscribed(version: u8, qos: u8) -> Rig {
     let mut rig = Rig::connected(version);
     rig.answer(&wire::subscribe(version, 1, &[(&topic("#"), qos)]));
@@ -29,7 +29,7 @@ fn subscribed(version: u8, qos: u8) -> Rig {
     rig
 }
 
-/// A publish as the client gets it.
+/// Returns a publish as the client receives it.
 fn expected(version: u8, flags: u8, channel: &str, id: Option<u16>, payload: &str) -> Vec<u8> {
     wire::publish(version, flags, &topic(channel), id, &[], payload.as_bytes())
 }
@@ -50,7 +50,7 @@ fn subscriptions_are_granted_filter_by_filter() {
             (&[1, 0x80, 1, 0x80], &[0x90, 6, 0, 3])
         };
         assert_eq!(answer, [words, codes].concat());
-        // What was granted counts, whatever stood beside it.
+        // The granted filters count, whatever else the SUBSCRIBE contained.
         assert_eq!(rig.news(), [Told::Subscribed(vec![desired.clone(), calls.clone()], true)]);
         assert!(rig.session.is_subscribed(&desired) && rig.session.is_subscribed(&calls));
 
@@ -215,7 +215,7 @@ fn nothing_larger_than_the_client_takes() {
     assert_eq!(rig.session.deliver(sized(fits + 1)), Err(NotTaken::TooLarge));
     rig.session.deliver(sized(fits)).unwrap();
     assert_eq!(rig.take().len(), 40);
-    // The reason in words would not fit; the code does.
+    // The reason text would not fit; the code does.
     rig.give(&[0xc1, 0]);
     let goodbye = rig.take();
     assert_eq!((goodbye[0], goodbye[1]), (0xe0, 2), "{goodbye:02x?}");

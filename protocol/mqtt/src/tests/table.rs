@@ -1,34 +1,35 @@
-//! Every malformed packet that a table can hold, and what its sender gets. Also sent over TLS to
-//! the real gateway, by fleet-tests.
+//! Table of malformed packets and of what their sender receives. fleet-tests also sends them over
+//! TLS to the real gateway.
 
 use super::wire::{self, Connect, NAME, packet, text, topic};
 
-/// What the client gets before the connection closes.
+/// Bytes that the client receives before the connection closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gets {
-    /// v5 CONNACK with this reason code.
+    /// A v5 CONNACK with this reason code.
     Connack5(u8),
-    /// v3.1.1 CONNACK with this return code.
+    /// A v3.1.1 CONNACK with this return code.
     Connack3(u8),
-    /// v5 DISCONNECT with this reason code.
+    /// A v5 DISCONNECT with this reason code.
     Disconnect(u8),
-    /// The connection closes without a word.
+    /// Nothing before the connection closes.
     Nothing,
 }
 
-/// One row.
+/// Row of the table.
 pub(super) struct Case {
     pub(super) what: String,
-    /// None: these are the first bytes of a connection. Else it is connected in this version.
+    /// Version of the connected session that gets the bytes. None: they are the first bytes of a
+    /// connection.
     pub(super) connected: Option<u8>,
     pub(super) bytes: Vec<u8>,
     pub(super) gets: Gets,
 }
 
-/// Largest packet that the server of this table takes, in bytes.
+/// Largest packet that the server of this table accepts, in bytes.
 pub(super) const MAX_PACKET: usize = 64 * 1024;
 
-/// What was sent back.
+/// Classifies the bytes that were sent back.
 pub(super) fn read(answer: &[u8]) -> Gets {
     match *answer {
         [] => Gets::Nothing,
@@ -39,7 +40,7 @@ pub(super) fn read(answer: &[u8]) -> Gets {
     }
 }
 
-/// All of them.
+/// Returns all rows of the table.
 pub(super) fn cases() -> Vec<Case> {
     let mut table = Table { cases: Vec::new() };
     what_is_no_connect_is_closed(&mut table);
@@ -68,12 +69,12 @@ impl Table {
         self.cases.push(Case { what, connected, bytes: bytes.to_vec(), gets });
     }
 
-    /// The first bytes of a connection.
+    /// Adds a row for the first bytes of a connection.
     fn first(&mut self, what: &str, bytes: &[u8], gets: Gets) {
         self.push(what, None, bytes, gets);
     }
 
-    /// To connected sessions of both versions: v5 gets `code`, v3.1.1 is closed.
+    /// Adds rows for connected sessions of both versions: v5 gets `code`, v3.1.1 is closed.
     fn both(&mut self, what: &str, code: u8, bytes: impl Fn(u8) -> Vec<u8>) {
         self.only5(what, code, &bytes(5));
         self.only3(what, &bytes(4));
@@ -143,7 +144,7 @@ fn connect_cut_short_or_too_long(table: &mut Table) {
         full.tail.extend(text("password"));
         let full = full.bytes();
         let body = &full[2..];
-        // From the flags on the version is known, and with it how to answer.
+        // Once the flags can be read the version is known, and so is the form of the answer.
         for cut in 8..body.len() {
             table.first(&format!("cut at {cut}"), &packet(0x10, &body[..cut]), gets);
         }

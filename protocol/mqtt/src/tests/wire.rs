@@ -1,14 +1,14 @@
-//! Packets of a client, written by hand.
+//! Packets of a client, built byte by byte.
 
-/// The device of these tests, its client id.
+/// Device of these tests, which is its client id.
 pub(super) const NAME: &str = "acme.dev";
 
-/// A topic of that device.
+/// Returns a topic of that device.
 pub(super) fn topic(channel: &str) -> String {
     format!("hf/v1/7/{NAME}/{channel}")
 }
 
-/// First byte, length, body.
+/// Returns a packet: first byte, length, body.
 pub(super) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     let mut out = vec![first];
     let mut length = body.len();
@@ -30,14 +30,14 @@ pub(super) fn text(text: &str) -> Vec<u8> {
     out
 }
 
-/// A CONNECT taken apart, so that each part can be wrong.
+/// Parts of a CONNECT, so that each can be made wrong.
 pub(super) struct Connect<'a> {
     pub(super) version: u8,
     pub(super) flags: u8,
     pub(super) keep_alive: u16,
     pub(super) props: Vec<u8>,
     pub(super) client_id: &'a str,
-    /// What follows the client id.
+    /// Bytes that follow the client id.
     pub(super) tail: Vec<u8>,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Connect<'a> {
         Self { version, flags: 2, keep_alive: 60, props: Vec::new(), client_id, tail: Vec::new() }
     }
 
-    /// With a last will (QoS 0, no properties).
+    /// Returns a CONNECT with a last will (QoS 0, no properties).
     pub(super) fn will(version: u8, client_id: &'a str, topic: &str, payload: &[u8]) -> Self {
         let mut connect = Self::new(version, client_id);
         connect.flags |= 4;
@@ -76,7 +76,7 @@ pub(super) fn connect(version: u8, client_id: &str) -> Vec<u8> {
     Connect::new(version, client_id).bytes()
 }
 
-/// `props` are those of version 5.
+/// Returns a PUBLISH; `props` are those of version 5.
 pub(super) fn publish(
     version: u8,
     flags: u8,
@@ -97,12 +97,12 @@ pub(super) fn publish(
     packet(0x30 | flags, &body)
 }
 
-/// QoS 1, nothing special.
+/// Returns a PUBLISH of QoS 1 without properties.
 pub(super) fn publish1(version: u8, topic: &str, packet_id: u16, payload: &[u8]) -> Vec<u8> {
     publish(version, 2, topic, Some(packet_id), &[], payload)
 }
 
-/// `entries`: filter and options byte.
+/// Returns a SUBSCRIBE; each entry is a filter and its options byte.
 pub(super) fn subscribe(version: u8, packet_id: u16, entries: &[(&str, u8)]) -> Vec<u8> {
     let mut body = packet_id.to_be_bytes().to_vec();
     if version == 5 {

@@ -1,5 +1,5 @@
-//! Records in columns: the text that they have in common once, and each hole of it as a column of
-//! numbers, times or texts. PROTOCOL.md says it byte by byte.
+//! Layout of a block in columns: the text that records have in common once, and each hole in it as
+//! a column of numbers, times or texts. PROTOCOL.md describes it byte by byte.
 
 use std::collections::HashMap;
 
@@ -9,46 +9,46 @@ use super::{
     varint, zigzag,
 };
 
-/// Most templates of a block. More mean that the records have little in common.
+/// Most templates of a block; with more the records have too little in common.
 const MAX_TEMPLATES: usize = 64;
 
-/// Fewer records of a template are cheaper left whole.
+/// Least number of records of a template; fewer are cheaper as whole values.
 const FEW: usize = 3;
 
-/// Most entries of all dictionaries of a block: they are kept while it is unpacked.
+/// Most entries of all dictionaries of a block: the reader keeps them in memory.
 const MAX_ENTRIES: usize = 65_536;
 
-/// How a column of whole numbers is written: from the first, by differences, or by differences of
-/// differences.
+/// Number of orders in which a column of whole numbers can be written: as differences to the first
+/// value (0), to the value before (1), or as differences of those differences (2).
 const ORDERS: u8 = 3;
 
-/// Scales of a column of decimals: all alike; as short as can be; the same with a digit behind the
-/// point; each said.
+/// Forms of a column of decimals, by the number of digits after the point: the same for all; as few
+/// as each value needs; the same with at least one; given for each value.
 const ALIKE: u8 = 0;
 const SHORT: u8 = 1;
 const POINT: u8 = 2;
 const SAID: u8 = 3;
-/// Decimals that do not fit: as texts.
+/// Form of a column of decimals that do not fit: written as texts.
 const AS_TEXTS: u8 = 4;
 
-/// 10^18 is the greatest power of ten of 64 bits.
+/// Greatest power of ten that 64 bits hold: 10^18.
 const MAX_SCALE: u8 = 18;
 
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// The records of one template.
+/// Records that share a template, with one column for each hole.
 struct Group<'a> {
     template: Vec<u8>,
     columns: Vec<Vec<Hole<'a>>>,
     count: usize,
 }
 
-/// Writes records in columns; false: they have nothing in common.
+/// Writes records in columns. Returns false if they have nothing in common.
 pub(super) fn write(records: &[Record], out: &mut Vec<u8>) -> bool {
     let Some((mut kinds, groups)) = group(records) else { return false };
-    // What is rare is left whole, and the rest numbered anew, from 1.
+    // Records of a rare template are written whole; the other templates are numbered anew, from 1.
     let mut numbers = vec![0u64];
     let mut kept = Vec::new();
     for group in groups {
@@ -104,7 +104,7 @@ pub(super) fn write(records: &[Record], out: &mut Vec<u8>) -> bool {
     true
 }
 
-/// Which template each record has, from 1, and what is in them.
+/// Returns the template of each record, from 1 (0: none), and the records grouped by template.
 fn group(records: &[Record]) -> Option<(Vec<u64>, Vec<Group<'_>>)> {
     let mut kinds = Vec::with_capacity(records.len());
     let mut groups: Vec<Group<'_>> = Vec::new();
@@ -113,7 +113,7 @@ fn group(records: &[Record]) -> Option<(Vec<u64>, Vec<Group<'_>>)> {
     let mut last = 0;
     let mut whole = 0;
     for record in records {
-        // Records that have little in common with each other need not all be cut up.
+        // If most records have no template, the others are not examined: trying costs time.
         let hopeless = whole > 256 && whole * 2 > kinds.len();
         let cut = !hopeless
             && record.format == Format::Plain
@@ -164,13 +164,14 @@ fn text<'a>(hole: &Hole<'a>) -> &'a [u8] {
     }
 }
 
-/// A column with its length before it; empties it.
+/// Appends a column with its length before it, and empties the column.
 fn framed(out: &mut Vec<u8>, column: &mut Vec<u8>) {
     varint(out, number(column.len()));
     out.append(column);
 }
 
-/// Numbers as runs: the step from the former run's end to the first, and how many follow it.
+/// Appends the sequence numbers as runs: for each the distance of its first number from the former
+/// run's end, and its length. For 1, 2, 3, 7: two runs, (1, 3) and (4, 1).
 fn runs(out: &mut Vec<u8>, records: &[Record]) {
     let runs = records.chunk_by(|a, b| a.seq.checked_add(1) == Some(b.seq));
     varint(out, number(runs.clone().count()));
@@ -191,7 +192,7 @@ fn step(value: i64, order: u8, first: i64, before: i64, slope: i64) -> i64 {
     }
 }
 
-/// What each order writes, value by value, the first as it is.
+/// Returns what a column in this order contains, value by value; the first value stands as it is.
 fn steps(values: &[i64], order: u8) -> impl Iterator<Item = u64> + '_ {
     let first = values.first().copied().unwrap_or(0);
     let (mut before, mut slope, mut begun) = (0i64, 0i64, false);
@@ -204,7 +205,7 @@ fn steps(values: &[i64], order: u8) -> impl Iterator<Item = u64> + '_ {
     })
 }
 
-/// The order in which the values have the fewest bits.
+/// Returns the order in which the values take the fewest bits.
 fn best(values: &[i64]) -> u8 {
     let bits = |order: &u8| -> u64 {
         steps(values, *order).skip(1).map(|value| u64::from(64 - value.leading_zeros())).sum()
@@ -228,6 +229,8 @@ fn decimals(out: &mut Vec<u8>, holes: &[Hole<'_>], entries: &mut usize) {
         })
     };
     let most = parts().map(|(_, scale)| scale).max().unwrap_or(0);
+    // All values at the greatest scale: 1.5 and 2.25 become 150 and 225 with scale 2. If that does
+    // not fit 64 bits, the column is written as texts.
     let common: Option<Vec<i64>> = parts()
         .map(|(mantissa, scale)| mantissa.checked_mul(10i64.checked_pow(u32::from(most - scale))?))
         .collect();
@@ -262,7 +265,8 @@ fn decimals(out: &mut Vec<u8>, holes: &[Hole<'_>], entries: &mut usize) {
     whole_numbers(out, &values);
 }
 
-/// The fewest digits behind the point, but at least so many, that say a number.
+/// Returns the fewest digits after the point that represent the number exactly, but at least
+/// `least`.
 fn shortest(value: i64, scale: u8, least: u8) -> u8 {
     let (mut value, mut scale) = (value, scale);
     while scale > least && value % 10 == 0 {
@@ -272,10 +276,13 @@ fn shortest(value: i64, scale: u8, least: u8) -> u8 {
     scale
 }
 
-/// The different texts, then which stands where; or, if most differ, one after the other.
+/// Appends the distinct texts and then the index of each value's text; or, if most texts differ,
+/// the texts one after the other.
 fn texts_of(out: &mut Vec<u8>, texts: &[&[u8]], entries: &mut usize) {
     let mut places: HashMap<&[u8], usize> = HashMap::new();
     let mut different: Vec<&[u8]> = Vec::new();
+    // A dictionary pays only if texts repeat: with more than half of them different, they are
+    // written inline.
     let most = (texts.len() / 2).min(MAX_ENTRIES.saturating_sub(*entries));
     let mut indexes = Vec::with_capacity(texts.len());
     for text in texts {
@@ -329,7 +336,7 @@ fn take_framed<'a>(bytes: &mut &'a [u8]) -> Result<&'a [u8], BlockError> {
     take(bytes, length)
 }
 
-/// Reads a column of whole numbers.
+/// Reader of a column of whole numbers.
 struct Numbers<'a> {
     rest: &'a [u8],
     order: u8,
@@ -367,7 +374,7 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// Reads a column of texts.
+/// Reader of a column of texts.
 struct Texts<'a> {
     entries: Vec<&'a [u8]>,
     rest: &'a [u8],
@@ -398,7 +405,7 @@ impl<'a> Texts<'a> {
     }
 }
 
-/// Reads what fills one hole.
+/// Reader of the column for one hole.
 enum Column<'a> {
     Texts(Texts<'a>),
     Times(Numbers<'a>),
@@ -461,7 +468,7 @@ impl<'a> Column<'a> {
     }
 }
 
-/// Reads the records.
+/// Reads the records of a block in columns.
 pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Record>, BlockError> {
     let mut records = numbered(&mut bytes)?;
     let mut times = Numbers::new(take_framed(&mut bytes)?)?;
@@ -498,7 +505,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Record>, BlockError> {
     if bytes.is_empty() { Ok(records) } else { Err(BlockError::Damaged("more than the records")) }
 }
 
-/// The records by number, everything else to come.
+/// Reads the sequence numbers and returns records that have nothing else yet.
 fn numbered(bytes: &mut &[u8]) -> Result<Vec<Record>, BlockError> {
     let mut records = Vec::new();
     let mut end = 0u64;
@@ -521,7 +528,7 @@ fn numbered(bytes: &mut &[u8]) -> Result<Vec<Record>, BlockError> {
     Ok(records)
 }
 
-/// Which template each record has; 0: none.
+/// Returns the template of each record; 0: none.
 fn kinds(bytes: &mut &[u8], records: usize, templates: usize) -> Result<Vec<u8>, BlockError> {
     let mut kinds = Vec::new();
     while kinds.len() < records {
@@ -557,7 +564,7 @@ fn columns<'a>(
     Ok(columns)
 }
 
-/// Puts a record together.
+/// Appends the record's value: the template with its holes filled from the columns.
 fn fill(template: &[u8], columns: &mut [Column<'_>], out: &mut Vec<u8>) -> Result<(), BlockError> {
     let mut columns = columns.iter_mut();
     let mut rest = template;

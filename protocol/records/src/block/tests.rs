@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Values that look like something, so that templates come about, and some that do not.
+/// Generates values that resemble JSON, so that templates arise, and some that do not.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let number = prop_oneof![
         any::<i64>().prop_map(|n| n.to_string()),
@@ -49,7 +49,7 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
     })
 }
 
-/// As columns, whether or not they are smaller.
+/// Packs records in columns, whether or not that is smaller.
 fn in_columns(records: &[Record]) -> Option<Vec<u8>> {
     let mut out = vec![COLUMNS, STORED];
     columns::write(records, &mut out).then_some(out)
@@ -79,7 +79,7 @@ proptest! {
         let _any = unpack(&bytes);
     }
 
-    /// What was changed on the way is refused, or gives other records; it never ends the reader.
+    /// A changed block is refused or gives other records; the reader never panics.
     #[test]
     fn no_change_makes_it_panic(
         records in records(),
@@ -107,9 +107,9 @@ fn refused(content: &[u8]) -> BlockError {
 
 #[test]
 fn little_that_claims_much_is_refused() {
-    // One run of 2^40 records.
+    // A block with one run of 2^40 records.
     assert_eq!(refused(b"\x01\x01\x80\x80\x80\x80\x80\x40"), BlockError::TooLarge);
-    // 60,000 records of a template of 60,000 bytes.
+    // A block with 60,000 records of a template of 60,000 bytes.
     let mut content = b"\x01\x01\xe0\xd4\x03".to_vec();
     let mut times = vec![1];
     times.extend([0; 60_000]);
@@ -118,7 +118,7 @@ fn little_that_claims_much_is_refused() {
     columns::write_framed(&mut content, &[b'x'; 60_000]);
     content.extend(b"\x01\xe0\xd4\x03");
     assert_eq!(refused(&content), BlockError::TooLarge);
-    // zstd: a frame that says that it is of 2^60 bytes.
+    // A zstd frame that claims a size of 2^60 bytes.
     let bomb = b"\x01\x01\x28\xb5\x2f\xfd\xe0\0\0\0\0\0\0\0\x10";
     assert_eq!(unpack(bomb), Err(BlockError::TooLarge));
     let zeros = zstd::bulk::compress(&vec![0; MAX_UNPACKED + 1], 3).unwrap();
@@ -126,7 +126,7 @@ fn little_that_claims_much_is_refused() {
     assert_eq!(unpack(&[9, 0]), Err(BlockError::Unknown(9)));
 }
 
-/// A source of noise that is the same every time (xorshift).
+/// Pseudo-random numbers that are the same on every run (xorshift).
 struct Noise(u64);
 
 impl Noise {
@@ -137,14 +137,15 @@ impl Noise {
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Nearly normal, with a deviation of 1.
+    /// Returns a roughly normal number with a mean of 0 and a deviation of 1.
     fn normal(&mut self) -> f64 {
         (0..12).map(|_| self.unit()).sum::<f64>() - 6.0
     }
 }
 
-/// What the program of a press publishes each second: temperatures that drift under noise, a
-/// motor's current and speed, vibration, counters, a state, its own clock. About 200 bytes each.
+/// Returns records like those that a press publishes each second: temperatures that drift under
+/// noise, a motor's current and speed, vibration, counters, a state and its own clock. About 200
+/// bytes each.
 fn telemetry(many: usize, form: u8) -> Vec<Record> {
     let mut noise = Noise(42);
     let start = 1_795_467_600_000u64;
@@ -201,7 +202,7 @@ fn telemetry(many: usize, form: u8) -> Vec<Record> {
         .collect()
 }
 
-/// Bytes of the records as a publish of QoS 1 each, without TLS and TCP.
+/// Returns the bytes of the records as a publish of QoS 1 each, without TLS and TCP.
 fn as_json_over_mqtt(records: &[Record]) -> usize {
     let topic = "plant/line-3/press-07/telemetry";
     // Fixed header of three bytes, the topic with its length, packet id, property length.
@@ -234,7 +235,8 @@ fn a_thousand_records_cost_a_tenth_of_themselves() {
     }
 }
 
-/// Measures: `cargo test -p holdfast-protocol --profile release -- --ignored how_fast --nocapture`.
+/// Measures packing: `cargo test -p holdfast-protocol --profile release -- --ignored how_fast
+/// --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 #[allow(clippy::disallowed_methods, reason = "it measures")]

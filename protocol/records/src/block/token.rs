@@ -1,40 +1,40 @@
-//! A record's text as a template and what fills its holes: numbers, texts and times, each put back
-//! to the byte.
+//! A record's text split into a template and the values of its holes: numbers, texts and times,
+//! each restored byte for byte.
 //!
-//! This is no parser: any bytes are cut up by what they look like, JSON best of all.
+//! No parser: any bytes are split by what they look like. JSON is split best.
 
-/// In a template: here stands a decimal number.
+/// Byte in a template that stands for a decimal number.
 pub(super) const NUMBER: u8 = 1;
-/// Here stands a text.
+/// Byte in a template that stands for a text.
 pub(super) const TEXT: u8 = 2;
-/// Here stands a date and time of day; the next byte says how it is written.
+/// Byte in a template that stands for a date and time of day; the next byte gives its form.
 pub(super) const TIME: u8 = 3;
 
-/// In the byte after [`TIME`]: digits of the second's fraction.
+/// Mask in the byte after [`TIME`]: number of digits of the second's fraction.
 const DIGITS: u8 = 0x0f;
-/// In the byte after [`TIME`]: a blank divides date and time, not a `T`.
+/// Flag in the byte after [`TIME`]: a blank separates date and time, not a `T`.
 const BLANK: u8 = 0x10;
 
-/// Most holes of a record; the columns of one with more would cost more than they save.
+/// Most holes of a record; with more, the columns would cost more than they save.
 pub(super) const MAX_HOLES: usize = 256;
 
-/// What fills a hole.
+/// Value that fills a hole of a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hole<'a> {
-    /// `mantissa / 10^scale`, written plainly.
+    /// The number `mantissa / 10^scale`, written without exponent.
     Number { mantissa: i64, scale: u8 },
-    /// As it is.
+    /// Text that is written unchanged.
     Text(&'a [u8]),
-    /// Since 1970, in units of the fraction's last digit.
+    /// Time since 1970, in units of the fraction's last digit: milliseconds for three digits.
     Time(i64),
 }
 
-/// Cuts a record up. False: it is better left whole.
+/// Splits a record into template and holes. Returns false if it is better left whole.
 pub(super) fn cut<'a>(value: &'a [u8], template: &mut Vec<u8>, holes: &mut Vec<Hole<'a>>) -> bool {
     template.clear();
     holes.clear();
     let mut at = 0;
-    // What stands before `at` and is not in the template yet begins here.
+    // Start of the text that is not in the template yet; it ends at `at`.
     let mut from = 0;
     let mut before = b' ';
     while let Some(&byte) = value.get(at) {
@@ -62,7 +62,7 @@ pub(super) fn cut<'a>(value: &'a [u8], template: &mut Vec<u8>, holes: &mut Vec<H
             return false;
         }
         template.extend_from_slice(slice(value, from, start));
-        // A text that begins with a time of day: the rest of it stays in the template.
+        // A text may begin with a time of day and go on: its rest stays in the template.
         let (end, hole) = match (hole, time(value, start)) {
             (Hole::Text(text), Some((time_end, form, since)))
                 if time_end <= end && text.len() < 40 =>
@@ -85,7 +85,7 @@ pub(super) fn cut<'a>(value: &'a [u8], template: &mut Vec<u8>, holes: &mut Vec<H
             (Hole::Time(_), None) => return false, // cannot be: it was just read
         };
         holes.push(hole);
-        // Behind a text its quote is skipped, so that it begins none.
+        // The closing quote of a text is skipped, since it would otherwise open the next text.
         let quoted = byte == b'"';
         from = end;
         at = end;
@@ -108,12 +108,13 @@ fn slice(bytes: &[u8], from: usize, to: usize) -> &[u8] {
     bytes.get(from..to.min(bytes.len())).unwrap_or_default()
 }
 
-/// Whether a value may begin behind this byte.
+/// Returns true if a value may begin after this byte.
 fn begins(before: u8) -> bool {
     matches!(before, b' ' | b'\t' | b'\n' | b':' | b',' | b'[' | b'{' | b'(' | b'=' | b';')
 }
 
-/// The end of a quoted text that begins at `at`, and whether it names an entry (`"name":`).
+/// Returns the end of a quoted text that begins at `at`, and whether it is a field's name
+/// (`"name":`).
 fn text(value: &[u8], at: usize) -> Option<(usize, bool)> {
     let mut end = at;
     loop {
@@ -161,7 +162,7 @@ fn time_or_number(value: &[u8], at: usize) -> Option<(usize, usize, Hole<'_>)> {
             end = fraction;
         }
     }
-    // An exponent makes it a text, and so does what is not written as we would write it.
+    // A number with an exponent is kept as text, and so is one that would not be written the same.
     let mut plain = true;
     if matches!(value.get(end), Some(b'e' | b'E')) {
         let sign = usize::from(matches!(value.get(end + 1), Some(b'+' | b'-')));
@@ -182,7 +183,7 @@ fn time_or_number(value: &[u8], at: usize) -> Option<(usize, usize, Hole<'_>)> {
     Some((at, end, Hole::Text(slice(value, at, end))))
 }
 
-/// A number without leading zeros and exponent, of at most 18 digits.
+/// Parses a number without leading zeros and exponent, of at most 18 digits.
 fn decimal<'a>(text: &[u8], scale: usize) -> Option<Hole<'a>> {
     let mut mantissa = 0i64;
     let minus = text.first() == Some(&b'-');
@@ -196,7 +197,8 @@ fn decimal<'a>(text: &[u8], scale: usize) -> Option<Hole<'a>> {
     Some(Hole::Number { mantissa, scale: u8::try_from(scale).ok()? })
 }
 
-/// `2026-11-24T18:51:01.123` at a place: its end, how it is written, and what it says.
+/// Parses a time such as `2026-11-24T18:51:01.123` at `at`: returns its end, its form and its
+/// value.
 fn time(value: &[u8], at: usize) -> Option<(usize, u8, i64)> {
     let text = value.get(at..at.checked_add(19)?)?;
     let number = |from: usize, to: usize| {
@@ -244,7 +246,7 @@ fn time(value: &[u8], at: usize) -> Option<(usize, u8, i64)> {
     Some((end, blank | digits, since))
 }
 
-/// Days since 1970 of a date (Howard Hinnant's `days_from_civil`), for years from 1970.
+/// Returns the days since 1970 of a date from 1970 on (Howard Hinnant's `days_from_civil`).
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year / 400;
@@ -253,7 +255,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// The date of a day since 1970 (`civil_from_days`).
+/// Returns the date of a day counted from 1970 (Howard Hinnant's `civil_from_days`).
 fn date(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -265,7 +267,7 @@ fn date(days: i64) -> (i64, i64, i64) {
     (year + era * 400 + i64::from(month <= 2), month, day)
 }
 
-/// Writes a number as it was.
+/// Appends a number exactly as it was before it was split off.
 pub(super) fn write_number(out: &mut Vec<u8>, mantissa: i64, scale: u8) {
     if mantissa < 0 {
         out.push(b'-');
@@ -289,7 +291,8 @@ pub(super) fn write_number(out: &mut Vec<u8>, mantissa: i64, scale: u8) {
     }
 }
 
-/// Writes a time as it was; false: nobody can have read this one.
+/// Appends a time exactly as it was before it was split off. Returns false for a form or value that
+/// no reader produces.
 pub(super) fn write_time(out: &mut Vec<u8>, form: u8, since: i64) -> bool {
     let digits = form & DIGITS;
     if form & !(DIGITS | BLANK) != 0 || digits > 9 {
@@ -337,7 +340,7 @@ mod tests {
         cut(text.as_bytes(), &mut template, &mut holes).then_some((template, holes))
     }
 
-    /// What was cut, put together again.
+    /// Returns the text that template and holes were split from.
     fn whole(template: &[u8], holes: &[Hole<'_>]) -> Vec<u8> {
         let (mut out, mut holes) = (Vec::new(), holes.iter());
         let mut bytes = template.iter();

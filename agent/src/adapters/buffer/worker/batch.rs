@@ -1,4 +1,5 @@
-//! The next batch of a stream: which of its numbers, which records, and what of it will not come.
+//! Builds the next batch of a stream: its range of sequence numbers, its records, and the gaps it
+//! reports.
 
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec;
@@ -10,35 +11,37 @@ use holdfast_records::{
 
 use super::super::Ready;
 use super::super::block::Head;
-use super::super::file::Trouble;
+use super::super::file::FileError;
 use super::Worker;
 
-/// Gaps told with one batch: a few hundred bytes.
-const GAPS: usize = 64;
-/// Records that are gathered for one batch: what it holds as a rule is less.
-pub(super) const MANY: usize = 8_192;
-/// Tries to make a batch fit: each cuts it.
-const CUTS: usize = 8;
-/// Damaged blocks that are come upon while one batch is made.
-const ROUNDS: usize = 16;
+/// Most gaps in one batch: a few hundred bytes.
+const MAX_GAPS: usize = 64;
+/// Most records that are gathered for one batch; a usual batch holds fewer.
+pub(super) const MAX_GATHERED: usize = 8_192;
+/// Most tries to make a batch fit; each cuts it.
+const MAX_CUTS: usize = 8;
+/// Most damaged blocks that are met while one batch is made.
+const MAX_ROUNDS: usize = 16;
 
-/// Records as they were found, and what they answer for.
+/// Records that were read, and the sequence numbers they account for.
 #[derive(Default)]
-pub(super) struct Taken {
+pub(super) struct ReadRecords {
     pub(super) records: Vec<Record>,
-    /// Numbers that blocks answer for.
+    /// Sequence numbers that the blocks account for.
     pub(super) covered: RangeSet,
-    /// Everything that was asked for is in it.
+    /// True when everything in the requested range was read.
     whole: bool,
 }
 
 impl Worker {
-    /// Makes the next batch. What turns out to be damaged on the way changes what is next.
+    /// Builds the next batch, of about `bytes` bytes. Damaged blocks that are met become gaps, and
+    /// the choice is made again. Records that were requested in full go first, then what is
+    /// unshipped, then gaps.
     pub(super) fn batch(&mut self, name: &StreamName, bytes: usize) -> Option<Ready> {
         self.open()?;
         let id = self.ids.get(name).copied()?;
         let policy = self.policy(id);
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let stream = self.streams.get(&id)?;
             let open = stream.unshipped();
             let next = match policy.order {
@@ -48,23 +51,24 @@ impl Worker {
             let wanted = stream.kept().wanted.iter().next();
             let gap = stream.untold(1).first().copied();
             let made = match (wanted, next) {
-                (Some(range), _) => self.of_wanted(id, range, &policy, bytes),
+                (Some(range), _) => self.batch_of_wanted(id, range, &policy, bytes),
                 (None, Some(range)) if policy.ship == Ship::Never => {
-                    self.made(id, range, Some(GapReason::Withheld), &[], &policy)
+                    self.encode(id, range, Some(GapReason::Withheld), &[], &policy)
                 }
                 (None, Some(_)) if policy.ship != Ship::Always => {
-                    // In the order of their numbers, whatever the policy's order.
+                    // By rising sequence number whatever the policy's order, for the reducer
+                    // compares each record with the one before.
                     let first = open.iter().next()?;
-                    match self.of_reduced(id, first, bytes) {
+                    match self.batch_of_reduced(id, first, bytes) {
                         None if self.streams.get(&id)?.unshipped() == open => return None,
                         made => made,
                     }
                 }
-                (None, Some(range)) => self.of_unshipped(id, range, &policy, bytes),
+                (None, Some(range)) => self.batch_of_unshipped(id, range, &policy, bytes),
                 (None, None) => {
                     let gap = gap?;
                     let range = Range { from: gap.from, to: gap.to };
-                    self.made(id, range, Some(gap.reason), &[], &policy)
+                    self.encode(id, range, Some(gap.reason), &[], &policy)
                 }
             };
             if made.is_some() {
@@ -74,16 +78,16 @@ impl Worker {
         None
     }
 
-    /// Records that were asked for, as they are, as far as they are still there.
-    fn of_wanted(
+    /// Builds a batch of records that were requested in full, as far as they are still there.
+    fn batch_of_wanted(
         &mut self,
         id: u32,
         range: Range,
         policy: &StreamPolicy,
         bytes: usize,
     ) -> Option<Ready> {
-        let taken = self.taken(id, range, false, bytes)?;
-        let run = taken.covered.iter().next();
+        let found = self.read_range(id, range, false, bytes)?;
+        let run = found.covered.iter().next();
         let gone = match run {
             Some(run) if run.from > range.from => {
                 Some(Range { from: range.from, to: run.from - 1 })
@@ -96,11 +100,11 @@ impl Worker {
             self.mark(id);
         }
         let run = run?;
-        let records = taken.records.into_iter().filter(|it| (run.from..=run.to).contains(&it.seq));
-        self.fitting(id, run, records.collect(), GapReason::Thinned, false, policy, bytes)
+        let records = found.records.into_iter().filter(|it| (run.from..=run.to).contains(&it.seq));
+        self.fit(id, run, records.collect(), GapReason::Thinned, false, policy, bytes)
     }
 
-    fn of_unshipped(
+    fn batch_of_unshipped(
         &mut self,
         id: u32,
         range: Range,
@@ -108,24 +112,26 @@ impl Worker {
         bytes: usize,
     ) -> Option<Ready> {
         let newest = policy.order == Order::NewestFirst;
-        let taken = self.taken(id, range, newest, bytes)?;
-        let span = taken.span(range, newest);
-        if !self.note_lost(id, &taken, span) {
+        let found = self.read_range(id, range, newest, bytes)?;
+        let span = found.span(range, newest);
+        if !self.record_lost(id, &found, span) {
             return None;
         }
-        self.fitting(id, span, taken.records, GapReason::Thinned, newest, policy, bytes)
+        self.fit(id, span, found.records, GapReason::Thinned, newest, policy, bytes)
     }
 
-    /// What should be on disk and is not, or cannot be read, is lost. False: something was.
-    pub(super) fn note_lost(&mut self, id: u32, taken: &Taken, span: Range) -> bool {
-        let lost = taken.covered.missing(span.from, span.to);
+    /// Notes as lost what should have been on disk and is missing or damaged. False when there was
+    /// something.
+    pub(super) fn record_lost(&mut self, id: u32, found: &ReadRecords, span: Range) -> bool {
+        let lost = found.covered.missing(span.from, span.to);
         lost.iter().for_each(|lost| self.bad_block(id, lost));
         lost.is_empty()
     }
 
-    /// Cuts what is too large. `why`: what of the span is in none of the records.
+    /// Builds a batch of the span and cuts it until it fits. `why` is the reason for the numbers of
+    /// the span that none of the records has.
     #[allow(clippy::too_many_arguments, reason = "one step of two callers next to it")]
-    pub(super) fn fitting(
+    pub(super) fn fit(
         &self,
         id: u32,
         mut span: Range,
@@ -135,15 +141,17 @@ impl Worker {
         policy: &StreamPolicy,
         bytes: usize,
     ) -> Option<Ready> {
-        for _ in 0..CUTS {
+        for _ in 0..MAX_CUTS {
             let holes = span.len() > u64::try_from(records.len()).unwrap_or(u64::MAX);
-            let ready = self.made(id, span, holes.then_some(why), &records, policy)?;
+            let ready = self.encode(id, span, holes.then_some(why), &records, policy)?;
             let size = ready.payload.len();
             let fits = size <= (bytes + bytes / 4).min(MAX_BATCH);
             if fits || records.len() <= 1 {
                 return Some(ready);
             }
-            // As much of it as is likely to fit.
+            // The share that is likely to fit. Example: 1,000 records gave 300 KiB where 128 KiB
+            // are asked for: 426 are kept. Compression makes this inexact, so up to [`MAX_CUTS`]
+            // rounds.
             let keep = (records.len() * bytes / size).clamp(1, records.len() - 1);
             if newest {
                 records.drain(..records.len() - keep);
@@ -156,21 +164,27 @@ impl Worker {
         None
     }
 
-    pub(super) fn taken(
+    pub(super) fn read_range(
         &mut self,
         id: u32,
         range: Range,
         newest: bool,
         bytes: usize,
-    ) -> Option<Taken> {
-        self.take(id, range, newest, bytes).map_err(|trouble| self.read_failed(&trouble)).ok()
+    ) -> Option<ReadRecords> {
+        self.try_read_range(id, range, newest, bytes).map_err(|error| self.read_failed(&error)).ok()
     }
 
-    /// Reads records of a range until they are about so many bytes on disk.
-    fn take(&self, id: u32, range: Range, newest: bool, bytes: usize) -> Result<Taken, Trouble> {
-        let mut taken = Taken { whole: true, ..Taken::default() };
+    /// Reads records of a range, block by block, until they take about `bytes` bytes on disk.
+    fn try_read_range(
+        &self,
+        id: u32,
+        range: Range,
+        newest: bool,
+        bytes: usize,
+    ) -> Result<ReadRecords, FileError> {
+        let mut found = ReadRecords { whole: true, ..ReadRecords::default() };
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
-            return Err(Trouble::Other("the buffer is not open".into()));
+            return Err(FileError::Other("the buffer is not open".into()));
         };
         let within: Vec<(u64, u64)> = stream
             .segments()
@@ -193,7 +207,7 @@ impl Worker {
                 let count = usize::try_from(head.block.count).unwrap_or(usize::MAX);
                 let many = records.saturating_add(count) > MAX_BATCH_RECORDS;
                 if !blocks.is_empty() && (size + head.block.bytes > most || many) {
-                    taken.whole = false;
+                    found.whole = false;
                     break 'all;
                 }
                 size += head.block.bytes;
@@ -205,17 +219,17 @@ impl Worker {
             blocks.reverse();
         }
         for head in blocks {
-            // One that is damaged stays uncovered.
+            // A damaged block stays uncovered, and becomes a gap.
             let Some(all) = file.records(id, &head)? else { continue };
             let (from, to) = (head.block.first.max(range.from), head.block.last.min(range.to));
-            taken.covered.insert(from, to);
-            taken.records.extend(all.into_iter().filter(|it| (from..=to).contains(&it.seq)));
+            found.covered.insert(from, to);
+            found.records.extend(all.into_iter().filter(|it| (from..=to).contains(&it.seq)));
         }
-        Ok(taken)
+        Ok(found)
     }
 
-    /// Encodes a batch, with gaps that wait to be told.
-    fn made(
+    /// Encodes a batch, with gaps that were not reported yet.
+    fn encode(
         &self,
         id: u32,
         range: Range,
@@ -224,10 +238,11 @@ impl Worker {
         policy: &StreamPolicy,
     ) -> Option<Ready> {
         let stream = self.streams.get(&id)?;
-        // What was asked for again was answered before.
+        // A record that was requested again was acknowledged before.
         let fetched = stream.is_fetched(range);
-        let (answered, gaps) = stream.told_with(range, GAPS);
-        // What lies between is known to the control plane, unless its store was lost.
+        let (answered, gaps) = stream.told_with(range, MAX_GAPS);
+        // Gaps before and behind the range, with nothing unshipped in between, widen it. The control
+        // plane knows what lies between; should its store have been lost, this reason applies.
         let rest = rest.or_else(|| (answered != range).then_some(GapReason::Damaged));
         let range = answered;
         let block = if records.is_empty() {
@@ -245,13 +260,14 @@ impl Worker {
     }
 }
 
-impl Taken {
-    /// What these records answer for.
+impl ReadRecords {
+    /// Range that these records account for: all of it, unless reading stopped early at the size
+    /// limit.
     pub(super) fn span(&self, range: Range, newest: bool) -> Range {
         match (self.covered.iter().next(), self.covered.last()) {
             (Some(first), Some(_)) if !self.whole && newest => Range { from: first.from, ..range },
             (Some(_), Some(last)) if !self.whole => Range { to: last, ..range },
-            // Everything was looked through: what is not there is lost.
+            // Everything was read, so what is missing is lost.
             _ => range,
         }
     }

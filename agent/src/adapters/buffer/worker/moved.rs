@@ -1,39 +1,41 @@
-//! Records whose numbers stand for other ones at the control plane: this device was copied, or put
-//! back to an earlier state. They get new numbers, above all that it knows, a segment a step.
+//! Renumbers records whose sequence numbers stand for other records at the control plane, because
+//! this device was copied or restored to an earlier state. They get new numbers above all that it
+//! knows, one segment in each step.
 
 use holdfast_records::{GapReason, Given, Range, RangeSet, Record, StreamName};
 
 use super::super::block::{self, Packed};
 use super::super::change::Change;
-use super::super::file::Trouble;
+use super::super::file::FileError;
 use super::Worker;
 use crate::core::data::stream::{Block, Stream};
 
-/// What becomes of a segment.
+/// Changes to one segment while records are moved out of it.
 #[derive(Default)]
 struct Moving {
     change: Change,
-    /// The blocks that it has then.
+    /// Blocks that remain in the segment.
     left: Vec<Block>,
-    /// Numbers that blocks answered for, and the records.
+    /// Sequence numbers that are taken out, with their records in `records`.
     numbers: RangeSet,
     records: Vec<Record>,
 }
 
 impl Worker {
-    /// These numbers stand for other records at the control plane, which knows numbers up to
-    /// `highest`. Where a step fails, the rest is shipped again, and told again.
+    /// Renumbers the records under the numbers in `conflict`, which stand for other records at the
+    /// control plane; it knows numbers up to `highest`. If a step fails, the rest keeps its
+    /// numbers, is shipped again, and conflicts again.
     pub(super) fn renumber(&mut self, name: &StreamName, conflict: &RangeSet, highest: u64) {
         let Some(id) = self.ids.get(name).copied() else { return };
-        if let Err(trouble) = self.renumbered(id, conflict, highest) {
+        if let Err(error) = self.renumbered(id, conflict, highest) {
             tracing::error!(stream = %name, "records keep numbers that stand for others, for now");
-            self.read_failed(&trouble);
+            self.read_failed(&error);
         }
         self.reductions.remove(&id);
         self.mark(id);
     }
 
-    fn renumbered(&mut self, id: u32, conflict: &RangeSet, highest: u64) -> Result<(), Trouble> {
+    fn renumbered(&mut self, id: u32, conflict: &RangeSet, highest: u64) -> Result<(), FileError> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let contested = stream.contested(conflict);
         if contested.is_empty() {
@@ -63,18 +65,18 @@ impl Worker {
         self.apply(change, 0)
     }
 
-    /// Reads what of a segment is to be moved.
-    fn moving(&self, id: u32, start: u64, contested: &RangeSet) -> Result<Moving, Trouble> {
+    /// Reads the records of a segment that have to move, and repacks the blocks they leave.
+    fn moving(&self, id: u32, start: u64, contested: &RangeSet) -> Result<Moving, FileError> {
         let mut moving = Moving::default();
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
-            return Err(Trouble::Other("the buffer is not open".into()));
+            return Err(FileError::Other("the buffer is not open".into()));
         };
         let Some(segment) = stream.segment(start) else { return Ok(moving) };
         let (heads, _) = file.heads(id, segment.first, segment.last)?;
         for head in heads {
             let Block { first, last, .. } = head.block;
             let mine = contested.within(first, last);
-            // One that cannot be read is told as damaged when it is shipped next.
+            // A damaged block stays, and is reported as a gap when it is shipped.
             let records = if mine.is_empty() { None } else { file.records(id, &head)? };
             let Some(records) = records else {
                 moving.left.push(head.block);
@@ -85,7 +87,8 @@ impl Worker {
                 records.into_iter().partition(|record| mine.contains(record.seq));
             moving.records.extend(gone);
             moving.change.remove.insert((id, first), block::rows(head.length));
-            // What stays is cut where something goes: a block answers for all of its numbers.
+            // The rest of the block is cut where a record leaves: a block accounts for all numbers
+            // of its range, so a block across the hole would still claim the moved ones.
             for run in mine.missing(first, last).iter() {
                 let from = stay.partition_point(|record| record.seq < run.from);
                 let to = stay.partition_point(|record| record.seq <= run.to);
@@ -100,12 +103,13 @@ impl Worker {
         Ok(moving)
     }
 
-    /// Stores records with new numbers, and takes them away from the old ones, in one step.
-    fn move_segment(&mut self, id: u32, start: u64, moving: Moving) -> Result<(), Trouble> {
+    /// Stores a segment's records under new numbers and takes them from the old ones, in one step.
+    fn move_segment(&mut self, id: u32, start: u64, moving: Moving) -> Result<(), FileError> {
         let Moving { mut change, left, numbers, mut records } = moving;
         let Some(stream) = self.streams.get(&id) else { return Ok(()) };
         let count = u64::try_from(records.len()).unwrap_or(u64::MAX);
-        // What was thinned out between them is lost under new numbers, too.
+        // Contested numbers without a record were thinned out here. They become a gap under new
+        // numbers: 10 contested numbers with 6 records become 6 new records and a gap of 4.
         let thinned = numbers.count().saturating_sub(count);
         let first = stream.next();
         let last = first.saturating_add(count + thinned);
@@ -133,9 +137,9 @@ impl Worker {
         self.apply(change, 0)
     }
 
-    /// The control plane knows these numbers of a device that was put back to an earlier state, or
-    /// copied: none is given again. Where it knows less than what it has acknowledged, it was put
-    /// back itself: what is here is shipped again. False: that could not be stored.
+    /// Takes over the numbers that the control plane knows of a device that was restored or copied,
+    /// so that none is given again. Where it knows less than it has acknowledged, it was restored
+    /// itself: what is here is pending again. False when this could not be stored.
     pub(super) fn diverged(&mut self, given: Vec<Given>) -> bool {
         if self.open().is_none() {
             return false;

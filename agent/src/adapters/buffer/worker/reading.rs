@@ -1,23 +1,23 @@
-//! Pages of a stream, and which records are wanted.
+//! Reading pages of a stream, and choosing records to ship in full.
 
 use holdfast_records::{GapReason, Range, StreamName};
 
-use super::super::file::Trouble;
+use super::super::file::FileError;
 use super::super::{Page, Window};
 use super::Worker;
 use crate::core::data::fetch::Choice;
 
-/// What a record takes in a page beside its value, in bytes.
+/// Bytes that a record takes in a page beside its value.
 const OVERHEAD: usize = 48;
 
 impl Worker {
-    /// A page of about so many bytes.
+    /// Reads a page of about `max_bytes` bytes.
     pub(super) fn page(&mut self, name: &StreamName, window: Window, max_bytes: usize) -> Page {
         let mut page = Page { failed: self.open().is_none(), ..Page::default() };
         let Some(id) = self.ids.get(name).copied().filter(|_| !page.failed) else { return page };
-        if let Err(trouble) = self.fill(id, window, max_bytes, &mut page) {
+        if let Err(error) = self.fill(id, window, max_bytes, &mut page) {
             page.failed = true;
-            self.read_failed(&trouble);
+            self.read_failed(&error);
         }
         for range in &page.damaged {
             self.bad_block(id, *range);
@@ -31,7 +31,7 @@ impl Worker {
         window: Window,
         max_bytes: usize,
         page: &mut Page,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), FileError> {
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
             return Ok(());
         };
@@ -66,7 +66,7 @@ impl Worker {
                     if !within {
                         continue;
                     }
-                    // At least one a page.
+                    // At least one record, however large.
                     if size > 0 && size + record.value.len() + OVERHEAD > max_bytes {
                         page.next = Some(record.seq);
                         return Ok(());
@@ -79,18 +79,18 @@ impl Worker {
         Ok(())
     }
 
-    /// The file could not be read: it is opened anew, or set aside.
-    pub(super) fn read_failed(&mut self, trouble: &Trouble) {
-        tracing::error!("the buffer cannot be read: {}", trouble.words());
+    /// Closes the file after a read failed; a damaged file is set aside and a new one opened.
+    pub(super) fn read_failed(&mut self, error: &FileError) {
+        tracing::error!("the buffer cannot be read: {}", error.text());
         self.file = None;
-        if let Trouble::Damaged(why) = trouble {
+        if let FileError::Damaged(why) = error {
             self.damage = Some(super::set_aside(&self.queue.data, why));
             self.tried = None;
             self.open();
         }
     }
 
-    /// A block that cannot be read: it goes, and its numbers stand in the gap ledger.
+    /// Turns a damaged block into a gap.
     pub(super) fn bad_block(&mut self, id: u32, range: Range) {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         tracing::error!(stream = %stream.name(), from = range.from, to = range.to, "records cannot be read any more: damaged");
@@ -104,8 +104,8 @@ impl Worker {
         self.mark(id);
     }
 
-    /// Marks records for being shipped as they are, of at most `most` bytes; gives how many, and
-    /// their bytes on disk.
+    /// Marks records to be shipped in full, of at most `most` bytes on disk; returns their number
+    /// and their bytes on disk.
     pub(super) fn want(
         &mut self,
         name: &StreamName,
@@ -115,8 +115,8 @@ impl Worker {
         let Some(id) = self.ids.get(name).copied() else { return (0, 0) };
         let choice = match self.choose(id, Choice::new((since, until), most)) {
             Ok(choice) => choice,
-            Err(trouble) => {
-                self.read_failed(&trouble);
+            Err(error) => {
+                self.read_failed(&error);
                 return (0, 0);
             }
         };
@@ -129,7 +129,7 @@ impl Worker {
         (choice.records, choice.bytes)
     }
 
-    fn choose(&self, id: u32, mut choice: Choice) -> Result<Choice, Trouble> {
+    fn choose(&self, id: u32, mut choice: Choice) -> Result<Choice, FileError> {
         let (Some(stream), Some(file)) = (self.streams.get(&id), &self.file) else {
             return Ok(choice);
         };

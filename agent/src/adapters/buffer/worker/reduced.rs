@@ -1,6 +1,6 @@
-//! Streams of which changes or windows are shipped: records go through the core's reducer in the
-//! order of their numbers, and what it has decided waits here until it is acknowledged. A restart
-//! reads again what was not.
+//! Streams of which only changes or window aggregates are shipped. Records pass the core's reducer
+//! in the order of their sequence numbers; its output waits here until it is acknowledged. After a
+//! restart, what was not acknowledged is read and reduced again.
 
 use holdfast_query::Number;
 use holdfast_records::{GapReason, Range, RangeSet, Record, Ship};
@@ -9,29 +9,30 @@ use super::super::Ready;
 use super::{Worker, batch};
 use crate::core::data::reduce::Reducer;
 
-/// Bytes of blocks that are read for one batch: the others come with the next one.
-const READ: u64 = 2 * 1024 * 1024;
-/// And at once.
-const PIECE: usize = 128 * 1024;
-/// What stands for nothing is told when so long nothing else was, in milliseconds.
-const PATIENCE: u64 = 900_000;
+/// Bytes of blocks that one call reads; the rest follows with the next batch.
+const MAX_READ: u64 = 2 * 1024 * 1024;
+/// Bytes of blocks that are read at a time.
+const READ_AT_ONCE: usize = 128 * 1024;
+/// Longest time for which the numbers of records that were reduced away stay unreported, in
+/// milliseconds; otherwise they go along with the next records.
+const REPORT_AFTER: u64 = 900_000;
 
-/// How far a stream's reduction has come.
+/// Progress of one stream's reduction.
 #[derive(Debug)]
 pub(super) struct Reduction {
     ship: Ship,
-    /// None: the policy cannot be carried out, and everything is shipped.
+    /// Reducer; `None` when the policy cannot be carried out and everything is shipped.
     reducer: Option<Reducer>,
-    /// The first number that is not settled.
+    /// First sequence number that is not acknowledged.
     from: u64,
-    /// The last one that is decided; below `from`: none.
+    /// Last sequence number that is decided; below `from` when none is.
     to: u64,
-    /// The next one that is to be read.
+    /// Next sequence number to read.
     next: u64,
     records: Vec<Record>,
-    /// What was read of which something was thinned out before.
+    /// Numbers that were read and had records missing, which were thinned out before.
     thinned: RangeSet,
-    /// When the first of it was decided, in milliseconds since 1970.
+    /// Time at which the first of the decided numbers was decided, in milliseconds since 1970.
     since: u64,
     problem: String,
 }
@@ -59,8 +60,13 @@ impl Reduction {
         }
     }
 
-    /// Goes on at the first number that is not settled.
+    /// Moves the reduction to the first number that is not acknowledged, or begins it again if it
+    /// does not fit.
     fn align(&mut self, ship: &Ship, from: u64) {
+        // Three cases. Acknowledged up to somewhere between `from` and `next`: what is left is
+        // kept. Acknowledged beyond `next` with nothing undecided: go on behind it. Otherwise
+        // (policy changed, numbers became pending again, or a record inside the reducer is gone):
+        // read again from `from`, with the last value kept where the policy is the same.
         self.thinned.remove(1, from.saturating_sub(1));
         let sound = self.ship == *ship && self.from <= from && from <= self.next;
         if sound {
@@ -68,7 +74,7 @@ impl Reduction {
             self.from = from;
             self.to = self.to.max(from.saturating_sub(1));
         } else if self.ship == *ship && self.to + 1 >= self.next && self.next < from {
-            // What is between is settled or lost, and nothing is held back.
+            // What lies between is acknowledged or lost, and the reducer holds nothing back.
             self.records.clear();
             (self.from, self.to, self.next) = (from, from.saturating_sub(1), from);
         } else {
@@ -77,7 +83,7 @@ impl Reduction {
         }
     }
 
-    /// Why the policy does not do what it says.
+    /// Reason why the policy cannot be followed; empty when it is.
     pub(super) fn problem(&self) -> String {
         match &self.reducer {
             Some(reducer) => reducer.problem(),
@@ -85,22 +91,27 @@ impl Reduction {
         }
     }
 
-    /// When there is something to ship, in milliseconds since 1970, as far as all up to `last` was
-    /// read; None: it is not known before it is read.
+    /// Earliest time at which there is something to ship, in milliseconds since 1970, if everything
+    /// up to `last` was read. `None` when more has to be read to know it.
     pub(super) fn due(&self, last: u64) -> Option<u64> {
         if self.next <= last || !self.records.is_empty() {
             return None;
         }
-        let told = (self.to >= self.from).then(|| self.since.saturating_add(PATIENCE));
+        let reported = (self.to >= self.from).then(|| self.since.saturating_add(REPORT_AFTER));
         let closed = self.reducer.as_ref().and_then(Reducer::due);
-        told.into_iter().chain(closed).min()
+        reported.into_iter().chain(closed).min()
     }
 }
 
 impl Worker {
-    /// The next batch of a stream that is reduced. `range`: its first numbers that are not
-    /// settled.
-    pub(super) fn of_reduced(&mut self, id: u32, range: Range, bytes: usize) -> Option<Ready> {
+    /// Builds the next batch of a reduced stream. `range` holds its first sequence numbers that are
+    /// not acknowledged.
+    pub(super) fn batch_of_reduced(
+        &mut self,
+        id: u32,
+        range: Range,
+        bytes: usize,
+    ) -> Option<Ready> {
         let policy = self.policy(id);
         let mut reduction = self
             .reductions
@@ -108,30 +119,36 @@ impl Worker {
             .unwrap_or_else(|| Reduction::new(policy.ship.clone(), range.from, None));
         reduction.align(&policy.ship, range.from);
         let whole = self.reduce(id, range, &mut reduction);
-        let made = if whole { self.decided(id, range, &reduction, &policy, bytes) } else { None };
+        let made =
+            if whole { self.batch_of_decided(id, range, &reduction, &policy, bytes) } else { None };
         self.reductions.insert(id, reduction);
         made
     }
 
-    /// Reads on. False: what is to be read has changed.
+    /// Reads on and reduces. False when a damaged block changed what there is to read.
     fn reduce(&mut self, id: u32, range: Range, reduction: &mut Reduction) -> bool {
         let mut read = 0;
-        while reduction.next <= range.to && read < READ && reduction.records.len() < batch::MANY {
+        while reduction.next <= range.to
+            && read < MAX_READ
+            && reduction.records.len() < batch::MAX_GATHERED
+        {
             let ahead = Range { from: reduction.next, to: range.to };
-            let Some(taken) = self.taken(id, ahead, false, PIECE) else { return false };
-            let span = taken.span(ahead, false);
-            if !self.note_lost(id, &taken, span) {
+            let Some(found) = self.read_range(id, ahead, false, READ_AT_ONCE) else {
+                return false;
+            };
+            let span = found.span(ahead, false);
+            if !self.record_lost(id, &found, span) {
                 return false;
             }
-            read += u64::try_from(PIECE).unwrap_or(0);
-            if u64::try_from(taken.records.len()).is_ok_and(|count| count < span.len()) {
+            read += u64::try_from(READ_AT_ONCE).unwrap_or(0);
+            if u64::try_from(found.records.len()).is_ok_and(|count| count < span.len()) {
                 reduction.thinned.insert(span.from, span.to);
             }
             reduction.next = span.to + 1;
             match &mut reduction.reducer {
-                Some(reducer) => taken.records.into_iter().for_each(|record| reducer.push(record)),
+                Some(reducer) => found.records.into_iter().for_each(|record| reducer.push(record)),
                 None => {
-                    reduction.records.extend(taken.records);
+                    reduction.records.extend(found.records);
                     reduction.to = span.to;
                 }
             }
@@ -140,7 +157,8 @@ impl Worker {
         if let Some(reducer) = &mut reduction.reducer {
             let ends = reduction.next > range.to
                 && self.streams.get(&id).is_some_and(|stream| range.to + 1 < stream.next());
-            // What follows is settled or lost: nothing stands for both.
+            // The next number is acknowledged or lost, so no later record can complete a window of
+            // this range: it is closed now.
             reducer.close(if ends { u64::MAX } else { now });
             if let Some(decided) = reducer.take() {
                 if reduction.to < reduction.from {
@@ -156,7 +174,7 @@ impl Worker {
         true
     }
 
-    fn decided(
+    fn batch_of_decided(
         &self,
         id: u32,
         range: Range,
@@ -172,7 +190,7 @@ impl Worker {
         let due = !reduction.records.is_empty()
             || stream.has_untold_gaps()
             || (reduction.to >= range.to && range.to + 1 < stream.next())
-            || now >= reduction.since.saturating_add(PATIENCE)
+            || now >= reduction.since.saturating_add(REPORT_AFTER)
             || now < reduction.since;
         if !due {
             return None;
@@ -180,6 +198,6 @@ impl Worker {
         let span = Range { from: reduction.from, to: reduction.to };
         let whole = reduction.thinned.within(span.from, span.to).is_empty();
         let why = if whole { GapReason::Reduced } else { GapReason::Thinned };
-        self.fitting(id, span, reduction.records.clone(), why, false, policy, bytes)
+        self.fit(id, span, reduction.records.clone(), why, false, policy, bytes)
     }
 }

@@ -1,4 +1,4 @@
-//! Room: what the buffer may use at present, and carrying out what the core says goes.
+//! Room for records: how much the buffer may use at present, and dropping what the core selects.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,44 +9,44 @@ use holdfast_records::{GapReason, Range, StreamPolicy};
 
 use super::super::block::{self, Packed, rows};
 use super::super::change::Change;
-use super::super::file::Trouble;
+use super::super::file::FileError;
 use super::super::{Limits, path};
 use super::Worker;
 use crate::core::data::quota::{self, How, Relief, Rules};
 use crate::core::data::stream::Stream;
 
-/// The disk is looked at so often.
-const LOOK: Duration = Duration::from_secs(1);
-/// With less than this to use nothing is taken in, in bytes.
-const LEAST: u64 = 256 * 1024;
-/// Rounds of making room for one group: each frees something or rules a segment out.
-const ROUNDS: usize = 4_096;
+/// Interval between looks at the free space of the disk.
+const MEASURE_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of usable disk below which nothing is taken in.
+const MIN_ROOM: u64 = 256 * 1024;
+/// Most rounds of making room for one group; each frees bytes or rules a segment out.
+const MAX_ROUNDS: usize = 4_096;
 
-/// What the disk gave when it was last looked at.
+/// Disk space as it was when last looked at.
 #[derive(Debug)]
 pub(super) struct Room {
     limits: Limits,
-    looked: Option<Instant>,
+    measured: Option<Instant>,
     limit: u64,
     low: bool,
 }
 
 impl Room {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, looked: None, limit: 0, low: false }
+        Self { limits, measured: None, limit: 0, low: false }
     }
 
-    /// Bytes of records that there may be, and whether that is less than the quota.
+    /// Returns the bytes of records that there may be, and whether that is less than the quota.
     pub(super) fn limit(&mut self, data: &Path) -> (u64, bool) {
-        if self.looked.is_none_or(|at| at.elapsed() >= LOOK) {
-            self.looked = Some(Instant::now());
-            (self.limit, self.low) = look(data, self.limits);
+        if self.measured.is_none_or(|at| at.elapsed() >= MEASURE_EVERY) {
+            self.measured = Some(Instant::now());
+            (self.limit, self.low) = measure(data, self.limits);
         }
         (self.limit, self.low)
     }
 }
 
-fn look(data: &Path, limits: Limits) -> (u64, bool) {
+fn measure(data: &Path, limits: Limits) -> (u64, bool) {
     const MIB: u64 = 1024 * 1024;
     let Ok(disk) = rustix::fs::statvfs(data) else {
         return (limits.quota.unwrap_or(64 * MIB), false);
@@ -55,19 +55,21 @@ fn look(data: &Path, limits: Limits) -> (u64, bool) {
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let quota = limits.quota.unwrap_or((total / 10).min(1024 * MIB));
     let reserve = limits.reserve.unwrap_or((total / 20).clamp(16 * MIB, 1024 * MIB));
-    // What the file has already it may go on using: it never gives anything back.
+    // Space that the file has taken it may use again, since redb returns none to the disk; a tenth
+    // of it is kept for the tree. Example: a file of 100 MiB, 30 MiB free and a reserve of 16 MiB
+    // make 104 MiB usable.
     let has = std::fs::metadata(path(data)).map_or(0, |it| it.blocks().saturating_mul(512));
     let usable = (has / 10 * 9).saturating_add(free.saturating_sub(reserve));
     (quota.min(usable), usable < quota)
 }
 
 impl Worker {
-    /// Bytes of records on disk.
+    /// Bytes that records take on disk.
     pub(super) fn used(&self) -> u64 {
         self.streams.values().map(Stream::bytes).sum()
     }
 
-    /// What holds for a stream.
+    /// Policy of a stream, or the default.
     pub(super) fn policy(&self, id: u32) -> StreamPolicy {
         let policies = self.queue.current();
         let name = self.streams.get(&id).map(Stream::name);
@@ -76,29 +78,31 @@ impl Worker {
             .unwrap_or_default()
     }
 
-    /// Whether anything may be stored at all.
-    pub(super) fn has_any_room(&mut self) -> Result<(), Trouble> {
+    /// Fails when the disk has too little left to store anything.
+    pub(super) fn has_any_room(&mut self) -> Result<(), FileError> {
         let (limit, low) = self.room.limit(&self.queue.data);
-        if low && limit < LEAST {
-            return Err(Trouble::Full("what is left of the disk is kept for the rest".into()));
+        if low && limit < MIN_ROOM {
+            return Err(FileError::Full("what is left of the disk is kept for the rest".into()));
         }
         Ok(())
     }
 
-    /// Makes room for so many bytes of a stream. False: what comes is what goes.
+    /// Makes room for `need` bytes of a stream. False when its new records have to be dropped
+    /// instead.
     pub(super) fn make_room(
         &mut self,
         id: u32,
         need: u64,
         change: &mut Change,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<bool, FileError> {
         let (limit, low) = self.room.limit(&self.queue.data);
         let policies = self.queue.current();
         let default = StreamPolicy::default();
         let mut tried = BTreeSet::new();
-        // Some more than is needed, so that the next groups find it.
+        // Somewhat more than needed, up to 1 MiB, so that the next groups find room without
+        // dropping again.
         let spare = (limit / 64).min(1024 * 1024);
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let rules = |id: u32| {
                 let name = self.streams.get(&id).map(Stream::name);
                 let policy = name.and_then(|name| policies.of(name)).map(|(_, policy)| policy);
@@ -110,6 +114,8 @@ impl Worker {
                 Relief::Drop { id, start, how, bytes } => {
                     let why = if low { GapReason::DiskFull } else { GapReason::Quota };
                     let freed = self.drop_from(id, start, how, bytes + spare, why, change)?;
+                    // `tried` grows with each round that frees nothing, so the loop ends even if no
+                    // segment can give anything, for instance because this very step adds to it.
                     if freed == 0 {
                         tried.insert((id, start, how == How::Settled));
                     }
@@ -119,7 +125,7 @@ impl Worker {
         Ok(false)
     }
 
-    /// Takes blocks out of a segment; gives how many bytes that freed.
+    /// Drops blocks of a segment, as `how` says, until `bytes` are freed; returns the bytes freed.
     fn drop_from(
         &mut self,
         id: u32,
@@ -128,7 +134,7 @@ impl Worker {
         bytes: u64,
         why: GapReason,
         change: &mut Change,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, FileError> {
         if self.is_added_to(id, start, change) {
             return Ok(0);
         }
@@ -166,7 +172,7 @@ impl Worker {
         Ok(freed)
     }
 
-    /// True when this very step puts blocks into a segment: the file does not have them yet.
+    /// True when the change under way adds blocks to a segment: they are not in the file yet.
     fn is_added_to(&self, id: u32, start: u64, change: &Change) -> bool {
         let segment = self.streams.get(&id).and_then(|stream| stream.segment(start));
         segment.is_some_and(|segment| {
@@ -177,14 +183,14 @@ impl Worker {
         })
     }
 
-    /// Keeps every nth record of a segment.
+    /// Thins a segment out to every nth record; returns the bytes freed.
     fn thin(
         &mut self,
         id: u32,
         start: u64,
         every: u32,
         change: &mut Change,
-    ) -> Result<u64, Trouble> {
+    ) -> Result<u64, FileError> {
         let (Some(stream), Some(file)) = (self.streams.get_mut(&id), &self.file) else {
             return Ok(0);
         };
@@ -210,7 +216,9 @@ impl Worker {
         for head in &heads {
             change.remove.insert((id, head.block.first), rows(head.length));
         }
-        // Blocks answer for everything between them: what they do not hold was thinned out.
+        // Each block accounts for all numbers up to the next one: those it holds no record of were
+        // thinned out. Example: of 1..=12 every third is kept (1, 4, 7, 10); cut in two, the blocks
+        // are 1..=4 and 5..=12.
         let cuts = block::cut(&kept);
         let ends: Vec<u64> = cuts.iter().filter_map(|cut| Some(cut.last()?.seq)).collect();
         let (mut from, mut blocks) = (first, Vec::new());
@@ -222,7 +230,7 @@ impl Worker {
             change.add.insert((id, from), packed);
             from = to + 1;
         }
-        // What cannot be read was not thinned out.
+        // Numbers of a damaged block are lost, not thinned out: reported with their own reason.
         damaged.iter().for_each(|range| stream.lost(*range, GapReason::Damaged));
         stream.thinned(start, &blocks);
         let now = stream.segment(start).map_or(0, |segment| segment.bytes);
@@ -232,7 +240,8 @@ impl Worker {
         Ok(segment.bytes.saturating_sub(now))
     }
 
-    /// Drops what its ttl has passed for. The clock can be relied on: doubts of it end here.
+    /// Drops records that are older than their ttl. `now` is of a clock that can be relied on, so
+    /// streams that were dated in doubt are dated by it, too.
     pub(super) fn expire(&mut self, now: u64) {
         let mut change = Change::default();
         for (id, stream) in &mut self.streams {
@@ -254,15 +263,15 @@ impl Worker {
                     GapReason::Expired,
                     &mut change,
                 );
-                if let Err(trouble) = gone {
-                    return self.read_failed(&trouble);
+                if let Err(error) = gone {
+                    return self.read_failed(&error);
                 }
             }
         }
         if !change.remove.is_empty() {
             self.take_marks(&mut change);
-            self.note_written(&mut change);
-            let _said = self.apply(change, 0);
+            self.store_totals(&mut change);
+            let _logged = self.apply(change, 0);
             self.queue.changed.notify_one();
         }
     }

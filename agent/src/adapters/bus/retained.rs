@@ -1,6 +1,6 @@
-//! Retained messages on disk, so that they are there after a restart of the agent: one small file,
-//! written whole. It is a convenience for workloads: a disk that is full, or a file that is
-//! damaged, stops nothing.
+//! Retained messages on disk, so that they survive a restart of the agent: one small file, written
+//! as a whole. They are a convenience for workloads, so a full disk or a damaged file stops
+//! nothing.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -11,21 +11,21 @@ use holdfast_records::crc::crc;
 use super::exchange::Published;
 use crate::adapters::files;
 
-/// What the file begins with.
+/// First bytes of the file.
 const HEAD: &[u8] = b"holdfast retained 1\n";
 
 /// Largest file that is read, in bytes: all that may be retained, with names.
 const MAX_FILE: u64 = 1024 * 1024;
 
-/// Writes them.
+/// Writes the encoded messages.
 ///
 /// # Errors
-/// Whatever the file system says; what was kept before stays.
+/// The file system's error; the former file stays.
 pub(super) fn save(path: &Path, messages: &[u8]) -> io::Result<()> {
     files::replace(path, messages, 0o600)
 }
 
-/// As they are written.
+/// Encodes messages for the file.
 pub(super) fn pack<'a>(messages: impl Iterator<Item = &'a Published>) -> Vec<u8> {
     let mut out = HEAD.to_vec();
     for message in messages {
@@ -40,10 +40,10 @@ pub(super) fn pack<'a>(messages: impl Iterator<Item = &'a Published>) -> Vec<u8>
     out
 }
 
-/// What was kept.
+/// Reads the retained messages; none when there is no file.
 ///
 /// # Errors
-/// The file cannot be read, or is not as it was written.
+/// When the file cannot be read, or is damaged.
 pub(super) fn load(path: &Path) -> io::Result<Vec<Published>> {
     let mut bytes = Vec::new();
     match std::fs::File::open(path) {

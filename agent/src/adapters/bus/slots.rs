@@ -1,5 +1,5 @@
-//! Places of those who come in: who has not said who it is takes none of others', and each that is
-//! known has a share that nobody else can take.
+//! Slots of connections: clients that have not identified themselves take no slot of others, and each
+//! known client has a share that nobody else can take.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,33 +7,33 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use holdfast_base::ids::Name;
 use tokio::task::AbortHandle;
 
-/// Connections of strangers at a time: each may hold a packet's beginning.
+/// Most unauthenticated connections; each may hold the beginning of a packet.
 const MAX: usize = 32;
-/// Of these, of one user. Its next one takes the place of its oldest.
+/// Most unauthenticated connections of one user; the next one replaces its oldest.
 const MAX_OF_USER: usize = 8;
-/// Places that are kept for each that is known, where there are enough for all.
+/// Connections kept free for each known name, where there are enough for all.
 const KEPT: usize = 4;
 
 #[derive(Debug)]
-struct Stranger {
+struct Pending {
     user: Option<u32>,
     task: Option<AbortHandle>,
 }
 
-/// Connections of those who have not said who they are, by number: the oldest first.
+/// Connections of clients that have not identified themselves, by number: the oldest first.
 #[derive(Debug, Default)]
-pub struct Strangers(Mutex<BTreeMap<u64, Stranger>>);
+pub struct Unauthenticated(Mutex<BTreeMap<u64, Pending>>);
 
-impl Strangers {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Stranger>> {
+impl Unauthenticated {
+    fn all(&self) -> MutexGuard<'_, BTreeMap<u64, Pending>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One comes. Where there is no place for it, the oldest of the user that has the most is cut:
-    /// gives that user, if the kernel says who it is.
-    pub fn enter(&self, number: u64, user: Option<u32>) -> Option<Option<u32>> {
+    /// Adds a connection. If there are too many, the oldest of the user that has the most is cut,
+    /// and that user returned, itself `None` when the kernel does not tell who it is.
+    pub fn add(&self, number: u64, user: Option<u32>) -> Option<Option<u32>> {
         let mut all = self.all();
-        all.insert(number, Stranger { user, task: None });
+        all.insert(number, Pending { user, task: None });
         let mut of: BTreeMap<Option<u32>, usize> = BTreeMap::new();
         for it in all.values() {
             *of.entry(it.user).or_default() += 1;
@@ -46,35 +46,38 @@ impl Strangers {
             return None;
         };
         let oldest = all.iter().find(|(_, it)| it.user == greedy).map(|(number, _)| *number)?;
-        if let Some(Stranger { task: Some(task), .. }) = all.remove(&oldest) {
+        if let Some(Pending { task: Some(task), .. }) = all.remove(&oldest) {
             task.abort();
         }
         Some(greedy)
     }
 
-    /// Cuts all of them: nobody of them has anything in hand that is worth waiting for.
+    /// Cuts all of them; none has sent anything that is worth waiting for.
     pub fn cut_all(&self) {
         for task in std::mem::take(&mut *self.all()).into_values().filter_map(|it| it.task) {
             task.abort();
         }
     }
 
-    /// Its task, to be cut by.
-    pub fn began(&self, number: u64, task: AbortHandle) {
+    /// Sets the task of a connection, by which it can be cut.
+    pub fn set_task(&self, number: u64, task: AbortHandle) {
         if let Some(it) = self.all().get_mut(&number) {
             it.task = Some(task);
         }
     }
 
-    /// It has said who it is, or is gone. False: it was cut before.
-    pub fn leave(&self, number: u64) -> bool {
+    /// Removes a connection that has identified itself or ended. False when it was cut before.
+    pub fn remove(&self, number: u64) -> bool {
         self.all().remove(&number).is_some()
     }
 }
 
-/// Whether one more connection of `name` leaves each of the others its share of `places`.
-/// `known`: the connections of everybody who may come.
-pub fn has_place(known: &BTreeMap<Name, usize>, name: &Name, places: usize, of_one: usize) -> bool {
+/// True when one more connection of `name` leaves each of the others its share of `places`. `known`
+/// holds the number of connections of everybody who may connect.
+pub fn has_slot(known: &BTreeMap<Name, usize>, name: &Name, places: usize, of_one: usize) -> bool {
+    // Example: 64 places and 10 names keep 4 each. A name with 4 connections may open a fifth only
+    // while it has fewer than `of_one`, and the others still find their 4: 9 * 4 = 36 are reserved,
+    // 28 are left for it.
     let kept = (places / known.len().max(1)).clamp(1, KEPT);
     let mine = known.get(name).copied().unwrap_or_default();
     let taken: usize =
@@ -93,33 +96,33 @@ mod tests {
             let mut known: BTreeMap<Name, usize> = (0..count).map(|it| (name(it), 0)).collect();
             // All but the last take what they get, one after the other.
             for greedy in 0..count - 1 {
-                while has_place(&known, &name(greedy), 64, 32) {
+                while has_slot(&known, &name(greedy), 64, 32) {
                     *known.get_mut(&name(greedy)).unwrap() += 1;
                 }
             }
             assert!(known.values().all(|taken| *taken <= 32));
             assert!(known.values().sum::<usize>() < 64.max(count), "{count}");
-            assert!(has_place(&known, &name(count - 1), 64, 32), "{count}");
+            assert!(has_slot(&known, &name(count - 1), 64, 32), "{count}");
         }
     }
 
     #[tokio::test]
-    async fn a_stranger_is_cut_for_a_newcomer_of_the_same_user_first() {
-        let strangers = Strangers::default();
-        assert_eq!(strangers.enter(1, Some(7)), None);
+    async fn the_oldest_unauthenticated_connection_of_a_user_is_cut_for_its_newest() {
+        let unauthenticated = Unauthenticated::default();
+        assert_eq!(unauthenticated.add(1, Some(7)), None);
         for number in 2..300 {
             let task = tokio::spawn(std::future::pending::<()>());
-            let cut = strangers.enter(number, Some(65_534));
-            strangers.began(number, task.abort_handle());
+            let cut = unauthenticated.add(number, Some(65_534));
+            unauthenticated.set_task(number, task.abort_handle());
             assert_eq!(cut, (number > 9).then_some(Some(65_534)), "{number}");
         }
-        assert!(strangers.leave(1), "nobody else's was cut");
-        assert_eq!(strangers.all().len(), MAX_OF_USER);
+        assert!(unauthenticated.remove(1), "nobody else's was cut");
+        assert_eq!(unauthenticated.all().len(), MAX_OF_USER);
         // Many users: of whom has the most.
         for number in 300..600 {
-            let cut = strangers.enter(number, Some(u32::try_from(number).unwrap()));
+            let cut = unauthenticated.add(number, Some(u32::try_from(number).unwrap()));
             assert!(cut.is_none_or(|user| number > 307 || user == Some(65_534)), "{number}");
         }
-        assert_eq!(strangers.all().len(), MAX);
+        assert_eq!(unauthenticated.all().len(), MAX);
     }
 }

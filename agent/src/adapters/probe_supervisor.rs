@@ -1,14 +1,14 @@
-//! The keeper of an exec probe: the launcher stays as the parent of the probe's command, and ends
+//! Supervisor of an exec probe: the launcher stays as the parent of the probe's command, and ends
 //! only when nothing is left of what that started.
 //!
-//! It is the subreaper of its descendants: whatever a probe leaves behind, in a session of its
-//! own and without an environment too, becomes the keeper's child and is killed. So one probe
-//! costs no look at other processes unless it leaves something. When the agent closes its pipe (the
-//! time is over, or the agent ended) the probe ends at once.
+//! It is the subreaper of its descendants: whatever a probe leaves behind, even in a session of its
+//! own and without an environment, becomes the supervisor's child and is killed. So a probe costs
+//! no look at other processes unless it leaves something. When the agent closes its pipe (the
+//! probe's time is over, or the agent ended), the probe is ended at once.
 //!
-//! What it says: "E" and the reason when the command cannot be executed; then NUL and how it
-//! ended: "+" well, "-" otherwise with the words of how, "T" by the agent's order. Behind "-" and
-//! "T" stands the last line of its output.
+//! It reports "E" and the reason when the command cannot be executed; otherwise, after a NUL, how
+//! the command ended: "+" for success, "-" and a description for failure, "T" when the agent ended
+//! it. After "-" and "T" follows the last line of the command's output.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -23,35 +23,36 @@ use super::launcher::{self, Plan};
 use super::{ending, kernel, procfs};
 use crate::core::record::Exit;
 
-/// So often a command is looked at where the kernel has no pidfd.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What is kept of the output's end, in bytes.
-const KEPT: usize = 512;
-/// Longest last line that is told, in characters.
-const TOLD: usize = 160;
-/// What is read of a probe's output at once, and after its end at most: a pipe's size, in bytes.
+/// Interval at which a command is looked at where the kernel has no pidfd.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Bytes kept of the end of the output.
+const OUTPUT_KEPT: usize = 512;
+/// Longest last line that is reported, in characters.
+const MAX_LINE: usize = 160;
+/// Bytes read of a probe's output at a time; after its end [`PIECES`] times at most, which is all
+/// that a pipe holds (64 KiB).
 const PIECE: usize = 4096;
 const PIECES: usize = 16;
 
-/// Runs a probe's command to its end, and the end of all that it started.
+/// Runs a probe's command to its end, and ends all that it started.
 ///
 /// # Errors
-/// In words, when it could not be tried.
+/// The reason as text, when the command could not be started.
 pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
-    let tell = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    rustix::process::setsid().map_err(|error| tell("session", &error))?;
-    // Where that is not to be had, what leaves its parent is swept with the workload.
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
+    rustix::process::setsid().map_err(|error| failed("session", &error))?;
+    // Where this is refused, processes that leave their parent are swept with the workload.
     let me = rustix::process::getpid();
     let _without = rustix::process::set_child_subreaper(Some(me));
-    let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| tell("pipe", &error))?;
-    let Some(child) = kernel::fork().map_err(|error| tell("its process", &error))? else {
+    let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("pipe", &error))?;
+    let Some(child) = kernel::fork().map_err(|error| failed("its process", &error))? else {
         drop(output);
         launcher::prepare(plan, &inlet)?;
         drop(inlet);
         return Err(launcher::execute(plan));
     };
     drop(inlet);
-    rustix::io::ioctl_fionbio(&output, true).map_err(|error| tell("pipe", &error))?;
+    rustix::io::ioctl_fionbio(&output, true).map_err(|error| failed("pipe", &error))?;
     let mut output = Output { pipe: File::from(output), kept: Vec::new() };
     let in_time = watch(child, &mut output);
     let exit = end(child);
@@ -61,22 +62,22 @@ pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
         }
     }
     let line = output.last_line();
-    let said = match (in_time, exit) {
+    let report = match (in_time, exit) {
         (true, exit) if exit.is_success() => "+".into(),
         (true, exit) if line.is_empty() => format!("-{exit}"),
         (true, exit) => format!("-{exit}: {line}"),
         (false, _) => format!("T{line}"),
     };
-    // An agent that is gone needs no answer.
-    let _unheard = status.write_all(format!("\0{said}").as_bytes());
+    // The agent may be gone; then nobody reads this.
+    let _unheard = status.write_all(format!("\0{report}").as_bytes());
     Ok(())
 }
 
-/// Waits for the command's end. False: the agent closed its pipe before.
+/// Waits for the command's end. False when the agent closed its pipe first.
 fn watch(child: u32, output: &mut Output) -> bool {
     let Some(child) = ending::raw(child) else { return true };
     let fd: Option<OwnedFd> = rustix::process::pidfd_open(child, PidfdFlags::empty()).ok();
-    let pause = Timespec::try_from(LOOK_EVERY).ok();
+    let pause = Timespec::try_from(POLL_INTERVAL).ok();
     let stdin = io::stdin();
     let mut is_open = true;
     loop {
@@ -100,10 +101,10 @@ fn watch(child: u32, output: &mut Output) -> bool {
     }
 }
 
-/// Ends the command with everything that came of it; tells how the command ended.
+/// Ends the command with everything that it started; returns how the command itself ended.
 fn end(child: u32) -> Exit {
     let mut exit = Exit::Unseen;
-    // Not reaped yet, so that its id, and its group's, is still its own.
+    // Not reaped yet, so its process id, and that of its group, is still its own.
     ending::kill_child(child);
     if let Some(child) = ending::raw(child)
         && let Ok(Some(status)) = waitid(WaitId::Pid(child), WaitIdOptions::EXITED)
@@ -113,12 +114,12 @@ fn end(child: u32) -> Exit {
     loop {
         match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(_)) => {}
-            // Nobody is left.
+            // No child is left.
             Err(_) => return exit,
             Ok(None) => {
                 kill_children();
-                // Its own children become the keeper's as it ends. The agent ends a keeper that
-                // waits too long.
+                // Children of the killed ones become children of this process and are killed in the
+                // next round. The agent ends a supervisor that takes too long.
                 let _reaped = waitid(WaitId::All, WaitIdOptions::EXITED);
             }
         }
@@ -130,28 +131,28 @@ fn kill_children() {
     for pid in procfs::pids().unwrap_or_default() {
         let is_mine = |stat: procfs::Stat| stat.parent == me && !stat.zombie;
         if procfs::stat(pid).ok().flatten().is_some_and(is_mine) {
-            // A child that was not reaped: the id is its own.
+            // A child that was not reaped: the id is still its own.
             let _gone = Pid::from_raw(pid.cast_signed())
                 .map(|pid| rustix::process::kill_process(pid, Signal::KILL));
         }
     }
 }
 
-/// What the command printed, of which the end is kept.
+/// Output of the command, of which the end is kept.
 struct Output {
     pipe: File,
     kept: Vec<u8>,
 }
 
 impl Output {
-    /// Reads what there is. False: there will be no more, or none is there now after the end.
+    /// Reads what is there. False when the pipe is closed or broken.
     fn read(&mut self) -> bool {
         let mut piece = [0; PIECE];
         match self.pipe.read(&mut piece) {
             Ok(0) => false,
             Ok(length) => {
                 self.kept.extend(piece.get(..length).unwrap_or_default());
-                let over = self.kept.len().saturating_sub(KEPT);
+                let over = self.kept.len().saturating_sub(OUTPUT_KEPT);
                 self.kept.drain(..over);
                 true
             }
@@ -164,12 +165,12 @@ impl Output {
     }
 }
 
-/// The last line that says something, fit to be shown.
+/// Returns the last line that is not empty, with control characters replaced.
 fn last_line(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     let line = text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
     let shown = |char: char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char };
-    line.chars().take(TOLD).map(shown).collect()
+    line.chars().take(MAX_LINE).map(shown).collect()
 }
 
 #[cfg(test)]
@@ -188,6 +189,6 @@ mod tests {
         ] {
             assert_eq!(last_line(output), line, "{output:?}");
         }
-        assert_eq!(last_line(&[b'x'; 5_000]).len(), TOLD);
+        assert_eq!(last_line(&[b'x'; 5_000]).len(), MAX_LINE);
     }
 }
