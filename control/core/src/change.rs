@@ -6,7 +6,7 @@ use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;
 
 use super::desired::Changed;
-use super::model::{Model, key};
+use super::model::{AUTHORITY, Model, key};
 use super::records::{AccessRecord, AuditRecord, DesiredRecord, MAX_AUDIT};
 use super::timeline::{EventRecord, What};
 use holdfast_api::Event;
@@ -93,6 +93,43 @@ impl<'a> Change<'a> {
     /// Writes a record as JSON.
     pub fn put<T: Serialize>(&mut self, key: String, value: &T) {
         self.raw(key, serde_json::to_vec(value));
+    }
+
+    /// Replaces the model and all rows by those of a backup, in a higher epoch. `records` are the
+    /// backup's rows and `fresh` the model that was read from them. The row of the authority is
+    /// left to the caller.
+    pub fn restore(&mut self, records: Vec<(String, Vec<u8>)>, mut fresh: Model, epoch: u64) {
+        self.clear();
+        let replaced =
+            |key: &str| key.starts_with("desired/") || key == key::META || key == AUTHORITY;
+        for (key, value) in records {
+            if !replaced(&key) {
+                self.put_bytes(key, value);
+            }
+        }
+        let number = self.model.batches;
+        fresh.batches = number;
+        fresh.started = self.model.started;
+        fresh.settle_rules();
+        fresh.meta.epoch = epoch;
+        fresh.meta.version = fresh.meta.version.max(self.model.meta.version);
+        fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);
+        for (name, device) in &mut fresh.devices {
+            // Every device gets a new generation, even when it should run nothing: it may have been
+            // given more since the backup.
+            device.desired.generation = device.desired.generation.saturating_add(1);
+            device.desired_in = number;
+            // Each device will report by itself what it has applied.
+            device.report.applied = Default::default();
+            if let Some(known) = self.model.devices.get(name) {
+                device.live = known.live.clone();
+            }
+        }
+        *self.model = fresh;
+        let names: Vec<Name> = self.model.devices.keys().cloned().collect();
+        for name in &names {
+            self.put_desired(name);
+        }
     }
 
     /// Deletes everything in the store before the batch's writes.
