@@ -1,11 +1,13 @@
-//! The agent's command line.
+//! Command line of the agent.
+//!
+//! See decision 0025.
 #![allow(
     clippy::disallowed_methods,
     reason = "the command line reads the files and the environment that it is told to"
 )]
 
 mod access;
-mod standing;
+mod status_text;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -24,7 +26,7 @@ use crate::driver::Driver;
 
 use access::LocalAccess;
 
-/// Runs what this device should run, through every outage.
+/// Runs the workloads of this device, through every outage
 #[derive(Debug, Parser)]
 #[command(name = "holdfast-agent", version, propagate_version = true)]
 pub struct Cli {
@@ -34,44 +36,44 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make this device known to a control plane
+    /// Enrol this device with a control plane
     #[command(
         after_help = "Examples:\n  holdfast-agent enroll --url https://control:8443 --token-file /run/token\n  HOLDFAST_TOKEN=hf1... holdfast-agent enroll --url https://10.0.0.5:8443 --name pump-7 --label site=berlin\n\nThe token comes from `holdfast token create`. Repeating an enrolment gives the same device; with another --name it is refused.\nExit codes: 0 done (also: waits for approval), 1 failed, 2 bad usage, 4 refused."
     )]
     Enroll(Enroll),
-    /// Run: a system service calls this
+    /// Run the agent: a system service calls this
     #[command(
         after_help = "Examples:\n  holdfast-agent run\n  holdfast-agent run --data /srv/holdfast --config /etc/holdfast/agent.toml\n\nWorkloads outlive the agent: stopping or restarting it stops none of them."
     )]
     Run {
-        /// Configuration, TOML: [link] keep_alive_seconds, [logs] bytes_per_workload, [storage]
+        /// Configuration in TOML: [link] keep_alive_seconds, [logs] bytes_per_workload, [storage]
         /// quota_bytes, reserve_bytes, endurance_bytes, [bus] port
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         #[command(flatten)]
         data: Data,
     },
-    /// How everything stands on this device; works without any link
+    /// Show workloads, problems, data and the link of this device; works without any link
     #[command(
         after_help = "Examples:\n  holdfast-agent status\n  holdfast-agent status -o json | jq '.problems'"
     )]
     Status {
-        /// How to show it
+        /// Format of the output
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
         #[command(flatten)]
         data: Data,
     },
-    /// Lets programs that the agent does not run put data in: MQTT and HTTP, like a workload
+    /// Let programs that the agent does not run put data in: MQTT and HTTP, like a workload
     #[command(
         subcommand,
         after_help = "Examples:\n  holdfast-agent local-access create plc-reader\n  holdfast-agent local-access create plc-reader -o json | jq -r .password\n  holdfast-agent local-access create viewer --subscribe 'sensors/+' -o env > viewer.env\n  holdfast-agent local-access list\n\nIt works beside a running agent, which needs no restart, and before its first start. Creating one that is there gives it again, with the rights that it has."
     )]
     LocalAccess(LocalAccess),
-    /// What becomes a workload; the agent starts it
+    /// Launcher that becomes a workload; started by the agent
     #[command(hide = true)]
     Launch,
-    /// Names of the places where a debug build can be made to crash
+    /// Show the names of the places where a debug build can be made to crash
     #[command(hide = true)]
     CrashPoints,
 }
@@ -84,7 +86,7 @@ enum Output {
 
 #[derive(Debug, clap::Args)]
 struct Data {
-    /// Folder of everything that the agent keeps
+    /// Folder of everything that the agent stores
     #[arg(long = "data", value_name = "DIR", env = "HOLDFAST_AGENT_DATA")]
     path: Option<PathBuf>,
 }
@@ -104,7 +106,7 @@ impl Data {
 
 #[derive(Debug, clap::Args)]
 struct Enroll {
-    /// The control plane, https://HOST:PORT
+    /// URL of the control plane, https://HOST:PORT
     #[arg(long, value_name = "URL")]
     url: String,
     /// Enrolment token; better: --token-file or HOLDFAST_TOKEN, which the process list does not show
@@ -113,7 +115,7 @@ struct Enroll {
     /// File that holds the token; it goes before HOLDFAST_TOKEN
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
-    /// Name to ask for; without, the control plane makes one
+    /// Name to ask for; without it, the control plane makes one
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
     /// Label to claim, key=value; repeatable. It counts if the token allows it or a person approves;
@@ -131,14 +133,14 @@ fn label(text: &str) -> Result<(String, String), String> {
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// How a command ended, as its exit code.
+/// Exit codes of all commands, as the help lists them.
 const DONE: i32 = 0;
 const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const REFUSED: i32 = 4;
 
 impl Cli {
-    /// Runs the command; gives the exit code.
+    /// Runs the command and returns its exit code.
     pub fn run(self) -> i32 {
         match self.command {
             Command::Launch => crate::adapters::launcher::main(),
@@ -159,19 +161,20 @@ impl Cli {
 }
 
 fn complain(text: &str) {
-    // Nobody may be there to read it; the exit code says it too.
+    // Standard error may be closed; the exit code says it too.
     let _unread = writeln!(std::io::stderr(), "holdfast-agent: {text}");
 }
 
 fn say(text: &str) -> i32 {
     match std::io::stdout().write_all(text.as_bytes()) {
         Ok(()) => DONE,
-        Err(error) => unsaid(&error),
+        Err(error) => write_failed(&error),
     }
 }
 
-/// Standard output did not take what was said. Whoever reads it may leave early.
-fn unsaid(error: &std::io::Error) -> i32 {
+/// Exit code after a failed write to standard output. A closed pipe is a success: its reader may
+/// end early, as `head` does.
+fn write_failed(error: &std::io::Error) -> i32 {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
         return DONE;
     }
@@ -179,10 +182,10 @@ fn unsaid(error: &std::io::Error) -> i32 {
     FAILED
 }
 
-/// Says help, or what is wrong with the arguments; gives the exit code.
-pub fn unparsed(error: &clap::Error) -> i32 {
+/// Prints the help, or the fault of the arguments, and returns the exit code.
+pub fn report_usage(error: &clap::Error) -> i32 {
     match error.print() {
-        Err(why) if !error.use_stderr() => unsaid(&why),
+        Err(why) if !error.use_stderr() => write_failed(&why),
         _ => error.exit_code(),
     }
 }
@@ -198,8 +201,8 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .with_target(false)
-        // A log that nobody takes (a full disk, a closed pipe) must not end the agent: the library
-        // would say so on the same standard error, and panic.
+        // A log that cannot be written (a full disk, a closed pipe) must not end the agent: the
+        // library would report it on the same standard error, and panic.
         .log_internal_errors(false)
         .init();
 }
@@ -207,7 +210,7 @@ fn log_to_stderr() {
 fn in_runtime(work: impl Future<Output = i32>) -> i32 {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Folders are removed and artifacts written there; idle, there is none.
+        // Folders are removed and artifacts written in these threads; an idle agent has none.
         .max_blocking_threads(2)
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build();
@@ -224,7 +227,7 @@ fn in_runtime(work: impl Future<Output = i32>) -> i32 {
     }
 }
 
-/// None: its faults were said.
+/// Reads the configuration. None: its faults were printed.
 fn configuration(path: Option<PathBuf>) -> Option<Config> {
     let Some(path) = path else { return Some(Config::default()) };
     let text = match std::fs::read_to_string(&path) {
@@ -261,9 +264,9 @@ async fn serve(config: Option<PathBuf>, data: PathBuf) -> i32 {
     }
 }
 
-/// The enrolment token as it was given, or the exit code, where why was said.
+/// Returns the enrolment token, or the exit code after the fault was printed.
 fn given_token(enroll: &Enroll) -> Result<String, i32> {
-    // The environment may hold a token for something else: whatever is said here goes before it.
+    // The environment may hold a token for something else: an option is preferred to it.
     let said = std::env::var("HOLDFAST_TOKEN").ok().filter(|token| !token.is_empty());
     let said = said.filter(|_| enroll.token_file.is_none());
     match (enroll.token.clone().or(said), &enroll.token_file) {
@@ -356,7 +359,7 @@ fn show_status(data: &Path, output: Output) -> i32 {
         (Output::Json, Ok(status)) => {
             say(&(serde_json::to_string_pretty(&status).unwrap_or(text) + "\n"))
         }
-        (Output::Text, Ok(status)) => say(&standing::describe(&status)),
+        (Output::Text, Ok(status)) => say(&status_text::describe(&status)),
         (_, Err(error)) => {
             complain(&format!("the agent's answer cannot be read: {error}"));
             FAILED

@@ -1,20 +1,20 @@
-//! The agent's configuration: a pure parse of its TOML, with every fault at once.
+//! Configuration of the agent: a pure parse of its TOML, which reports all faults at once.
 
 use crate::core::data::Limits;
 
-/// Largest size that can be set, in bytes: what TOML's whole numbers hold.
+/// Largest size that can be set, in bytes: the range of TOML's integers.
 const MOST: u64 = i64::MAX.cast_unsigned();
 
-/// What can be set. Everything has a default that suits a small device on a metered link.
+/// Settings of the agent. Each has a default that suits a small device on a metered link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Longest silence on the link, in seconds: each costs about 170 bytes on the wire.
+    /// Keep-alive of the link in seconds: each one costs about 170 bytes on the wire.
     pub keep_alive: u16,
-    /// Longest log of one workload, in bytes.
+    /// Maximum length of one workload's log, in bytes.
     pub log_bytes: u64,
-    /// What data streams may use of the disk.
+    /// Bounds of the buffer for data streams on disk.
     pub storage: Limits,
-    /// Port of the local bus on 127.0.0.1. None: a free one, kept from then on.
+    /// Port of the local bus on 127.0.0.1. None: a free one, which is kept from then on.
     pub bus_port: Option<u16>,
 }
 
@@ -30,10 +30,10 @@ impl Default for Config {
 }
 
 impl Config {
-    /// From the text of the file.
+    /// Parses the text of the configuration file.
     ///
     /// # Errors
-    /// Every fault, a line each.
+    /// Returns every fault, a line each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         let table: toml::Table = text
             .parse()
@@ -81,7 +81,7 @@ impl Config {
     }
 }
 
-/// As it was written, as far as that helps.
+/// Value as it was written, as far as that helps.
 fn shown(value: &toml::Value) -> String {
     match value {
         toml::Value::Integer(number) => number.to_string(),

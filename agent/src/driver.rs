@@ -1,5 +1,7 @@
-//! The loop: takes in what happened, asks the core what to do, stores the intent, has it done,
-//! and waits. It decides nothing about workloads; the core does.
+//! The agent's loop: takes in observations, asks the core for effects, stores the intent, carries
+//! the effects out, and waits. It decides nothing about workloads; the core does.
+//!
+//! See decisions 0006 and 0040.
 #![allow(
     clippy::disallowed_methods,
     reason = "the driver spawns what it awaits, and reads the files of its data folder"
@@ -45,52 +47,53 @@ use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
-use crate::core::lineage::{self, History};
+use crate::core::lineage::{self, Lineage};
 use crate::core::report::{self, Reporter};
 
 pub use start::StartError;
 
-/// Which history of the device this data folder is.
+/// Name of the file with the history numbers of this data folder (see `core/lineage.rs`).
 const HISTORY: &str = "history";
-/// How often disk, logs, clock and certificate are looked at anyway, in milliseconds.
+/// Interval at which disk, logs, clock and certificate are checked without any event, in
+/// milliseconds.
 const HOUSEKEEPING: u64 = 5_000;
-/// Why there is no link at first.
+/// Reason for which the link is down before the first attempt.
 const NOT_TRIED: &str = "not tried yet";
-/// Observations that wait for the loop.
+/// Maximum number of observations that wait for the loop.
 const OBSERVATIONS: usize = 256;
-/// Observations taken in before the core is asked again.
+/// Maximum number of observations that are taken in before the core is asked again.
 const AT_ONCE: usize = 64;
 
-/// What the driver's own tasks come back with.
-enum Inner {
-    /// A report was stored by the control plane, or not.
+/// Results of tasks that the driver itself spawned.
+enum TaskResult {
+    /// True if the broker took a report, so that the control plane has stored it.
     Reported(bool),
-    /// A renewal ended.
+    /// Result of a renewal: the identity, and true if its certificate was issued.
     Renewed(Box<Result<(Identity, bool), IdentityError>>),
-    /// A workload's folder is gone, or not.
+    /// Result of the removal of a workload's folder.
     FolderRemoved(Name, Result<(), String>),
-    /// Of the buffer and what is shipped from it.
-    Data(data::Back),
-    /// Of the streams that the agent itself fills.
-    Source(sources::Back),
-    /// A look at all processes.
+    /// Result from the buffer, or of shipping.
+    Data(data::BufferResult),
+    /// Result of a stream that the agent itself fills.
+    Source(sources::SourceResult),
+    /// All processes of workloads on the machine.
     Census(std::io::Result<Census>),
 }
 
-/// The link as the driver sees it.
+/// State of the link, as the driver sees it.
 #[derive(Default)]
 struct Link {
     session: u64,
     outlet: Option<Outlet>,
-    /// Why it is down.
+    /// Reason for which the link is down.
     reason: String,
-    /// The control plane said no, in words.
+    /// Text with which the control plane refused the connection.
     refusal: Option<String>,
-    /// A full report is on its way.
+    /// True while a full report is on its way.
     full: bool,
 }
 
-/// Everything that the loop turns.
+/// State of the whole agent, owned by the loop.
 pub struct Driver {
     config: Config,
     data: PathBuf,
@@ -98,12 +101,14 @@ pub struct Driver {
     runtime: Runtime,
     artifacts: Artifacts,
     store: Store,
-    /// The store lacks something that memory has.
+    /// True if the store lacks something that memory has, because a write failed.
     store_behind: bool,
     agent: Agent,
-    /// A desired state that is older than this is a replay, even when the last one was lost.
+    /// Lowest version that is accepted: an older desired state is a replay, even if the last one
+    /// was lost from disk.
     least: StateVersion,
-    /// What is followed was said to another device, or by another control plane.
+    /// True if the followed desired state is that of another device or another control plane, so
+    /// that its version says nothing.
     afresh: bool,
     reporter: Reporter,
     calls: Calls,
@@ -115,35 +120,35 @@ pub struct Driver {
     link: Link,
     trouble: health::Trouble,
     waiting: Option<desired::Waiting>,
-    /// Restarts under way, each with whom to tell.
+    /// Restarts under way, each with the call to reply to.
     restarts: Vec<(Name, Done)>,
     renewal: health::Renewal,
     entropy: Entropy,
     observed: mpsc::Receiver<Observed>,
     observe: mpsc::Sender<Observed>,
     links: mpsc::Receiver<LinkEvent>,
-    inner: mpsc::Receiver<Inner>,
-    tell: mpsc::Sender<Inner>,
-    /// Answers `holdfast-agent status`; tried again where it cannot be had.
+    results: mpsc::Receiver<TaskResult>,
+    tell: mpsc::Sender<TaskResult>,
+    /// Socket for `holdfast-agent status`; retried where it cannot be opened.
     listener: Option<UnixListener>,
     notifier: Notifier,
     housekeeping_at: u64,
     logs: logs::Logs,
     shipping: data::Shipping,
     meter: Meter,
-    /// Whether this data folder is the one that the control plane knows.
-    history: History,
+    /// History of this data folder, compared with the one that the control plane knows.
+    lineage: Lineage,
     inlets: intake::Inlets,
     sources: sources::Sources,
-    /// Held while the agent runs: a second one must not.
+    /// Lock of the data folder, held while the agent runs.
     _lock: std::fs::File,
 }
 
 impl Driver {
-    /// Turns until the system asks it to end. Workloads go on.
+    /// Runs until SIGTERM or SIGINT. Workloads go on running afterwards.
     ///
     /// # Errors
-    /// When signals cannot be received.
+    /// Fails if signals cannot be received.
     pub async fn run(mut self) -> std::io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -156,9 +161,9 @@ impl Driver {
             tokio::select! {
                 Some(observed) = self.observed.recv() => self.take_in(observed),
                 Some(event) = self.links.recv() => self.linked(event),
-                Some(inner) = self.inner.recv() => self.came_back(inner),
+                Some(result) = self.results.recv() => self.task_ended(result),
                 Some(reader) = status_socket::accept(self.listener.as_ref()) => {
-                    // Who changed the local accesses asks next.
+                    // A command that changed the local accesses asks for the status next.
                     self.inlets.look();
                     status_socket::answer(reader, self.status().to_string());
                 }
@@ -215,7 +220,7 @@ impl Driver {
         }
     }
 
-    /// One turn of the loop: everything that can be done now.
+    /// Takes one turn of the loop: everything that can be done now.
     fn turn(&mut self) {
         if uptime_ms() >= self.housekeeping_at {
             self.housekeeping_at = uptime_ms() + HOUSEKEEPING;
@@ -223,7 +228,8 @@ impl Driver {
         }
         self.bound_logs();
         self.feed_sources();
-        // Each round answers the one before; a handful settles, and none can go on for ever.
+        // Each round reacts to the one before. A few rounds are usual; the bound keeps a fault in
+        // the core from blocking the loop.
         for _ in 0..32 {
             let effects = self.agent.advance(uptime_ms());
             if effects.is_empty() {
@@ -239,7 +245,7 @@ impl Driver {
     fn answer_restarts(&mut self) {
         for (workload, tell) in std::mem::take(&mut self.restarts) {
             match self.agent.restarted(&workload) {
-                // Nobody may listen any more: the restart is done all the same.
+                // The caller may be gone; the restart is done all the same.
                 Some(result) => drop(tell.send(result)),
                 None => self.restarts.push((workload, tell)),
             }
@@ -247,10 +253,10 @@ impl Driver {
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
-        let (mut records, mut sweeps) = (Vec::new(), Vec::new());
+        let (mut states, mut sweeps) = (Vec::new(), Vec::new());
         for effect in effects {
             match effect {
-                Effect::Record { name, record } => records.push((name, Some(*record))),
+                Effect::Save { name, saved } => states.push((name, Some(*saved))),
                 Effect::Fetch(artifact) => self.artifacts.fetch(artifact),
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
                 Effect::Launch { name, revision, nonce, stale_config } => {
@@ -288,20 +294,20 @@ impl Driver {
             }
         }
         if !sweeps.is_empty() {
-            // One look at the processes serves all.
+            // One listing of the processes serves all sweeps.
             self.runtime.sweep(sweeps);
         }
-        if !records.is_empty() {
-            self.store_records(records);
+        if !states.is_empty() {
+            self.save(states);
         }
     }
 
-    fn store_records(&mut self, records: Vec<(Name, Option<crate::core::record::Record>)>) {
-        let stored = self.store.put(&records);
-        crash::point("record-stored");
+    fn save(&mut self, states: Vec<(Name, Option<crate::core::saved::SavedWorkload>)>) {
+        let stored = self.store.put(&states);
+        crash::point("workload-saved");
         let ok = self.note_store(stored);
-        for (name, _) in records {
-            self.agent.observe(Observed::Recorded(name, ok), uptime_ms());
+        for (name, _) in states {
+            self.agent.observe(Observed::Saved(name, ok), uptime_ms());
         }
     }
 
@@ -309,14 +315,14 @@ impl Driver {
         tracing::info!(workload = %name, "removing its folder");
         self.inlets.dismiss(&name);
         let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
-        // A folder may hold millions of files: not in the loop's own thread.
+        // A folder may hold millions of files: not removed in the loop's own thread.
         tokio::task::spawn_blocking(move || {
             let removed = folder::remove(&place.folder(&name)).map_err(|error| error.to_string());
             if let Ok(cgroups) = &place.cgroups {
                 cgroups.remove(&name);
             }
             crash::point("folder-removed");
-            let _agent_ends = tell.blocking_send(Inner::FolderRemoved(name, removed));
+            let _agent_ends = tell.blocking_send(TaskResult::FolderRemoved(name, removed));
         });
     }
 
@@ -324,17 +330,17 @@ impl Driver {
         let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
         tokio::spawn(async move {
             let seen = on_own_thread(move || Census::take(&place)).await;
-            let _agent_ends = tell.send(Inner::Census(seen)).await;
+            let _agent_ends = tell.send(TaskResult::Census(seen)).await;
         });
     }
 
-    fn came_back(&mut self, inner: Inner) {
-        match inner {
-            Inner::Census(seen) => {
+    fn task_ended(&mut self, result: TaskResult) {
+        match result {
+            TaskResult::Census(seen) => {
                 let seen = match seen {
                     Ok(seen) => {
-                        let records = self.agent.records();
-                        Observed::Census(start::found(&seen, &self.place, records))
+                        let saved = self.agent.saved();
+                        Observed::Census(start::found(&seen, &self.place, saved))
                     }
                     Err(error) => {
                         tracing::warn!(%error, "the processes cannot be looked at now");
@@ -343,24 +349,24 @@ impl Driver {
                 };
                 self.agent.observe(seen, uptime_ms());
             }
-            Inner::Reported(true) => {
+            TaskResult::Reported(true) => {
                 self.reporter.acknowledged();
                 if std::mem::take(&mut self.link.full) {
-                    self.history.reported();
+                    self.lineage.reported();
                 }
             }
-            Inner::Reported(false) => self.reporter.refused(uptime_ms()),
-            Inner::Renewed(result) => self.renewed(*result),
-            Inner::FolderRemoved(name, result) => {
+            TaskResult::Reported(false) => self.reporter.refused(uptime_ms()),
+            TaskResult::Renewed(result) => self.renewed(*result),
+            TaskResult::FolderRemoved(name, result) => {
                 if result.is_ok() {
                     let stored = self.store.put(&[(name.clone(), None)]);
                     self.note_store(stored);
-                    crash::point("record-removed");
+                    crash::point("workload-removed");
                 }
                 self.agent.observe(Observed::Removed(name, result), uptime_ms());
             }
-            Inner::Data(back) => self.data_came_back(back),
-            Inner::Source(back) => self.source_came_back(back),
+            TaskResult::Data(result) => self.buffer_task_ended(result),
+            TaskResult::Source(result) => self.source_task_ended(result),
         }
     }
 
@@ -382,7 +388,7 @@ impl Driver {
                 self.notifier.status(&format!("not connected: {reason}"));
                 let refusal = refused.then(|| reason.clone());
                 if refused {
-                    // The answer over HTTPS says why, and mends what can be mended.
+                    // The reply over HTTPS says why, and a renewal may cure it.
                     self.renewal.ask_soon();
                 }
                 self.link = Link { refusal, reason, ..Link::default() };
@@ -394,25 +400,27 @@ impl Driver {
         }
     }
 
-    /// A connection is up: a copy of this data folder would tell another number.
+    /// Begins a history number for a new connection: a copy of this data folder would send another
+    /// one.
     fn begin_history(&mut self) {
         let drawn = u32::try_from(self.entropy.draw() >> 32).unwrap_or(1);
-        let Some(numbers) = self.history.begin(drawn) else { return };
+        let Some(numbers) = self.lineage.begin(drawn) else { return };
         let text = lineage::text(&numbers);
         match files::replace(&self.data.join(HISTORY), text.as_bytes(), 0o600) {
-            Ok(()) => self.history.begun(numbers),
-            // The former ones are told.
+            Ok(()) => self.lineage.begun(numbers),
+            // The former numbers are sent.
             Err(error) => tracing::warn!(%error, "{HISTORY} cannot be stored now"),
         }
     }
 
-    /// The records of this device are numbered above all that the control plane told with this.
+    /// Confirms to the control plane that this device's records are numbered above all that it
+    /// knows.
     fn confirm_history(&mut self, number: u32) {
         let Some(outlet) = self.link.outlet.clone() else { return };
         let StateVersion { epoch, generation } = self.agent.view().applied;
         let report = report::confirmation(epoch, generation, number);
         if let Ok(payload) = report::encode(report) {
-            // Lost, it is told again after the next connect.
+            // If it is lost, the control plane asks again after the next connect.
             tokio::spawn(async move { outlet.publish(Channel::State, payload).await });
         }
     }
@@ -470,7 +478,7 @@ impl Driver {
         }
     }
 
-    /// Something that came down the link was not to be trusted: said and counted; nothing stops.
+    /// Logs and counts an input from the link that cannot be trusted; nothing stops.
     fn refuse(&mut self, what: &str, why: &str) {
         tracing::warn!("refused {what}: {why}");
         self.trouble.refused += 1;
@@ -499,14 +507,14 @@ impl Driver {
         };
         self.link.full = report.full;
         if report.full {
-            report.history = self.history.told();
+            report.history = self.lineage.numbers();
         }
         let tell = self.tell.clone();
         match report::encode(report) {
             Ok(payload) => {
                 tokio::spawn(async move {
                     let stored = outlet.publish(Channel::State, payload).await;
-                    let _agent_ends = tell.send(Inner::Reported(stored)).await;
+                    let _agent_ends = tell.send(TaskResult::Reported(stored)).await;
                 });
             }
             Err(error) => {

@@ -1,6 +1,6 @@
-//! Holdfast's agent: runs what its device should run, through every outage.
+//! Holdfast's agent: runs the workloads of its device, through every outage.
 //!
-//! `core/` decides (values only), `driver` loops, `adapters/` do and report. The binary is
+//! `core/` decides (values only), `driver` loops, `adapters/` act and observe. The program is
 //! `main.rs`; this library exists so that `fleet-tests` can drive the real core.
 
 pub mod adapters;

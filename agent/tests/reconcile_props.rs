@@ -1,5 +1,6 @@
-//! What holds of the core whatever happens: on a machine that tells the truth it never starts two,
-//! comes to rest, and adopts what runs; and no sequence of observations, true or not, breaks it.
+//! Invariants of the core. On a simulated machine that reports truthfully it never runs a workload
+//! twice, comes to rest, and adopts what runs; and no sequence of observations, true or false,
+//! breaks it.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
-use holdfast_agent::core::record::{Exit, Found, Instance, Record};
+use holdfast_agent::core::saved::{Exit, Found, Instance, SavedWorkload};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, Phase};
@@ -62,7 +63,7 @@ fn desired(generation: u64, wanted: &BTreeMap<u8, u8>) -> DesiredState {
 
 fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>) -> DesiredState {
     let workload = |(which, word): (&u8, &u8)| {
-        // One number a spec, as the control plane gives them.
+        // One revision number per spec, as the control plane gives them.
         let (revision, paused) = (u64::from(*word) + 1, paused.contains(which));
         (name(*which), DesiredWorkload { revision, paused, spec: spec(*word) })
     };
@@ -76,17 +77,17 @@ fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>)
     }
 }
 
-/// What a turn brings: a die for whatever has to be chosen.
+/// Step of a test. Numbers select the workload, the effect or the outcome.
 #[derive(Debug, Clone)]
 enum Turn {
     Want(u8, Option<u8>),
-    /// Wants this, then what was wanted before, then this again.
+    /// Wants a spec, then the former one, then this spec again.
     Waver(u8, u8),
-    /// Pauses it, or resumes it.
+    /// Pauses a workload, or resumes it.
     Pause(u8),
-    /// Restarts it, if that can be.
+    /// Restarts a workload, if that is possible now.
     Restart(u8),
-    /// Carries out an effect that waits.
+    /// Carries out an effect that waits; the second number decides about its success.
     Carry(u8, u8),
     Wait(u16),
     Dies(u8, u8),
@@ -114,11 +115,11 @@ struct Proc {
     name: Name,
     revision: u64,
     instance: Instance,
-    /// Executes; else it waits at the gate.
+    /// True once the program executes; before that the launcher waits at the gate.
     open: bool,
 }
 
-/// A machine that tells the truth, sooner or later.
+/// Simulated machine whose observations are true, if late.
 struct Machine {
     agent: Agent,
     now: u64,
@@ -126,7 +127,7 @@ struct Machine {
     wanted: BTreeMap<u8, u8>,
     paused: BTreeSet<u8>,
     todo: Vec<Effect>,
-    records: BTreeMap<Name, Record>,
+    saved: BTreeMap<Name, SavedWorkload>,
     folders: BTreeSet<Name>,
     artifacts: BTreeSet<Digest>,
     procs: Vec<Proc>,
@@ -143,7 +144,7 @@ impl Machine {
             wanted: BTreeMap::new(),
             paused: BTreeSet::new(),
             todo: Vec::new(),
-            records: BTreeMap::new(),
+            saved: BTreeMap::new(),
             folders: BTreeSet::new(),
             artifacts: BTreeSet::new(),
             procs: Vec::new(),
@@ -152,7 +153,8 @@ impl Machine {
         }
     }
 
-    /// Asks until nothing more comes; what the driver does at once is done at once.
+    /// Advances the core until it asks for nothing more, and carries out at once what the driver
+    /// does at once.
     fn advance(&mut self) {
         loop {
             let effects = self.agent.advance(self.now);
@@ -161,9 +163,9 @@ impl Machine {
             }
             for effect in effects {
                 match effect {
-                    Effect::Record { name, record } => {
-                        self.records.insert(name.clone(), *record);
-                        self.tell(Observed::Recorded(name, true));
+                    Effect::Save { name, saved } => {
+                        self.saved.insert(name.clone(), *saved);
+                        self.tell(Observed::Saved(name, true));
                     }
                     Effect::Collect { keep } => self.collect(&keep),
                     later => self.todo.push(later),
@@ -172,7 +174,7 @@ impl Machine {
         }
     }
 
-    /// What is not kept goes, and so does its download.
+    /// Removes the artifacts that are not kept, and gives their downloads up.
     fn collect(&mut self, keep: &BTreeSet<Digest>) {
         self.artifacts.retain(|it| keep.contains(it));
         self.todo.retain(|effect| match effect {
@@ -255,10 +257,10 @@ impl Machine {
             Effect::Remove { name } => {
                 assert!(self.procs.iter().all(|it| it.name != name), "removed under its feet");
                 self.folders.remove(&name);
-                self.records.remove(&name);
+                self.saved.remove(&name);
                 self.tell(Observed::Removed(name, Ok(())));
             }
-            Effect::Census | Effect::Collect { .. } | Effect::Record { .. } => {
+            Effect::Census | Effect::Collect { .. } | Effect::Save { .. } => {
                 panic!("carried out at once")
             }
         }
@@ -295,7 +297,7 @@ impl Machine {
         self.tell(Observed::Swept(name, mine.len()));
     }
 
-    /// The agent starts anew with what is on disk and on the machine.
+    /// Restarts the agent with what is on disk and on the machine.
     fn agent_starts(&mut self) {
         // Launchers at their gates end with their agent.
         self.procs.retain(|it| it.open);
@@ -310,7 +312,7 @@ impl Machine {
         self.agent = Agent::new(
             Start {
                 desired: Some(desired_so(self.generation, &self.wanted, &self.paused)),
-                records: self.records.clone(),
+                saved: self.saved.clone(),
                 found: found.collect(),
                 folders: self.folders.clone(),
                 artifacts: self.artifacts.clone(),
@@ -379,7 +381,7 @@ impl Machine {
         self.one_at_most();
     }
 
-    /// Everything goes well from now on, until nothing is left to do.
+    /// Carries everything out successfully until nothing is left to do.
     fn comes_to_rest(&mut self) {
         for _ in 0..4_000 {
             self.advance();
@@ -389,12 +391,12 @@ impl Machine {
                 self.carry_out(effect, 255);
                 continue;
             }
-            // Probes go on for ever; what is healthy and proven is at rest.
+            // Probes go on for ever: a healthy and proven workload is at rest.
             let view = self.agent.view();
             let calm = view.workloads.iter().all(|(name, it)| match it.phase {
                 Phase::Running | Phase::Stopped | Phase::Paused => true,
-                // Failed for good, not until the next try.
-                Phase::Failed => self.records.get(name).is_some_and(|it| it.ending.is_some()),
+                // A job that failed for good; another workload would be tried again.
+                Phase::Failed => self.saved.get(name).is_some_and(|it| it.ending.is_some()),
                 _ => false,
             });
             if view.settled && view.applied == view.desired && calm {
@@ -406,7 +408,8 @@ impl Machine {
     }
 }
 
-/// Failures are shrunk and printed; nothing is written beside the sources.
+/// Configuration of proptest: failures are shrunk and printed, and nothing is written beside the
+/// sources.
 fn config() -> ProptestConfig {
     ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -424,7 +427,7 @@ proptest! {
         let named: BTreeSet<Name> = machine.wanted.keys().map(|which| name(*which)).collect();
         prop_assert_eq!(view.workloads.keys().cloned().collect::<BTreeSet<_>>(), named.clone());
         prop_assert!(machine.folders.is_subset(&named), "nobody else's folder is left");
-        // What was paused before its first start has none yet.
+        // A workload that was paused before its first start has no folder yet.
         let paused: BTreeSet<Name> = machine.paused.iter().map(|which| name(*which)).collect();
         prop_assert!(named.difference(&machine.folders).all(|name| paused.contains(name)));
         for proc in &machine.procs {
@@ -432,9 +435,9 @@ proptest! {
             prop_assert_eq!((it.pid, it.revision), (Some(proc.instance.pid), proc.revision));
         }
         for (which, word) in &machine.wanted {
-            // What was given up is left for the one before.
+            // A revision that was given up is left for the one before.
             let (name, wanted) = (name(*which), u64::from(*word) + 1);
-            let given_up = machine.records[&name].rejected.is_some();
+            let given_up = machine.saved[&name].rejected.is_some();
             prop_assert!(given_up || view.workloads[&name].revision == wanted, "{name} {view:?}");
         }
         for (name, it) in &view.workloads {
@@ -443,7 +446,7 @@ proptest! {
             let restarted = machine.agent.restarted(name);
             prop_assert!(restarted.is_some(), "{} waits for its restart for ever: {:?}", name, it);
             let paused = machine.paused.iter().any(|which| self::name(*which) == *name);
-            let over = machine.records[name].ending.is_some();
+            let over = machine.saved[name].ending.is_some();
             prop_assert_eq!(it.phase == Phase::Paused, paused && !over, "{} {:?}", name, it);
         }
     }
@@ -456,10 +459,10 @@ proptest! {
         let mut machine = Machine::new();
         turns.iter().for_each(|turn| machine.turn(turn));
         machine.comes_to_rest();
-        // What was given up for an older revision is in the records alone.
-        let given_up = machine.records.values().any(|it| it.rejected.is_some());
+        // A revision that was given up for an older one is in the saved states alone.
+        let given_up = machine.saved.values().any(|it| it.rejected.is_some());
         if lost && !given_up {
-            machine.records.clear();
+            machine.saved.clear();
         }
         let before: Vec<u32> = machine.procs.iter().map(|it| it.instance.pid).collect();
         machine.agent_starts();
@@ -479,7 +482,7 @@ proptest! {
     }
 }
 
-/// Anything that could be told, true or not.
+/// Generates observations, true or false.
 fn lies() -> impl Strategy<Value = Vec<(u8, u8, u8, u16)>> {
     proptest::collection::vec((0_u8..14, 0_u8..3, any::<u8>(), 0_u16..2_000), 1..200)
 }
@@ -515,7 +518,7 @@ proptest! {
                 4 => Some(Observed::Launched(who.clone(), Ok(instance))),
                 5 => Some(Observed::Launched(who.clone(), Err("a lie".into()))),
                 6 => Some(Observed::Unfit(who.clone(), "é".repeat(usize::from(die) * 9))),
-                7 => Some(Observed::Recorded(who.clone(), die % 2 == 0)),
+                7 => Some(Observed::Saved(who.clone(), die % 2 == 0)),
                 8 => Some(Observed::Opened(who.clone(), instance, Ok(()))),
                 9 => Some(Observed::Opened(who.clone(), instance, bad())),
                 10 => Some(Observed::Exited(who.clone(), instance, Exit::Code(i32::from(die)))),

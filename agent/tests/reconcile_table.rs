@@ -1,5 +1,6 @@
-//! Situation to effects, one table a stage of a workload's life (`core/lifecycle.rs`). Each row
-//! is what happens, what the agent then does at once, and the phase that it reports.
+//! Tables from situation to effects, one for each stage of a workload's lifecycle
+//! (`core/lifecycle.rs`). Each row has an event, the effects that the agent then asks for at once,
+//! and the phase that it reports.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
-use holdfast_agent::core::record::{Exit, Found, Instance, Record, Revision};
+use holdfast_agent::core::saved::{Exit, Found, Instance, Revision, SavedWorkload};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
@@ -27,8 +28,8 @@ fn name() -> Name {
     "w".parse().unwrap()
 }
 
-/// Specs by a word: `plain`, `other`, `job`, `careful` (on-failure), `probed`, `sick` (probed,
-/// another program), `artifact`.
+/// Makes a spec by a word: `plain`, `other`, `job`, `careful` (on-failure), `probed`, `sick`
+/// (probed, another program), `artifact`.
 fn spec(word: &str) -> WorkloadSpec {
     let executable = match word {
         "artifact" => Executable::Artifact(Artifact { digest: DIGEST, size: 9 }),
@@ -86,12 +87,12 @@ fn desired_so(generation: u64, wanted: Option<Revision>, paused: bool) -> Desire
     }
 }
 
-/// The device under test.
+/// Agent under test, with its clock.
 struct Bench {
     agent: Agent,
     now: u64,
     generation: u64,
-    /// What was found when it started.
+    /// Processes that were found at the start of the agent.
     found: Vec<Instance>,
 }
 
@@ -101,7 +102,7 @@ impl Bench {
         Self { agent: Agent::new(start, 0), now: 0, generation: 1, found }
     }
 
-    /// What happens, in words.
+    /// Applies an event, given in words such as `exited 7 1`.
     fn happens(&mut self, what: &str) {
         let words: Vec<&str> = what.split(' ').collect();
         let pid = || {
@@ -130,8 +131,8 @@ impl Bench {
             "launched" => Observed::Launched(name(), Ok(pid())),
             "launch-failed" => Observed::Launched(name(), Err(rest(1))),
             "unfit" => Observed::Unfit(name(), rest(1)),
-            "recorded" => Observed::Recorded(name(), true),
-            "not-recorded" => Observed::Recorded(name(), false),
+            "saved" => Observed::Saved(name(), true),
+            "not-saved" => Observed::Saved(name(), false),
             "opened" => Observed::Opened(name(), pid(), Ok(())),
             "not-opened" => Observed::Opened(name(), pid(), Err(rest(2))),
             "exited" => Observed::Exited(name(), pid(), Exit::Code(words[2].parse().unwrap())),
@@ -199,21 +200,19 @@ fn show(effect: &Effect) -> String {
                 if stale.is_empty() { "" } else { " without " }
             )
         }
-        Effect::Record { record, .. } => {
-            let current = record.current.as_ref().map_or(0, |it| it.number);
-            let pid = record.instance.as_ref().map_or_else(|| "-".into(), |it| it.pid.to_string());
-            let mut text = format!("record {current} {pid}");
-            text += if record.proven { " proven" } else { "" };
-            text += &record
-                .previous
-                .as_ref()
-                .map_or(String::new(), |it| format!(" over {}", it.number));
-            text += &record
+        Effect::Save { saved, .. } => {
+            let current = saved.current.as_ref().map_or(0, |it| it.number);
+            let pid = saved.instance.as_ref().map_or_else(|| "-".into(), |it| it.pid.to_string());
+            let mut text = format!("save {current} {pid}");
+            text += if saved.proven { " proven" } else { "" };
+            text +=
+                &saved.previous.as_ref().map_or(String::new(), |it| format!(" over {}", it.number));
+            text += &saved
                 .rejected
                 .as_ref()
                 .map_or(String::new(), |it| format!(" not {}", it.revision.number));
-            text += if record.ending.is_some() { " ended" } else { "" };
-            text + if record.paused { " paused" } else { "" }
+            text += if saved.ending.is_some() { " ended" } else { "" };
+            text + if saved.paused { " paused" } else { "" }
         }
         Effect::Open { instance, .. } => format!("open {}", instance.pid),
         Effect::Watch { instance, .. } => format!("watch {}", instance.pid),
@@ -231,13 +230,13 @@ fn show(effect: &Effect) -> String {
     }
 }
 
-/// From nothing to a running workload.
+/// Brings a workload from nothing to running.
 fn running(pid: u32, word: &str) -> Bench {
     let mut bench = Bench::new(Start::default());
     for what in [
         format!("want 1 {word}"),
         format!("launched {pid}"),
-        "recorded".into(),
+        "saved".into(),
         format!("opened {pid}"),
     ] {
         bench.happens(&what);
@@ -248,14 +247,14 @@ fn running(pid: u32, word: &str) -> Bench {
 }
 
 #[test]
-fn idle_launching_recording_opening() {
+fn idle_launching_saving_opening() {
     Bench::new(Start::default()).follows(
         "a first start",
         &[
             ("start", "keep 0", "gone"),
             ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "record 1 7", "starting 1 0"),
-            ("recorded", "open 7", "starting 1 0"),
+            ("launched 7", "save 1 7", "starting 1 0"),
+            ("saved", "open 7", "starting 1 0"),
             ("opened 7", "", "running 1 0"),
         ],
     );
@@ -263,8 +262,8 @@ fn idle_launching_recording_opening() {
         "a full disk is no reason not to run",
         &[
             ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "record 1 7", "starting 1 0"),
-            ("not-recorded", "open 7", "starting 1 0"),
+            ("launched 7", "save 1 7", "starting 1 0"),
+            ("not-saved", "open 7", "starting 1 0"),
             ("opened 7", "keep 0", "running 1 0"),
         ],
     );
@@ -285,9 +284,9 @@ fn idle_launching_recording_opening() {
         "an end before the gate opened",
         &[
             ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "record 1 7", "starting 1 0"),
+            ("launched 7", "save 1 7", "starting 1 0"),
             ("exited 7 1", "sweep 7 spare - kill", "backoff 1 0"),
-            ("recorded", "", "backoff 1 0"),
+            ("saved", "", "backoff 1 0"),
             ("swept 0", "keep 0", "backoff 1 0"),
             ("wait 1000", "launch 1", "starting 1 0"),
         ],
@@ -296,8 +295,8 @@ fn idle_launching_recording_opening() {
         "no such program",
         &[
             ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "record 1 7", "starting 1 0"),
-            ("recorded", "open 7", "starting 1 0"),
+            ("launched 7", "save 1 7", "starting 1 0"),
+            ("saved", "open 7", "starting 1 0"),
             ("not-opened 7 no such file", "keep 0", "failed 1 0"),
             ("exited 7 126", "", "failed 1 0"),
             ("wait 700", "", "failed 1 0"),
@@ -335,7 +334,7 @@ fn what_a_program_leaves_behind_is_told_with_what_to_do() {
         assert_eq!(bench.reason(), said, "said once, of the first look");
         assert!(bench.reports().starts_with("backoff"), "{}", bench.reports());
     }
-    // What is left of one that was asked to end is nothing to tell.
+    // Processes left of a workload that was asked to end are not reported.
     let mut bench = running(7, "plain");
     for what in ["want 2 other", "exited 7 0", "behind 3", "swept 0"] {
         bench.happens(what);
@@ -350,9 +349,9 @@ fn a_job_that_could_not_be_executed_has_not_run() {
         "no such program",
         &[
             ("want 1 job", "launch 1", "starting 1 0"),
-            ("launched 7", "record 1 7", "starting 1 0"),
-            ("recorded", "open 7", "starting 1 0"),
-            ("not-opened 7 no such file", "record 1 -, keep 0", "failed 1 0"),
+            ("launched 7", "save 1 7", "starting 1 0"),
+            ("saved", "open 7", "starting 1 0"),
+            ("not-opened 7 no such file", "save 1 -, keep 0", "failed 1 0"),
             ("wait 1000", "launch 1", "starting 1 0"),
         ],
     );
@@ -373,7 +372,7 @@ fn a_start_that_fails_waits_even_the_very_first() {
                 ("wait 1400", "", "failed 1 0"),
                 ("wait 600", "launch 1", "starting 1 0"),
                 (failure, "", "failed 1 0"),
-                // Another revision is tried at once; the same one under another number is not.
+                // Another revision is tried at once; the same spec under another number is not.
                 ("want 2 plain", "", "failed 2 0"),
                 ("want 3 other", "launch 3", "starting 3 0"),
                 (failure, "", "failed 3 0"),
@@ -431,12 +430,12 @@ fn fetching() {
 
 #[test]
 fn a_revision_that_is_wanted_again_is_fetched_again() {
-    // The collection gives up the download that nobody wants: the next one has to be asked for.
+    // The collection gives up the download that is not wanted any more: the next one is asked for.
     running(7, "plain").follows(
         "back and forth while it is fetched",
         &[
             ("want 2 artifact", "fetch, keep 1", "running 1 0"),
-            ("want 3 plain", "record 3 7, keep 0", "running 3 0"),
+            ("want 3 plain", "save 3 7, keep 0", "running 3 0"),
             ("want 4 artifact", "fetch, keep 1", "running 3 0"),
             ("fetched", "signal 7 15", "stopped 3 0"),
         ],
@@ -468,7 +467,7 @@ fn an_artifact_that_is_gone_from_the_disk_is_fetched_again() {
             ("wait 700", "", "failed 1 0"),
             ("wait 300", "fetch", "fetching 1 0"),
             ("fetched", "launch 1", "starting 1 0"),
-            ("launched 7", "record 1 7", "starting 1 0"),
+            ("launched 7", "save 1 7", "starting 1 0"),
         ],
     );
 }
@@ -479,8 +478,8 @@ fn running_and_what_ends_it() {
         "proven after a while; its number changes without a restart",
         &[
             ("wait 9999", "", "running 1 0"),
-            ("wait 1", "record 1 7 proven", "running 1 0"),
-            ("want 2 plain", "record 2 7 proven", "running 2 0"),
+            ("wait 1", "save 1 7 proven", "running 1 0"),
+            ("want 2 plain", "save 2 7 proven", "running 2 0"),
             ("want 3 other", "signal 7 15", "stopped 2 0"),
         ],
     );
@@ -492,7 +491,7 @@ fn running_and_what_ends_it() {
             ("wait 50", "sweep 7 spare - kill", "backoff 1 0"),
             ("swept 0", "", "backoff 1 0"),
             ("wait 1000", "launch 1", "starting 1 0"),
-            ("launched 8", "record 1 8", "starting 1 1"),
+            ("launched 8", "save 1 8", "starting 1 1"),
         ],
     );
     running(7, "plain").follows(
@@ -509,9 +508,9 @@ fn running_and_what_ends_it() {
         "on-failure: a good end is the end",
         &[
             ("exited 7 0", "sweep 7 spare - kill", "backoff 1 0"),
-            ("swept 0", "record 1 - proven ended", "stopped 1 0"),
+            ("swept 0", "save 1 - proven ended", "stopped 1 0"),
             ("wait 100000", "", "stopped 1 0"),
-            ("want 2 careful", "record 2 - proven ended", "stopped 2 0"),
+            ("want 2 careful", "save 2 - proven ended", "stopped 2 0"),
             ("want 3 plain", "launch 3 without careful.conf", "starting 3 0"),
         ],
     );
@@ -523,7 +522,7 @@ fn running_and_what_ends_it() {
         "never: any end is the end",
         &[
             ("exited 7 3", "sweep 7 spare - kill", "backoff 1 0"),
-            ("swept 0", "record 1 - ended", "failed 1 0"),
+            ("swept 0", "save 1 - ended", "failed 1 0"),
             ("want nothing", "remove", "stopped 1 0"),
         ],
     );
@@ -538,7 +537,7 @@ fn probes() {
             ("unwell 7", "", "starting 1 0"),
             ("wait 499", "", "starting 1 0"),
             ("wait 1", "probe 7", "starting 1 0"),
-            ("well 7", "record 1 7 proven", "running 1 0"),
+            ("well 7", "save 1 7 proven", "running 1 0"),
             ("wait 1000", "probe 7", "running 1 0"),
             ("unwell 7", "", "running 1 0"),
             ("wait 1000", "probe 7", "running 1 0"),
@@ -670,7 +669,7 @@ fn removing() {
 fn the_way_back() {
     let proven = || {
         let mut bench = running(7, "probed");
-        bench.follows("revision 1 works", &[("well 7", "record 1 7 proven", "running 1 0")]);
+        bench.follows("revision 1 works", &[("well 7", "save 1 7 proven", "running 1 0")]);
         bench
     };
     let mut bench = proven();
@@ -680,19 +679,19 @@ fn the_way_back() {
             ("want 2 plain", "signal 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
-            ("launched 8", "record 2 8 over 1", "starting 2 0"),
+            ("launched 8", "save 2 8 over 1", "starting 2 0"),
             ("exited 8 1", "sweep 8 spare - kill", "backoff 2 0"),
             ("swept 0", "", "backoff 2 0"),
             ("wait 1000", "launch 2", "starting 2 0"),
-            ("launched 9", "record 2 9 over 1", "starting 2 1"),
+            ("launched 9", "save 2 9 over 1", "starting 2 1"),
             ("exited 9 1", "sweep 9 spare - kill", "backoff 2 1"),
             ("swept 0", "", "backoff 2 1"),
             ("wait 2000", "launch 2", "starting 2 1"),
-            ("launched 10", "record 2 10 over 1", "starting 2 2"),
+            ("launched 10", "save 2 10 over 1", "starting 2 2"),
             ("exited 10 1", "sweep 10 spare - kill", "backoff 2 2"),
-            ("swept 0", "record 2 - over 1 not 2, launch 1 without plain.conf", "starting 1 2"),
-            ("launched 11", "record 1 11 proven not 2", "starting 1 0"),
-            ("recorded", "open 11", "starting 1 0"),
+            ("swept 0", "save 2 - over 1 not 2, launch 1 without plain.conf", "starting 1 2"),
+            ("launched 11", "save 1 11 proven not 2", "starting 1 0"),
+            ("saved", "open 11", "starting 1 0"),
             ("opened 11", "probe 11", "starting 1 0"),
             ("well 11", "", "running 1 0"),
         ],
@@ -710,7 +709,7 @@ fn the_way_back() {
             ("wait 1000", "launch 2 without probed.conf", "starting 2 0"),
             ("unfit no such user", "", "failed 2 0"),
             ("wait 2000", "launch 2 without probed.conf", "starting 2 0"),
-            ("unfit no such user", "record 1 7 proven not 2, launch 1", "starting 1 0"),
+            ("unfit no such user", "save 1 7 proven not 2, launch 1", "starting 1 0"),
         ],
     );
     assert!(bench.reason().contains("no such user"), "{}", bench.reason());
@@ -731,38 +730,38 @@ fn the_way_back() {
     );
 }
 
-/// A process that the agent started as revision 1, which is `plain`.
+/// Makes a found process of revision 1, which the agent started as `plain`.
 fn plainly(pid: u32) -> Instance {
     let nonce = revision(1, "plain").nonce(u64::from(pid) << 32);
     Instance { nonce, ..instance(pid) }
 }
 
-/// A process of the workload; of revision 1, it was started as `plain`.
+/// Makes a found process of the workload; if of revision 1, it was started as `plain`.
 fn found(pid: u32, revision: u64, leader: bool, at_gate: bool) -> Found {
     let instance = if revision == 1 { plainly(pid) } else { instance(pid) };
     Found { workload: name(), revision, instance, leader, at_gate }
 }
 
-/// A start of the agent on a machine with a past. What is found stands in the record, or was
-/// started as `plain`.
+/// Starts the agent on a machine with processes. Each is in the saved state, or was started as
+/// `plain`.
 fn past(
-    record: Option<Record>,
+    saved: Option<SavedWorkload>,
     found: &[(u32, u64, bool, bool)],
     wanted: Option<Revision>,
 ) -> Bench {
-    let recorded = record.as_ref().and_then(|record| record.instance.clone());
+    let instance_saved = saved.as_ref().and_then(|saved| saved.instance.clone());
     let found = found
         .iter()
         .map(|&(pid, revision, leader, at_gate)| {
             let found = self::found(pid, revision, leader, at_gate);
-            let known = recorded.clone().filter(|it| it.pid == pid);
+            let known = instance_saved.clone().filter(|it| it.pid == pid);
             Found { instance: known.unwrap_or_else(|| plainly(pid)), ..found }
         })
         .collect();
-    let folders = record.iter().map(|_| name()).collect::<BTreeSet<_>>();
+    let folders = saved.iter().map(|_| name()).collect::<BTreeSet<_>>();
     Bench::new(Start {
         desired: Some(desired(1, wanted)),
-        records: record.map(|it| (name(), it)).into_iter().collect(),
+        saved: saved.map(|it| (name(), it)).into_iter().collect(),
         found,
         folders,
         artifacts: BTreeSet::new(),
@@ -771,22 +770,22 @@ fn past(
     })
 }
 
-fn recorded(pid: Option<u32>, word: &str) -> Record {
-    Record {
+fn saved_state(pid: Option<u32>, word: &str) -> SavedWorkload {
+    SavedWorkload {
         current: Some(revision(1, word)),
         instance: pid.map(instance),
         proven: true,
         restarts: 3,
-        ..Record::default()
+        ..SavedWorkload::default()
     }
 }
 
 #[test]
 fn adoption() {
     let plain = || Some(revision(1, "plain"));
-    let known = |pid| Some(recorded(Some(pid), "plain"));
+    let known = |pid| Some(saved_state(Some(pid), "plain"));
     past(known(7), &[(7, 1, true, false)], plain())
-        .follows("just as recorded", &[("start", "watch 7, keep 0", "running 1 3")]);
+        .follows("just as saved", &[("start", "watch 7, keep 0", "running 1 3")]);
     past(known(7), &[(7, 1, true, false), (8, 1, false, false)], plain()).follows(
         "with a child of its own or of one before",
         &[("start", "watch 7, sweep - spare 7 kill, keep 0", "running 1 3")]
@@ -803,12 +802,14 @@ fn adoption() {
         .follows("not wanted any more", &[("start", "watch 7, signal 7 15", "stopped 1 3")]);
     past(known(7), &[(7, 1, true, false)], Some(revision(2, "plain"))).follows(
         "only renumbered",
-        &[("start", "watch 7, record 2 7 proven, keep 0", "running 2 3")],
+        &[("start", "watch 7, save 2 7 proven, keep 0", "running 2 3")],
     );
     past(known(7), &[(7, 1, true, false)], Some(revision(2, "other")))
         .follows("another revision", &[("start", "watch 7, signal 7 15", "stopped 1 3")]);
-    past(None, &[(7, 1, true, false)], plain())
-        .follows("its record is lost", &[("start", "watch 7, record 1 7, keep 0", "running 1 0")]);
+    past(None, &[(7, 1, true, false)], plain()).follows(
+        "its saved state is lost",
+        &[("start", "watch 7, save 1 7, keep 0", "running 1 0")],
+    );
     past(None, &[(7, 1, true, true)], plain()).follows(
         "a launcher at its gate is none",
         &[
@@ -827,7 +828,7 @@ fn adoption() {
         &[("start", "sweep - spare - kill", "starting 1 0")],
     );
     let mut bench = Bench::new(Start {
-        records: BTreeMap::from([(name(), recorded(Some(7), "plain"))]),
+        saved: BTreeMap::from([(name(), saved_state(Some(7), "plain"))]),
         folders: BTreeSet::from([name(), "old".parse().unwrap()]),
         ..Start::default()
     });
@@ -852,40 +853,40 @@ fn of_several_processes_of_one_instance_the_first_is_its_main_process() {
     };
     let mut bench = Bench::new(Start {
         desired: Some(desired(1, Some(revision(1, "plain")))),
-        // A probe that runs, a child with a session of its own, the main process.
+        // A probe that runs, a child with a session of its own, and the main process.
         found: vec![found(3, 0), found(8, 1), found(7, 1)],
         ..Start::default()
     });
     bench.follows(
         "the rest is its own",
-        &[("start", "watch 7, record 1 7, sweep - spare 7 kill, keep 0", "running 1 0")],
+        &[("start", "watch 7, save 1 7, sweep - spare 7 kill, keep 0", "running 1 0")],
     );
 }
 
 #[test]
 fn jobs_after_a_start_of_the_agent() {
-    let ended = Record { ending: Some(Exit::Code(0)), ..recorded(None, "job") };
+    let ended = SavedWorkload { ending: Some(Exit::Code(0)), ..saved_state(None, "job") };
     past(Some(ended), &[], Some(revision(1, "job")))
         .follows("a job that ended stays so", &[("start", "keep 0", "stopped 1 3")]);
-    let mut bench = past(Some(recorded(Some(7), "job")), &[], Some(revision(1, "job")));
+    let mut bench = past(Some(saved_state(Some(7), "job")), &[], Some(revision(1, "job")));
     bench.follows(
         "nor does a job run again that ended while nobody looked, or with its machine",
         &[
             ("start", "sweep 7 spare - kill", "backoff 1 3"),
-            ("swept 0", "record 1 - proven ended, keep 0", "failed 1 3"),
+            ("swept 0", "save 1 - proven ended, keep 0", "failed 1 3"),
             ("wait 100000", "", "failed 1 3"),
             ("want 2 other", "launch 2 without job.conf", "starting 2 3"),
         ],
     );
-    let mut bench = past(Some(recorded(Some(7), "job")), &[], Some(revision(1, "job")));
+    let mut bench = past(Some(saved_state(Some(7), "job")), &[], Some(revision(1, "job")));
     for what in ["start", "swept 0"] {
         bench.happens(what);
         bench.does();
     }
     assert!(bench.reason().contains("while the agent was away"), "{}", bench.reason());
-    past(Some(recorded(None, "job")), &[], Some(revision(1, "job")))
+    past(Some(saved_state(None, "job")), &[], Some(revision(1, "job")))
         .follows("one that never ran does", &[("start", "launch 1", "starting 1 3")]);
-    past(Some(recorded(Some(7), "careful")), &[], Some(revision(1, "careful"))).follows(
+    past(Some(saved_state(Some(7), "careful")), &[], Some(revision(1, "careful"))).follows(
         "on-failure: an end that nobody saw was no good end",
         &[
             ("start", "sweep 7 spare - kill", "starting 1 3"),
@@ -894,9 +895,9 @@ fn jobs_after_a_start_of_the_agent() {
     );
 }
 
-/// A start with a desired state that cannot be read.
+/// Starts the agent with a desired state that cannot be read.
 fn blind(
-    record: Option<Record>,
+    saved: Option<SavedWorkload>,
     found: &[(u32, u64, bool, bool)],
     former: Option<Revision>,
 ) -> Bench {
@@ -905,7 +906,7 @@ fn blind(
         .map(|&(pid, revision, leader, at_gate)| self::found(pid, revision, leader, at_gate));
     Bench::new(Start {
         former: former.map(|it| desired(1, Some(it))),
-        records: record.map(|it| (name(), it)).into_iter().collect(),
+        saved: saved.map(|it| (name(), it)).into_iter().collect(),
         found: found.collect(),
         folders: BTreeSet::from([name()]),
         ..Start::default()
@@ -917,19 +918,19 @@ fn what_nobody_can_tell_anything_of_is_left_alone() {
     let lost = || blind(None, &[(7, 1, true, false)], None);
     let mut bench = lost();
     bench.follows(
-        "no record and no desired state",
+        "no saved state and no desired state",
         &[("start", "watch 7", "running 1 0"), ("wait 100000", "", "running 1 0")],
     );
-    assert!(bench.reason().contains("is left alone"), "{}", bench.reason());
+    assert!(bench.reason().contains("left alone"), "{}", bench.reason());
     assert!(bench.agent.view().settled);
-    assert_eq!(bench.agent.records().count(), 1, "its log is looked after");
+    assert_eq!(bench.agent.saved().count(), 1, "its log is looked after");
     bench.follows(
         "until one comes, and just that is wanted",
         &[
             ("want 1 plain", "census", "running 1 0"),
             ("blind", "", "running 1 0"),
             ("wait 1000", "census", "running 1 0"),
-            ("census 7", "watch 7, record 1 7, keep 0", "running 1 0"),
+            ("census 7", "watch 7, save 1 7, keep 0", "running 1 0"),
         ],
     );
     assert_eq!(bench.reason(), "");
@@ -953,12 +954,12 @@ fn what_nobody_can_tell_anything_of_is_left_alone() {
             ("census", "launch 2", "starting 2 0"),
         ],
     );
-    blind(Some(recorded(Some(7), "plain")), &[(8, 9, true, false)], None).follows(
-        "it runs, but not what was recorded",
+    blind(Some(saved_state(Some(7), "plain")), &[(8, 9, true, false)], None).follows(
+        "it runs, but not what was saved",
         &[("start", "watch 8", "running 9 0"), ("wait 100000", "", "running 9 0")],
     );
-    blind(Some(recorded(Some(7), "plain")), &[(8, 1, false, false)], None).follows(
-        "what a recorded one left is swept",
+    blind(Some(saved_state(Some(7), "plain")), &[(8, 1, false, false)], None).follows(
+        "what a saved one left is swept",
         &[("start", "sweep 7 spare - kill", "starting 1 3")],
     );
 }
@@ -969,7 +970,7 @@ fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
     blind(None, &[], plain()).follows("it does not run", &[("start", "launch 1", "starting 1 0")]);
     blind(None, &[(7, 1, true, false)], plain()).follows(
         "it runs as it did then",
-        &[("start", "watch 7, record 1 7, keep 0", "running 1 0")],
+        &[("start", "watch 7, save 1 7, keep 0", "running 1 0")],
     );
     blind(None, &[(7, 2, true, false)], plain()).follows(
         "another revision runs by now",
@@ -985,20 +986,20 @@ fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
 
 #[test]
 fn numbers_that_come_again_after_a_restore_are_told_apart() {
-    // Revision 1 was recorded as `plain`; what runs is the new revision 1, `other`.
+    // Revision 1 was saved as `plain`; the process runs the new revision 1, `other`.
     let other = revision(1, "other");
     let running = Instance { nonce: other.nonce(0x1234_5678_9abc_def0), ..instance(8) };
     let found =
         Found { workload: name(), revision: 1, instance: running, leader: true, at_gate: false };
     let mut bench = Bench::new(Start {
         desired: Some(desired(1, Some(other))),
-        records: BTreeMap::from([(name(), recorded(Some(7), "plain"))]),
+        saved: BTreeMap::from([(name(), saved_state(Some(7), "plain"))]),
         found: vec![found],
         ..Start::default()
     });
     bench.follows(
         "the one that is wanted is adopted",
-        &[("start", "watch 8, record 1 8 over 1, keep 0", "running 1 0")],
+        &[("start", "watch 8, save 1 8 over 1, keep 0", "running 1 0")],
     );
 }
 
@@ -1011,7 +1012,7 @@ fn paused_and_resumed() {
             ("pause 1 plain", "signal 7 15", "stopped 1 0"),
             ("wait 3000", "signal 7 9", "stopped 1 0"),
             ("killed 7", "sweep 7 spare - kill", "paused 1 0"),
-            ("swept 0", "record 1 - paused", "paused 1 0"),
+            ("swept 0", "save 1 - paused", "paused 1 0"),
             ("wait 100000", "", "paused 1 0"),
         ],
     );
@@ -1023,13 +1024,13 @@ fn paused_and_resumed() {
             ("pause 2 other", "", "paused 2 0"),
             ("pause 1 plain", "", "paused 1 0"),
             ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 8", "record 1 8", "starting 1 0"),
-            ("recorded", "open 8", "starting 1 0"),
+            ("launched 8", "save 1 8", "starting 1 0"),
+            ("saved", "open 8", "starting 1 0"),
             ("opened 8", "", "running 1 0"),
-            ("wait 10000", "record 1 8 proven", "running 1 0"),
+            ("wait 10000", "save 1 8 proven", "running 1 0"),
             ("exited 8 1", "sweep 8 spare - kill", "backoff 1 0"),
             ("swept 0", "", "backoff 1 0"),
-            ("pause 1 plain", "record 1 - proven paused", "paused 1 0"),
+            ("pause 1 plain", "save 1 - proven paused", "paused 1 0"),
             ("wait 100000", "", "paused 1 0"),
             ("want nothing", "remove", "stopped 1 0"),
         ],
@@ -1037,7 +1038,7 @@ fn paused_and_resumed() {
     Bench::new(Start::default()).follows(
         "what is new is not started, and a download is not waited for",
         &[
-            ("pause 1 artifact", "record 0 - paused, keep 1", "paused 1 0"),
+            ("pause 1 artifact", "save 0 - paused, keep 1", "paused 1 0"),
             ("want 1 artifact", "fetch", "fetching 1 0"),
             ("pause 1 artifact", "", "paused 1 0"),
         ],
@@ -1048,7 +1049,7 @@ fn paused_and_resumed() {
             ("want 1 plain", "launch 1", "starting 1 0"),
             ("pause 1 plain", "", "starting 1 0"),
             ("launched 7", "sweep 7 spare - kill", "paused 1 0"),
-            ("swept 0", "record 0 - paused, keep 0", "paused 1 0"),
+            ("swept 0", "save 0 - paused, keep 0", "paused 1 0"),
         ],
     );
     running(7, "job").follows(
@@ -1056,13 +1057,13 @@ fn paused_and_resumed() {
         &[
             ("pause 1 job", "signal 7 15", "stopped 1 0"),
             ("killed 7", "sweep 7 spare -", "paused 1 0"),
-            ("swept 0", "record 1 - paused", "paused 1 0"),
+            ("swept 0", "save 1 - paused", "paused 1 0"),
             ("want 1 job", "launch 1", "starting 1 0"),
-            ("launched 8", "record 1 8", "starting 1 0"),
-            ("recorded", "open 8", "starting 1 0"),
+            ("launched 8", "save 1 8", "starting 1 0"),
+            ("saved", "open 8", "starting 1 0"),
             ("opened 8", "", "running 1 0"),
             ("exited 8 0", "sweep 8 spare - kill", "backoff 1 0"),
-            ("swept 0", "record 1 - proven ended", "stopped 1 0"),
+            ("swept 0", "save 1 - proven ended", "stopped 1 0"),
             ("pause 1 job", "", "stopped 1 0"),
             ("want 1 job", "", "stopped 1 0"),
         ],
@@ -1071,16 +1072,16 @@ fn paused_and_resumed() {
 
 #[test]
 fn what_is_paused_stays_so_after_a_start_of_the_agent() {
-    let start = |record: Record, found: Vec<Found>, desired: Option<DesiredState>| {
+    let start = |saved: SavedWorkload, found: Vec<Found>, desired: Option<DesiredState>| {
         Bench::new(Start {
             desired,
-            records: BTreeMap::from([(name(), record)]),
+            saved: BTreeMap::from([(name(), saved)]),
             found,
             folders: BTreeSet::from([name()]),
             ..Start::default()
         })
     };
-    let paused = || Record { paused: true, ..recorded(None, "plain") };
+    let paused = || SavedWorkload { paused: true, ..saved_state(None, "plain") };
     let wanted = || Some(desired_so(1, Some(revision(1, "plain")), true));
     start(paused(), vec![], wanted())
         .follows("it is not started", &[("start", "keep 0", "paused 1 3")]);
@@ -1092,26 +1093,26 @@ fn what_is_paused_stays_so_after_a_start_of_the_agent() {
             ("want 1 plain", "launch 1", "starting 1 3"),
         ],
     );
-    start(recorded(Some(7), "plain"), vec![], wanted()).follows(
+    start(saved_state(Some(7), "plain"), vec![], wanted()).follows(
         "it was being stopped when the machine went down",
         &[
             ("start", "sweep 7 spare - kill", "paused 1 3"),
-            ("swept 0", "record 1 - proven paused, keep 0", "paused 1 3"),
+            ("swept 0", "save 1 - proven paused, keep 0", "paused 1 3"),
         ],
     );
     let runs = found(7, 1, true, false);
-    start(recorded(Some(7), "plain"), vec![runs], wanted()).follows(
+    start(saved_state(Some(7), "plain"), vec![runs], wanted()).follows(
         "it was to be stopped when the agent went down",
         &[
-            ("start", "watch 7, record 1 7 proven, signal 7 15", "stopped 1 3"),
+            ("start", "watch 7, save 1 7 proven, signal 7 15", "stopped 1 3"),
             ("killed 7", "sweep 7 spare -", "paused 1 3"),
-            ("swept 0", "record 1 - proven paused, keep 0", "paused 1 3"),
+            ("swept 0", "save 1 - proven paused, keep 0", "paused 1 3"),
         ],
     );
     let mut bench = Bench::new(Start { former: wanted(), ..Start::default() });
     bench.follows(
         "the store is lost, and the former desired state says it",
-        &[("start", "record 0 - paused, keep 0", "paused 1 0")],
+        &[("start", "save 0 - paused, keep 0", "paused 1 0")],
     );
 }
 
@@ -1126,8 +1127,8 @@ fn restarted_by_an_operator() {
             ("killed 7", "sweep 7 spare -", "starting 1 0"),
             ("swept 0", "launch 1", "starting 1 0"),
             ("restart", "", "starting 1 0"),
-            ("launched 8", "record 1 8", "starting 1 0"),
-            ("recorded", "open 8", "starting 1 0"),
+            ("launched 8", "save 1 8", "starting 1 0"),
+            ("saved", "open 8", "starting 1 0"),
         ],
     );
     assert_eq!(bench.agent.restarted(&name()), None, "under way");
@@ -1148,9 +1149,9 @@ fn restarted_by_an_operator() {
         "a job that has ended runs again",
         &[
             ("exited 7 0", "sweep 7 spare - kill", "backoff 1 0"),
-            ("swept 0", "record 1 - proven ended", "stopped 1 0"),
+            ("swept 0", "save 1 - proven ended", "stopped 1 0"),
             ("restart", "launch 1", "starting 1 0"),
-            ("launched 8", "record 1 8 proven", "starting 1 0"),
+            ("launched 8", "save 1 8 proven", "starting 1 0"),
         ],
     );
     let mut bench = running(7, "plain");

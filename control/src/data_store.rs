@@ -5,6 +5,8 @@
 //!
 //! One thread writes. It reads what a change touches, decides in `core/ingest.rs`, and writes one
 //! transaction.
+//!
+//! See decisions 0058 and 0059.
 
 use holdfast_base::ids::Name;
 use holdfast_records::{Range, StreamName};

@@ -5,6 +5,8 @@
 //! every device would be cut off by another CA. The store of a new one is made under another name
 //! (`store.new`) and renamed once it holds the authority, so that `store.redb` is either whole or
 //! damaged, and a first start that was cut short leaves nothing that looks like a loss.
+//!
+//! See decision 0096.
 #![allow(
     clippy::disallowed_methods,
     reason = "the outermost layer: the files of the data folder are its trade"

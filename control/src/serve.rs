@@ -1,5 +1,7 @@
 //! `holdfast serve`: binds the sockets, starts the parts, prints their addresses, and stops them in
 //! order.
+//!
+//! See decisions 0025, 0026 and 0096.
 #![allow(
     clippy::disallowed_methods,
     reason = "the outermost layer: files, environment and tasks come together here"

@@ -2,6 +2,8 @@
 //!
 //! What the service reads often is in memory. The store is read at the start, for backups, after a
 //! failed write, and for timelines.
+//!
+//! See decision 0018.
 
 /// Changes of one transaction.
 #[derive(Debug, Default)]

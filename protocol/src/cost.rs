@@ -1,5 +1,7 @@
 //! Estimate of the bytes that a message costs on a link, headers included. The agent's link budget
 //! and the control plane's cost of a question use the same one.
+//!
+//! See decisions 0050 and 0061.
 
 /// Bytes of IP and TCP headers in a segment, with time stamps.
 const SEGMENT_HEADERS: u64 = 52;

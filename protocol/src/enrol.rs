@@ -1,5 +1,7 @@
 //! Enrolment and renewal: the JSON documents exchanged over HTTPS before a device can speak MQTT,
 //! and the token that permits it.
+//!
+//! See decisions 0003, 0017 and 0084.
 
 use std::fmt;
 use std::str::FromStr;

@@ -5,6 +5,8 @@
 //! Below it stand `holdfast-base` (identifiers, codec), `holdfast-records` (data streams) and
 //! `holdfast-query` (questions to streams). None of them has an async runtime, a clock, randomness
 //! or file access, and none may ever panic on what comes off the network.
+//!
+//! See decision 0134.
 
 pub mod cost;
 pub mod enrol;

@@ -1,5 +1,7 @@
 //! Messages that travel on the MQTT topics, one type for each [`crate::topic::Channel`] outside
 //! `data`. Every message carries `v`, the wire version.
+//!
+//! See decision 0115.
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,8 @@
 //! trusted. The purpose is authenticated as external data, so that bytes signed for one purpose
 //! never pass for another. A desired state names its device in its payload; a call has its device
 //! and session in the external data, and so not on the wire.
+//!
+//! See decision 0006.
 
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, HeaderBuilder, iana};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};

@@ -1,6 +1,8 @@
 //! Calls and replies as they travel: arrays without field names, since a question to a device must
 //! cost next to nothing. Elements at the end that have their default value are left out; unknown
 //! elements at the end are ignored.
+//!
+//! See decision 0116.
 
 use std::fmt;
 

@@ -1,7 +1,9 @@
-//! The whole device: what is wanted, each workload's life, and what has been applied.
+//! The whole device: the desired workloads, the lifecycle of each, and the version that is applied.
 //!
-//! Level-triggered: [`Agent::advance`] looks at everything anew and says what to do now;
-//! [`Agent::next_wake`] says when to look again if nothing happens.
+//! Level-triggered: [`Agent::advance`] looks at everything anew and returns the effects due now;
+//! [`Agent::next_wake`] returns when to call it again if nothing happens.
+//!
+//! See decision 0008.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,59 +13,60 @@ use holdfast_protocol::message::{DesiredState, WorkloadReport};
 
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
-use super::held::Held;
 use super::lifecycle::{Surroundings, Workload};
-use super::record::{Found, Instance, Record, Revision};
+use super::saved::{Found, Instance, Revision, SavedWorkload};
+use super::unidentified::Unidentified;
 
-/// Between two tries of a census that could not be taken, in milliseconds.
-const LOOK_AGAIN: u64 = 1_000;
+/// Pause before a failed census is tried again, in milliseconds.
+const CENSUS_RETRY: u64 = 1_000;
 
-/// What the agent finds when it starts.
+/// Everything that the agent finds on disk and among the processes when it starts.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
-    /// The desired state on its disk.
+    /// Desired state on disk. None: there is none, or it is damaged.
     pub desired: Option<DesiredState>,
-    /// Where that cannot be trusted: the one before. It tells what may run, and not what may not.
+    /// The desired state before the last one, used where `desired` cannot be read. It says which
+    /// revisions may run; it is no reason to remove a workload that it does not contain.
     pub former: Option<DesiredState>,
-    /// The records on its disk.
-    pub records: BTreeMap<Name, Record>,
-    /// Its processes on the machine.
+    /// Saved state of each workload on disk, by name.
+    pub saved: BTreeMap<Name, SavedWorkload>,
+    /// Processes of workloads that run on the machine.
     pub found: Vec<Found>,
-    /// Folders of workloads.
+    /// Names of the workloads that have a folder on disk.
     pub folders: BTreeSet<Name>,
-    /// Artifacts that are whole.
+    /// Artifacts that are complete on disk.
     pub artifacts: BTreeSet<Digest>,
-    /// Seed of everything random.
+    /// Seed of all random numbers (nonces, jitter).
     pub entropy: u64,
 }
 
-/// How everything stands, for reports and people.
+/// Snapshot of all workloads, for reports and `holdfast-agent status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// The desired state that is followed.
+    /// Version of the desired state that the agent follows.
     pub desired: StateVersion,
-    /// The newest that is applied: see `StateReport::generation`.
+    /// Newest version that is completely applied: see `StateReport::generation`.
     pub applied: StateVersion,
-    /// By name.
+    /// Report of each workload, by name.
     pub workloads: BTreeMap<Name, WorkloadReport>,
-    /// Nothing is under way that ends by itself in a moment.
+    /// True when nothing is under way that ends by itself within moments.
     pub settled: bool,
 }
 
-/// The device.
+/// State machine of the whole device: all workloads and the version of the desired state.
 #[derive(Debug)]
 pub struct Agent {
     desired: StateVersion,
     applied: StateVersion,
     workloads: BTreeMap<Name, Workload>,
-    /// Left alone until a desired state comes, and then looked at anew.
-    held: BTreeMap<Name, Held>,
-    /// A desired state is followed.
-    informed: bool,
-    /// A look at the machine for what is held is under way.
-    looking: bool,
-    /// Not before: a census failed.
-    look_at: u64,
+    /// Unidentified workloads: left alone until a desired state arrives and a census was taken.
+    unidentified: BTreeMap<Name, Unidentified>,
+    /// True once a desired state is followed.
+    has_desired: bool,
+    /// A census for the unidentified workloads is under way.
+    taking_census: bool,
+    /// Time before which no census is tried, because one failed; milliseconds.
+    census_at: u64,
     artifacts: BTreeSet<Digest>,
     kept: Option<BTreeSet<Digest>>,
     entropy: Entropy,
@@ -71,38 +74,39 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Plans from what is found: adopts what runs as it should, sweeps what runs and should not.
+    /// Plans from what is found: adopts processes that should run, and sweeps those that should
+    /// not.
     pub fn new(start: Start, now: u64) -> Self {
-        let Start { desired, former, mut records, found, folders, artifacts, entropy } = start;
-        let told = desired.as_ref().or(former.as_ref());
-        let told = told.map(wanted_revisions).unwrap_or_default();
+        let Start { desired, former, mut saved, found, folders, artifacts, entropy } = start;
+        let specified = desired.as_ref().or(former.as_ref());
+        let specified = specified.map(wanted_revisions).unwrap_or_default();
         let mut names: BTreeSet<Name> = folders;
-        names.extend(records.keys().cloned());
+        names.extend(saved.keys().cloned());
         names.extend(found.iter().map(|found| found.workload.clone()));
         if desired.is_none() {
-            names.extend(told.keys().cloned());
+            names.extend(specified.keys().cloned());
         }
         let mut agent = Self {
             desired: StateVersion::default(),
             applied: StateVersion::default(),
             workloads: BTreeMap::new(),
-            held: BTreeMap::new(),
-            informed: false,
-            looking: false,
-            look_at: 0,
+            unidentified: BTreeMap::new(),
+            has_desired: false,
+            taking_census: false,
+            census_at: 0,
             artifacts,
             kept: None,
             entropy: Entropy::new(entropy),
             pending: Vec::new(),
         };
         for name in names {
-            let record = records.remove(&name).unwrap_or_default();
+            let saved = saved.remove(&name).unwrap_or_default();
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
-            let told = told.get(&name);
-            if desired.is_none() && Held::is_due(&record, told, &mine) {
-                agent.hold(name, record, &mine);
+            let specified = specified.get(&name);
+            if desired.is_none() && Unidentified::applies(&saved, specified, &mine) {
+                agent.leave_alone(name, saved, &mine);
             } else {
-                agent.take_over(name, record, told, &mine, now);
+                agent.take_over(name, saved, specified, &mine, now);
             }
         }
         if let Some(desired) = &desired {
@@ -111,12 +115,12 @@ impl Agent {
             // Nothing is known of what is wanted (never enrolled, or the file is damaged): what
             // ran goes on running, and nothing is ended or removed on a guess.
             for (name, workload) in &mut agent.workloads {
-                let last = workload.record().current.as_ref().or(told.get(name)).cloned();
+                let last = workload.saved().current.as_ref().or(specified.get(name)).cloned();
                 // What does not run is not started against the last word on it.
-                let record = workload.record();
-                let last_word = match (&record.current, &former) {
+                let saved = workload.saved();
+                let last_word = match (&saved.current, &former) {
                     (None, Some(former)) => is_paused(former, name),
-                    _ => record.paused,
+                    _ => saved.paused,
                 };
                 let paused = last_word && workload.instance().is_none();
                 workload.want(last, paused);
@@ -125,24 +129,25 @@ impl Agent {
         agent
     }
 
-    /// Leaves it alone, and watches what runs of it.
-    fn hold(&mut self, name: Name, record: Record, found: &[&Found]) {
+    /// Leaves a workload alone as unidentified, and watches its main process.
+    fn leave_alone(&mut self, name: Name, saved: SavedWorkload, found: &[&Found]) {
         let found: Vec<Found> = found.iter().copied().cloned().collect();
         for main in found.iter().filter(|it| it.leader && !it.at_gate) {
             let (name, instance) = (name.clone(), main.instance.clone());
             self.pending.push(Effect::Watch { name, instance });
         }
-        self.held.insert(name, Held { record, found, wanted: None, paused: false });
+        self.unidentified.insert(name, Unidentified { saved, found, wanted: None, paused: false });
     }
 
-    /// What is held is planned, now that it is known what is wanted and what runs.
-    fn release(&mut self, found: &[Found], now: u64) {
-        self.looking = false;
-        for (name, held) in std::mem::take(&mut self.held) {
+    /// Plans the unidentified workloads, now that the desired state and (by `found`, a census)
+    /// their processes are known.
+    fn plan_unidentified(&mut self, found: &[Found], now: u64) {
+        self.taking_census = false;
+        for (name, known) in std::mem::take(&mut self.unidentified) {
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
-            self.take_over(name.clone(), held.record, held.wanted.as_ref(), &mine, now);
+            self.take_over(name.clone(), known.saved, known.wanted.as_ref(), &mine, now);
             if let Some(workload) = self.workloads.get_mut(&name) {
-                workload.want(held.wanted, held.paused);
+                workload.want(known.wanted, known.paused);
             }
         }
     }
@@ -150,21 +155,21 @@ impl Agent {
     fn take_over(
         &mut self,
         name: Name,
-        mut record: Record,
+        mut saved: SavedWorkload,
         wanted: Option<&Revision>,
         found: &[&Found],
         now: u64,
     ) {
-        let recorded = record.instance.clone();
-        let adopted = match found.iter().find(|it| Some(&it.instance) == recorded.as_ref()) {
+        let last = saved.instance.clone();
+        let adopted = match found.iter().find(|it| Some(&it.instance) == last.as_ref()) {
             Some(known) => Some(known.instance.clone()),
-            None => unrecorded(found, &mut record, wanted),
+            None => adoptable(found, &mut saved, wanted),
         };
         if adopted.is_none() {
-            record.instance = None;
+            saved.instance = None;
         }
         let strays = found.iter().any(|it| adopted.as_ref() != Some(&it.instance));
-        let mut workload = Workload::new(name.clone(), record);
+        let mut workload = Workload::new(name.clone(), saved);
         let mut world = Surroundings {
             now,
             artifacts: &self.artifacts,
@@ -176,37 +181,37 @@ impl Agent {
                 workload.adopt(instance.clone(), &mut world);
                 if strays {
                     let spare = Some(instance);
-                    let (name, last, kill) = (name.clone(), recorded, true);
+                    let (name, last, kill) = (name.clone(), last, true);
                     self.pending.push(Effect::Sweep { name, last, spare, kill });
                 }
             }
-            None if strays || recorded.is_some() => workload.sweep_first(recorded, &mut world),
+            None if strays || last.is_some() => workload.sweep_first(last, &mut world),
             None => {}
         }
         self.workloads.insert(name, workload);
     }
 
-    /// Follows a desired state. It is stored already.
+    /// Follows a desired state, which the caller has stored already.
     pub fn follow(&mut self, desired: &DesiredState) {
         self.desired = desired.version();
-        self.informed = true;
+        self.has_desired = true;
         let mut wanted = wanted_revisions(desired);
         let paused = |name: &Name| is_paused(desired, name);
-        for (name, held) in &mut self.held {
-            (held.wanted, held.paused) = (wanted.remove(name), paused(name));
+        for (name, known) in &mut self.unidentified {
+            (known.wanted, known.paused) = (wanted.remove(name), paused(name));
         }
         for (name, workload) in &mut self.workloads {
             workload.want(wanted.remove(name), paused(name));
         }
         for (name, revision) in wanted {
-            let mut workload = Workload::new(name.clone(), Record::default());
+            let mut workload = Workload::new(name.clone(), SavedWorkload::default());
             workload.want(Some(revision), paused(&name));
             self.workloads.insert(name, workload);
         }
     }
 
-    /// Ends what this state does not contain, and follows it in nothing else: for one that cannot
-    /// be stored. To end a workload twice, after a crash, harms nothing.
+    /// Stops the workloads that this state does not contain, and changes nothing else. For a state
+    /// that cannot be stored: stopping a workload once more after a crash is harmless.
     pub fn end_unwanted(&mut self, desired: &DesiredState) {
         for (name, workload) in &mut self.workloads {
             if !desired.workloads.contains_key(name) {
@@ -215,11 +220,11 @@ impl Agent {
         }
     }
 
-    /// Stops a workload and starts the same revision again. Whether that is done is what
-    /// [`Agent::restarted`] tells.
+    /// Stops a workload and starts the same revision again. [`Agent::restarted`] returns the
+    /// result.
     ///
     /// # Errors
-    /// Why it is not restarted, in words.
+    /// Returns the reason, as a sentence for an operator, if the workload cannot be restarted now.
     pub fn restart(&mut self, name: &Name) -> Result<(), String> {
         match self.workloads.get_mut(name) {
             Some(workload) => workload.restart(&self.artifacts),
@@ -227,7 +232,7 @@ impl Agent {
         }
     }
 
-    /// What came of [`Agent::restart`]. None: it is under way.
+    /// Result of the last [`Agent::restart`] of a workload. None: it is still under way.
     pub fn restarted(&self, name: &Name) -> Option<Result<(), String>> {
         match self.workloads.get(name) {
             Some(workload) => workload.restarted(),
@@ -235,12 +240,12 @@ impl Agent {
         }
     }
 
-    /// The version that is followed.
+    /// Version of the desired state that is followed.
     pub fn version(&self) -> StateVersion {
         self.desired
     }
 
-    /// Takes in what happened.
+    /// Applies an observation to the workloads it concerns.
     pub fn observe(&mut self, observed: Observed, now: u64) {
         match &observed {
             Observed::Fetched(digest) => {
@@ -252,15 +257,15 @@ impl Agent {
                 self.each(&observed, now);
             }
             Observed::FetchTrouble(..) => self.each(&observed, now),
-            Observed::Census(found) => self.release(found, now),
+            Observed::Census(found) => self.plan_unidentified(found, now),
             Observed::Blind => {
-                self.looking = false;
-                self.look_at = now + LOOK_AGAIN;
+                self.taking_census = false;
+                self.census_at = now + CENSUS_RETRY;
             }
             Observed::Launched(name, _)
             | Observed::Unfit(name, _)
             | Observed::Missing(name, _)
-            | Observed::Recorded(name, _)
+            | Observed::Saved(name, _)
             | Observed::Opened(name, ..)
             | Observed::Exited(name, ..)
             | Observed::Probed(name, ..)
@@ -271,10 +276,10 @@ impl Agent {
                 if let Observed::Missing(_, digest) = &observed {
                     self.artifacts.remove(digest);
                 }
-                if let (Some(held), Observed::Exited(_, gone, _)) =
-                    (self.held.get_mut(&name), &observed)
+                if let (Some(known), Observed::Exited(_, gone, _)) =
+                    (self.unidentified.get_mut(&name), &observed)
                 {
-                    held.found.retain(|it| it.instance != *gone);
+                    known.found.retain(|it| it.instance != *gone);
                 }
                 let mut world = Surroundings {
                     now,
@@ -301,7 +306,7 @@ impl Agent {
         }
     }
 
-    /// Everything to do now, in order.
+    /// Returns all effects that are due now, in the order in which they must be carried out.
     pub fn advance(&mut self, now: u64) -> Vec<Effect> {
         let mut world = Surroundings {
             now,
@@ -313,11 +318,15 @@ impl Agent {
             workload.advance(&mut world);
         }
         self.workloads.retain(|_, workload| !workload.is_gone());
-        if self.informed && !self.held.is_empty() && !self.looking && now >= self.look_at {
-            self.looking = true;
+        if self.has_desired
+            && !self.unidentified.is_empty()
+            && !self.taking_census
+            && now >= self.census_at
+        {
+            self.taking_census = true;
             self.pending.push(Effect::Census);
         }
-        if self.is_settled() && self.held.is_empty() {
+        if self.is_settled() && self.unidentified.is_empty() {
             self.applied = self.desired;
             let keep: BTreeSet<Digest> =
                 self.workloads.values().flat_map(Workload::artifacts).collect();
@@ -331,19 +340,20 @@ impl Agent {
     }
 
     fn is_settled(&self) -> bool {
-        // What is held waits for something outside, unless it is known what is wanted.
-        (self.held.is_empty() || !self.informed)
+        // Unidentified workloads wait for a desired state, and with one only for the census.
+        (self.unidentified.is_empty() || !self.has_desired)
             && self.workloads.values().all(Workload::is_settled)
     }
 
-    /// When to look again if nothing happens, in milliseconds of the rising clock.
+    /// Time of the next call of [`Agent::advance`] if nothing is observed before, in milliseconds
+    /// of the monotonic clock. None: only an observation can change anything.
     pub fn next_wake(&self) -> Option<u64> {
-        let census = self.informed && !self.held.is_empty() && !self.looking;
+        let census = self.has_desired && !self.unidentified.is_empty() && !self.taking_census;
         let workloads = self.workloads.values().filter_map(Workload::next_wake);
-        workloads.chain(census.then_some(self.look_at)).min()
+        workloads.chain(census.then_some(self.census_at)).min()
     }
 
-    /// How everything stands.
+    /// Snapshot for reports and `holdfast-agent status`.
     pub fn view(&self) -> View {
         View {
             desired: self.desired,
@@ -352,49 +362,54 @@ impl Agent {
                 .workloads
                 .iter()
                 .map(|(name, it)| (name.clone(), it.report()))
-                .chain(self.held.iter().filter_map(|(name, it)| Some((name.clone(), it.report()?))))
+                .chain(
+                    self.unidentified
+                        .iter()
+                        .filter_map(|(name, it)| Some((name.clone(), it.report()?))),
+                )
                 .collect(),
             settled: self.is_settled(),
         }
     }
 
-    /// What is to be stored of every workload, for a store that has to be written anew.
-    pub fn records(&self) -> impl Iterator<Item = (&Name, &Record)> {
-        let held = self.held.iter().map(|(name, held)| (name, &held.record));
-        self.workloads.iter().map(|(name, workload)| (name, workload.record())).chain(held)
+    /// Saved state of every workload, to write the store anew after it was lost.
+    pub fn saved(&self) -> impl Iterator<Item = (&Name, &SavedWorkload)> {
+        let unidentified = self.unidentified.iter().map(|(name, known)| (name, &known.saved));
+        self.workloads.iter().map(|(name, workload)| (name, workload.saved())).chain(unidentified)
     }
 
-    /// The processes that run, by workload.
+    /// Main process of each workload that runs, by name.
     pub fn instances(&self) -> impl Iterator<Item = (&Name, &Instance)> {
         self.workloads.iter().filter_map(|(name, it)| it.instance().map(|it| (name, it)))
     }
 }
 
-/// A main process that stands in no record (the record was lost, or could not be written) but is
-/// the wanted revision by its nonce: adopted, since a healthy workload is not restarted for our
-/// bookkeeping. A number alone says nothing: it comes again after a restore.
-pub(super) fn unrecorded(
+/// Finds a main process that is in no saved state (it was lost, or could not be written) but runs
+/// the current or the wanted revision by its nonce. It is adopted, because a healthy workload is
+/// not restarted for our bookkeeping. An equal revision number proves nothing: numbers are given
+/// out again after a restore.
+pub(super) fn adoptable(
     found: &[&Found],
-    record: &mut Record,
+    saved: &mut SavedWorkload,
     wanted: Option<&Revision>,
 ) -> Option<Instance> {
-    // Revision 0 is a probe, or says nothing of itself.
+    // Revision 0 belongs to a probe, or to a process that does not name its revision.
     let mains = || found.iter().filter(|it| it.leader && !it.at_gate && it.revision != 0);
     // A child may have a session of its own: the first of one instance is its main process.
     let main = mains().min_by_key(|it| (it.instance.start, it.instance.pid))?;
     if mains().any(|it| it.instance.nonce != main.instance.nonce) {
         return None;
     }
-    let known = [record.current.as_ref(), wanted];
+    let known = [saved.current.as_ref(), wanted];
     let known = known.into_iter().flatten().find(|it| it.gave(main.instance.nonce));
     let revision = known?.clone();
-    if record.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
-        let former = record.current.replace(revision);
-        if record.proven {
-            record.previous = former;
+    if saved.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
+        let former = saved.current.replace(revision);
+        if saved.proven {
+            saved.previous = former;
         }
-        record.proven = false;
-        record.restarts = 0;
+        saved.proven = false;
+        saved.restarts = 0;
     }
     Some(main.instance.clone())
 }

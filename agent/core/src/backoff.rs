@@ -1,17 +1,17 @@
-//! How long to wait before trying again: doubling, capped, with jitter, so that a fleet that lost
-//! its power at once does not come back at once.
+//! Back-off: the delay before a retry doubles with each failure up to a cap, with jitter, so that a
+//! fleet that lost its power at once does not come back at once.
 
 /// A small deterministic source of jitter, seeded from outside: splitmix64.
 #[derive(Debug, Clone)]
 pub struct Entropy(u64);
 
 impl Entropy {
-    /// From a seed.
+    /// Creates a generator that draws the same numbers for the same seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next number.
+    /// Returns the next pseudo-random number.
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;

@@ -1,64 +1,67 @@
-//! The rules of the local bus: what a topic means, and who may read and write what.
+//! Rules of the local bus: the meaning of a topic, and which client may read and write it.
 //!
-//! Every topic belongs to a workload. A client sees those of its own by their plain names, and
-//! those of others as `workloads/OWNER/TOPIC`, as far as the workload's document allows it.
+//! Every topic belongs to a workload. A client sees its own topics by their plain names (`temp`),
+//! and those of others as `workloads/OWNER/TOPIC`, as far as its workload's document allows it.
+//!
+//! See decision 0054.
 
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{is_filter, is_topic_name, matches};
 use holdfast_protocol::workload::Bus;
 use holdfast_records::StreamName;
 
-/// Where others' topics begin.
+/// Prefix of the topics of other workloads.
 const OTHERS: &str = "workloads/";
-/// Where topics begin that are delivered and never stored.
+/// Prefix of the topics that are delivered and never stored.
 const LOCAL: &str = "local/";
-/// What may stand before a stream's name.
+/// Optional prefix of a stream's name: `streams/temp` and `temp` are the same topic.
 const STREAMS: &str = "streams/";
 
-/// Who a client is, and what it may do beyond its own topics.
+/// Identity of a bus client, and its rights beyond its own topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rights {
-    /// Its workload, or its local access.
+    /// Name of the client's workload or local access.
     pub name: Name,
-    /// What its document allows.
+    /// Filters over other workloads' topics that the document or the local access allows.
     pub bus: Bus,
 }
 
-/// What a publish to a topic means.
+/// Destination of a published message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Route {
-    /// A record of this stream, and a message of the client's own topic of that name.
+    /// Message that is stored as a data record of this stream, and delivered as the client's own
+    /// topic of that name.
     Stream(StreamName),
-    /// A message of this workload's topic, never stored.
+    /// Message that is delivered as a topic of this workload and not stored.
     Local {
-        /// Whose topic.
+        /// Workload that owns the topic.
         owner: Name,
-        /// Its plain name.
+        /// Topic without the `workloads/OWNER/` prefix.
         topic: Box<str>,
     },
 }
 
-/// Why a publish is refused.
+/// Reason for which a publish is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It names no stream.
+    /// The topic cannot be the name of a stream.
     #[error(
         "that topic names no stream: use at most 128 bytes, without '*' and control characters, with no '$' at the beginning and no '.' or '..' between slashes; local/... is delivered without being stored"
     )]
     NoStream,
-    /// It names no topic of a workload.
+    /// The topic begins with `workloads/` and has no valid owner or no topic behind it.
     #[error("not workloads/NAME/TOPIC")]
     NoTopic,
-    /// It is another workload's.
+    /// The topic belongs to another workload, and the rights do not allow it.
     #[error("another workload's topic, which spec.bus.publish does not allow")]
     NotAllowed,
 }
 
 impl Rights {
-    /// What a publish to this topic means.
+    /// Resolves the topic of a publish to a stream or a local topic, if the client may write it.
     ///
     /// # Errors
-    /// [`Refusal`].
+    /// Returns the [`Refusal`] with the reason.
     pub fn route(&self, topic: &str) -> Result<Route, Refusal> {
         if let Some(rest) = topic.strip_prefix(OTHERS) {
             let (owner, topic) = rest.split_once('/').ok_or(Refusal::NoTopic)?;
@@ -81,7 +84,8 @@ impl Rights {
         name.parse().map(Route::Stream).map_err(|_| Refusal::NoStream)
     }
 
-    /// Whether it may subscribe to this filter: each topic that it can mean must be allowed.
+    /// True if the client may subscribe to this filter: each topic that it can match must be
+    /// allowed.
     pub fn may_subscribe(&self, filter: &str) -> bool {
         if filter.starts_with('$') {
             return false;
@@ -91,12 +95,14 @@ impl Rights {
         own || self.bus.subscribe.iter().any(|allowed| covers(allowed, rest))
     }
 
-    /// Whether it may read this topic now: a document may have changed since it subscribed.
+    /// True if the client may read this topic now. Asked for each message, because the document may
+    /// have changed since the subscription.
     pub fn may_read(&self, owner: &Name, topic: &str) -> bool {
         *owner == self.name || any_matches(&self.bus.subscribe, &format!("{owner}/{topic}"))
     }
 
-    /// The names under which it may have subscribed to this topic. `stream`: it is a stream's.
+    /// All names by which the client may have subscribed to this topic. `stream`: the topic is that
+    /// of a stream, which has the `streams/` name too.
     pub fn names_of(&self, owner: &Name, topic: &str, stream: bool) -> Vec<String> {
         let full = format!("{OTHERS}{owner}/{topic}");
         if *owner != self.name {
@@ -109,14 +115,14 @@ impl Rights {
     }
 }
 
-/// Whether a subscription to `filter` means the topic that a client calls `name`: others' topics
-/// are reached by filters that say so, and not by a plain `#`.
+/// True if a subscription to `filter` covers the topic that a client calls `name`. Topics of others
+/// are matched only by filters that begin with `workloads/`, and not by a plain `#`.
 pub fn means(filter: &str, name: &str) -> bool {
     (filter.starts_with(OTHERS) || !name.starts_with(OTHERS)) && matches(filter, name)
 }
 
-/// Why a filter over other workloads' topics, as a document or a local access has it, can never
-/// match, with the form that does. None: it can.
+/// Explains why a filter over other workloads' topics, as written in a document or a local access,
+/// can never match, and names the form that does. None: the filter is valid.
 pub fn fault_of_filter(text: &str) -> Option<String> {
     if let Some(rest) = text.strip_prefix(OTHERS) {
         let form = if fault_of_filter(rest).is_none() { rest } else { "pump/#" };
@@ -139,9 +145,9 @@ pub fn fault_of_filter(text: &str) -> Option<String> {
     }
 }
 
-/// What a local access may do once it was asked for with these filters: those of a kind take the
-/// place of the former ones, and where none is given the former ones stay, so that asking for the
-/// password again takes nothing away.
+/// Rights of a local access that is requested again with these filters: a kind (subscribe, publish)
+/// that has filters replaces the former ones, and a kind without keeps them, so that asking for the
+/// password again takes no right away.
 pub fn asked_for(known: &Bus, asked: Bus) -> Bus {
     let or = |asked: Vec<String>, known: &Vec<String>| {
         if asked.is_empty() { known.clone() } else { asked }
@@ -156,7 +162,7 @@ fn any_matches(filters: &[String], name: &str) -> bool {
     filters.iter().any(|filter| matches(filter, name))
 }
 
-/// True when every topic that `wanted` matches is matched by `allowed`.
+/// True if `allowed` matches every topic that `wanted` matches.
 fn covers(allowed: &str, wanted: &str) -> bool {
     let (mut allowed, mut wanted) = (allowed.split('/'), wanted.split('/'));
     loop {
@@ -304,7 +310,8 @@ mod tests {
     }
 
     proptest! {
-        /// A filter that is covered by the allowed one matches nothing that this one does not.
+        /// Checks that a filter covered by the allowed one matches nothing that the allowed one
+        /// does not.
         #[test]
         fn what_is_covered_reaches_nothing_more(
             allowed in filter(),

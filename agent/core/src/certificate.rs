@@ -1,28 +1,30 @@
-//! When to ask for a fresh certificate: at two thirds of its life, so that a third is left for
-//! outages; an expired one is renewed just the same.
+//! Time at which a certificate is renewed: after two thirds of its life, so that a third is left
+//! for outages. An expired one is renewed just the same.
+//!
+//! See decision 0017.
 
-/// A certificate's life, in seconds since 1970.
+/// Validity period of a certificate, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// It holds from then on.
+    /// Begin of the validity, inclusive.
     pub not_before: u64,
-    /// It holds until then.
+    /// End of the validity, inclusive.
     pub not_after: u64,
 }
 
 impl Life {
-    /// From when on it should be renewed.
+    /// Time from which the certificate should be renewed.
     pub fn renew_at(self) -> u64 {
         let life = self.not_after.saturating_sub(self.not_before);
         self.not_before + life / 3 * 2 + life % 3
     }
 
-    /// True when it should be renewed.
+    /// True if the certificate should be renewed at `time`.
     pub fn is_due(self, time: u64) -> bool {
         time >= self.renew_at()
     }
 
-    /// True when it holds no longer.
+    /// True if the certificate has expired at `time`.
     pub fn is_over(self, time: u64) -> bool {
         time > self.not_after
     }

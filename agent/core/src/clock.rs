@@ -1,23 +1,27 @@
 //! Time that never runs backwards: a device without a battery boots in 1970, and must neither
 //! refuse its own certificates nor stop anything for it.
+//!
+//! See decisions 0014 and 0048.
 
-/// How far the system's clock may stand behind before a person is told, in seconds. Less is
-/// ordinary drift that a time service mends.
+/// Delay of the system's clock against the floor that is tolerated before it is reported, in
+/// seconds. Less is ordinary drift that a time service mends.
 const TOLERANCE: u64 = 60;
 
-/// The least that time can be, stored on disk, and the machine's uptime when it was set.
+/// Lower bound of the present time: a time that was certainly reached, stored on disk, and the
+/// uptime at which it was learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Floor {
-    /// Seconds since 1970.
+    /// Time that was certainly reached, in seconds since 1970.
     at: u64,
-    /// Milliseconds of the rising clock when `at` was true.
+    /// Milliseconds of the monotonic clock when `at` was learned.
     since: u64,
-    /// Nothing later is believed: the end of the certificate's life, or 0 before there is one.
+    /// Latest plausible time, in seconds since 1970: the end of the certificate's life, or 0 before
+    /// there is a certificate.
     end: u64,
 }
 
 impl Floor {
-    /// From what was stored; `now` in milliseconds of the rising clock.
+    /// Creates the floor from the stored time; `now` in milliseconds of the monotonic clock.
     pub fn new(stored: u64, now: u64) -> Self {
         Self { at: stored, since: now, end: 0 }
     }
@@ -27,7 +31,7 @@ impl Floor {
         system.max(self.at + now.saturating_sub(self.since) / 1000)
     }
 
-    /// Learns a time that is known to have been reached. True: the floor rose.
+    /// Learns a time that has certainly been reached. Returns true if the floor rose.
     pub fn raise(&mut self, known: u64, now: u64) -> bool {
         if known <= self.time(0, now) {
             return false;
@@ -36,23 +40,23 @@ impl Floor {
         true
     }
 
-    /// Nothing later than this is believed from now on.
+    /// Sets the latest time that is plausible, in seconds since 1970.
     pub fn believe_until(&mut self, end: u64) {
         self.end = end;
     }
 
-    /// True when the best known time is one that it can be. Above the floor it is the system's,
-    /// which may stand years ahead; on the floor it is late at the worst.
+    /// True if the best known time is not beyond the latest plausible one. The system's clock,
+    /// where it is above the floor, may be years ahead; a time on the floor is late at the worst.
     pub fn is_plausible(&self, system: u64, now: u64) -> bool {
         self.time(system, now) <= self.end
     }
 
-    /// True when what is dated now is dated right, as far as anybody here can tell.
+    /// True if records dated now have a right time, as far as the device can tell.
     pub fn is_relied_on(&self, system: u64, now: u64) -> bool {
         self.is_plausible(system, now) && self.problem(system, now).is_none()
     }
 
-    /// What to tell a person, if the system's clock is behind.
+    /// Problem text if the system's clock is behind the floor by more than the tolerance.
     pub fn problem(&self, system: u64, now: u64) -> Option<String> {
         let time = self.time(0, now);
         // Without numbers: a text that changes every second would be reported every second.

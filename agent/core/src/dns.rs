@@ -1,14 +1,16 @@
-//! The bytes of DNS questions and answers, and the lines of the hosts file. Answers come over UDP
-//! from anybody: nothing in them may loop or panic.
+//! Encoding of DNS queries, decoding of their responses, and the lines of the hosts file. Responses
+//! come over UDP from anybody: nothing in them may loop or panic.
+//!
+//! See decision 0012.
 
 use std::net::IpAddr;
 
-/// Asks for an IPv4 address.
+/// DNS record type for an IPv4 address.
 pub const A: u16 = 1;
-/// Asks for an IPv6 address.
+/// DNS record type for an IPv6 address.
 pub const AAAA: u16 = 28;
 
-/// The addresses that the hosts file gives a host.
+/// Returns the addresses that the hosts file lists for a host name, without regard to case.
 pub fn in_hosts(text: &str, host: &str) -> Vec<IpAddr> {
     text.lines()
         .filter_map(|line| {
@@ -20,7 +22,8 @@ pub fn in_hosts(text: &str, host: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-/// A question with recursion desired. None: not a host name.
+/// Encodes a query for one record type, with recursion desired. None: `host` is not a valid host
+/// name.
 pub fn question(id: [u8; 2], host: &str, kind: u16) -> Option<Vec<u8>> {
     let mut bytes = id.to_vec();
     bytes.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
@@ -39,7 +42,8 @@ fn number(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
 }
 
-/// Where a name ends. Compressed names end at their pointer, so no loop can be made of them.
+/// Returns the offset behind the name that begins at `at`. A compressed name ends at its pointer,
+/// which is not followed, so that no loop can be made of names.
 fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let length = *bytes.get(at)?;
@@ -51,7 +55,7 @@ fn skip_name(bytes: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// The addresses of this kind in an answer. None: it is malformed.
+/// Decodes the addresses of this record type in a response. None: the response is malformed.
 pub fn records(bytes: &[u8], kind: u16) -> Option<Vec<IpAddr>> {
     let questions = number(bytes, 4)?;
     let answers = number(bytes, 6)?;

@@ -1,5 +1,5 @@
-//! What the core wants done, and what it is told of the world: data, carried out and observed by
-//! the driver.
+//! Effects that the core asks for and observations that it takes in: plain data, carried out and
+//! made by the driver.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,121 +7,124 @@ use std::sync::Arc;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::workload::{Artifact, Probe, WorkloadSpec};
 
-use super::record::{Exit, Found, Instance, Record, Revision};
+use super::saved::{Exit, Found, Instance, Revision, SavedWorkload};
 
-/// Something to be done; what comes of it returns as [`Observed`].
+/// One effect for the driver to carry out. Its result returns as [`Observed`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Fetch an artifact, trying for as long as it is wanted.
+    /// Fetch an artifact, retrying for as long as it is wanted.
     Fetch(Artifact),
-    /// Lay out the workload's folder and start its launcher, which waits at the gate.
+    /// Lay out the workload's folder and start its launcher, which waits at the gate until
+    /// [`Effect::Open`].
     Launch {
-        /// Whose.
+        /// Name of the workload to launch.
         name: Name,
-        /// What.
+        /// Revision with the specification to launch.
         revision: Revision,
-        /// Marks the process.
+        /// Random number that marks the process in its environment.
         nonce: u64,
-        /// Configuration files of the revision before that this one does not have.
+        /// Paths of configuration files that the former revision had and this one has not: removed.
         stale_config: Vec<String>,
     },
-    /// Store the record.
-    Record {
-        /// Whose.
+    /// Write the saved state of a workload to disk.
+    Save {
+        /// Workload that the state is of.
         name: Name,
-        /// What.
-        record: Box<Record>,
+        /// Saved state that is written.
+        saved: Box<SavedWorkload>,
     },
-    /// Let the launcher become the workload.
+    /// Open the gate: the launcher executes the workload's program.
     Open {
-        /// Whose.
+        /// Name of the workload to open.
         name: Name,
-        /// Which.
+        /// Launcher that waits at the gate.
         instance: Instance,
     },
-    /// Watch an adopted process.
+    /// Watch an adopted process for its end.
     Watch {
-        /// Whose.
+        /// Workload that the process is of.
         name: Name,
-        /// Which.
+        /// Main process to be watched.
         instance: Instance,
     },
-    /// Try its health.
+    /// Run the health probe once.
     Probe {
-        /// Whose.
+        /// Name of the workload to probe.
         name: Name,
-        /// Which.
+        /// Main process that is probed; the result is ignored once another one runs.
         instance: Instance,
-        /// How.
+        /// Probe with its parameters.
         probe: Probe,
-        /// What it runs, for probes that run in its place.
+        /// Specification of the running revision, for probes that are executed in its environment.
         spec: Arc<WorkloadSpec>,
-        /// Longer is a failure, in milliseconds.
+        /// Timeout of the probe in milliseconds; exceeding it is a failure.
         timeout_ms: u64,
     },
-    /// Send a signal to its process group.
+    /// Send a signal to the workload's process group.
     Signal {
-        /// Whose.
+        /// Name of the workload to signal.
         name: Name,
-        /// Which.
+        /// Main process, whose id is that of the group.
         instance: Instance,
-        /// Linux number.
+        /// Signal number, as Linux has it (15 is SIGTERM).
         signal: u8,
     },
-    /// Look for what is left of the workload, and kill it if asked.
+    /// Look for remaining processes of the workload, and kill them if asked.
     Sweep {
-        /// Whose.
+        /// Name of the workload to sweep.
         name: Name,
-        /// Its last main process: its session is swept too.
+        /// Last main process of the workload: its session is swept too.
         last: Option<Instance>,
-        /// Spare this one and its session.
+        /// Process that is left alone with its session.
         spare: Option<Instance>,
-        /// Kill what is found.
+        /// True: kill the processes that are found. False: only count them.
         kill: bool,
     },
-    /// Remove its folder, its log and its record.
+    /// Remove the workload's folder, its log and its saved state.
     Remove {
-        /// Whose.
+        /// Name of the workload to remove.
         name: Name,
     },
-    /// Look for every process of every workload.
+    /// List every process of every workload.
     Census,
     /// Remove every artifact but these, and stop fetching others.
     Collect {
-        /// What is referenced.
+        /// Artifacts that are still referenced.
         keep: BTreeSet<Digest>,
     },
 }
 
-/// What came of an effect, or happened by itself.
+/// Result of an effect, or an event that happened by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observed {
-    /// An artifact is on the device, checked.
+    /// An artifact is complete on disk, and its digest was checked.
     Fetched(Digest),
-    /// It is not yet, for this reason; trying goes on.
+    /// An artifact could not be fetched yet, with the reason; it is retried.
     FetchTrouble(Digest, String),
-    /// The launcher waits at the gate, or why not: the machine's fault, not the revision's.
+    /// The launcher waits at the gate, or could not be started for a reason that lies with the
+    /// machine and not with the revision (no space, no permission).
     Launched(Name, Result<Instance, String>),
-    /// It can never start as it is written (no such user), for this reason.
+    /// The revision can never start as it is written, with the reason (such as an unknown user).
     Unfit(Name, String),
-    /// An artifact that it needs was thought to be on the device, and is not any more.
+    /// An artifact that the workload needs was taken to be on disk, and is not any more.
     Missing(Name, Digest),
-    /// The record is stored, or not.
-    Recorded(Name, bool),
-    /// It executes, or why not.
+    /// The saved state was written (true), or could not be.
+    Saved(Name, bool),
+    /// The program executes, or why it could not be executed.
     Opened(Name, Instance, Result<(), String>),
-    /// The main process ended.
+    /// The main process ended, and how.
     Exited(Name, Instance, Exit),
-    /// A probe's result.
+    /// Result of a probe; the error is the reason of the failure.
     Probed(Name, Instance, Result<(), String>),
-    /// How many processes a sweep found alive that no probe had started, and ended.
+    /// Number of processes that a sweep found alive after the main process had ended, without those
+    /// of probes. They were ended.
     LeftBehind(Name, usize),
-    /// How many processes a sweep found alive.
+    /// Number of processes that a sweep found alive; 0 ends the sweep.
     Swept(Name, usize),
-    /// The processes could not be looked at: a census is wanted still.
+    /// The census failed: it is to be tried again.
     Blind,
-    /// What a census found.
+    /// All processes that a census found.
     Census(Vec<Found>),
-    /// It is gone, or not.
+    /// The workload's folder, log and saved state are removed, or why not.
     Removed(Name, Result<(), String>),
 }

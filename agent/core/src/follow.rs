@@ -1,31 +1,34 @@
-//! Following a log: which bytes are records, and where it goes on after a restart or a cut.
+//! Following a log: splitting its bytes into data records, and finding the position again after a
+//! restart or a cut.
 //!
 //! A log is a file that its workload appends to and that is cut at its beginning when it is too
-//! long. A position in it is an offset, and what stands right before it, by which it is found
-//! again however much was cut.
+//! long. A position in it is an offset and the bytes right before it, by which it is found again
+//! however much was cut.
+//!
+//! See decision 0055.
 
 use holdfast_records::block::MAX_RECORD;
 use serde::{Deserialize, Serialize};
 
-/// So many bytes before a position tell it from others: a line or two.
+/// Number of bytes kept before a position, by which it is recognised: a line or two.
 pub const TAIL: usize = 96;
 
-/// A place in a log.
+/// Position in a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The file's number.
+    /// Inode number of the log's file.
     pub inode: u64,
-    /// Bytes before it.
+    /// Number of bytes in the file before the position.
     pub offset: u64,
-    /// The last of them, at most [`TAIL`].
+    /// The last of these bytes, at most [`TAIL`].
     #[serde(with = "serde_bytes")]
     pub tail: Vec<u8>,
-    /// The stream's number of the last record before it.
+    /// Sequence number, in the stream, of the last record before the position.
     pub seq: u64,
 }
 
 impl Position {
-    /// Behind these bytes, which begin at it.
+    /// Moves the position behind these bytes, which begin at it.
     pub fn advance(&mut self, bytes: &[u8]) {
         self.offset += u64::try_from(bytes.len()).unwrap_or(0);
         self.tail.extend_from_slice(bytes);
@@ -33,7 +36,8 @@ impl Position {
         self.tail.drain(..surplus);
     }
 
-    /// So many bytes were cut off the log's beginning. Gives how many of them stood behind it.
+    /// Adjusts the position for a cut of `bytes` bytes off the log's beginning. Returns the number
+    /// of cut bytes that had not been read (they stood behind the position).
     pub fn cut(&mut self, bytes: u64) -> u64 {
         let missed = bytes.saturating_sub(self.offset);
         self.offset = self.offset.saturating_sub(bytes);
@@ -43,8 +47,8 @@ impl Position {
         missed
     }
 
-    /// Where it is in this content of the log, which may have been cut since. None: not there any
-    /// more.
+    /// Returns the index of the position in this content of the log, from which bytes may have been
+    /// cut since. None: the position cannot be found any more.
     pub fn find(&self, content: &[u8]) -> Option<usize> {
         let offset = usize::try_from(self.offset).unwrap_or(usize::MAX).min(content.len());
         let before = content.get(..offset).unwrap_or_default();
@@ -59,9 +63,9 @@ impl Position {
     }
 }
 
-/// The records at the beginning of these bytes, and how many bytes they take: a line each, empty
-/// ones none. What is longer than a record may be comes in pieces. `all`: a last line without an
-/// end too.
+/// Splits the beginning of these bytes into records, and returns them with the number of bytes
+/// used. A line is a record without its end; an empty line is none; a line longer than
+/// [`MAX_RECORD`] is split. `all`: a last line without an end is a record too.
 pub fn records(bytes: &[u8], all: bool) -> (Vec<Vec<u8>>, usize) {
     let (mut found, mut at) = (Vec::new(), 0);
     while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
@@ -85,7 +89,8 @@ pub fn records(bytes: &[u8], all: bool) -> (Vec<Vec<u8>>, usize) {
     (found, at)
 }
 
-/// How many bytes at the beginning of these a record was made of. None: of others.
+/// Returns the number of bytes at the beginning of `bytes` from which `record` was made, with the
+/// ends of lines around it. None: `bytes` do not begin with that record.
 pub fn taken(bytes: &[u8], record: &[u8]) -> Option<usize> {
     let mut empty = 0;
     while let Some(end @ 1..) = bytes.get(empty..).map(line_end) {
@@ -95,7 +100,7 @@ pub fn taken(bytes: &[u8], record: &[u8]) -> Option<usize> {
     Some(empty + record.len() + line_end(rest))
 }
 
-/// The length of an end of a line at the beginning of these bytes; 0: there is none.
+/// Length of the end of a line (`\n`, `\r\n`) at the beginning of these bytes; 0: there is none.
 fn line_end(bytes: &[u8]) -> usize {
     let returns = bytes.iter().take_while(|byte| **byte == b'\r').count();
     if bytes.get(returns) == Some(&b'\n') { returns + 1 } else { 0 }
@@ -143,7 +148,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever was stored of a log after its position was kept is found in it again.
+        /// Checks that the records stored after a position was kept are found in the log again.
         #[test]
         fn what_was_stored_is_not_stored_twice(
             text in "[ab\r\n]{0,60}",

@@ -1,39 +1,43 @@
-//! The history of a workload's log: which of the bytes ever written to it are still there, when
-//! they were written, and where each run of the workload began.
+//! History of a workload's log: which of the bytes ever written are still in the file, when they
+//! were written, and where each run of the workload began.
 //!
-//! Offsets count the bytes ever written, so that a cut moves no reader. A mark says that the
-//! log's end was seen at an offset at a time: what stands before it was written by then.
+//! Offsets count all bytes ever written, so that a cut moves no reader. A mark is an offset at
+//! which the log ended at a known time: everything before it was written by then.
+//!
+//! See decisions 0106 and 0107.
 
-/// Marks kept of one log. Thinned as they age, each takes up a twentieth more of its age than
-/// the next: 256 reach from a second to years. 4 KiB a log.
+/// Maximum number of marks kept of one log. They are thinned as they age, so that each covers a
+/// twentieth more of its age than the next: 256 reach from a second to years. 4 KiB a log.
 const MARKS: usize = 256;
-/// Starts kept of one workload.
+/// Maximum number of starts kept of one workload.
 const STARTS: usize = 10;
 
-/// What is known of one log.
+/// History of one log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// Number of the log, chosen at random; another one has other offsets.
+    /// Random number of the log. Another log has another number, and its offsets cannot be
+    /// compared.
     pub id: u32,
-    /// The file's number.
+    /// Inode number of the log's file.
     pub inode: u64,
-    /// Offset of the file's first byte.
+    /// Offset of the first byte in the file, that is the number of bytes cut so far.
     pub base: u64,
-    /// Length of the file in bytes, when it was last looked at.
+    /// Length of the file in bytes at the last poll.
     length: u64,
-    /// The file begins within a line: the rest of that line was cut.
+    /// True if the file begins within a line, whose first part was cut.
     pub partial: bool,
-    /// Offset, and seconds since 1970 (0: the clock was wrong).
+    /// Pairs of an offset and a time in seconds since 1970 (0: the clock was wrong), both
+    /// ascending.
     marks: Vec<(u64, u64)>,
-    /// Offsets at which runs began, the last one at the end.
+    /// Offsets at which runs began, oldest first.
     starts: Vec<u64>,
-    /// The last bytes before the end as they were kept on disk, by which the place is found
-    /// again after the agent's restart. Empty: found.
+    /// Last bytes before the end when the history was stored, by which the end is found again after
+    /// a restart of the agent. Empty: it has been found.
     pub tail: Vec<u8>,
 }
 
 impl History {
-    /// A log of which nothing is known yet.
+    /// Creates the history of a log of which nothing is known yet.
     pub fn new(id: u32) -> Self {
         Self { id, ..Self::default() }
     }
@@ -43,8 +47,8 @@ impl History {
         self.base.saturating_add(self.length)
     }
 
-    /// The file has this number and length. Another file, or a shorter one, begins behind all
-    /// that was there before.
+    /// Notes the file's inode number and length. Another file, or one that became shorter, begins
+    /// behind all offsets known before.
     pub fn see(&mut self, inode: u64, length: u64) {
         if inode != self.inode || length < self.length {
             self.base = self.end();
@@ -54,7 +58,7 @@ impl History {
         self.length = length;
     }
 
-    /// So many bytes were cut off the file's beginning. `partial`: within a line.
+    /// Notes that `bytes` bytes were cut off the beginning. `partial`: the cut was within a line.
     pub fn cut(&mut self, bytes: u64, partial: bool) {
         let bytes = bytes.min(self.length);
         self.base = self.base.saturating_add(bytes);
@@ -64,14 +68,14 @@ impl History {
         self.marks.retain(|mark| mark.0 > base);
     }
 
-    /// The place is lost: what the file holds is another log.
+    /// Begins another log with the number `id`, because the position in the file is lost.
     pub fn lose(&mut self, id: u32) {
         let starts_anew = Self { partial: true, inode: self.inode, ..Self::new(id) };
         *self = starts_anew;
     }
 
-    /// Takes note that the end was seen now, in seconds since 1970 (0: not known). True: there is
-    /// something new before it.
+    /// Marks the present end with the time `now`, in seconds since 1970 (0: not known). Returns
+    /// true if something was written since the last mark.
     pub fn mark(&mut self, now: u64) -> bool {
         let end = self.end();
         match self.marks.last_mut() {
@@ -87,7 +91,8 @@ impl History {
         true
     }
 
-    /// Drops the mark whose loss changes the times of lines least, by their age.
+    /// Drops the mark that costs least precision: the one between neighbours that are closest in
+    /// time, relative to its age.
     fn thin(&mut self, now: u64) {
         let mut least = (u64::MAX, 0);
         for (at, marks) in self.marks.windows(3).enumerate() {
@@ -101,7 +106,7 @@ impl History {
         self.marks.remove(least.1);
     }
 
-    /// A run of the workload begins here.
+    /// Notes that a run of the workload begins at the present end.
     pub fn start(&mut self) {
         if self.starts.len() >= STARTS {
             self.starts.remove(0);
@@ -109,20 +114,20 @@ impl History {
         self.starts.push(self.end());
     }
 
-    /// Offset of the first byte that may have been written at this time or later.
+    /// Offset of the first byte that may have been written at `time` or later.
     pub fn since(&self, time: u64) -> u64 {
         let before = self.marks.iter().rev().find(|mark| mark.1 != 0 && mark.1 < time);
         before.map_or(self.base, |mark| mark.0)
     }
 
-    /// Offset behind the last byte that was written at this time or before.
+    /// Offset behind the last byte that was certainly written by `time`.
     pub fn until(&self, time: u64) -> u64 {
         let by = self.marks.iter().rev().find(|mark| mark.1 != 0 && mark.1 <= time);
         by.map_or(self.base, |mark| mark.0)
     }
 
-    /// From where to where a run before the present one wrote: 1 is the one before. None: no such
-    /// run is known.
+    /// Offsets of the begin and the end of a former run; `back` is 1 for the one before the present
+    /// one. None: no such run is known.
     pub fn run(&self, back: usize) -> Option<(u64, u64)> {
         let last = self.starts.len().checked_sub(back)?;
         let end = *self.starts.get(last)?;
@@ -132,8 +137,8 @@ impl History {
         Some((from, end))
     }
 
-    /// For each part of what stands from `from` to `to` its length and when it was written, one
-    /// behind the other. What was not looked at yet was written `now`.
+    /// Lengths and times, alternating, of the parts between two offsets: each part has the time of
+    /// the mark at its end. What was written after the last mark has the time `now`.
     pub fn times(&self, from: u64, to: u64, now: u64) -> Vec<u64> {
         let (mut times, mut at) = (Vec::new(), from);
         let marks = self.marks.iter().skip_while(|mark| mark.0 <= from);
@@ -147,7 +152,7 @@ impl History {
         times
     }
 
-    /// All of it as numbers, for the disk. `tail`: what stands before the end.
+    /// Encodes the history as numbers, for the disk. `tail`: the last bytes before the end.
     pub fn pack(&self, tail: &[u8]) -> Vec<u64> {
         let many = |all: usize| u64::try_from(all).unwrap_or(0);
         let mut all = vec![
@@ -165,7 +170,7 @@ impl History {
         all
     }
 
-    /// What [`History::pack`] made. None: damaged.
+    /// Decodes the numbers of [`History::pack`]. None: they are damaged.
     pub fn unpack(all: &[u64]) -> Option<Self> {
         let (&[id, inode, base, length, partial, starts, marks], rest) =
             all.split_first_chunk::<7>()?;

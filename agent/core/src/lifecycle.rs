@@ -1,18 +1,20 @@
-//! One workload's life on its device, as an exhaustive state machine.
+//! Lifecycle of one workload on its device, as an exhaustive state machine.
 //!
 //! ```text
 //!            ┌──────────────── goal changed, or time to try again ◄──────────────┐
 //!            ▼                                                                    │
-//!   Idle ─► Fetching ─► Launching ─► Recording ─► Opening ─► Running ─► Stopping ─► Sweeping
+//!   Idle ─► Fetching ─► Launching ─► Saving ─► Opening ─► Running ─► Stopping ─► Sweeping
 //!     │        (artifact)  (at the gate) (on disk)  (executes)   │                  │
 //!     │                                                          └── it ended ──────┤
 //!     └─► Removing                              Done ◄── its policy says so ◄───────┤
 //!                                               Waiting (back-off) ◄────────────────┘
 //! ```
 //!
-//! Every step can be repeated: a crash between any two is repaired by planning afresh from the
-//! record and from what is found running. The old revision is stopped only when everything that
-//! the new one needs is on the device.
+//! Every step can be repeated: after a crash between any two, the plan is made afresh from the
+//! saved state and from the processes that are found. The old revision is stopped only when
+//! everything that the new one needs is on the device.
+//!
+//! See decisions 0002, 0008, 0010, 0023, 0115 and 0116.
 
 mod outcome;
 mod outlook;
@@ -26,44 +28,48 @@ use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
-use super::record::{Exit, Instance, Record, Revision};
+use super::saved::{Exit, Instance, Revision, SavedWorkload};
 
-/// A workload without a probe is taken for working after running so long, in milliseconds.
+/// Time after which a running workload without a probe counts as working, in milliseconds.
 const PROVEN_AFTER: u64 = 10_000;
-/// A revision that never worked is given up for the one before after so many failures in a row.
+/// Number of failures in a row after which a revision that never worked is given up for the one
+/// before.
 const TRIES: u32 = 3;
-/// The first pause between two looks at what is left of a workload, in milliseconds; it doubles.
+/// First pause between two sweeps of a workload, in milliseconds; it doubles.
 const SWEEP_FIRST: u64 = 50;
-/// The longest pause in its grace, and once it was killed: milliseconds. Each look reads all of
-/// `/proc`, and what cannot be killed may stay for ever.
+/// Longest pause between two sweeps, in milliseconds: within the stop's grace, and after the kill.
+/// Each sweep reads all of `/proc`, and what cannot be killed may stay for ever.
 const SWEEP_LONGEST: (u64, u64) = (400, 5_000);
-/// With a pause so long, what was killed and is still there is told: milliseconds.
+/// Pause between two sweeps, in milliseconds, from which processes that survive the kill are
+/// reported as the reason.
 const SWEEP_TOLD: u64 = 800;
-/// Until its first success a probe is tried at least this often, in milliseconds, so that a
-/// quick start is seen quickly.
+/// Longest interval of a probe until its first success, in milliseconds, so that a quick start is
+/// seen quickly.
 const FIRST_PROBES: u64 = 500;
-/// Back-off after a failure to start at all (no such file, no space): milliseconds.
+/// First and longest back-off after a failure to start at all (no such file, no space), in
+/// milliseconds.
 const START_RETRY: (u64, u64) = (1_000, 15_000);
 
-/// Why a process is being stopped.
+/// Reason for which a process is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cause {
-    /// Another revision comes, or none.
+    /// Another revision is to run, or none.
     Goal,
-    /// Its probe fails.
+    /// The health probe fails.
     Unhealthy,
 }
 
-/// What follows a sweep.
+/// Step after a sweep that found nothing alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
-    /// Plan afresh.
+    /// Plan afresh from the saved state.
     Plan,
-    /// It ended by itself, or failed its probe: decide by its policy.
+    /// Decide by the restart policy, because the process ended by itself (Some) or failed its probe
+    /// (None).
     Judge(Option<Exit>),
 }
 
-/// A process at work.
+/// State of a workload whose program executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Running {
     instance: Instance,
@@ -79,7 +85,7 @@ enum Stage {
     Idle,
     Fetching(Digest),
     Launching(Revision),
-    Recording(Instance),
+    Saving(Instance),
     Opening(Instance),
     Running(Running),
     Stopping {
@@ -93,29 +99,29 @@ enum Stage {
         deadline: u64,
         look_at: u64,
         looking: bool,
-        /// Until the look after the next.
+        /// Pause after the next sweep, in milliseconds.
         pause: u64,
-        /// It was killed already.
+        /// True once the remaining processes were sent SIGKILL.
         killed: bool,
-        /// Processes that do not end though they were killed, once that is worth a word.
+        /// Number of processes that survived SIGKILL for long enough to be reported; else 0.
         unkillable: usize,
         then: Then,
     },
     Waiting {
         until: u64,
-        /// What failed: anything else is tried at once.
+        /// Specification that failed: any other one is tried at once.
         tried: Option<Arc<WorkloadSpec>>,
     },
     Done(Exit),
     Removing,
-    /// It could not be removed; tried again then.
+    /// The folder could not be removed; tried again at `until`.
     Stuck {
         until: u64,
     },
     Gone,
 }
 
-/// What a step needs to know beside the workload.
+/// Inputs and outputs of a step beside the workload itself.
 pub(super) struct Surroundings<'a> {
     pub(super) now: u64,
     pub(super) artifacts: &'a BTreeSet<Digest>,
@@ -123,36 +129,36 @@ pub(super) struct Surroundings<'a> {
     pub(super) out: &'a mut Vec<Effect>,
 }
 
-/// One workload.
+/// State machine of one workload.
 #[derive(Debug, Clone)]
 pub(super) struct Workload {
     name: Name,
     wanted: Option<Revision>,
-    record: Record,
+    saved: SavedWorkload,
     stage: Stage,
     reason: String,
-    /// Failures in a row.
+    /// Number of failures in a row.
     failures: u32,
-    /// It could not be started at all.
+    /// True if the last start failed before the program executed.
     broken: bool,
-    /// Being fetched while the former revision still runs.
+    /// Artifact that is fetched while the former revision still runs.
     prefetching: Option<Digest>,
-    /// Stopped, and not started, for as long as this is true.
+    /// True while the desired state has the workload paused: it is stopped and not started.
     paused: bool,
-    /// To be stopped and started again, because an operator asked for it.
+    /// True until the stop and start that an operator asked for has begun its start.
     again: bool,
-    /// The start under way is by an operator's word: it counts as no restart.
+    /// True if the start under way was asked for by an operator: it is not counted as a restart.
     uncounted: bool,
 }
 
 impl Workload {
-    /// As the record says, with nothing running.
-    pub(super) fn new(name: Name, record: Record) -> Self {
-        let stage = record.ending.map_or(Stage::Idle, Stage::Done);
+    /// Creates a workload from its saved state, with nothing running.
+    pub(super) fn new(name: Name, saved: SavedWorkload) -> Self {
+        let stage = saved.ending.map_or(Stage::Idle, Stage::Done);
         Self {
             name,
             wanted: None,
-            record,
+            saved,
             stage,
             reason: String::new(),
             failures: 0,
@@ -164,20 +170,20 @@ impl Workload {
         }
     }
 
-    /// Takes over a process that runs already.
+    /// Takes over a main process that runs already.
     pub(super) fn adopt(&mut self, instance: Instance, world: &mut Surroundings<'_>) {
         world.out.push(Effect::Watch { name: self.name.clone(), instance: instance.clone() });
-        if self.record.instance.as_ref() != Some(&instance) {
-            self.record.instance = Some(instance.clone());
+        if self.saved.instance.as_ref() != Some(&instance) {
+            self.saved.instance = Some(instance.clone());
             self.persist(world);
         }
-        self.run(instance, self.record.proven, world.now);
+        self.run(instance, self.saved.proven, world.now);
     }
 
-    /// Everything of it that runs has to go before it can start; `last` was its main process.
+    /// Ends every process of the workload before it can start; `last` was its main process.
     pub(super) fn sweep_first(&mut self, last: Option<Instance>, world: &mut Surroundings<'_>) {
-        // `never` is a promise: whatever became of a process that may have run, in this boot or in
-        // one before, it is not started again.
+        // `never` is a promise: whatever happened to a process that may have run, in this boot or
+        // in one before, the job is not started again.
         let then = match &last {
             Some(_) if self.is_job() => Then::Judge(Some(Exit::Unseen)),
             _ => Then::Plan,
@@ -185,9 +191,9 @@ impl Workload {
         self.sweep(last, 0, then, world);
     }
 
-    /// It is started once, whatever comes of it.
+    /// True if the restart policy is `never`: the workload is started once, whatever the result.
     fn is_job(&self) -> bool {
-        let current = self.record.current.as_ref();
+        let current = self.saved.current.as_ref();
         current.is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never)
     }
 
@@ -204,7 +210,7 @@ impl Workload {
             self.failures = 0;
             self.broken = false;
             self.reason.clear();
-            // What was on its way is asked for anew: its download may have been given up.
+            // A download of the former revision may have been given up: it is asked for again.
             self.prefetching = None;
             self.again = false;
         }
@@ -212,8 +218,8 @@ impl Workload {
         self.paused = paused;
     }
 
-    /// Stops it and starts it again, whatever back-off it waits for. What is being started already
-    /// is not started twice.
+    /// Stops the workload and starts it again without waiting for a back-off. A start that is under
+    /// way already is not repeated.
     pub(super) fn restart(&mut self, artifacts: &BTreeSet<Digest>) -> Result<(), String> {
         let Some(goal) = self.goal() else { return Err("it is being removed".into()) };
         if self.paused {
@@ -238,14 +244,14 @@ impl Workload {
         self.stage == Stage::Gone
     }
 
-    pub(super) fn record(&self) -> &Record {
-        &self.record
+    pub(super) fn saved(&self) -> &SavedWorkload {
+        &self.saved
     }
 
-    /// What should run now: what is wanted, unless that was given up for the one before.
+    /// Revision that should run now: the wanted one, unless it was given up for the one before.
     fn goal(&self) -> Option<&Revision> {
         let wanted = self.wanted.as_ref()?;
-        match (&self.record.rejected, &self.record.previous, &self.record.current) {
+        match (&self.saved.rejected, &self.saved.previous, &self.saved.current) {
             (Some(rejected), previous, current) if rejected.revision == *wanted => {
                 previous.as_ref().or(current.as_ref())
             }
@@ -253,18 +259,18 @@ impl Workload {
         }
     }
 
-    /// Every artifact that must stay on the device for it.
+    /// Digests of all artifacts that must stay on the device for this workload.
     pub(super) fn artifacts(&self) -> impl Iterator<Item = Digest> + '_ {
-        let revisions = [&self.wanted, &self.record.current, &self.record.previous];
+        let revisions = [&self.wanted, &self.saved.current, &self.saved.previous];
         revisions
             .into_iter()
             .flatten()
             .flat_map(|revision| revision.spec.run.artifacts().map(|artifact| artifact.digest))
     }
 
-    /// Does what can be done now, until it has to wait.
+    /// Takes steps until the workload has to wait for something.
     pub(super) fn advance(&mut self, world: &mut Surroundings<'_>) {
-        // Each turn goes on to another stage; none has more than a few in a row.
+        // The bound is a safeguard: each step goes on to another stage, with a few in a row at most.
         for _ in 0..8 {
             if !self.step(world) {
                 return;
@@ -272,7 +278,7 @@ impl Workload {
         }
     }
 
-    /// One step. True: there may be another.
+    /// Takes one step. Returns true if another one may follow at once.
     fn step(&mut self, world: &mut Surroundings<'_>) -> bool {
         let goal = self.goal().cloned();
         let now = world.now;
@@ -284,7 +290,7 @@ impl Workload {
         match (&mut self.stage, goal) {
             (
                 Stage::Launching(_)
-                | Stage::Recording(_)
+                | Stage::Saving(_)
                 | Stage::Opening(_)
                 | Stage::Removing
                 | Stage::Gone,
@@ -334,15 +340,16 @@ impl Workload {
         }
     }
 
-    /// What an operator's pause or restart asks for. None: nothing at this stage.
+    /// Acts on an operator's pause or restart. None: they ask for nothing at this stage.
     fn obey(&mut self, world: &mut Surroundings<'_>) -> Option<bool> {
         match &self.stage {
             Stage::Idle if self.paused => {
-                if !self.record.paused {
-                    // Nothing of it runs: also a job may be started by whoever resumes it.
-                    self.record.instance = None;
-                    self.record.ending = None;
-                    self.record.paused = true;
+                if !self.saved.paused {
+                    // Nothing of it runs. The saved end is cleared, so that a job too starts when
+                    // it is resumed.
+                    self.saved.instance = None;
+                    self.saved.ending = None;
+                    self.saved.paused = true;
                     self.persist(world);
                 }
                 Some(false)
@@ -364,12 +371,12 @@ impl Workload {
     }
 
     fn is_current(&self, goal: &Revision) -> bool {
-        self.record.current.as_ref().is_some_and(|current| current.spec == goal.spec)
+        self.saved.current.as_ref().is_some_and(|current| current.spec == goal.spec)
     }
 
-    /// The same thing under another number: nothing restarts for it.
+    /// Takes over another revision number of the same specification, without a restart.
     fn renumber(&mut self, goal: &Revision, world: &mut Surroundings<'_>) {
-        if let Some(current) = &mut self.record.current
+        if let Some(current) = &mut self.saved.current
             && current.number != goal.number
         {
             current.number = goal.number;
@@ -383,14 +390,14 @@ impl Workload {
             self.stage = Stage::Fetching(missing.digest);
             return false;
         }
-        let stale_config = match &self.record.current {
+        let stale_config = match &self.saved.current {
             Some(current) => {
                 let kept = |path: &&String| !goal.spec.config.contains_key(*path);
                 current.spec.config.keys().filter(kept).cloned().collect()
             }
             None => Vec::new(),
         };
-        self.uncounted = std::mem::take(&mut self.again) || self.record.paused;
+        self.uncounted = std::mem::take(&mut self.again) || self.saved.paused;
         world.out.push(Effect::Launch {
             name: self.name.clone(),
             revision: goal.clone(),
@@ -403,12 +410,12 @@ impl Workload {
 
     fn keep_running(&mut self, goal: Option<Revision>, world: &mut Surroundings<'_>) -> bool {
         let Stage::Running(running) = &mut self.stage else { return false };
-        let current = self.record.current.as_ref();
+        let current = self.saved.current.as_ref();
         match goal {
             Some(goal) if current.is_some_and(|current| current.spec == goal.spec) => {
-                // Nothing is waited for any more; a download that nobody wants is given up.
+                // A download of a revision that is not wanted any more is given up.
                 self.prefetching = None;
-                let proven = !self.record.proven
+                let proven = !self.saved.proven
                     && running.healthy
                     && (goal.spec.health.is_some() || world.now >= running.since + PROVEN_AFTER);
                 if running.healthy && world.now >= running.since + PROVEN_AFTER {
@@ -429,15 +436,16 @@ impl Workload {
                 }
                 self.renumber(&goal, world);
                 if proven {
-                    self.record.proven = true;
-                    self.record.previous = None;
+                    self.saved.proven = true;
+                    self.saved.previous = None;
                     self.persist(world);
                 }
                 false
             }
             Some(goal) => {
                 if let Some(missing) = missing(&goal, world.artifacts) {
-                    // The old one runs until the new one can.
+                    // The old revision runs until everything that the new one needs is on the
+                    // device.
                     if self.prefetching != Some(missing.digest) {
                         self.prefetching = Some(missing.digest);
                         world.out.push(Effect::Fetch(missing));
@@ -454,12 +462,11 @@ impl Workload {
         }
     }
 
-    /// Asks the running process to end.
+    /// Sends the stop signal to the running process and begins its grace.
     fn stop(&mut self, cause: Cause, world: &mut Surroundings<'_>) {
         let Stage::Running(running) = &self.stage else { return };
         let instance = running.instance.clone();
-        let stop =
-            self.record.current.as_ref().map(|current| current.spec.stop).unwrap_or_default();
+        let stop = self.saved.current.as_ref().map(|current| current.spec.stop).unwrap_or_default();
         self.prefetching = None;
         world.out.push(Effect::Signal {
             name: self.name.clone(),
@@ -526,8 +533,8 @@ impl Workload {
     }
 
     fn persist(&self, world: &mut Surroundings<'_>) {
-        let record = Box::new(self.record.clone());
-        world.out.push(Effect::Record { name: self.name.clone(), record });
+        let saved = Box::new(self.saved.clone());
+        world.out.push(Effect::Save { name: self.name.clone(), saved });
     }
 
     fn say(&mut self, why: &str) {
@@ -540,7 +547,7 @@ fn missing(revision: &Revision, artifacts: &BTreeSet<Digest>) -> Option<Artifact
     needed.find(|artifact| !artifacts.contains(&artifact.digest)).copied()
 }
 
-/// At most [`MAX_REASON`] bytes, cut between characters.
+/// Cuts a text to at most [`MAX_REASON`] bytes, between two characters.
 fn clip(text: &str) -> String {
     let mut end = MAX_REASON.min(text.len());
     while !text.is_char_boundary(end) {

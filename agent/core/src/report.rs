@@ -1,6 +1,8 @@
-//! What to tell the control plane, and when: everything after a connect, then what changed, in
-//! few small messages. A workload that starts and fails without end must not empty a metered
-//! link: reports have an allowance that fills slowly.
+//! State reports to the control plane: a full one after a connect, then the changes, in few small
+//! messages. A workload that starts and fails without end must not empty a metered link: reports
+//! have an allowance that fills slowly.
+//!
+//! See decision 0011.
 
 use std::collections::BTreeMap;
 
@@ -13,71 +15,73 @@ use holdfast_records::DataReport;
 use super::agent::View;
 use super::data::report as data;
 
-/// A change that is under way is given so many milliseconds to end, so that it is told once.
+/// Time in milliseconds for which a change under way is given to end, so that it is reported once.
 const SETTLE: u64 = 250;
-/// Reports that may go out in a burst.
+/// Largest number of reports that may go out in a burst.
 const BURST: u32 = 12;
-/// Milliseconds until another report may go out, once the burst is used up.
+/// Time in milliseconds until another report may go out, once the burst is used up.
 const REFILL: u64 = 5_000;
-/// Milliseconds until a report that was refused, or could not even be sent, is tried again.
+/// Pause in milliseconds after a report that was refused or could not be sent.
 const REFUSED: u64 = 5_000;
 
-/// What was told last.
+/// Content that the control plane has, or will have with the report on its way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Told {
+struct Reported {
     applied: StateVersion,
     workloads: BTreeMap<holdfast_base::ids::Name, WorkloadReport>,
     problems: Vec<Problem>,
     data: Option<Box<DataReport>>,
 }
 
-/// Decides what goes out on `state`. At most one report is on its way.
+/// Decides which reports go out on `state`. At most one is on its way.
 #[derive(Debug, Default)]
 pub struct Reporter {
     connected: bool,
-    told: Option<Told>,
-    on_its_way: Option<Told>,
+    reported: Option<Reported>,
+    in_flight: Option<Reported>,
     changed_at: Option<u64>,
     allowance: u32,
     refilled_at: u64,
-    /// A report was refused: none goes out before.
+    /// Time before which no report goes out, because one was refused; milliseconds.
     not_before: u64,
-    /// When data was told last.
+    /// Time of the last report that contained data figures, in milliseconds.
     data_at: u64,
 }
 
 impl Reporter {
-    /// A connection is up: the next report is a full one.
+    /// Notes that a connection is up: the next report is a full one.
     pub fn connected(&mut self) {
         *self = Self { connected: true, allowance: BURST, ..Self::default() };
     }
 
-    /// The connection is gone.
+    /// Notes that the connection is down.
     pub fn disconnected(&mut self) {
         *self = Self::default();
     }
 
-    /// The report on its way is stored by the control plane.
+    /// Notes that the control plane has stored the report on its way.
     pub fn acknowledged(&mut self) {
-        if let Some(told) = self.on_its_way.take() {
-            self.told = Some(told);
+        if let Some(reported) = self.in_flight.take() {
+            self.reported = Some(reported);
         }
     }
 
-    /// It was refused, or could not be sent: everything is told again, after a pause.
+    /// Notes that the report on its way was refused or could not be sent: a full one follows after
+    /// a pause.
     pub fn refused(&mut self, now: u64) {
-        self.told_nothing();
+        self.forget_reported();
         self.not_before = now.saturating_add(REFUSED);
         self.changed_at = Some(now);
     }
 
-    /// Everything is told again.
-    pub fn told_nothing(&mut self) {
-        self.on_its_way = None;
-        self.told = None;
+    /// Forgets what was reported, so that the next report is a full one.
+    pub fn forget_reported(&mut self) {
+        self.in_flight = None;
+        self.reported = None;
     }
 
-    /// The report to send now, if there is one.
+    /// Returns the report to send now. None: nothing has changed, or it must wait. `info` is called
+    /// for a full report only.
     pub fn next(
         &mut self,
         view: &View,
@@ -86,24 +90,26 @@ impl Reporter {
         info: impl FnOnce() -> AgentInfo,
         now: u64,
     ) -> Option<StateReport> {
-        if !self.connected || self.on_its_way.is_some() || now < self.not_before {
+        if !self.connected || self.in_flight.is_some() || now < self.not_before {
             return None;
         }
-        let told_data = self.told.as_ref().map(|told| told.data.as_deref());
-        let data = match told_data {
-            Some(told) if !data::is_due(told, data.as_ref(), now.saturating_sub(self.data_at)) => {
-                told.cloned()
+        let reported_data = self.reported.as_ref().map(|reported| reported.data.as_deref());
+        let data = match reported_data {
+            Some(reported)
+                if !data::is_due(reported, data.as_ref(), now.saturating_sub(self.data_at)) =>
+            {
+                reported.cloned()
             }
             _ => data,
         };
         let data = data.map(Box::new);
-        let present = Told {
+        let present = Reported {
             applied: view.applied,
             workloads: view.workloads.clone(),
             problems: problems.to_vec(),
             data,
         };
-        if self.told.as_ref() == Some(&present) {
+        if self.reported.as_ref() == Some(&present) {
             self.changed_at = None;
             return None;
         }
@@ -111,28 +117,30 @@ impl Reporter {
         if !view.settled && now < changed_at + SETTLE {
             return None;
         }
-        // What the control plane asked for is told at once; what changes by itself is not told
-        // without end.
-        let asked = self.told.as_ref().is_none_or(|told| told.applied != present.applied);
+        // What the control plane asked for is reported at once; what changes by itself costs
+        // allowance.
+        let asked =
+            self.reported.as_ref().is_none_or(|reported| reported.applied != present.applied);
         if !asked {
             self.refill(now);
             self.allowance = self.allowance.checked_sub(1)?;
         }
         self.changed_at = None;
-        let report = match &self.told {
+        let report = match &self.reported {
             None => full(&present, info()),
-            Some(told) => amendment(told, &present),
+            Some(reported) => amendment(reported, &present),
         };
         if report.data.is_some() {
             self.data_at = now;
         }
-        self.on_its_way = Some(present);
+        self.in_flight = Some(present);
         Some(report)
     }
 
-    /// When to ask again if nothing happens.
+    /// Time of the next call of [`Reporter::next`] if nothing happens before, in milliseconds.
+    /// None: nothing is to be reported.
     pub fn next_wake(&self) -> Option<u64> {
-        let changed_at = self.changed_at.filter(|_| self.on_its_way.is_none())?;
+        let changed_at = self.changed_at.filter(|_| self.in_flight.is_none())?;
         let allowed = if self.allowance > 0 { 0 } else { self.refilled_at + REFILL };
         Some((changed_at + SETTLE).max(allowed).max(self.not_before))
     }
@@ -147,10 +155,10 @@ impl Reporter {
     }
 }
 
-/// As it goes down the link: without words where it is too large with them.
+/// Encodes a report, without the reasons of workloads if it is too large with them.
 ///
 /// # Errors
-/// When it is too large even so.
+/// Fails if the report is too large even without the reasons.
 pub fn encode(mut report: StateReport) -> Result<Vec<u8>, CodecError> {
     codec::encode(&report).or_else(|_| {
         for workload in report.workloads.values_mut().flatten() {
@@ -160,7 +168,8 @@ pub fn encode(mut report: StateReport) -> Result<Vec<u8>, CodecError> {
     })
 }
 
-/// The device goes on above all that it was told when its history was another one.
+/// Makes the report which confirms that the device, whose history had diverged, now numbers its
+/// records above all that the control plane knows.
 pub fn confirmation(epoch: u64, generation: u64, history: u32) -> StateReport {
     StateReport {
         v: WIRE_VERSION,
@@ -175,7 +184,7 @@ pub fn confirmation(epoch: u64, generation: u64, history: u32) -> StateReport {
     }
 }
 
-fn full(present: &Told, info: AgentInfo) -> StateReport {
+fn full(present: &Reported, info: AgentInfo) -> StateReport {
     StateReport {
         v: WIRE_VERSION,
         full: true,
@@ -193,13 +202,13 @@ fn full(present: &Told, info: AgentInfo) -> StateReport {
     }
 }
 
-fn amendment(told: &Told, present: &Told) -> StateReport {
+fn amendment(reported: &Reported, present: &Reported) -> StateReport {
     let changed = present
         .workloads
         .iter()
-        .filter(|(name, report)| told.workloads.get(*name) != Some(report))
+        .filter(|(name, report)| reported.workloads.get(*name) != Some(report))
         .map(|(name, report)| (name.clone(), Some(report.clone())));
-    let gone = told
+    let gone = reported
         .workloads
         .keys()
         .filter(|name| !present.workloads.contains_key(*name))
@@ -210,9 +219,9 @@ fn amendment(told: &Told, present: &Told) -> StateReport {
         epoch: present.applied.epoch,
         generation: present.applied.generation,
         workloads: changed.chain(gone).collect(),
-        problems: (told.problems != present.problems).then(|| present.problems.clone()),
+        problems: (reported.problems != present.problems).then(|| present.problems.clone()),
         agent: None,
-        data: present.data.clone().filter(|_| told.data != present.data),
+        data: present.data.clone().filter(|_| reported.data != present.data),
         history: Vec::new(),
     }
 }
@@ -302,7 +311,7 @@ mod tests {
         assert_eq!(reporter.next_wake(), Some(7_000));
         assert!(reporter.next(&view(1, Phase::Running, true), &[], None, info, 6_999).is_none());
         let again = reporter.next(&view(1, Phase::Running, true), &[], None, info, 7_000).unwrap();
-        assert!(again.full, "everything is told again");
+        assert!(again.full, "everything is reported again");
     }
 
     #[test]
@@ -339,18 +348,18 @@ mod tests {
         let first = reporter.next(&running, &[], Some(stored(0)), info, 0).unwrap();
         assert_eq!(first.data.as_deref(), Some(&stored(0)));
         reporter.acknowledged();
-        let mut told = 0;
+        let mut reported = 0;
         for minute in 1..=120_u64 {
             let now = minute * 60_000;
             if let Some(report) = reporter.next(&running, &[], Some(stored(minute * 10)), info, now)
             {
                 assert!(report.data.is_some() && report.problems.is_none());
                 reporter.acknowledged();
-                told += 1;
+                reported += 1;
             }
         }
-        assert!((7..=8).contains(&told), "{told} times in two hours");
-        // What else is told does not take data along.
+        assert!((7..=8).contains(&reported), "{reported} times in two hours");
+        // What else is reported does not take data along.
         let other = view(2, Phase::Backoff, true);
         let report = reporter.next(&other, &[], Some(stored(1_201)), info, 7_200_001).unwrap();
         assert_eq!(report.data, None);

@@ -5,6 +5,8 @@
 //! with each start, but survives a restart of the agent and a full disk, so that a workload that
 //! outlives the agent is let in again. The agent's own user and root can read all of it, nobody
 //! else can. A damaged file is replaced and reported.
+//!
+//! See decisions 0053 and 0079.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,5 +1,7 @@
 //! Answers calls of the control plane: reading or following a workload's log, and queries over the
 //! records of a stream.
+//!
+//! See decisions 0116 and 0127.
 
 mod question;
 

@@ -10,6 +10,8 @@
 //! Reading a process's memory (its environment, its arguments) may block for ever, since the
 //! process may have mapped a file system of its own there. So the census runs on a separate thread.
 //! A thread that gets stuck is left behind, and that process is treated as if it showed nothing.
+//!
+//! See decisions 0008, 0036, 0037 and 0079.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -24,7 +26,7 @@ use holdfast_base::ids::Name;
 use super::procfs::{self, Process, Stat};
 use super::runtime::RuntimeContext;
 use super::{files, launcher, users};
-use crate::core::record::{Found, Instance};
+use crate::core::saved::{Found, Instance};
 
 /// Environment variable that marks a workload's processes.
 pub const MARKER: &str = "HOLDFAST_INSTANCE";

@@ -1,5 +1,7 @@
 //! Resource limits by cgroup v2, where the system delegates the controllers to the agent. Where it
 //! does not, the reason is reported, so that limits are not dropped silently.
+//!
+//! See decisions 0036 and 0073.
 
 use std::fs;
 use std::io::{self, Write as _};

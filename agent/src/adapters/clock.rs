@@ -1,6 +1,8 @@
 //! The machine's clocks and boot id. In debug builds tests may shift them: by
 //! `HOLDFAST_TEST_CLOCK_OFFSET`, in seconds or as the path of a file that holds them and may change
 //! at any time, and by `HOLDFAST_TEST_BOOT_ID`.
+//!
+//! See decision 0014.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -10,10 +10,10 @@ pub const POINTS: &[&str] = &[
     "swept",
     "folder-laid",
     "launched",
-    "record-stored",
+    "workload-saved",
     "gate-opened",
     "folder-removed",
-    "record-removed",
+    "workload-removed",
 ];
 
 /// Crash points after every step of a record's way from a workload to the control plane.

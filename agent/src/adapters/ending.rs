@@ -1,5 +1,7 @@
 //! Ends of processes: noticed by pidfd, or by looking every second where no descriptor is left; and
 //! how processes are killed and reaped.
+//!
+//! See decision 0037.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,7 +18,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::SignalKind;
 
 use super::{kernel, procfs};
-use crate::core::record::{Exit, Instance};
+use crate::core::saved::{Exit, Instance};
 
 /// Interval at which a process without a pidfd is looked at, and after which a step that failed for
 /// want of descriptors is tried again.

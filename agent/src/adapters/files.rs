@@ -1,5 +1,7 @@
 //! Durable file operations: files that are either complete or absent, private modes, and free
 //! space.
+//!
+//! See decisions 0007, 0009, 0079 and 0105.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};

@@ -1,6 +1,8 @@
 //! Folder of a workload: `workloads/<name>/files` belongs to the workload (its working folder, with
 //! its configuration), `workloads/<name>/log` is its log. The workload may have put links into its
 //! folder; none is followed here.
+//!
+//! See decisions 0009, 0041 and 0074.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};

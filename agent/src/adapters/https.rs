@@ -1,4 +1,6 @@
 //! Small HTTPS client for the control plane's API: enrolment, renewal, artifacts.
+//!
+//! See decisions 0016, 0102 and 0104.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! The few system calls that no safe library offers: executing a file without a shell, forking the
 //! launcher, and dropping what this process inherited. It decides nothing, and no other file of the
 //! workspace holds unsafe code.
+//!
+//! See decisions 0002, 0070 and 0071.
 #![allow(
     unsafe_code,
     reason = "execve, fork, signal, sigprocmask, close_range and waitid for any child have no safe form in rustix"

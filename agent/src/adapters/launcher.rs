@@ -10,6 +10,8 @@
 //!
 //! A plan without a gate belongs to a probe. The launcher then stays as the supervisor of what the
 //! probe starts (`probe_supervisor.rs`), and a fork of it becomes the probe's command.
+//!
+//! See decisions 0001, 0002, 0015, 0070, 0071, 0072 and 0073.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;

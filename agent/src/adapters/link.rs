@@ -1,6 +1,8 @@
 //! The link: an MQTT connection to the control plane, made again whenever it ends. It passes on
 //! what arrives, and reports when it is up or down, and why. What goes up is published through the
 //! [`Outlet`] that it hands out.
+//!
+//! See decisions 0016 and 0104.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::meter::Meter;
 use crate::core::backoff::{self, Entropy};
-use crate::core::pulse::Pulse;
+use crate::core::heartbeat::Heartbeat;
 
 /// First and longest wait between tries to connect, in milliseconds: a device has to be back soon
 /// after its link is, and a fleet that lost its link at once must not return at once.
@@ -267,16 +269,16 @@ async fn serve(
     // Acknowledgements are manual (`AckMode::Manual`). Calls and acks are acknowledged here, since
     // losing them costs a repetition; a desired state only by the driver, after it is durable.
     let topic = credentials.topic(Channel::Presence).len();
-    let mut pulse = Pulse::new(credentials.keep_alive, topic, uptime_ms());
+    let mut heartbeat = Heartbeat::new(credentials.keep_alive, topic, uptime_ms());
     loop {
-        let publish = match next(events, &mut pulse, outlet).await? {
+        let publish = match next(events, &mut heartbeat, outlet).await? {
             Event::Incoming(Packet::Publish(publish)) => publish,
             Event::Outgoing(Outgoing::PingReq) => {
-                pulse.pinged(uptime_ms());
+                heartbeat.ping_sent(uptime_ms());
                 continue;
             }
             Event::Outgoing(_) => {
-                pulse.said(uptime_ms());
+                heartbeat.sent(uptime_ms());
                 continue;
             }
             Event::Incoming(_) | Event::Auth(_) => continue,
@@ -304,20 +306,20 @@ async fn serve(
 /// Waits for the next event, and sends a beat whenever the pulse says so.
 async fn next(
     events: &mut EventLoop,
-    pulse: &mut Pulse,
+    heartbeat: &mut Heartbeat,
     outlet: &Outlet,
 ) -> Result<Event, ConnectionError> {
     // One pinned future for the whole wait: dropping a poll half way, for each beat, could lose a
     // packet that was read in part.
     let mut event = std::pin::pin!(events.poll());
     loop {
-        let Some(due) = pulse.due() else { return event.await };
+        let Some(due) = heartbeat.due() else { return event.await };
         let silence = Duration::from_millis(due.saturating_sub(uptime_ms()));
         tokio::select! {
             biased;
             event = &mut event => return event,
             () = tokio::time::sleep(silence) => {
-                pulse.beaten(uptime_ms());
+                heartbeat.beat_sent(uptime_ms());
                 outlet.heartbeat();
             }
         }

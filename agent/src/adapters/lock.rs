@@ -3,6 +3,8 @@
 //! A flock can be held by any process that could once open the file, even for reading only, for as
 //! long as it keeps the descriptor. So the file is created with mode 0600, and a file that others
 //! could open is replaced by another, whoever holds it.
+//!
+//! See decision 0075.
 
 use std::fs::{File, TryLockError};
 use std::io;

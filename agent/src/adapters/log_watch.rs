@@ -1,6 +1,8 @@
 //! Notification when something is written to a log that was silent, by inotify with one descriptor
 //! for all logs. Each watch fires once and is armed again after the log was looked at, so that a
 //! flood of output fires no more often than it is looked at, and a silent log costs nothing.
+//!
+//! See decision 0038.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;

@@ -1,5 +1,7 @@
 //! Logs of the workloads: plain files that the workloads append to themselves. They are kept within
 //! a bound by cutting off their beginning, and read by offsets that count all bytes ever written.
+//!
+//! See decisions 0001, 0038 and 0106.
 
 use std::collections::BTreeMap;
 use std::fs::{File, Metadata, OpenOptions};

@@ -1,6 +1,8 @@
 //! Meter of the agent's traffic with the control plane, by class, with headers estimated. It wraps
 //! every socket. What goes through the link counts for the classes that named it; the rest is
 //! control.
+//!
+//! See decision 0050.
 
 use std::io;
 use std::pin::Pin;

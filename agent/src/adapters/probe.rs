@@ -1,4 +1,6 @@
 //! Probes of a workload: by HTTP, TCP or a command in its environment.
+//!
+//! See decision 0072.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +13,7 @@ use tokio::net::TcpStream;
 use super::ending;
 use super::launcher::Plan;
 use super::runtime::{RuntimeContext, Started, probe_plan, read_error, start};
-use crate::core::record::Instance;
+use crate::core::saved::Instance;
 
 /// Most bytes read of an HTTP response: only its status line counts.
 const MAX_STATUS_LINE: u64 = 256;

@@ -9,6 +9,8 @@
 //! It reports "E" and the reason when the command cannot be executed; otherwise, after a NUL, how
 //! the command ended: "+" for success, "-" and a description for failure, "T" when the agent ended
 //! it. After "-" and "T" follows the last line of the command's output.
+//!
+//! See decision 0072.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -21,7 +23,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::launcher::{self, Plan};
 use super::{ending, kernel, procfs};
-use crate::core::record::Exit;
+use crate::core::saved::Exit;
 
 /// Interval at which a command is looked at where the kernel has no pidfd.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);

@@ -1,5 +1,7 @@
 //! Processes as `/proc` shows them. A process that cannot be examined for want of descriptors or
 //! memory is an error, never taken as gone.
+//!
+//! See decisions 0008, 0036 and 0037.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -9,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::core::record::Instance;
+use crate::core::saved::Instance;
 
 /// Flag of the kernel's own threads (`PF_KTHREAD`).
 const KERNEL_THREAD: u64 = 0x0020_0000;

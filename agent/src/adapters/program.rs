@@ -1,5 +1,7 @@
 //! Explanation why a file cannot be executed, from the error and the file's first bytes: the kernel
 //! has one error number for many causes.
+//!
+//! See decision 0070.
 
 use std::ffi::OsStr;
 use std::fs::File;

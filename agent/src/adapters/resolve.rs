@@ -3,6 +3,8 @@
 //! A static program that asked the C library would load the name service modules that
 //! `nsswitch.conf` names, and they are not there. So it takes literal addresses, then the hosts
 //! file, then the servers of `resolv.conf` over UDP.
+//!
+//! See decision 0012.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;

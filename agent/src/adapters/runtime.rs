@@ -1,5 +1,7 @@
 //! The process runtime: starts workloads through the launcher, watches, signals and sweeps them.
 //! All its state can be found again after a restart of the agent.
+//!
+//! See decisions 0002 and 0010.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -22,7 +24,7 @@ use super::ending::Awaited;
 use super::launcher::{self, Bounds, Plan};
 use super::{crash, ending, folder, procfs, users};
 use crate::core::effect::Observed;
-use crate::core::record::{Instance, Revision};
+use crate::core::saved::{Instance, Revision};
 
 /// Longest time for a launcher to reach the gate; after that it is killed. A slow SD card under
 /// load needs seconds.

@@ -1,5 +1,7 @@
 //! The status socket `agent.sock` in the data folder: sends each client the state of everything as
 //! one JSON document, and closes the connection. It works without any link.
+//!
+//! See decision 0009.
 
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;

@@ -4,6 +4,8 @@
 //! written (the disk is full or read-only) stops nothing: it is opened and written anew once it can
 //! be. A store that cannot be read is set aside: processes are found again by their environment,
 //! and the desired state is a signed file of its own.
+//!
+//! See decisions 0009 and 0014.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -17,7 +19,7 @@ use redb::{
     Database, ReadableDatabase as _, ReadableTable as _, StorageBackend as _, TableDefinition,
 };
 
-use crate::core::record::Record;
+use crate::core::saved::SavedWorkload;
 
 /// Table type of both tables, the same as the buffer's: redb's code is compiled once for each pair
 /// of types.
@@ -37,8 +39,8 @@ pub enum StoreError {
     /// The database failed; it is opened anew before the next write.
     #[error("the store cannot be written: {0}")]
     Database(#[source] Box<redb::Error>),
-    /// A record could not be encoded.
-    #[error("a record cannot be encoded: {0}")]
+    /// The saved state of a workload could not be encoded.
+    #[error("the saved state of a workload cannot be encoded: {0}")]
     Encode(#[source] serde_cbor::Error),
 }
 
@@ -52,7 +54,7 @@ impl<E: Into<redb::Error>> From<E> for StoreError {
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Records, by workload.
-    pub records: BTreeMap<Name, Record>,
+    pub saved: BTreeMap<Name, SavedWorkload>,
     /// Time floor in seconds since 1970; 0 when none is stored.
     pub floor: u64,
     /// Notice for a person when the store was damaged.
@@ -129,13 +131,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written, and [`Store::rewrite`] is due.
-    pub fn put(&mut self, changes: &[(Name, Option<Record>)]) -> Result<(), StoreError> {
+    pub fn put(&mut self, changes: &[(Name, Option<SavedWorkload>)]) -> Result<(), StoreError> {
         self.transact(|write| {
             let mut table = write.open_table(RECORDS)?;
-            for (name, record) in changes {
-                match record {
-                    Some(record) => {
-                        let bytes = serde_cbor::to_vec(record).map_err(StoreError::Encode)?;
+            for (name, saved) in changes {
+                match saved {
+                    Some(saved) => {
+                        let bytes = serde_cbor::to_vec(saved).map_err(StoreError::Encode)?;
                         table.insert(name.as_str().as_bytes(), bytes.as_slice())?;
                     }
                     None => {
@@ -164,7 +166,7 @@ impl Store {
     /// As [`Store::put`].
     pub fn rewrite<'a>(
         &mut self,
-        records: impl Iterator<Item = (&'a Name, &'a Record)>,
+        states: impl Iterator<Item = (&'a Name, &'a SavedWorkload)>,
         floor: u64,
     ) -> Result<(), StoreError> {
         self.transact(|write| {
@@ -176,8 +178,8 @@ impl Store {
             for name in former {
                 table.remove(name.as_slice())?;
             }
-            for (name, record) in records {
-                let bytes = serde_cbor::to_vec(record).map_err(StoreError::Encode)?;
+            for (name, saved) in states {
+                let bytes = serde_cbor::to_vec(saved).map_err(StoreError::Encode)?;
                 table.insert(name.as_str().as_bytes(), bytes.as_slice())?;
             }
             write.open_table(META)?.insert(FLOOR, floor.to_be_bytes().as_slice())?;
@@ -238,13 +240,13 @@ fn load(db: &Database) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
     for entry in read.open_table(RECORDS)?.iter()? {
         let (name, bytes) = entry?;
-        let record = codec::from_slice(bytes.value());
+        let saved = codec::from_slice(bytes.value());
         let name = String::from_utf8_lossy(name.value());
-        if let (Ok(name), Ok(record)) = (name.parse(), record) {
-            loaded.records.insert(name, record);
+        if let (Ok(name), Ok(saved)) = (name.parse(), saved) {
+            loaded.saved.insert(name, saved);
         } else {
             // Of another version, or damaged: its process is found by its environment.
-            tracing::warn!(workload = %name, "a record cannot be read and is left out");
+            tracing::warn!(workload = %name, "the saved state of a workload cannot be read and is left out");
         }
     }
     let floor = read.open_table(META)?.get(FLOOR)?.map(|it| it.value().try_into());
@@ -278,15 +280,15 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("store.redb");
         let (mut store, first) = Store::open(&path);
-        assert!(first.records.is_empty() && !first.behind && first.damage.is_none());
-        store.put(&[("w".parse().unwrap(), Some(Record::default()))]).unwrap();
+        assert!(first.saved.is_empty() && !first.behind && first.damage.is_none());
+        store.put(&[("w".parse().unwrap(), Some(SavedWorkload::default()))]).unwrap();
         store.put_floor(42).unwrap();
         // As it stands after a crash.
         std::fs::copy(&path, scratch.path().join("crashed.redb")).unwrap();
         drop(store);
         for name in ["store.redb", "crashed.redb"] {
             let loaded = read_copy(&scratch.path().join(name)).unwrap();
-            assert_eq!(loaded.records.len(), 1, "{name}");
+            assert_eq!(loaded.saved.len(), 1, "{name}");
             assert_eq!(loaded.floor, 42, "{name}");
         }
         for kind in [

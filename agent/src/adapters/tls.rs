@@ -1,5 +1,7 @@
 //! TLS towards the control plane. Its CA is private and known before the first contact, the
 //! server's name is fixed, and a clock that stands at 1970 stops nothing.
+//!
+//! See decisions 0013 and 0017.
 
 use std::sync::Arc;
 

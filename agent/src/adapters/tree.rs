@@ -1,5 +1,7 @@
 //! Operations on whole trees of files that a workload made, however deep: without recursion, with a
 //! few descriptors at a time, and without following links.
+//!
+//! See decision 0041.
 
 use std::ffi::CString;
 use std::io;

@@ -1,5 +1,7 @@
 //! User and groups that a workload runs as. Names are looked up in `/etc/passwd` and `/etc/group`
 //! alone: a static program cannot load the system's other name services.
+//!
+//! See decisions 0015, 0036 and 0071.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};

@@ -1,5 +1,5 @@
-//! `holdfast-agent local-access`: the way in for programs that the agent does not run. It never asks
-//! a running agent for more than to look.
+//! `holdfast-agent local-access`: access to bus and data socket for programs that the agent does
+//! not run. Of a running agent it asks nothing but to read the accesses again.
 
 use std::path::{Path, PathBuf};
 
@@ -14,38 +14,39 @@ use crate::core::bus::fault_of_filter;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum LocalAccess {
-    /// Make one, or show the one that there is
+    /// Make a local access, or show the existing one
     #[command(
         after_help = "Filters that are given take the place of the former ones of their kind; without any, the one that there is keeps its rights. To take them all away, remove it.\n\nExamples:\n  holdfast-agent local-access create viewer --subscribe 'sensors/+'\n  mosquitto_sub ... -t 'workloads/sensors/+'    # what viewer then reads\n  eval \"$(holdfast-agent local-access create viewer -o env)\""
     )]
     Create {
-        /// Its user name: 1 to 63 of a-z, 0-9 and '-', and no workload's
+        /// User name of the access: 1 to 63 of a-z, 0-9 and '-', and not the name of a workload
         name: Name,
-        /// Topics of workloads that it may subscribe to, such as pump/#; the client calls them
-        /// workloads/NAME/TOPIC; repeatable
+        /// Topics of workloads that the access may subscribe to, such as pump/#; the client calls
+        /// them workloads/NAME/TOPIC; repeatable
         #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
         subscribe: Vec<String>,
-        /// Topics of workloads that it may publish to, such as pump/set/+; the client calls them
-        /// workloads/NAME/TOPIC; repeatable
+        /// Topics of workloads that the access may publish to, such as pump/set/+; the client calls
+        /// them workloads/NAME/TOPIC; repeatable
         #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
         publish: Vec<String>,
-        /// How to show it; env: lines HOLDFAST_MQTT_HOST=... for a shell or an EnvironmentFile
+        /// Format of the output; env: lines HOLDFAST_MQTT_HOST=... for a shell or an
+        /// EnvironmentFile
         #[arg(short, long, value_enum, default_value_t = EntryOutput::Text)]
         output: EntryOutput,
         #[command(flatten)]
         place: AccessPlace,
     },
-    /// Show their names
+    /// Show the names of all local accesses
     List {
-        /// How to show them
+        /// Format of the output
         #[arg(short, long, value_enum, default_value_t = Output::Text)]
         output: Output,
         #[command(flatten)]
         place: AccessPlace,
     },
-    /// Remove one: whoever is connected with it is cut
+    /// Remove a local access: clients connected with it are disconnected
     Remove {
-        /// Which
+        /// Name of the access to remove
         name: Name,
         #[command(flatten)]
         place: AccessPlace,
@@ -61,7 +62,7 @@ pub(super) enum EntryOutput {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct AccessPlace {
-    /// The agent's configuration, if it is started with one: for [bus] port
+    /// Configuration file of the agent, if it is started with one: for [bus] port
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -82,7 +83,7 @@ impl LocalAccess {
         place
     }
 
-    /// Does it; gives the exit code.
+    /// Runs the command and returns its exit code.
     pub(super) fn run(self) -> i32 {
         let Some(config) = configuration(self.place().config.clone()) else { return USAGE };
         let folder = self.place().data.folder();
@@ -91,14 +92,14 @@ impl LocalAccess {
             complain(&format!("{}: {error}; use --data DIR or run as root", folder.display()));
             return FAILED;
         }
-        // As an agent would call it: it is told to others.
+        // The absolute path, which an agent would use: it is printed for clients.
         let data = folder.canonicalize().unwrap_or(folder);
         let done = self.carry_out(&Access::new(&data, config.bus_port));
-        // An agent that runs looks at once when it is asked anything; one that does not will look.
+        // A running agent reads the accesses again at any question; another one will at its start.
         let answered = status::ask(&data).is_ok();
         match done {
             Ok(text) => {
-                if creates && let Some(warning) = unserved(&data, answered) {
+                if creates && let Some(warning) = not_served(&data, answered) {
                     complain(&warning);
                 }
                 say(&text)
@@ -142,8 +143,8 @@ impl LocalAccess {
     }
 }
 
-/// Why nobody lets in whoever comes with what was just made, as far as that can be seen.
-fn unserved(data: &Path, answered: bool) -> Option<String> {
+/// Warning that no agent serves the access just made, as far as that can be seen. None: one does.
+fn not_served(data: &Path, answered: bool) -> Option<String> {
     let folder = data.display();
     if answered {
         return None;
@@ -158,7 +159,7 @@ fn unserved(data: &Path, answered: bool) -> Option<String> {
     ))
 }
 
-/// What is said when rights were changed.
+/// Message about rights that were changed.
 fn changed(name: &Name, before: &Bus) -> String {
     format!(
         "the rights of {name} are changed; before, it could subscribe to {}, and publish to {}",
@@ -202,13 +203,13 @@ fn shown(made: &Made, output: EntryOutput) -> String {
     }
 }
 
-/// Its own topics, and others' as the client has to call them.
+/// Topics that the access covers, by the names that the client uses.
 fn topics(filters: &[String]) -> String {
     let others: String = filters.iter().map(|filter| format!(", workloads/{filter}")).collect();
     format!("its own topics{others}")
 }
 
-/// A value as a shell reads it.
+/// Quotes a value for a shell.
 fn quoted(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
@@ -258,11 +259,11 @@ mod tests {
     #[test]
     fn whoever_is_served_by_nobody_is_warned() {
         let scratch = tempfile::tempdir().unwrap();
-        let warned = unserved(scratch.path(), false).unwrap_or_default();
+        let warned = not_served(scratch.path(), false).unwrap_or_default();
         assert!(warned.contains("no identity.json"), "{warned}");
         std::fs::write(scratch.path().join("identity.json"), "{}").unwrap();
-        let warned = unserved(scratch.path(), false).unwrap_or_default();
+        let warned = not_served(scratch.path(), false).unwrap_or_default();
         assert!(warned.contains("no agent answers"), "{warned}");
-        assert_eq!(unserved(scratch.path(), true), None);
+        assert_eq!(not_served(scratch.path(), true), None);
     }
 }

@@ -1,4 +1,6 @@
-//! Shipping: carries out what the core decides about the buffer and the link.
+//! Shipping: carries out the core's decisions about the buffer and the link.
+//!
+//! See decisions 0047 and 0049.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -14,36 +16,36 @@ use holdfast_records::{
 
 use super::data_report::Rates;
 use super::link_use::LinkLedger;
-use super::{Driver, Inner};
+use super::{Driver, TaskResult};
 use crate::adapters::buffer::{Buffer, Ready, Summary};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::crash;
 use crate::core::data::ship::{Next, Now, Offer, Shipper};
 
-/// How often the buffer is looked at while it takes in, in milliseconds.
+/// Shortest interval between two summaries of a buffer that is being filled, in milliseconds.
 const LOOK: u64 = 100;
-/// Batches that an acknowledgement may still come for.
+/// Maximum number of batches that an acknowledgement may still come for.
 const SENT: usize = 32;
-/// How often what its ttl has passed for is dropped, in milliseconds.
+/// Interval at which records whose ttl has passed are dropped, in milliseconds.
 const EXPIRE: u64 = 60_000;
 
-/// What was no good and was set aside, in the data folder.
+/// Name of the damaged buffer file in the data folder, after it was set aside.
 pub(super) const ASIDE: &str = "data.damaged";
 
-/// Whether there is something that was set aside.
+/// Presence of a damaged file that was set aside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) enum Aside {
-    /// There never was since the agent started.
+    /// No such file was seen since the agent started.
     #[default]
     No,
-    /// There is.
+    /// The file is there.
     Here,
-    /// Somebody took it away, when this was said.
+    /// The file was removed by somebody, while this damage was reported.
     Gone(Option<String>),
 }
 
 impl Aside {
-    /// As it is seen now.
+    /// Next state, by whether the file is `there` now; `said` is the damage reported now.
     pub(super) fn look(self, there: bool, said: Option<&str>) -> Self {
         match (self, there) {
             (_, true) => Self::Here,
@@ -53,8 +55,8 @@ impl Aside {
     }
 }
 
-/// What a person should know of a damaged buffer: also after the agent was started again, until
-/// what was set aside is deleted.
+/// Problem text of a damaged buffer: repeated after a restart of the agent, until the file set
+/// aside is deleted.
 fn damage(said: Option<&str>, path: &Path, aside: &Aside) -> Option<String> {
     let heal = format!("delete {} when you have looked at it, and this is over", path.display());
     match (said, aside) {
@@ -68,28 +70,29 @@ fn damage(said: Option<&str>, path: &Path, aside: &Aside) -> Option<String> {
     }
 }
 
-/// What comes back of the driver's tasks.
-pub(super) enum Back {
-    /// How the buffer stands; None: it did not say.
+/// Results of tasks for the buffer and shipping.
+pub(super) enum BufferResult {
+    /// Summary of the buffer. None: it could not be had now.
     Looked(Option<Box<Summary>>),
     /// A batch was made, or there is none of that stream.
     Made(Result<Box<Ready>, StreamName>),
-    /// The batch of this number has reached the control plane, or it has not.
+    /// True if the batch of this number has arrived at the broker.
     Sent(u64, bool),
-    /// The link's ledger, as it was kept.
+    /// Ledger of the link as it was stored, encoded. None: the buffer could not be read now.
     Ledger(Option<Vec<u8>>),
-    /// Records are numbered above all that was told with this number of the history.
+    /// Records are now numbered above all that the control plane told together with this history
+    /// number.
     Above(u32),
 }
 
-/// A batch that was sent.
+/// Batch that was sent, until it is acknowledged.
 struct Sent {
     stream: StreamName,
     range: Range,
     records: u64,
 }
 
-/// The buffer, and what is shipped from it.
+/// State of the buffer and of shipping from it.
 pub(super) struct Shipping {
     pub(super) buffer: Buffer,
     pub(super) policies: Arc<DataPolicies>,
@@ -97,17 +100,17 @@ pub(super) struct Shipping {
     pub(super) summary: Summary,
     pub(super) link: LinkLedger,
     pub(super) rates: Rates,
-    /// What the batch that is being made counts as.
+    /// Class of traffic of the batch that is being made.
     class: TrafficClass,
     looking: bool,
-    /// Something changed since the last look.
+    /// True if the buffer changed since the last summary.
     stale: bool,
     look_at: u64,
     wake_at: Option<u64>,
     sent: VecDeque<Sent>,
-    /// The control plane's data store, as far as it says which.
+    /// Id of the control plane's data store, as far as it was told.
     store: Option<u64>,
-    /// The control plane refused a batch, in words.
+    /// Problem text of the last batch that the control plane refused.
     refused: Option<String>,
     expire_at: u64,
 }
@@ -135,12 +138,12 @@ impl Shipping {
         shipping
     }
 
-    /// Where the records are.
+    /// Handle of the buffer.
     pub(super) fn buffer(&self) -> Buffer {
         self.buffer.clone()
     }
 
-    /// These policies hold from now on.
+    /// Takes over the policies of a desired state.
     pub(super) fn follow(&mut self, policies: Option<&DataPolicies>) {
         self.policies = Arc::new(policies.cloned().unwrap_or_default());
         self.buffer.set_policies(Arc::clone(&self.policies));
@@ -157,7 +160,7 @@ impl Shipping {
         self.wake_at = None;
     }
 
-    /// Resolves when the buffer changed, at most so often.
+    /// Resolves when the buffer has changed, every [`LOOK`] milliseconds at most.
     pub(super) async fn changed(&self) {
         let wait = self.look_at.saturating_sub(uptime_ms());
         tokio::time::sleep(Duration::from_millis(wait)).await;
@@ -169,7 +172,7 @@ impl Shipping {
         look.into_iter().chain(self.wake_at).min()
     }
 
-    /// Stores what waits.
+    /// Stores everything that waits and closes the buffer, within ten seconds.
     pub(super) async fn close(&mut self) {
         self.keep_ledger(true);
         let closed = tokio::time::timeout(Duration::from_secs(10), self.buffer.close()).await;
@@ -178,12 +181,12 @@ impl Shipping {
         }
     }
 
-    /// So many records of a stream wait no longer; the next look says it exactly.
-    fn had(&mut self, stream: &StreamName, records: u64) {
+    /// Subtracts shipped records from the known summary; the next summary has the exact number.
+    fn subtract(&mut self, stream: &StreamName, records: u64) {
         let known = self.summary.streams.iter_mut().find(|it| it.name == *stream);
         if let Some(known) = known {
             known.waiting = known.waiting.saturating_sub(records);
-            known.new_gaps = false;
+            known.unreported_gaps = false;
             known.wanted = false;
         }
     }
@@ -203,7 +206,7 @@ impl Shipping {
                 windows: policy.windows,
                 waiting: it.waiting,
                 bytes: it.waiting_bytes(),
-                untold: it.new_gaps,
+                unreported_gaps: it.unreported_gaps,
                 wanted: it.wanted,
                 oldest: it.oldest_waiting,
                 due: it.due,
@@ -214,12 +217,12 @@ impl Shipping {
 }
 
 impl Driver {
-    /// The buffer changed.
+    /// Notes that the buffer changed.
     pub(super) fn look_at_data(&mut self) {
         self.shipping.stale = true;
     }
 
-    /// Looks at the buffer, and ships what is next.
+    /// Asks for a summary of the buffer if it is due, and ships the next batch.
     pub(super) fn ship(&mut self) {
         let now = uptime_ms();
         let shipping = &mut self.shipping;
@@ -232,15 +235,15 @@ impl Driver {
             shipping.look_at = now + LOOK;
             let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
             tokio::spawn(async move {
-                let back = Back::Looked(buffer.summary().await.map(Box::new));
-                let _agent_ends = tell.send(Inner::Data(back)).await;
+                let result = BufferResult::Looked(buffer.summary().await.map(Box::new));
+                let _agent_ends = tell.send(TaskResult::Data(result)).await;
             });
         }
         if self.link.outlet.is_none() || shipping.wake_at.is_some_and(|at| now < at) {
             return;
         }
         if self.shipping.policies.link.is_some() {
-            // What was sent a moment ago counts already.
+            // Bytes that were sent a moment ago count already.
             self.take_counts();
         }
         let shipping = &mut self.shipping;
@@ -257,34 +260,34 @@ impl Driver {
                 let (buffer, tell) = (shipping.buffer.clone(), self.tell.clone());
                 tokio::spawn(async move {
                     let made = buffer.batch(&stream, bytes).await.map(Box::new).ok_or(stream);
-                    let _agent_ends = tell.send(Inner::Data(Back::Made(made))).await;
+                    let _agent_ends = tell.send(TaskResult::Data(BufferResult::Made(made))).await;
                 });
             }
         }
     }
 
-    pub(super) fn data_came_back(&mut self, back: Back) {
+    pub(super) fn buffer_task_ended(&mut self, result: BufferResult) {
         let now = uptime_ms();
-        match back {
-            Back::Looked(None) => {
-                // What was known holds until it says more.
+        match result {
+            BufferResult::Looked(None) => {
+                // The last summary stays valid until there is another one.
                 self.shipping.looking = false;
                 self.shipping.stale = true;
             }
-            Back::Looked(Some(summary)) => {
+            BufferResult::Looked(Some(summary)) => {
                 self.shipping.looking = false;
                 self.shipping.summary = *summary;
                 self.shipping.wake_at = None;
             }
-            Back::Made(Err(stream)) => {
+            BufferResult::Made(Err(stream)) => {
                 self.shipping.shipper.nothing(stream, now);
                 self.shipping.stale = true;
                 self.shipping.wake_at = Some(now + LOOK);
             }
-            Back::Made(Ok(ready)) => self.send_batch(*ready),
-            Back::Above(history) => self.confirm_history(history),
-            Back::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
-            Back::Sent(number, arrived) => {
+            BufferResult::Made(Ok(ready)) => self.send_batch(*ready),
+            BufferResult::Above(history) => self.confirm_history(history),
+            BufferResult::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
+            BufferResult::Sent(number, arrived) => {
                 self.shipping.shipper.arrived(number, arrived, now);
                 self.shipping.wake_at = None;
             }
@@ -310,11 +313,12 @@ impl Driver {
         tokio::spawn(async move {
             let arrived = outlet.publish_as(class, Channel::Data, payload).await;
             crash::point("batch-sent");
-            let _agent_ends = tell.send(Inner::Data(Back::Sent(number, arrived))).await;
+            let _agent_ends =
+                tell.send(TaskResult::Data(BufferResult::Sent(number, arrived))).await;
         });
     }
 
-    /// The control plane says what it has stored.
+    /// Takes in an acknowledgement from the control plane.
     pub(super) fn acknowledged(&mut self, bytes: &[u8]) {
         let now = uptime_ms();
         let ack: Acknowledgement = match codec::decode(bytes) {
@@ -332,14 +336,14 @@ impl Driver {
         for acked in ack.acked {
             let (from, to) = (acked.from, acked.to);
             let mine = |it: &Sent| it.stream == acked.stream && it.range == Range { from, to };
-            // What was never sent cannot have been stored.
+            // A batch that was never sent cannot have been stored.
             let Some(at) = shipping.sent.iter().position(mine) else { continue };
             let Some(sent) = shipping.sent.remove(at) else { continue };
             let refused = acked.refused.is_some();
             shipping.shipper.acknowledged(&acked.stream, from, to, refused, now);
             match acked.refused {
                 None => {
-                    shipping.had(&acked.stream, sent.records);
+                    shipping.subtract(&acked.stream, sent.records);
                     let conflict = (RangeSet::from_ranges(acked.conflict), acked.highest);
                     shipping.buffer.shipped(&acked.stream, sent.range, shipping.store, conflict);
                     shipping.refused = None;
@@ -358,23 +362,24 @@ impl Driver {
         shipping.wake_at = None;
     }
 
-    /// The control plane knows another history of this device, and these numbers of its streams.
+    /// Notes that the control plane knows another history of this device, and renumbers above the
+    /// numbers that it gave. `more`: further such messages follow.
     fn diverged(&mut self, history: u32, more: bool, given: Vec<Given>) {
         if !more {
             tracing::warn!(
                 "this data folder is an earlier state of the device, or a copy: records are numbered above all that the control plane knows"
             );
-            self.history.diverged(uptime_ms());
+            self.lineage.diverged(uptime_ms());
         }
         let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
         tokio::spawn(async move {
             if buffer.diverged(given).await && !more {
-                let _agent_ends = tell.send(Inner::Data(Back::Above(history))).await;
+                let _agent_ends = tell.send(TaskResult::Data(BufferResult::Above(history))).await;
             }
         });
     }
 
-    /// What a person should know of data.
+    /// Adds the problems of the buffer and of shipping.
     pub(super) fn data_problems(&self, say: &mut impl FnMut(&str, Option<String>)) {
         let shipping = &self.shipping;
         let said = shipping.summary.damage.as_deref();
@@ -400,7 +405,7 @@ impl Driver {
         );
     }
 
-    /// Drops what its ttl has passed for, as long as the clock can be relied on.
+    /// Drops records whose ttl has passed, while the clock is reliable.
     pub(super) fn expire_data(&mut self) {
         let now = uptime_ms();
         let shipping = &mut self.shipping;

@@ -1,4 +1,6 @@
-//! What is reported and shown of data: streams, the buffer, the link's ledger, the horizon.
+//! Report and status of data: streams, the buffer, the link's ledger, the horizon.
+//!
+//! See decision 0068.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +19,7 @@ use crate::adapters::identity::Identity;
 use crate::core::data::horizon::{Filling, Known, Rate, Room, horizon, life};
 use crate::core::data::ship::until_window;
 
-/// How fast what fills is filled.
+/// Rates at which streams and the disk fill.
 #[derive(Debug, Default)]
 pub(super) struct Rates {
     streams: BTreeMap<StreamName, Rate>,
@@ -25,7 +27,8 @@ pub(super) struct Rates {
 }
 
 impl Driver {
-    /// Takes note of how buffer and disk have grown: also of what rests, so that a rate ends.
+    /// Takes samples of the rates of all streams and the disk, of idle ones too, so that a rate
+    /// falls again.
     pub(super) fn note_rates(&mut self) {
         let now = uptime_ms();
         let rates = &mut self.shipping.rates;
@@ -40,7 +43,7 @@ impl Driver {
         }
     }
 
-    /// Everything about data. A device that has none has a horizon all the same.
+    /// Report of everything about data. A device without streams has a horizon all the same.
     pub(super) fn data_report(&self) -> DataReport {
         let shipping = &self.shipping;
         let summary = &shipping.summary;
@@ -82,7 +85,7 @@ impl Driver {
         let (mut waiting, mut rate) = (0, 0);
         for stream in &summary.streams {
             let policy = shipping.policies.of(&stream.name).map(|(_, policy)| policy);
-            // What is not shipped is missed by nobody.
+            // Records that are not shipped are not missed when they are dropped.
             if policy.is_some_and(|policy| policy.ship == Ship::Never) {
                 continue;
             }
@@ -110,8 +113,8 @@ impl Driver {
         })
     }
 
-    /// What `holdfast-agent status` shows of it: of every stream, also where the report has the
-    /// busiest alone.
+    /// Part of `holdfast-agent status` about data, with all streams; the report has the busiest
+    /// alone.
     pub(super) fn data_status(&self) -> Value {
         let report = self.data_report();
         let written = self.shipping.summary.written;
@@ -165,8 +168,8 @@ impl Driver {
     }
 }
 
-/// A stream, for `holdfast-agent status`. `withheld`: nothing of it is shipped. `shipsFrom`: it has
-/// something to ship and waits for its window, which opens then, in seconds since 1970.
+/// Stream in `holdfast-agent status`. `withheld`: none of its records is shipped. `shipsFrom`:
+/// start of the next time window, in seconds since 1970, if records wait for it.
 fn stream_status(it: &StreamSummary, policy: Option<(&Name, &StreamPolicy)>, now_ms: u64) -> Value {
     let rules = policy.map(|(_, policy)| policy);
     let windows = rules.map(|policy| policy.windows.as_slice()).unwrap_or_default();

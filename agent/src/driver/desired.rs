@@ -1,5 +1,8 @@
-//! The desired state: verified, judged, stored, and only then followed. One that no disk takes is
-//! followed in what it ends, so that what fills the disk can be ended from afar.
+//! Desired state: verified, its version checked, stored, and only then followed. One that cannot be
+//! stored is followed as far as it stops workloads, so that whatever fills the disk can be stopped
+//! from afar.
+//!
+//! See decisions 0007 and 0105.
 
 use std::path::{Path, PathBuf};
 
@@ -10,40 +13,40 @@ use rumqttc::mqttbytes::v5::Publish;
 
 use super::Driver;
 use crate::adapters::{crash, files};
-use crate::core::session::{Verdict, judge};
+use crate::core::version::{VersionCheck, check};
 
-/// A desired state that is to be followed and could not be stored yet.
+/// Desired state that is to be followed and could not be stored yet.
 pub(super) struct Waiting {
     bytes: Vec<u8>,
     state: DesiredState,
     publish: Option<Publish>,
 }
 
-/// The file that holds room back for a desired state.
+/// Name of the file that reserves disk space for a desired state.
 const RESERVE: &str = "reserve";
 
-/// The file of the present one.
+/// Path of the present desired state.
 fn path(data: &Path) -> PathBuf {
     data.join("desired.cose")
 }
 
-/// The file of the one before: what is left if the present one is damaged.
+/// Path of the desired state before the present one, for when that is damaged.
 fn previous(data: &Path) -> PathBuf {
     data.join("desired.previous.cose")
 }
 
-/// What the disk holds of the desired state.
+/// Desired state as it is on disk.
 #[derive(Default)]
 pub(super) struct Loaded {
-    /// What was followed last.
+    /// State that was followed last. None: there is none, or it cannot be trusted.
     pub(super) state: Option<DesiredState>,
-    /// Why what was followed last cannot be trusted, though there is a file.
+    /// Reason for which the present file cannot be trusted.
     pub(super) trouble: Option<String>,
-    /// Where that is so: what was followed before.
+    /// State that was followed before, if the present file cannot be trusted.
     pub(super) spare: Option<DesiredState>,
 }
 
-/// Reads what was followed last, checked like anything from the network.
+/// Reads the desired state on disk, and checks its signature like that of one from the network.
 pub(super) fn load(data: &Path, key: &[u8], device: &DeviceId) -> Loaded {
     match read(&path(data), key, device) {
         Ok(state) => Loaded { state, ..Loaded::default() },
@@ -65,7 +68,7 @@ fn read(path: &Path, key: &[u8], device: &DeviceId) -> Result<Option<DesiredStat
 }
 
 impl Driver {
-    /// A desired state came down the link.
+    /// Handles a desired state that came down the link.
     pub(super) fn offered(&mut self, publish: Publish) {
         let Some((key, device)) = self
             .identity
@@ -81,24 +84,24 @@ impl Driver {
                 return self.acknowledge(Some(&publish));
             }
         };
-        // One that waits for room on the disk counts as held: an older one must not replace it.
+        // A state that waits for disk space counts as held: an older one must not replace it.
         let waiting = self.waiting.as_ref().map(|waiting| waiting.state.version());
         let followed = if self.afresh { StateVersion::default() } else { self.agent.version() };
         let held = followed.max(waiting.unwrap_or_default()).max(self.least);
-        match judge(held, state.version()) {
-            Verdict::Known => {
+        match check(held, state.version()) {
+            VersionCheck::Known => {
                 self.trouble.refusal = None;
                 match &mut self.waiting {
                     Some(waiting) => waiting.publish = Some(publish),
                     None => self.acknowledge(Some(&publish)),
                 }
             }
-            Verdict::Stale { held, offered } => {
+            VersionCheck::Stale { held, offered } => {
                 let why = format!("it is {offered}, older than {held} that is held: a replay");
                 self.refuse("a desired state", &why);
                 self.acknowledge(Some(&publish));
             }
-            Verdict::Follow { restored } => {
+            VersionCheck::Follow { restored } => {
                 if restored {
                     tracing::warn!(
                         epoch = state.epoch,
@@ -114,8 +117,8 @@ impl Driver {
         }
     }
 
-    /// The device became another one, or another control plane's: what runs goes on until that
-    /// one's first desired state comes, whatever its version.
+    /// Forgets the versions of a former identity: workloads go on running until the first desired
+    /// state for the new identity comes, whatever its version.
     pub(super) fn forget_versions(&mut self) {
         self.afresh = true;
         self.least = StateVersion::default();
@@ -124,12 +127,12 @@ impl Driver {
         self.trouble.refusal = None;
     }
 
-    /// Stores what waits; follows it once it is stored.
+    /// Stores the desired state that waits, and follows it once it is stored.
     pub(super) fn store_desired(&mut self) {
         let Some(waiting) = self.waiting.take() else { return };
         let present = path(&self.data);
         let former = previous(&self.data);
-        // Only a spare copy: without room or link support there is none.
+        // A spare copy. Where there is no space or no support for hard links, there is none.
         let _none_yet = std::fs::remove_file(&former);
         let _no_spare = std::fs::hard_link(&present, &former);
         let mut stored = files::replace(&present, &waiting.bytes, 0o600);
@@ -154,15 +157,15 @@ impl Driver {
                 self.trouble.desired = Some(format!(
                     "a newer desired state cannot be stored ({error}): the last one is followed until it can, but for workloads that the newer one ends"
                 ));
-                // After a crash the last one is followed again, and the newer one comes again:
-                // it was not acknowledged.
+                // It is not acknowledged: after a crash the last one is followed again, and the
+                // newer one is redelivered.
                 self.agent.end_unwanted(&waiting.state);
                 self.waiting = Some(waiting);
             }
         }
     }
 
-    /// Holds room back for a desired state, as far as there is any.
+    /// Reserves disk space for a desired state, as far as there is any.
     pub(super) fn hold_room(&self) {
         files::reserve(&self.data.join(RESERVE), self.trouble.free.unwrap_or(0));
     }

@@ -1,4 +1,6 @@
-//! Looking after the agent itself: disk, clock, certificate; and saying what is wrong.
+//! Health of the agent itself: disk, clock, certificate; and the list of problems.
+//!
+//! See decisions 0009, 0037, 0040, 0069 and 0081.
 
 use std::io;
 
@@ -7,7 +9,7 @@ use holdfast_protocol::workload::Run;
 use holdfast_records::TrafficClass;
 
 use super::data::{ASIDE, Aside};
-use super::{Driver, Inner};
+use super::{Driver, TaskResult};
 use crate::adapters::clock::{system_seconds, uptime_ms};
 use crate::adapters::https::HttpsError;
 use crate::adapters::identity::{Identity, IdentityError};
@@ -17,51 +19,51 @@ use crate::adapters::store::StoreError;
 use crate::adapters::{files, status};
 use crate::core::backoff;
 
-/// Less free room than this is a full disk, in bytes: a few records and a report.
+/// Free space below which the disk counts as full, in bytes: a few saved states and a report.
 const FULL: u64 = 256 * 1024;
-/// Less than this is told before it hurts.
+/// Free space below which it is reported as low, in bytes.
 pub(super) const LOW: u64 = 32 * 1024 * 1024;
-/// The time floor is stored so often, in seconds: a write an hour wears no flash out.
+/// Interval at which the clock's floor is stored, in seconds: a write an hour wears no flash out.
 const FLOOR_EVERY: u64 = 3_600;
-/// Between tries to renew: milliseconds, first and longest.
+/// First and longest back-off of a renewal, in milliseconds.
 const RENEW_RETRY: (u64, u64) = (2_000, 300_000);
 
-/// So many workloads are named in a problem.
+/// Maximum number of workloads that a problem names.
 const NAMED: usize = 3;
 
-/// Why there is no link with a certificate that is over.
+/// Reason for which the link is down while the certificate has expired.
 const OVER: &str = "not tried: by this device's clock its certificate has expired; it is renewed as soon as it can be, and if the clock is wrong, set it";
 
-/// What is wrong, as it was seen last.
+/// Faults, as they were seen last.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
-    /// Inputs refused since the start.
+    /// Number of inputs refused since the start.
     pub(super) refused: u64,
-    /// The last of them.
+    /// Text of the last input refused.
     pub(super) refusal: Option<String>,
-    /// A desired state waits for room.
+    /// Text about a desired state that cannot be stored.
     pub(super) desired: Option<String>,
-    /// The store was damaged.
+    /// Text about a store that was damaged at the start.
     pub(super) damage: Option<String>,
-    /// The desired state on disk cannot be trusted.
+    /// Text about a desired state on disk that cannot be trusted.
     pub(super) untrusted: Option<String>,
-    /// The identity cannot be read.
+    /// Text about an identity that cannot be read.
     pub(super) identity: Option<String>,
-    /// A write failed for want of room, and none has succeeded since.
+    /// True if a write failed for want of space, and none has succeeded since.
     pub(super) full: bool,
-    /// A folder on the way to the workloads' that their users may not enter.
+    /// Text about a parent folder of the workloads that their users may not enter.
     pub(super) closed: Option<String>,
-    /// Free bytes, as last seen.
+    /// Free bytes of the disk, as last seen.
     pub(super) free: Option<u64>,
-    /// A buffer that was set aside.
+    /// Presence of a damaged buffer that was set aside.
     pub(super) aside: Aside,
-    /// The store cannot be written for another reason.
+    /// Text about a store that cannot be written for another reason than space.
     pub(super) store: Option<String>,
-    /// Nobody can ask for the status.
+    /// Text about a status socket that cannot be opened.
     pub(super) socket: Option<String>,
 }
 
-/// The renewal of the certificate.
+/// State of the certificate's renewal.
 #[derive(Debug, Default)]
 pub(super) struct Renewal {
     running: bool,
@@ -73,14 +75,14 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// The control plane refused the connection: ask over HTTPS.
+    /// Asks for a renewal over HTTPS, because the control plane refused the connection.
     pub(super) fn ask_soon(&mut self) {
         self.asked = true;
     }
 }
 
 impl Driver {
-    /// Everything that needs a look now and then.
+    /// Does everything that is due at intervals.
     pub(super) fn keep_house(&mut self) {
         self.trouble.free = files::free_bytes(&self.data).ok();
         let closed = files::closed_to_others(&self.place.workloads);
@@ -96,7 +98,7 @@ impl Driver {
         }
         if self.store_behind {
             let floor = self.time.now();
-            let stored = self.store.rewrite(self.agent.records(), floor);
+            let stored = self.store.rewrite(self.agent.saved(), floor);
             self.store_behind = false;
             self.note_store(stored);
         }
@@ -118,7 +120,7 @@ impl Driver {
         }
     }
 
-    /// Makes the status socket where there is none: an agent without one still runs workloads.
+    /// Opens the status socket if it is not open: an agent without one still runs workloads.
     pub(super) fn listen(&mut self) {
         if self.listener.is_some() {
             return;
@@ -139,8 +141,8 @@ impl Driver {
         }
     }
 
-    /// Stores the time floor. The system's clock is believed only within the certificate's life:
-    /// a clock that once stood in the future must not hold the floor there for ever.
+    /// Stores the clock's floor. The system's clock counts only within the certificate's life: a
+    /// clock that was once in the future must not keep the floor there for ever.
     pub(super) fn keep_floor(&mut self) {
         let system = system_seconds();
         let life = self.identity.as_ref().and_then(Identity::life);
@@ -157,7 +159,7 @@ impl Driver {
         }
     }
 
-    /// Takes note of how a write to the store went.
+    /// Notes the result of a write to the store. Returns true for a success.
     pub(super) fn note_store(&mut self, stored: Result<(), StoreError>) -> bool {
         match stored {
             Ok(()) => {
@@ -178,7 +180,7 @@ impl Driver {
         }
     }
 
-    /// Takes note of a file that could not be written.
+    /// Notes a file that could not be written; `what` is for the log.
     pub(super) fn note_io(&mut self, what: &str, error: &io::Error) {
         tracing::error!(%error, "{what}");
         if files::is_full(error) {
@@ -186,7 +188,8 @@ impl Driver {
         }
     }
 
-    /// `holdfast-agent enroll` may have been run beside the agent.
+    /// Takes over an identity that `holdfast-agent enroll`, run beside the agent, has made or
+    /// replaced.
     fn look_for_identity(&mut self) {
         if let Some(identity) = self.identity.as_ref().filter(|it| it.enrolment().is_some()) {
             if let Some(other) = identity.replaced().filter(|other| other.enrolment().is_some()) {
@@ -215,7 +218,8 @@ impl Driver {
         }
     }
 
-    /// From now on the device is this one, with this certificate.
+    /// Takes over an identity: its certificate, the control plane's address, and the bounds of the
+    /// clock.
     pub(super) fn use_identity(&mut self, identity: Identity) {
         if let Some(enrolment) = identity.enrolment() {
             self.time.raise(enrolment.server_time.max(enrolment.not_before));
@@ -233,7 +237,7 @@ impl Driver {
             };
             self.api.send_replace(Some(api));
             let over = identity.life().is_some_and(|life| life.is_over(self.time.now()));
-            // With an expired certificate there is nothing to connect with.
+            // With an expired certificate no connection is possible.
             if self.link.outlet.is_none() {
                 self.link.reason = if over { OVER.into() } else { super::NOT_TRIED.into() };
             }
@@ -247,19 +251,20 @@ impl Driver {
             }));
         }
         if self.identity.as_ref().is_some_and(|former| former.is_another(&identity)) {
-            // Versions of the former one's desired states say nothing of this one's.
+            // Versions of the former identity's desired states say nothing about this one's.
             self.forget_versions();
-            // Its link ends; a renewed certificate may wait for the next one.
+            // The former identity's link ends. After a mere renewal the present link stays, and the
+            // next one uses the new certificate.
             if let Some(outlet) = self.link.outlet.take() {
                 outlet.close();
             }
         }
         self.identity = Some(identity);
-        // The next report says until when the certificate holds.
-        self.reporter.told_nothing();
+        // A full report contains the end of the certificate's life.
+        self.reporter.forget_reported();
     }
 
-    /// A clock that stood beyond the certificate's end may be right again.
+    /// Uses the certificate again after a clock beyond its end was set right.
     fn retry_certificate(&mut self) {
         let life = self.identity.as_ref().and_then(Identity::life);
         let holds = life.is_some_and(|life| !life.is_over(self.time.now()));
@@ -276,7 +281,7 @@ impl Driver {
         let Some(identity) = &self.identity else { return };
         let due = match identity.life() {
             Some(life) => life.is_due(self.time.now()) || self.renewal.asked,
-            // Waits for approval.
+            // The enrolment waits for approval.
             None => true,
         };
         if !due || self.renewal.running || uptime_ms() < self.renewal.not_before {
@@ -288,11 +293,11 @@ impl Driver {
         let tap = self.meter.tap(TrafficClass::Control);
         tokio::spawn(async move {
             let result = identity.renew(&time, tap).await.map(|approved| (identity, approved));
-            let _agent_ends = tell.send(Inner::Renewed(Box::new(result))).await;
+            let _agent_ends = tell.send(TaskResult::Renewed(Box::new(result))).await;
         });
     }
 
-    /// A renewal ended.
+    /// Takes in the result of a renewal.
     pub(super) fn renewed(&mut self, result: Result<(Identity, bool), IdentityError>) {
         self.renewal.running = false;
         match result {
@@ -311,7 +316,7 @@ impl Driver {
                 let (first, longest) = RENEW_RETRY;
                 let failures = self.renewal.failures;
                 let wait = backoff::delay(failures, first, longest, &mut self.entropy);
-                // A link that is down is tried again as often as the link itself.
+                // A control plane that cannot be reached is tried again as often as the link.
                 let refused = matches!(error, IdentityError::Https(HttpsError::Refused { .. }));
                 let wait = if refused { wait } else { wait.min(30_000) };
                 self.renewal.not_before = uptime_ms() + wait;
@@ -323,7 +328,7 @@ impl Driver {
         }
     }
 
-    /// What a person should know, sorted by code.
+    /// Problems for reports and status, sorted by code.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut list = Vec::new();
         let mut say = |code: &str, message: Option<String>| {
@@ -351,7 +356,7 @@ impl Driver {
             (!full && free < LOW)
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
-        say("identity-twice", self.history.twice(uptime_ms()));
+        say("identity-twice", self.lineage.duplicated(uptime_ms()));
         say("limits-not-enforced", self.limits_problem());
         say("link-budget", self.shipping.link_problem());
         say("link-refused", self.link_problem());
@@ -362,7 +367,7 @@ impl Driver {
                 None => "this device is not enrolled: run `holdfast-agent enroll`".into(),
             }),
         );
-        say("rolled-back", self.history.rolled_back(uptime_ms()));
+        say("rolled-back", self.lineage.rolled_back(uptime_ms()));
         say("status-socket", self.trouble.socket.clone());
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());
@@ -409,11 +414,12 @@ impl Driver {
         })
     }
 
-    /// Which limits are asked for and not enforced by control groups, and what keeps them instead.
+    /// Text about limits that are asked for and not enforced by control groups, and how they are
+    /// enforced instead.
     fn limits_problem(&self) -> Option<String> {
         let why = self.place.cgroups.as_ref().err()?;
-        let wanted = self.agent.records().filter_map(|(name, record)| {
-            let spec = &record.current.as_ref()?.spec;
+        let wanted = self.agent.saved().filter_map(|(name, saved)| {
+            let spec = &saved.current.as_ref()?.spec;
             let Run::Process(process) = &spec.run;
             Some((name, spec.resources, process))
         });

@@ -1,4 +1,5 @@
-//! Who may put data in: told to the bus and the data socket as workloads come and go.
+//! Access to the intake: tells the bus and the data socket which workloads may put data in, as
+//! workloads come and go.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use crate::adapters::clock::uptime_ms;
 use crate::adapters::data_socket::DataSocket;
 use crate::adapters::intake::Intake;
 
-/// The two ways in. Neither listens before somebody may come.
+/// Bus and data socket: the two ways to put data in. Neither listens before there is somebody who
+/// may use it.
 pub(super) struct Inlets {
     access: Arc<Access>,
     bus: Bus,
@@ -32,29 +34,28 @@ impl Inlets {
         Self { access, bus, socket, problem_log }
     }
 
-    /// A workload is about to run, or runs.
-    /// `nonce`: of its instance, where that is known.
+    /// Admits a workload that is about to run, or runs. `nonce`: that of its process, if known.
     pub(super) fn admit(&mut self, name: &Name, bus: &Permissions, nonce: Option<u64>) {
         self.bus.admit(name.clone(), bus.clone(), nonce);
         self.listen();
     }
 
-    /// This instance runs already.
+    /// Admits a process that was adopted.
     pub(super) fn adopted(&mut self, name: &Name, nonce: u64) {
         self.bus.adopted(name, nonce);
     }
 
-    /// It is gone.
+    /// Withdraws the access of a workload that is gone.
     pub(super) fn dismiss(&mut self, name: &Name) {
         self.bus.dismiss(name);
     }
 
-    /// The agent itself fills these streams: nobody else may.
+    /// Reserves streams that the agent itself fills: nobody else may publish to them.
     pub(super) fn keep_for_sources(&mut self, streams: BTreeSet<StreamName>) {
         self.bus.keep_for_sources(streams);
     }
 
-    /// Looks for local accesses, and listens where it should and does not.
+    /// Reads the local accesses again, and listens where it should and does not.
     pub(super) fn look(&mut self) {
         self.bus.refresh();
         if !self.bus.is_idle() {
@@ -62,7 +63,7 @@ impl Inlets {
         }
     }
 
-    /// Whoever is there is answered: the buffer is about to be closed.
+    /// Stops taking data in, after replies to all open requests: the buffer is about to be closed.
     pub(super) async fn stop(&mut self) {
         self.socket.stop().await;
         self.bus.stop().await;
@@ -72,13 +73,12 @@ impl Inlets {
         self.socket.listen(&self.access.socket());
     }
 
-    /// How they stand, for `holdfast-agent status`.
+    /// Part of `holdfast-agent status` about clients and messages.
     pub(super) fn status(&self) -> Value {
         self.bus.counts()
     }
 
-    /// What a person should know.
-    /// `now`: in seconds since 1970.
+    /// Problems of the bus and the data socket; `now` in seconds since 1970.
     pub(super) fn problems(&self, now: u64) -> Vec<Problem> {
         let mut list = self.bus.problems();
         let refused = self.problem_log.problems(uptime_ms(), now);
@@ -92,11 +92,11 @@ impl Inlets {
 }
 
 impl Driver {
-    /// What runs already may come from the start.
+    /// Admits the workloads that are known at the start, of which some run already.
     pub(super) fn admit_known(&mut self) {
-        for (name, record) in self.agent.records() {
-            if let Some(current) = &record.current {
-                let nonce = record.instance.as_ref().map(|instance| instance.nonce);
+        for (name, saved) in self.agent.saved() {
+            if let Some(current) = &saved.current {
+                let nonce = saved.instance.as_ref().map(|instance| instance.nonce);
                 self.inlets.admit(name, &current.spec.bus, nonce);
             }
         }

@@ -1,11 +1,13 @@
-//! What the link has carried and may still carry: counts come from the meter, the core keeps the
-//! ledger, the buffer's file keeps it over a restart.
+//! Use of the link: the meter counts bytes, the core keeps the ledger, and the buffer's file stores
+//! it over restarts.
+//!
+//! See decision 0050.
 
 use holdfast_base::codec;
 use holdfast_records::{DataPolicies, LinkUse, TrafficClass};
 
-use super::data::{Back, Shipping};
-use super::{Driver, Inner};
+use super::data::{BufferResult, Shipping};
+use super::{Driver, TaskResult};
 use crate::adapters::clock::uptime_ms;
 use crate::core::data::budget::{Ledger, cost};
 use crate::core::data::recent::Recent;
@@ -13,34 +15,35 @@ use crate::core::data::route::default_interface;
 use crate::core::data::ship::is_used_up;
 use crate::core::data::wait::Waits;
 
-/// The ledger is kept so often, in milliseconds, and when so many bytes came to it: a crash forgets
-/// little of what a person pays for, and costs no flash.
+/// Interval at which the ledger is stored, in milliseconds, and number of bytes after which it is
+/// stored before that: a crash forgets little of what a person pays for, and the flash is spared.
 const KEEP: u64 = 900_000;
 const KEEP_BYTES: u64 = 1024 * 1024;
 
-/// The ledger, and what holds now.
+/// Ledger of the link with the present cost and time.
 #[derive(Debug, Default)]
 pub(super) struct LinkLedger {
     ledger: Ledger,
-    /// The last time that could be believed, in seconds since 1970.
+    /// Last plausible time, in seconds since 1970.
     now: u64,
-    /// What a byte counts on the present interface, in hundredths; 0: it is not metered.
+    /// Cost of a byte on the present interface, in percent; 0: it is not metered.
     cost: u32,
-    /// The classes that have nothing left.
+    /// Classes that have used up their share.
     held: Vec<TrafficClass>,
-    /// What is said of them.
+    /// Ends of their waits, for reports.
     waits: Waits,
-    /// What came in the last hour.
+    /// Bytes of the last hour.
     recent: Recent,
     asked: bool,
-    /// What was kept before the agent started is in it.
+    /// True once the ledger stored before the agent started was added.
     restored: bool,
     kept_at: u64,
     kept: u64,
 }
 
 impl LinkLedger {
-    /// The time is this now; None: it cannot be what the clock shows, and the period goes on.
+    /// Moves the ledger to the present period. `now` is None if the clock is not plausible; the
+    /// period then goes on.
     fn turn(&mut self, policies: &DataPolicies, now: Option<u64>) {
         if let Some(now) = now {
             self.now = now;
@@ -48,15 +51,15 @@ impl LinkLedger {
         }
     }
 
-    /// Bytes that a class may still use; None: as many as it likes.
+    /// Bytes that a class may still use. None: no bound.
     pub(super) fn allowed(&self, class: TrafficClass, policies: &DataPolicies) -> Option<u64> {
         let budget = policies.link.as_ref().filter(|_| self.cost > 0);
         let bytes = self.ledger.allowed(class, budget, self.now)?;
-        // A byte may count for more than one.
+        // On an interface that costs 200 percent, half as many bytes use up the share.
         Some(bytes.saturating_mul(100) / u64::from(self.cost.max(1)))
     }
 
-    /// As it is reported.
+    /// Report of the link's use.
     pub(super) fn report(&self, policies: &DataPolicies) -> LinkUse {
         let mut link = self.ledger.report(policies.link.as_ref());
         link.at = self.now;
@@ -68,7 +71,8 @@ impl LinkLedger {
         link
     }
 
-    /// It was kept before a restart; None: nobody can tell yet, and it is asked for again.
+    /// Adds the ledger that was stored before a restart. None: it could not be read, and is asked
+    /// for again.
     pub(super) fn restore(&mut self, kept: Option<&[u8]>) {
         let Some(kept) = kept else {
             self.asked = false;
@@ -82,7 +86,7 @@ impl LinkLedger {
 }
 
 impl Shipping {
-    /// Why nothing of this class may begin; None: it may.
+    /// Reason for which no transfer of this class may begin. None: it may.
     pub(super) fn held(&self, class: TrafficClass) -> Option<String> {
         let (link, policies) = (&self.link, &self.policies);
         is_used_up(class, link.allowed(class, policies)).then(|| {
@@ -91,13 +95,13 @@ impl Shipping {
         })
     }
 
-    /// Why classes wait, in words.
+    /// Problem text about all classes that wait.
     pub(super) fn link_problem(&self) -> Option<String> {
         let (link, policies) = (&self.link, &self.policies);
         link.waits.problem(policies.link.as_ref(), policies.link_name.as_ref(), &link.ledger)
     }
 
-    /// Hands the ledger to the buffer's file, when it is time or `now`.
+    /// Stores the ledger in the buffer's file if it is due, or always with `now`.
     pub(super) fn keep_ledger(&mut self, now: bool) {
         if !self.buffer.is_in_use() && self.policies.link.is_none() {
             return;
@@ -117,26 +121,26 @@ impl Shipping {
 }
 
 impl Driver {
-    /// Takes the counts in, and has the ledger kept.
+    /// Adds the meter's counts, and stores the ledger if it is due.
     pub(super) fn count_link(&mut self) {
         self.take_counts();
         if !self.shipping.link.asked && (self.shipping.buffer.is_in_use()) {
             self.shipping.link.asked = true;
             let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
             tokio::spawn(async move {
-                let back = Back::Ledger(buffer.kept_ledger().await);
-                let _agent_ends = tell.send(Inner::Data(back)).await;
+                let result = BufferResult::Ledger(buffer.kept_ledger().await);
+                let _agent_ends = tell.send(TaskResult::Data(result)).await;
             });
         } else if self.shipping.policies.link.is_some() {
-            // Nothing was kept where there is no file.
+            // There is no file, so nothing was stored.
             self.shipping.link.restored |= !self.shipping.link.asked;
             self.shipping.link.asked = true;
         }
         self.shipping.keep_ledger(false);
     }
 
-    /// Takes the counts in that came since, and sees who has to wait: before each batch, for a
-    /// budget may have come, or another interface, since the last one.
+    /// Adds the counts since the last call, and decides which classes have to wait. Called before
+    /// each batch too, because the budget or the interface may have changed.
     pub(super) fn take_counts(&mut self) {
         let now = self.time.is_plausible().then(|| self.time.now());
         let policies = &self.shipping.policies;
@@ -146,7 +150,7 @@ impl Driver {
         let budget = policies.link.as_ref();
         for (class, sent, received) in self.meter.take() {
             link.ledger.add(class, sent, received, link.cost);
-            // Without a budget nothing is charged, and all of it is told.
+            // Without a budget nothing is charged, and the recent figures are unweighted.
             let cost = if budget.is_some() { link.cost } else { 100 };
             let bytes = sent.saturating_add(received).saturating_mul(cost.into()) / 100;
             link.recent.add(class, bytes);

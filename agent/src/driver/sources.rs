@@ -1,7 +1,10 @@
 //! Streams that the agent itself fills: logs of workloads, and the device's own figures.
 //!
-//! A log's place is kept in `sources.json` now and then; what was stored behind it is told from the
-//! stream itself, so that a killed agent stores no line twice and misses none that is still there.
+//! A log's position is stored in `sources.json` now and then. After a restart the records stored
+//! behind it are compared with the log, so that a killed agent stores no line twice and misses none
+//! that is still there.
+//!
+//! See decision 0055.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +15,7 @@ use holdfast_base::ids::Name;
 use holdfast_records::{DataPolicies, Range, Source, StreamName};
 use serde::{Deserialize, Serialize};
 
-use super::{Driver, Inner};
+use super::{Driver, TaskResult};
 use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
@@ -20,68 +23,73 @@ use crate::adapters::machine::Machine;
 use crate::adapters::{files, logs};
 use crate::core::follow::{self, Position};
 
-/// Read of a log at once, in bytes: some thousand lines, one durable step of the buffer.
+/// Bytes that are read of a log at once: some thousand lines, one durable step of the buffer.
 const PIECE: usize = 256 * 1024;
-/// Largest part of a log that is searched for a lost place, in bytes.
+/// Largest part of a log that is searched for a lost position, in bytes.
 const SEARCHED: usize = 8 * 1024 * 1024;
-/// Between two tries to store what was refused, in milliseconds.
+/// Pause before records that were refused are stored again, in milliseconds.
 const RETRY: u64 = 2_000;
-/// How often places are kept, in milliseconds: a write a minute at most.
+/// Interval at which positions are stored, in milliseconds: a write a minute at most.
 const KEEP: u64 = 60_000;
-/// Places that are kept of logs that are not followed now.
+/// Maximum number of positions kept, of which those of logs that are not followed now are dropped
+/// first.
 const MAX_KEPT: usize = 256;
 
-/// What comes back of the tasks.
-pub(super) enum Back {
-    /// Where a log goes on.
+/// Results of tasks for sources.
+pub(super) enum SourceResult {
+    /// Position at which a log is continued. None: there is none.
     Found(StreamName, Option<Position>),
-    /// Records of a log, or of the machine, are stored, or not.
+    /// Numbers of the records of a log, or of the machine, that were stored, or the reason for
+    /// which they were not.
     Stored(StreamName, Result<Range, Refused>),
 }
 
-/// The place of a log as it is kept.
+/// Position of a workload's log, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Place {
     workload: Name,
     position: Position,
 }
 
-/// A log that is followed.
+/// Log that is followed into a stream.
 struct Follower {
     workload: Name,
     log: PathBuf,
     position: Position,
     stage: Stage,
-    /// Not before: something was refused.
+    /// Time before which it is not read, because something was refused; milliseconds since the
+    /// boot.
     not_before: u64,
-    /// Bytes that were cut before they were read, and are not told yet.
+    /// Bytes that were cut before they were read, and are not reported in the stream yet.
     missed: u64,
-    /// Its length when all logs were looked at last: what did not grow since is whole.
+    /// Length in bytes when all logs were polled last: a last line without an end is taken as whole
+    /// if the log has not grown since.
     length: u64,
-    /// It has more to read than was read at once.
+    /// True if it has more to read than was read at once.
     more: bool,
 }
 
 enum Stage {
-    /// Where it goes on is being found out. So many bytes of the log were cut meanwhile.
+    /// The position is being found. The number is that of the bytes cut from the log meanwhile.
     Finding(u64),
-    /// Up to `position`.
+    /// The log is read up to `position`.
     Ready,
-    /// What was read is being stored.
+    /// Records that were read are being stored.
     Storing(Box<Storing>),
 }
 
 /// Records on their way into the buffer.
 struct Storing {
-    /// Where the log goes on once they are stored.
+    /// Position of the log once they are stored.
     ahead: Position,
-    /// Missed bytes that they tell of.
+    /// Missed bytes that the records report.
     told: u64,
-    /// Bytes of theirs that were cut meanwhile: missed, if they cannot be stored.
+    /// Bytes of these records that were cut from the log meanwhile: they are missed if the records
+    /// cannot be stored.
     at_risk: u64,
 }
 
-/// The machine's figures.
+/// Stream of the machine's figures.
 struct Figures {
     every: u64,
     due: u64,
@@ -89,7 +97,7 @@ struct Figures {
     storing: bool,
 }
 
-/// See the module's documentation.
+/// All streams that the agent itself fills, and their positions.
 pub(super) struct Sources {
     buffer: Buffer,
     intake: Arc<dyn Intake>,
@@ -98,10 +106,10 @@ pub(super) struct Sources {
     followers: BTreeMap<StreamName, Follower>,
     figures: BTreeMap<StreamName, Figures>,
     kept: BTreeMap<StreamName, Place>,
-    /// Places differ from what is kept.
+    /// True if positions have changed since they were stored.
     stale: bool,
     keep_at: u64,
-    /// Why a source does not do what it says.
+    /// Problem of each stream whose source does not work.
     trouble: BTreeMap<StreamName, String>,
 }
 
@@ -126,7 +134,7 @@ impl Sources {
         }
     }
 
-    /// When something is due.
+    /// Time at which figures are due or a log is to be read on, in milliseconds since the boot.
     pub(super) fn next_wake(&self) -> Option<u64> {
         let figures = self.figures.values().map(|it| it.due);
         let again =
@@ -134,14 +142,14 @@ impl Sources {
         figures.chain(again.map(|it| it.not_before)).min()
     }
 
-    /// What a person should know.
+    /// Problem text about all sources that do not work.
     pub(super) fn problem(&self) -> Option<String> {
         let texts = self.trouble.iter().map(|(stream, why)| format!("stream {stream}: {why}"));
         let texts: Vec<String> = texts.collect();
         (!texts.is_empty()).then(|| texts.join("; "))
     }
 
-    /// So many bytes were cut off the beginning of this workload's log.
+    /// Notes that `bytes` bytes were cut off the beginning of this workload's log.
     pub(super) fn cut(&mut self, workload: &Name, bytes: u64) {
         for (stream, it) in &mut self.followers {
             if it.workload != *workload || bytes == 0 {
@@ -170,7 +178,7 @@ impl Sources {
         }
     }
 
-    /// Keeps places, if it is time.
+    /// Stores the positions if they have changed and it is time.
     pub(super) fn keep(&mut self, now: u64) {
         if !self.stale || now < self.keep_at {
             return;
@@ -190,14 +198,14 @@ impl Sources {
         let bytes = serde_json::to_vec(&self.kept).unwrap_or_default();
         match files::replace(&self.file, &bytes, 0o600) {
             Ok(()) => self.stale = false,
-            // Without it lines may come twice, none is lost.
+            // Without the file lines may be stored twice, and none is lost.
             Err(error) => tracing::warn!(%error, "the places of logs cannot be kept"),
         }
     }
 }
 
 impl Driver {
-    /// These policies hold from now on.
+    /// Takes over the policies of a desired state.
     pub(super) fn follow_sources(&mut self, policies: Option<&DataPolicies>) {
         let (mut logs, mut figures) = (BTreeMap::new(), BTreeMap::new());
         let mut trouble = BTreeMap::new();
@@ -243,8 +251,8 @@ impl Driver {
         }
     }
 
-    /// `position`: where it was left; None: it begins anew. `missed`: bytes that were cut before
-    /// they were read.
+    /// Begins to follow a log. `position`: the stored one; None: the log is read from its
+    /// beginning. `missed`: bytes that were cut before they were read.
     fn begin_following(
         &mut self,
         stream: StreamName,
@@ -267,12 +275,13 @@ impl Driver {
         let (buffer, tell) = (self.sources.buffer.clone(), self.tell.clone());
         tokio::spawn(async move {
             let found = find(&buffer, &stream, &log, position).await;
-            let _agent_ends = tell.send(Inner::Source(Back::Found(stream, found))).await;
+            let _agent_ends =
+                tell.send(TaskResult::Source(SourceResult::Found(stream, found))).await;
         });
     }
 
-    /// Something may have been written to this workload's log. `whole`: what did not grow since the
-    /// last time is taken as it is, without an end of the line.
+    /// Reads what was written to this workload's log. `whole`: a last line without an end is taken
+    /// as whole if the log has not grown since the last such call.
     pub(super) fn read_log(&mut self, workload: &Name, whole: bool) {
         let streams: Vec<StreamName> = self
             .sources
@@ -306,7 +315,7 @@ impl Driver {
             }
         };
         if piece.inode != it.position.inode || piece.length < it.position.offset {
-            // Another file, or emptied by somebody: it begins anew.
+            // Another file, or one that somebody emptied: it is read from its beginning.
             let seq = it.position.seq;
             it.position = Position { inode: piece.inode, seq, ..Position::default() };
             it.length = 0;
@@ -346,19 +355,19 @@ impl Driver {
         let stored = self.sources.intake.append(None, stream.clone(), records);
         let tell = self.tell.clone();
         tokio::spawn(async move {
-            let back = Back::Stored(stream, stored.await);
-            let _agent_ends = tell.send(Inner::Source(back)).await;
+            let result = SourceResult::Stored(stream, stored.await);
+            let _agent_ends = tell.send(TaskResult::Source(result)).await;
         });
     }
 
-    pub(super) fn source_came_back(&mut self, back: Back) {
+    pub(super) fn source_task_ended(&mut self, result: SourceResult) {
         let now = uptime_ms();
-        match back {
-            Back::Found(stream, found) => {
+        match result {
+            SourceResult::Found(stream, found) => {
                 let Some(it) = self.sources.followers.get_mut(&stream) else { return };
                 let Stage::Finding(cut) = it.stage else { return };
                 if cut > 0 {
-                    // What was found stands elsewhere by now, if it is there at all.
+                    // The position was found in content that has moved since: it is found again.
                     let (workload, mut position) = (it.workload.clone(), it.position.clone());
                     let missed = it.missed + position.cut(cut);
                     let position = Some(position).filter(|it| *it != Position::default());
@@ -371,7 +380,7 @@ impl Driver {
                 self.sources.keep(now);
                 self.read_for(&stream, false);
             }
-            Back::Stored(stream, result) => self.stored(&stream, result, now),
+            SourceResult::Stored(stream, result) => self.stored(&stream, result, now),
         }
     }
 
@@ -383,7 +392,7 @@ impl Driver {
             Ok(_) => drop(self.sources.trouble.remove(stream)),
             Err(why) => drop(self.sources.trouble.insert(stream.clone(), why.to_string())),
         }
-        // What was dropped stands in the gap ledger: once, for the log goes on behind it.
+        // Dropped records are in the gap ledger already, once: the log goes on behind them.
         let result = match result {
             Err(Refused::Dropped(range)) => Ok(range),
             other => other,
@@ -406,13 +415,13 @@ impl Driver {
         }
     }
 
-    /// The agent ends: places are kept as they are.
+    /// Stores the positions, because the agent ends.
     pub(super) fn keep_places(&mut self) {
         self.sources.keep_at = 0;
         self.sources.keep(uptime_ms());
     }
 
-    /// Everything of the sources that is due.
+    /// Reads logs and takes figures that are due.
     pub(super) fn feed_sources(&mut self) {
         let now = uptime_ms();
         self.sources.keep(now);
@@ -430,10 +439,10 @@ impl Driver {
             if now < it.due {
                 continue;
             }
-            // What a device slept through is not made up.
+            // Figures that a sleeping device missed are not made up for.
             it.due = now + it.every - (now - it.due) % it.every;
             let record = it.machine.sample();
-            // A buffer that takes nothing has one record of it waiting, no more.
+            // While the buffer takes nothing, only one record of figures waits.
             if !std::mem::replace(&mut it.storing, true) {
                 due.push((stream.clone(), record));
             }
@@ -444,7 +453,7 @@ impl Driver {
     }
 }
 
-/// Where a log goes on: behind what its stream has of it.
+/// Finds the position at which a log is continued: behind the records that its stream has.
 async fn find(
     buffer: &Buffer,
     stream: &StreamName,
@@ -453,19 +462,20 @@ async fn find(
 ) -> Option<Position> {
     let whole = logs::piece(log, 0, SEARCHED).ok().flatten();
     let Some(mut position) = kept else {
-        // From its beginning, with whatever the stream has already.
+        // Without a stored position the log is read from its beginning, whatever the stream has
+        // already.
         let seq = last(buffer, stream).await;
         let inode = whole.map(|it| it.inode).unwrap_or_default();
         return Some(Position { inode, seq, ..Position::default() });
     };
-    // Kept before there was a log: it is the one that came.
+    // A position without an inode was stored before there was a log: it is the file that came.
     let same = |it: &logs::Piece| it.inode == position.inode || position.inode == 0;
     let Some(whole) = whole.filter(same) else { return Some(position) };
     position.inode = whole.inode;
     let mut content = whole.bytes;
     match position.find(&content) {
         Some(offset) => position.offset = offset as u64,
-        // Behind what is searched: as it was kept.
+        // Beyond the part that is searched, the stored offset is taken.
         None if position.offset > SEARCHED as u64 => {}
         None => {
             tracing::warn!(%stream, "its place in the log is lost: it begins at what is left");
@@ -473,7 +483,7 @@ async fn find(
             position.tail.clear();
         }
     }
-    // Records that were stored after the place was kept stand in the log behind it, in order.
+    // Records that were stored after the position are in the log behind it, in order.
     let mut base = 0_u64;
     loop {
         let window = Window { from: position.seq + 1, ..Window::default() };
@@ -489,7 +499,7 @@ async fn find(
             }
             let at = usize::try_from(position.offset.saturating_sub(base)).unwrap_or(usize::MAX);
             let rest = content.get(at..).unwrap_or_default();
-            // What others published to the stream is none of the log's.
+            // Records that others published to the stream are not in the log.
             if let Some(taken) = follow::taken(rest, &record.value) {
                 position.advance(rest.get(..taken).unwrap_or_default());
             }
@@ -500,8 +510,8 @@ async fn find(
     }
 }
 
-/// A page of a stream. A buffer that cannot be read now is waited for: what it holds would be
-/// stored a second time.
+/// Reads a page of a stream. Waits for a buffer that cannot be read now, because the records in it
+/// would be stored a second time.
 async fn read(buffer: &Buffer, stream: &StreamName, window: Window) -> Page {
     loop {
         match buffer.read(stream, window, PIECE).await {
@@ -513,7 +523,7 @@ async fn read(buffer: &Buffer, stream: &StreamName, window: Window) -> Page {
     }
 }
 
-/// The last number that a stream gave; 0: none.
+/// Last sequence number that a stream gave; 0: none.
 async fn last(buffer: &Buffer, stream: &StreamName) -> u64 {
     loop {
         match buffer.summary().await {

@@ -1,4 +1,6 @@
-//! From an empty process to a turning loop: what is on disk, what runs, who we are.
+//! Start of the agent: reads what is on disk, finds the processes that run, and begins to connect.
+//!
+//! See decisions 0007, 0009, 0075 and 0079.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -10,7 +12,7 @@ use holdfast_base::ids::{Name, hex};
 use holdfast_protocol::message::DesiredState;
 use tokio::sync::{mpsc, watch};
 
-use super::{Driver, HOUSEKEEPING, Inner, Link, OBSERVATIONS, desired, health, intake, logs};
+use super::{Driver, HOUSEKEEPING, Link, OBSERVATIONS, TaskResult, desired, health, intake, logs};
 use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
@@ -30,39 +32,39 @@ use crate::adapters::{files, launcher as launching, link, procfs};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
-use crate::core::lineage::History;
-use crate::core::record::{Found, Record};
+use crate::core::lineage::Lineage;
 use crate::core::report::Reporter;
+use crate::core::saved::{Found, SavedWorkload};
 
-/// Why the agent cannot run at all.
+/// Reason for which the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The data folder cannot be used.
+    /// The data folder, or `/proc`, cannot be used.
     #[error("{path}: {source}")]
     Folder {
-        /// Which.
+        /// Path that was tried.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
-    /// Another agent has it.
+    /// Another agent has the data folder.
     #[error("another agent runs on {path} already{who}; one data folder serves one agent")]
     Second {
-        /// Which.
+        /// Path of the data folder.
         path: PathBuf,
-        /// Who holds the lock, as far as that can be known.
+        /// Holder of the lock, as far as it can be known; may be empty.
         who: String,
     },
-    /// No randomness.
+    /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
 }
 
 impl Driver {
-    /// Opens the data folder, adopts what runs, and begins to connect.
+    /// Opens the data folder, adopts the processes that run, and begins to connect.
     ///
     /// # Errors
-    /// [`StartError`]: only what leaves nothing to run from.
+    /// Returns a [`StartError`] only if there is nothing to run from.
     #[allow(
         clippy::too_many_lines,
         reason = "one list of what an agent is made of, in the order in which it can be had"
@@ -86,11 +88,12 @@ impl Driver {
             .unwrap_or_default();
         trouble.untrusted = on_disk.trouble.map(|why| format!("{why}: what ran goes on"));
         let least = on_disk.spare.as_ref().map(DesiredState::version).unwrap_or_default();
-        // The records tell better than an older state what ran; without them, it is all there is.
-        let former = on_disk.spare.filter(|_| loaded.records.is_empty());
+        // The saved states say better than an older desired state what ran; without them, it is all
+        // there is.
+        let former = on_disk.spare.filter(|_| loaded.saved.is_empty());
         let time = Time::new(loaded.floor);
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
-        let (tell, inner) = mpsc::channel::<Inner>(OBSERVATIONS);
+        let (tell, results) = mpsc::channel::<TaskResult>(OBSERVATIONS);
         let (api, api_seen) = watch::channel(None);
         let (credentials, credentials_seen) = watch::channel(None);
         let (link_tell, links) = mpsc::channel(16);
@@ -105,12 +108,12 @@ impl Driver {
         let inlets = intake::Inlets::new(access, intake);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
         let seen = Census::take(&place).map_err(processes)?;
-        let found = found(&seen, &place, loaded.records.iter());
+        let found = found(&seen, &place, loaded.saved.iter());
         let folders = folders(&place.workloads);
         let start = Start {
             desired: on_disk.state,
             former,
-            records: loaded.records,
+            saved: loaded.saved,
             found,
             folders,
             artifacts: there,
@@ -145,16 +148,16 @@ impl Driver {
             observed,
             observe,
             links,
-            inner,
+            results,
             tell,
             listener: None,
             notifier: Notifier::from_environment(),
-            // Workloads first; the house is looked after in the second turn.
+            // Workloads come first: disk and certificate are checked in the second turn.
             housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
             logs: logs::Logs::new(&data, uptime_ms() + HOUSEKEEPING / 50),
             shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
             meter: Meter::default(),
-            history: History::read(
+            lineage: Lineage::read(
                 &std::fs::read_to_string(data.join(super::HISTORY)).unwrap_or_default(),
             ),
             inlets,
@@ -172,13 +175,13 @@ impl Driver {
         Ok(driver)
     }
 
-    /// What is adopted gets its limits again: whoever started the agent may have taken the
-    /// controllers back while it was away.
+    /// Sets the limits of adopted workloads again: the service manager may have taken the
+    /// controllers back while the agent was not running.
     fn renew_limits(&self) {
         let Ok(cgroups) = &self.place.cgroups else { return };
         let running: BTreeSet<&Name> = self.agent.instances().map(|(name, _)| name).collect();
-        for (name, record) in self.agent.records().filter(|(name, _)| running.contains(name)) {
-            let Some(current) = &record.current else { continue };
+        for (name, saved) in self.agent.saved().filter(|(name, _)| running.contains(name)) {
+            let Some(current) = &saved.current else { continue };
             if let Err(error) = cgroups.prepare(name, current.spec.resources) {
                 tracing::warn!(workload = %name, %error, "its limits cannot be set again");
             }
@@ -191,7 +194,7 @@ fn known(identity: &Option<Identity>) -> Option<(Vec<u8>, holdfast_base::ids::De
     Some((identity.signing_key(), identity.device()?))
 }
 
-/// The lock; from then on, what is in the folder is nobody else's.
+/// Takes the lock, and closes the data folder to other users.
 fn lock(data: &Path) -> Result<std::fs::File, StartError> {
     let lock = lock::take(data).map_err(|error| match error {
         LockError::Io(path, source) => StartError::Folder { path, source },
@@ -237,7 +240,7 @@ fn place(
     })
 }
 
-/// The agent starts itself as launcher; a test may put an emulator before it.
+/// Command line of the launcher: the agent itself; a test may put an emulator before it.
 fn launcher() -> Vec<OsString> {
     #[cfg(debug_assertions)]
     if let Ok(line) = std::env::var("HOLDFAST_TEST_LAUNCHER") {
@@ -246,8 +249,8 @@ fn launcher() -> Vec<OsString> {
     vec![OsString::from("/proc/self/exe")]
 }
 
-/// Marks the processes of this data folder's agent. Made once; a disk too full for it gives one
-/// that holds until there is room.
+/// Id that marks the processes of this data folder's agent. Made once; if it cannot be stored, it
+/// is valid until the agent ends.
 fn agent_id(data: &Path, seed: u64) -> String {
     let path = data.join("agent-id");
     let read = files::read(&path, 64).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -267,22 +270,22 @@ fn agent_id(data: &Path, seed: u64) -> String {
     id
 }
 
-/// Every process of a workload: by its user or marker, or by its record.
+/// All processes of workloads: known by their user, by their marker, or by the saved state.
 pub(super) fn found<'a>(
     seen: &Census,
     place: &RuntimeContext,
-    records: impl Iterator<Item = (&'a Name, &'a Record)>,
+    states: impl Iterator<Item = (&'a Name, &'a SavedWorkload)>,
 ) -> Vec<Found> {
     let mut found = seen.found(&place.boot);
-    for (name, record) in records {
-        known_by_record(name, record, &place.boot, &mut found);
+    for (name, saved) in states {
+        known_by_saved(name, saved, &place.boot, &mut found);
     }
     found
 }
 
-/// A process that stands in a record is known even if it has overwritten its environment.
-fn known_by_record(name: &Name, record: &Record, boot: &str, found: &mut Vec<Found>) {
-    let Some(instance) = &record.instance else { return };
+/// Adds the process of a saved state, which is known even if it has overwritten its environment.
+fn known_by_saved(name: &Name, saved: &SavedWorkload, boot: &str, found: &mut Vec<Found>) {
+    let Some(instance) = &saved.instance else { return };
     let same =
         |it: &&mut Found| it.instance.pid == instance.pid && it.instance.start == instance.start;
     if let Some(known) = found.iter_mut().find(same) {
@@ -290,7 +293,7 @@ fn known_by_record(name: &Name, record: &Record, boot: &str, found: &mut Vec<Fou
     } else if !matches!(procfs::lives(instance, boot), Ok(false)) {
         found.push(Found {
             workload: name.clone(),
-            revision: record.current.as_ref().map_or(0, |current| current.number),
+            revision: saved.current.as_ref().map_or(0, |current| current.number),
             instance: instance.clone(),
             leader: true,
             at_gate: false,

@@ -1,4 +1,4 @@
-//! What `holdfast-agent status` shows: a stable document, documented in the README.
+//! Content of `holdfast-agent status`: a stable JSON document, documented in the README.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::Driver;
 use crate::adapters::identity::Identity;
 
 impl Driver {
-    /// How everything stands.
+    /// Status document of the whole agent.
     pub(super) fn status(&self) -> Value {
         let view = self.agent.view();
         let workloads: BTreeMap<String, Value> = view

@@ -1,5 +1,7 @@
 //! Formats numbers with their nouns: `1 device`, `2 devices`. The only module that knows the
 //! plural.
+//!
+//! See decision 0128.
 
 /// Formats a number with a noun whose plural ends in `s`: `0 devices`, `1 device`.
 pub fn count(number: u64, one: &str) -> String {

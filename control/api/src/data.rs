@@ -1,4 +1,6 @@
 //! Streams, their records and ledgers, and documents about data on devices.
+//!
+//! See decision 0092.
 
 use std::collections::BTreeMap;
 

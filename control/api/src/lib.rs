@@ -3,6 +3,8 @@
 //!
 //! Times are RFC 3339 in UTC with seconds (`2026-11-23T21:00:00Z`). Digests are `sha256:` and 64
 //! hexadecimal digits.
+//!
+//! See decision 0134.
 
 use std::collections::BTreeMap;
 

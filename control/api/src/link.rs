@@ -2,6 +2,8 @@
 //! fits, a forecast, and what waits.
 //!
 //! Whether a class waits is decided on the device; every text about it is made here.
+//!
+//! See decision 0121.
 
 use holdfast_base::words::date;
 use holdfast_records::{ClassUse, LinkUse, NEVER, Period, TrafficClass};

@@ -1,4 +1,6 @@
 //! Pieces of a workload's log as they come from a device, and their conversion to text with times.
+//!
+//! See decisions 0106 and 0107.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,6 @@
 //! Label selectors: their form in documents, their text form, and matching.
+//!
+//! See decision 0101.
 
 use std::collections::BTreeMap;
 

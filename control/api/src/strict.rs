@@ -1,6 +1,8 @@
 //! Reads JSON and refuses duplicate keys. A plain reader silently keeps the last of two values for
 //! one key, and the operator does not learn why the first has no effect. YAML readers refuse
 //! duplicates as well.
+//!
+//! See decision 0099.
 
 use std::cell::Cell;
 use std::fmt;

@@ -1,5 +1,7 @@
 //! Error texts of JSON libraries in plain words. The originals are made for programmers: "invalid
 //! type: sequence, expected struct NewToken".
+//!
+//! See decision 0102.
 
 /// Describes a JSON error with its line and column.
 pub fn json(error: &serde_json::Error) -> String {

@@ -1,5 +1,7 @@
 //! Client of the HTTPS API for the commands: requests, lists over all their pages, streams, and
 //! every failure put into words.
+//!
+//! See decisions 0102 and 0128.
 
 use std::error::Error as _;
 use std::net::IpAddr;

@@ -1,4 +1,6 @@
 //! Documents from files, folders and standard input: YAML with one or more documents, or JSON.
+//!
+//! See decision 0034.
 
 #![allow(clippy::disallowed_methods, reason = "the command line reads the files it is given")]
 

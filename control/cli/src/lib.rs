@@ -1,5 +1,7 @@
 //! Command line: every subcommand but `serve` is a client of the HTTPS API, and nothing here knows
 //! more of the control plane than its API tells.
+//!
+//! See decision 0134.
 
 #![allow(
     clippy::disallowed_methods,

@@ -1,5 +1,7 @@
 //! `holdfast logs`: copies a workload's log to standard output, and reports what is missing of it
 //! on standard error.
+//!
+//! See decision 0127.
 
 use std::time::Duration;
 

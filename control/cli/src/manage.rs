@@ -1,4 +1,6 @@
 //! `token`, `access` and `device`: enrolment tokens, access tokens and devices.
+//!
+//! See decision 0083.
 
 use std::collections::BTreeMap;
 

@@ -3,6 +3,8 @@
 //! The server sends its chain with the CA in it. A chain whose CA has another digest is refused,
 //! and so is a certificate that the CA did not sign for [`SERVER_NAME`]. Nothing is trusted on
 //! first use, and the CAs of the system do not count.
+//!
+//! See decision 0017.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! YAML as operators write it: faults in this project's words, and the spelling of numbers and
 //! truth values, which the parser does not keep (`0755` becomes 755.0).
+//!
+//! See decision 0102.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -2,6 +2,8 @@
 //! offline or never connected device takes effect, and whether the absence is expected, ignored or
 //! an alarm. Counts, alarms, filters and explanations all use this module, so that they cannot
 //! disagree.
+//!
+//! See decisions 0132 and 0133.
 
 mod told;
 

@@ -1,5 +1,7 @@
 //! Activity of people (audit log) and of devices (events) as API documents, with the filter of its
 //! listing and its CSV export.
+//!
+//! See decisions 0125 and 0126.
 
 use super::records::AuditRecord;
 use super::timeline::{EventRecord, What};

@@ -8,6 +8,8 @@
 //!     ▲                                        │                        │ look: asked again
 //!     └──────────────── anything heard ────────┴────────────────────────┘
 //! ```
+//!
+//! See decision 0112.
 
 /// Seconds after any message of a device during which it need not be asked.
 pub const FRESH: u64 = 10;

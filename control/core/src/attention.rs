@@ -1,5 +1,7 @@
 //! Conditions of a device that need a person. Counts, the fleet's attention list, filters, metrics
 //! and notifications are all made from this list of alarms.
+//!
+//! See decisions 0033 and 0110.
 
 use super::absence;
 use super::model::Device;

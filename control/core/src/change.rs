@@ -1,6 +1,8 @@
 //! One change: the model in memory, the rows that go to the store for it, and what is told to
 //! others once it is durable. Nothing here writes or tells: the service carries it out, and so does
 //! the deterministic world of the tests.
+//!
+//! See decisions 0018, 0027 and 0126.
 
 use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;

@@ -2,6 +2,8 @@
 //! before those that work, unauthenticated ones ("strangers") before authenticated ones, the oldest
 //! first, and those of the newcomer's own network before all others. A newcomer is never refused in
 //! favour of a silent connection.
+//!
+//! See decision 0095.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

@@ -1,5 +1,7 @@
 //! Decides whether a key may become a device, and which one, from the token, the key and the
 //! devices that exist.
+//!
+//! See decisions 0003, 0083 and 0084.
 
 use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 

@@ -1,4 +1,6 @@
 //! Explains in sentences for people why a device or a workload is not as desired.
+//!
+//! See decision 0128.
 
 use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::Phase;

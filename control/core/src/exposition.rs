@@ -1,6 +1,8 @@
 //! Formats the latest values of streams in Prometheus' text format. A number is a sample, and so is
 //! each number in an object. The text counts what a bound has left out, in
 //! `holdfast_streams_left_out`.
+//!
+//! See decisions 0063 and 0093.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

@@ -1,5 +1,7 @@
 //! Summary of the fleet: counts, the most urgent conditions, sites and labels. Devices are added
 //! one by one, so that the reader of the model may let writers in between.
+//!
+//! See decisions 0031, 0110 and 0120.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

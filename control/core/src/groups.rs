@@ -1,4 +1,6 @@
 //! Counts the devices of each value of a label by their health state.
+//!
+//! See decision 0129.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,8 @@
 //! Takes in batches of data records: which records are new, and what the ledger of the stream says
 //! afterwards. Each record counts once by device, stream and sequence number, whatever is repeated,
 //! reordered or overlapping. A batch cannot take back that a number was received.
+//!
+//! See decisions 0056, 0057, 0080 and 0092.
 
 use std::collections::BTreeMap;
 

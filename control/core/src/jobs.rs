@@ -1,6 +1,8 @@
 //! Actions of operators on workloads besides apply: going back to a former revision, pauses,
 //! restarts. A pause is part of the desired state and holds without a link. A restart is asked of
 //! the devices that are connected now, and of no other later.
+//!
+//! See decisions 0115, 0116 and 0117.
 
 use std::collections::BTreeSet;
 

@@ -3,6 +3,8 @@
 //!
 //! A segment is one row of the data store. A [`LoadedLedger`] holds the segments that one change can
 //! touch, so that the rest of a long ledger stays on disk.
+//!
+//! See decisions 0056 and 0092.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! Decisions of the control plane as plain values: no I/O, no clock, no async runtime, no logging.
+//!
+//! See decision 0134.
 
 pub mod absence;
 pub mod activity;

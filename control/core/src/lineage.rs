@@ -4,6 +4,8 @@
 //! With each connection the agent draws a random number and reports the last few of them as its
 //! history. The control plane keeps the newest one. If that is not in a later history, the history
 //! diverged: another machine has drawn numbers since, or this one has forgotten some.
+//!
+//! See decision 0081.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,7 @@
 //! Filter, order and paging of the list of devices. The words of a query come from outside, so each
 //! is checked.
+//!
+//! See decision 0031.
 
 use super::absence;
 use super::attention::{Attention, Watch};

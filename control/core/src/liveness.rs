@@ -1,5 +1,7 @@
 //! Liveness of a device's connection: when it was last heard, when its next packet is due, and what
 //! state people see.
+//!
+//! See decisions 0027, 0108 and 0131.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

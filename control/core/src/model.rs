@@ -1,5 +1,7 @@
 //! State of the control plane in memory, and its form in the store. Everything that is read comes
 //! from memory, so that no reader waits for a disk.
+//!
+//! See decision 0124.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

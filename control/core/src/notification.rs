@@ -1,5 +1,7 @@
 //! Content of a `Notification` document, every unit resolved, and storage of its secrets: they are
 //! written and never shown again.
+//!
+//! See decision 0119.
 
 use std::collections::BTreeMap;
 

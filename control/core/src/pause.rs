@@ -1,5 +1,7 @@
 //! Pauses of one workload: everywhere (also on devices that come later) or on single devices, with
 //! who paused it and when. A pause stays through new revisions until the workload is resumed.
+//!
+//! See decision 0115.
 
 use std::collections::{BTreeMap, BTreeSet};
 

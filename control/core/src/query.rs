@@ -1,5 +1,7 @@
 //! Queries over a fleet: parsing, the origin of each group key, and merging of the devices' partial
 //! results.
+//!
+//! See decision 0061.
 
 use std::collections::{BTreeMap, BTreeSet};
 

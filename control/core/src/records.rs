@@ -1,5 +1,7 @@
 //! Values that the control plane stores. Their JSON is the content of the store and of a backup:
 //! fields may be added with a default, and none may change its meaning.
+//!
+//! See decisions 0026, 0027, 0109, 0131 and 0133.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! Revisions of workloads in the API's form: the paths that changed from one to the next, how many
 //! devices report each, and a document that can be applied again.
+//!
+//! See decision 0117.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! Free space for records on the file system of the data folder. A reserve is kept free of records,
 //! so that desired states can be stored whatever devices send.
+//!
+//! See decision 0059.
 
 const MIB: u64 = 1024 * 1024;
 

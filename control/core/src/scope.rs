@@ -1,4 +1,6 @@
 //! Scopes of access tokens: three levels, each including the one before.
+//!
+//! See decision 0097.
 
 use holdfast_api::Scope;
 

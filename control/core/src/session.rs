@@ -4,6 +4,8 @@
 //! The cookie holds the secret, the store only its sha256. The CSRF token is derived from the
 //! secret and not stored. A page must read it from a response of the API before it can send it,
 //! which a page of another origin cannot.
+//!
+//! See decision 0029.
 
 use holdfast_base::ids::{hex, unhex};
 use ring::hmac;

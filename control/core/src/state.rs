@@ -3,6 +3,8 @@
 //!
 //! What was reported is kept apart from what is known: while a device cannot be reached, the state
 //! of its workloads is unknown.
+//!
+//! See decisions 0108 and 0109.
 
 use holdfast_base::ids::Name;
 use holdfast_protocol::message::{Phase, WorkloadReport};

@@ -3,6 +3,8 @@
 //! Times are those of the control plane's clock when it learned of the change. A device in a loop
 //! reports the same events over and over. After [`SPELLED`] events of one thing within an hour, the
 //! rest of the hour becomes one event with a count, so that a loop does not push out other events.
+//!
+//! See decision 0124.
 
 use std::net::IpAddr;
 

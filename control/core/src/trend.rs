@@ -1,5 +1,7 @@
 //! Counts of the fleet's devices over the last day, in memory alone and bounded. There are no
 //! points from before the control plane's start, or for times at which nothing was counted.
+//!
+//! See decision 0130.
 
 use std::collections::VecDeque;
 

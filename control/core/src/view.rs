@@ -1,4 +1,6 @@
 //! Conversion of the model to the documents of the API (`api.rs`).
+//!
+//! See decisions 0108 and 0129.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 // Vite plugins of the build: licences of the packages inside, compressed forms, first-load bound.
+// See decision 0114.
 import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";

@@ -1,5 +1,6 @@
 // The beginning: who is logged in? Nobody: the login form, which needs next to nothing of the link;
 // what the pages need comes while the token is pasted. Somebody: the pages.
+// See decision 0114.
 import { whoami, type Found } from "./login/ask";
 import { loginForm } from "./login/form";
 

@@ -2,6 +2,8 @@
 //!
 //! A device's certificate is bound to the device's present key by its serial number, so that an old
 //! certificate is of no use for a name that was given to another key.
+//!
+//! See decisions 0003 and 0017.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};

@@ -1,5 +1,7 @@
 //! Data store on redb, in a file of its own, so that trouble with data records never touches
 //! desired states. A file that cannot be read is set aside, and an empty one takes its place.
+//!
+//! See decisions 0056, 0058, 0059 and 0064.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::fs::OpenOptions;

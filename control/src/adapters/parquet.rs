@@ -8,6 +8,8 @@
 //! bare number has it in `number`. A field with values of several kinds has the column of the most
 //! frequent kind. A value that does not fit its column is null there and complete in `value`. No
 //! two columns have names that differ in case only, because many readers treat those as one.
+//!
+//! See decisions 0062 and 0094.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

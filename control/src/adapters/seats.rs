@@ -1,5 +1,7 @@
 //! Places of a listener's connections: the crowd of `core/crowd.rs` with the tasks behind it. The
 //! API's port and the gateway's port both admit connections by it.
+//!
+//! See decision 0095.
 #![allow(clippy::disallowed_methods, reason = "an adapter: it reads the clock")]
 
 use std::collections::BTreeMap;

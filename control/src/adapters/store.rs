@@ -1,4 +1,6 @@
 //! Store on redb: one file with one table, durable when `commit` returns.
+//!
+//! See decisions 0018 and 0096.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Access tokens of the API: made, listed, deleted and checked. Of a token's secret only its
 //! SHA-256 digest is stored.
+//!
+//! See decisions 0026 and 0097.
 
 use holdfast_base::ids::{hex, unhex};
 

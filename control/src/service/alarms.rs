@@ -1,6 +1,8 @@
 //! The driver of alarms: shows the engine every device's state every few seconds, stores what it
 //! decides, and delivers messages, one attempt at a time for each receiver. Messages are delivered
 //! also while the disk takes no writes.
+//!
+//! See decisions 0118 and 0120.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};

@@ -1,4 +1,6 @@
 //! Calls to devices that wait for a reply: logs, questions, and fetches of records.
+//!
+//! See decisions 0006, 0106 and 0127.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

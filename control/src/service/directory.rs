@@ -1,4 +1,6 @@
 //! Answers to the gateway's questions about devices. No function here blocks.
+//!
+//! See decision 0081.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Devices whose state changes by time alone, without a report: a workload has run well for long
 //! enough, or a device has been offline for too long. Watching readers get an event at that moment.
+//!
+//! See decisions 0111 and 0133.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,4 +1,6 @@
 //! Enrolment and renewal of devices.
+//!
+//! See decisions 0083 and 0084.
 
 use std::sync::atomic::Ordering;
 

@@ -1,5 +1,7 @@
 //! Events for those who watch, in a bounded ring that every reader reads at its own pace. A reader
 //! that falls behind the ring's oldest event is told to read everything again.
+//!
+//! See decision 0113.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};

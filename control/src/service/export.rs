@@ -1,4 +1,6 @@
 //! Data records of one stream name, of one device or many, one stream after the other.
+//!
+//! See decisions 0062 and 0094.
 
 use std::ops::ControlFlow;
 

@@ -2,6 +2,8 @@
 //! which takes a group of them, decides, commits one transaction, and acknowledges after that. A
 //! device whose batch does not fit into the queue sends it again; all devices are asked to hold
 //! back before it comes to that.
+//!
+//! See decisions 0058, 0059, 0064 and 0080.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

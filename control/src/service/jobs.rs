@@ -1,6 +1,8 @@
 //! Actions of operators on workloads besides applying them: rollback, pause, restart. A pause is
 //! part of the desired state and holds without a link. A restart is requested from the devices that
 //! are connected now, and from no other one later.
+//!
+//! See decisions 0115, 0116 and 0117.
 
 use std::sync::Arc;
 

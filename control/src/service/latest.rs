@@ -1,5 +1,7 @@
 //! Data for monitoring systems: the latest value of each stream, and the number of devices by
 //! horizon.
+//!
+//! See decision 0063.
 
 use std::collections::BTreeMap;
 

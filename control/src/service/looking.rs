@@ -1,6 +1,8 @@
 //! Sign of life on demand: while somebody looks at a device, it is asked for a sign of life, at
 //! most once however many look, and those who wait are woken when anything arrives.
 //! `core/answering.rs` decides.
+//!
+//! See decision 0112.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

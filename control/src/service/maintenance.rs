@@ -1,5 +1,7 @@
 //! Maintenance of stored data, in bounded steps between batches: retention, removal of deleted
 //! devices' streams, summing up of long ledgers.
+//!
+//! See decisions 0056, 0058 and 0059.
 
 use std::collections::BTreeMap;
 

@@ -2,6 +2,8 @@
 //!
 //! These functions look at every device. They let changes in between where the result needs no
 //! single moment, and belong on a thread that may block.
+//!
+//! See decision 0031.
 
 use std::sync::{Arc, PoisonError};
 

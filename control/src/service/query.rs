@@ -1,5 +1,7 @@
 //! Questions to many devices at once, and fetches of records: asks the devices, waits for them, and
 //! combines their answers.
+//!
+//! See decision 0061.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

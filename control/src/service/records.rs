@@ -1,6 +1,8 @@
 //! Reading of stored data records: by sequence number and time, merged where blocks of one stream
 //! interleave, in memory that does not grow with the number of records. All functions block on the
 //! disk.
+//!
+//! See decision 0122.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;

@@ -1,5 +1,7 @@
 //! Backup and restore. A restored control plane has a higher epoch than any device knows, so that
 //! devices follow what was restored even when their own state is newer.
+//!
+//! See decisions 0005 and 0099.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

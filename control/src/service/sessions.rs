@@ -1,5 +1,7 @@
 //! Logins of the pages: begun with an access token, stored by the digest of their secret, ended
 //! with the token.
+//!
+//! See decision 0029.
 
 use std::net::IpAddr;
 use std::sync::PoisonError;

@@ -2,6 +2,8 @@
 //!
 //! Timelines are only in the store. These functions read the disk and belong on a thread that may
 //! block.
+//!
+//! See decisions 0124 and 0125.
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};

@@ -1,4 +1,6 @@
 //! Enrolment tokens. Of a token's secret only its digest is stored.
+//!
+//! See decision 0128.
 
 use holdfast_base::ids::{check_label_key, hex};
 use holdfast_protocol::enrol::EnrolToken;

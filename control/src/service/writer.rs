@@ -1,6 +1,8 @@
 //! The thread that writes to the store: takes the changes that wait, commits them as one durable
 //! transaction, and tells everyone who waits. After a failure of the store the model is read from
 //! it again.
+//!
+//! See decisions 0018 and 0025.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

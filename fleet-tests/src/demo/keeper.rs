@@ -1,6 +1,8 @@
 //! Cleaner of the demo: a separate process that outlives the demo by a moment. It waits until the
 //! demo has ended, for whatever reason, kills everything of the demo's folder by process id and
 //! removes the folder.
+//!
+//! See decision 0019.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;

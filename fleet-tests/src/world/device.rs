@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
-use holdfast_agent::core::record::{Exit, Found, Instance, Record};
 use holdfast_agent::core::report::Reporter;
-use holdfast_agent::core::session::{Verdict, judge};
+use holdfast_agent::core::saved::{Exit, Found, Instance, SavedWorkload};
+use holdfast_agent::core::version::{VersionCheck, check};
 use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, Digest, Name};
 use holdfast_protocol::message::{AgentInfo, DesiredState};
@@ -24,7 +24,7 @@ pub(super) struct Disk {
     pub(super) damaged: bool,
     /// Decoded content of `desired`.
     pub(super) state: Option<DesiredState>,
-    pub(super) records: BTreeMap<Name, Record>,
+    pub(super) saved: BTreeMap<Name, SavedWorkload>,
     pub(super) folders: BTreeSet<Name>,
     pub(super) artifacts: BTreeSet<Digest>,
     pub(super) full: bool,
@@ -87,7 +87,7 @@ pub(super) struct Device {
     lost: BTreeSet<Digest>,
     /// Workloads that an operator asked to restart: they may be ended once although they work.
     restarting: BTreeSet<Name>,
-    /// Jobs that ran, are on record, and must not run again.
+    /// Jobs that ran, were saved, and must not run again.
     ran: BTreeMap<Name, Arc<WorkloadSpec>>,
     pub(super) connected: bool,
     /// True: faults may happen, the agent is killed between steps.
@@ -148,7 +148,7 @@ impl Device {
         let start = Start {
             desired,
             former: None,
-            records: self.disk.records.clone(),
+            saved: self.disk.saved.clone(),
             found: self.census(),
             folders: self.disk.folders.clone(),
             artifacts: self.disk.artifacts.clone(),
@@ -173,7 +173,7 @@ impl Device {
     /// Kills the agent, empties its store, and makes its desired state unreadable.
     pub(super) fn forget(&mut self) {
         self.kill_agent();
-        self.disk.records.clear();
+        self.disk.saved.clear();
         self.disk.damaged = true;
         self.ran.clear();
     }
@@ -240,13 +240,13 @@ impl Device {
             return;
         };
         let waiting = self.waiting.as_ref().map(|(_, state)| state.version());
-        match judge(agent.version().max(waiting.unwrap_or_default()), state.version()) {
-            Verdict::Follow { .. } => {
+        match check(agent.version().max(waiting.unwrap_or_default()), state.version()) {
+            VersionCheck::Follow { .. } => {
                 self.waiting = Some((bytes, state));
                 self.store_desired(dice);
             }
-            Verdict::Known => {}
-            Verdict::Stale { .. } => self.refused += 1,
+            VersionCheck::Known => {}
+            VersionCheck::Stale { .. } => self.refused += 1,
         }
         self.turn(now, dice);
     }
@@ -341,16 +341,16 @@ impl Device {
         match effect {
             Effect::Fetch(artifact) => self.fetch(artifact.digest, now, dice),
             launch @ Effect::Launch { .. } => self.later(now, dice, 50, Work::Launch(launch)),
-            Effect::Record { name, record } => {
+            Effect::Save { name, saved } => {
                 let stored = !self.disk.full;
                 if stored {
                     // Another revision came in between.
-                    let current = record.current.as_ref().map(|current| &current.spec);
+                    let current = saved.current.as_ref().map(|current| &current.spec);
                     self.ran.retain(|it, spec| *it != name || current == Some(spec));
-                    self.disk.records.insert(name.clone(), *record);
+                    self.disk.saved.insert(name.clone(), *saved);
                 }
                 if !self.crash_point(dice) {
-                    self.observe(Observed::Recorded(name, stored), now);
+                    self.observe(Observed::Saved(name, stored), now);
                 }
             }
             Effect::Open { name, instance } => {
@@ -436,7 +436,7 @@ impl Device {
             "{}: {} (pid {pid}) is well and wanted, and was {what}: on disk {:?}, the agent has {:?}",
             self.id,
             proc.name,
-            self.disk.records.get(&proc.name),
+            self.disk.saved.get(&proc.name),
             self.agent.as_ref().map(Agent::view),
         );
     }
@@ -507,7 +507,7 @@ impl Device {
                 if self.crash_point(dice) {
                     return;
                 }
-                self.disk.records.remove(&name);
+                self.disk.saved.remove(&name);
                 if !self.crash_point(dice) {
                     self.observe(Observed::Removed(name, Ok(())), now);
                 }
@@ -591,8 +591,8 @@ impl Device {
             return;
         }
         assert_ne!(before.as_ref(), Some(&spec), "{}: {name} is a job and runs again", self.id);
-        let record = self.disk.records.get(name);
-        if record.is_some_and(|record| record.instance.as_ref() == Some(instance)) {
+        let saved = self.disk.saved.get(name);
+        if saved.is_some_and(|saved| saved.instance.as_ref() == Some(instance)) {
             self.ran.insert(name.clone(), spec);
         }
     }

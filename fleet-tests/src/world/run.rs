@@ -366,7 +366,10 @@ impl World {
             let Some(workload) = wanted.workloads.get(&name) else {
                 assert!(procs.is_empty(), "{id}: {name} is not wanted and runs");
                 assert!(!device.disk.folders.contains(&name), "{id}: {name} left its folder");
-                assert!(!device.disk.records.contains_key(&name), "{id}: {name} left its record");
+                assert!(
+                    !device.disk.saved.contains_key(&name),
+                    "{id}: {name} left its saved state"
+                );
                 assert!(reported.is_none(), "{id}: {name} is gone and still reported");
                 continue;
             };
@@ -395,10 +398,10 @@ impl World {
                 assert!(over, "{id}: {name}: a job that ran once: {reported:?}");
             }
             // Invariant 9: a failed revision was replaced by the last one that worked.
-            let record = &device.disk.records.get(&name);
-            if let Some(rejected) = record.and_then(|record| record.rejected.as_ref())
+            let saved = &device.disk.saved.get(&name);
+            if let Some(rejected) = saved.and_then(|saved| saved.rejected.as_ref())
                 && rejected.revision.spec.as_ref() == &workload.spec
-                && let Some(current) = record.and_then(|record| record.current.as_ref())
+                && let Some(current) = saved.and_then(|saved| saved.current.as_ref())
                 && Behaviour::of(&current.spec).works()
             {
                 assert_eq!(procs.len(), 1, "{id}: {name}: the last good revision runs");
@@ -408,13 +411,13 @@ impl World {
         Self::keeps_no_more_artifacts(device, &wanted, &id);
     }
 
-    /// Asserts that artifacts that are neither desired nor recorded were removed.
+    /// What is neither desired nor saved was collected.
     fn keeps_no_more_artifacts(device: &Device, wanted: &DesiredState, id: &str) {
         let referenced: BTreeSet<_> = device
             .disk
-            .records
+            .saved
             .values()
-            .flat_map(|record| [&record.current, &record.previous])
+            .flat_map(|saved| [&saved.current, &saved.previous])
             .flatten()
             .flat_map(|revision| revision.spec.run.artifacts().map(|it| it.digest))
             .chain(

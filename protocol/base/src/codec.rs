@@ -1,4 +1,6 @@
 //! CBOR encoding and decoding with limits. Bytes from the network become messages only here.
+//!
+//! See decision 0065.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};

@@ -1,4 +1,6 @@
 //! Identifiers: names, device ids, digests and state versions. Each is valid by construction.
+//!
+//! See decision 0005.
 
 use std::collections::BTreeMap;
 use std::fmt;

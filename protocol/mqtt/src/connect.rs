@@ -1,4 +1,6 @@
 //! Parsing of CONNECT, and the checks that the parser leaves out.
+//!
+//! See decision 0086.
 
 use mqtt_protocol_core::mqtt::packet::{Property, v3_1_1, v5_0};
 use mqtt_protocol_core::mqtt::result_code::MqttError;

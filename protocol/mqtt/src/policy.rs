@@ -1,4 +1,6 @@
 //! Rights of a client: the session asks, the policy answers with a value.
+//!
+//! See decision 0087.
 
 use super::Version;
 use super::filter::matches;

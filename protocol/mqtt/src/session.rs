@@ -1,4 +1,6 @@
 //! Session of one client: the state machine of a connection.
+//!
+//! See decisions 0085, 0086 and 0087.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Encoding of a device's answer: numbers only, in an order that the question determines. The
 //! caller knows the names, and what follows from the other numbers is not sent. PROTOCOL.md
 //! describes the form.
+//!
+//! See decision 0061.
 
 use super::ast::Question;
 use super::groups::{AT_THE_EDGE, Counted, Group, Key, Partial, Plan, weight};

@@ -1,4 +1,6 @@
 //! Numbers in records: whole ones of 64 bits exactly, all others as the nearest double.
+//!
+//! See decision 0090.
 
 use std::cmp::Ordering;
 use std::fmt;

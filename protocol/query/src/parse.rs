@@ -10,6 +10,8 @@
 //! path      := "." | part { "." part }   part := letters, digits, "_", "-" | `anything`
 //! ```
 //! A path alone is a condition: its value must be `true`. `.` is the record itself.
+//!
+//! See decision 0093.
 
 use std::fmt;
 

@@ -1,4 +1,6 @@
 //! Paths to values in a record, and their lookup without building the record in memory.
+//!
+//! See decision 0093.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -5,6 +5,8 @@
 //! the greatest magnitudes are kept apart; smaller numbers (by a factor of more than 10^35) count
 //! in the last of these bins. That bound depends on the greatest number alone, and so merging is
 //! exactly associative and commutative.
+//!
+//! See decisions 0061 and 0091.
 
 use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 

@@ -1,4 +1,6 @@
 //! Intermediate result for the numbers of one field: enough for every aggregate, and mergeable.
+//!
+//! See decision 0091.
 
 use serde::{Serialize, Serializer};
 

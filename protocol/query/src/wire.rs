@@ -1,5 +1,7 @@
 //! Encoding of a question: an array in which default values at the end are left out, and each path
 //! stands once for all selections of it.
+//!
+//! See decision 0061.
 
 use std::fmt;
 

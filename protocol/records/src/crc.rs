@@ -1,4 +1,6 @@
 //! Checksum by which both sides detect that a disk has changed what they stored.
+//!
+//! See decision 0043.
 
 /// Returns the CRC-32 (IEEE) of the parts, taken as one sequence of bytes.
 pub fn crc(parts: &[&[u8]]) -> u32 {

@@ -1,4 +1,6 @@
 //! Messages on the channels `data` and `ack`.
+//!
+//! See decision 0057.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,6 @@
 //! Names of streams, and patterns that select streams by name.
+//!
+//! See decision 0088.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,5 +1,7 @@
 //! Policies for a device's streams and its link, as it gets them in its desired state: every unit
 //! resolved, times in milliseconds, sizes in bytes.
+//!
+//! See decisions 0093 and 0123.
 
 use std::collections::BTreeMap;
 

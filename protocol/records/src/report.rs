@@ -1,4 +1,6 @@
 //! Data part of a state report: a device's streams, buffer, link and horizon.
+//!
+//! See decision 0121.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,10 @@
-//! What the link may carry: a ledger of every byte by class, in the present day or month, and what
-//! a class may still use of its share. Shares fill as the period passes, with a quarter of each to
-//! begin with, so that a morning does not use up a month. Urgent streams borrow what other classes
-//! have left. Control is never held back: what it uses beyond its share the others have less.
+//! Link budget: a ledger of all bytes by class in the present day or month, and the bytes that a
+//! class may still use of its share. A share fills as the period passes, with a quarter of it
+//! available at the beginning, so that a morning does not use up a month. Urgent streams borrow
+//! what other classes have left. Control traffic is never held back: what it uses beyond its share
+//! is taken from the others.
+//!
+//! See decision 0050.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +13,30 @@ use serde::{Deserialize, Serialize};
 
 use holdfast_base::words::date;
 
-/// Bytes of one class.
+/// Bytes of one class of traffic in a period.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// Sent by the device.
+    /// Bytes sent by the device.
     pub sent: u64,
-    /// Received by it.
+    /// Bytes received by the device.
     pub received: u64,
-    /// What of both counts against the budget, by what its interface costs.
+    /// Bytes charged to the budget: those of both directions, each weighted by the cost of the
+    /// interface it went over.
     pub charged: u64,
 }
 
-/// The ledger of a period.
+/// Ledger of a period: the bytes of each class.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
-    /// When the period began, in seconds since 1970.
+    /// Begin of the period, in seconds since 1970.
     since: u64,
     classes: BTreeMap<TrafficClass, Count>,
 }
 
 impl Ledger {
-    /// Begins anew where another period has begun. A clock that went back begins none: what was
-    /// counted counts for the period that it shows now, or one step ahead would hold the link back
-    /// until that day comes.
+    /// Clears the ledger if another period has begun. A clock that was set back begins none: the
+    /// bytes count for the period that it shows now. Otherwise one step into the future would hold
+    /// the link back until that day comes.
     pub fn turn(&mut self, budget: Option<&LinkBudget>, now: u64) {
         let begin = begin_of(period(budget), now);
         if begin > self.since {
@@ -42,7 +46,7 @@ impl Ledger {
         }
     }
 
-    /// Adds bytes. `cost_percent`: what one counts; 0: it is not metered.
+    /// Adds bytes of a class. `cost_percent`: weight of a byte; 0: the interface is not metered.
     pub fn add(&mut self, class: TrafficClass, sent: u64, received: u64, cost_percent: u32) {
         let count = self.classes.entry(class).or_default();
         count.sent = count.sent.saturating_add(sent);
@@ -51,8 +55,9 @@ impl Ledger {
         count.charged = count.charged.saturating_add(u64::try_from(cost).unwrap_or(u64::MAX));
     }
 
-    /// Adds what was stored of it before a restart, unless that was for an earlier period. Which
-    /// period it is now is not learned from it: what was stored may come of a clock that was ahead.
+    /// Adds the ledger that was stored before a restart, unless it is of an earlier period. It does
+    /// not decide which period it is now, because it may have been stored by a clock that was
+    /// ahead.
     pub fn restore(&mut self, stored: &Self) {
         if stored.since < self.since {
             return;
@@ -68,7 +73,7 @@ impl Ledger {
         }
     }
 
-    /// Bytes of all classes, both directions.
+    /// Bytes of all classes in both directions, unweighted.
     pub fn total(&self) -> u64 {
         let all = self.classes.values().map(|count| count.sent.saturating_add(count.received));
         all.fold(0, u64::saturating_add)
@@ -78,7 +83,7 @@ impl Ledger {
         self.classes.get(&class).map_or(0, |count| count.charged)
     }
 
-    /// What a class may still use now; None: as much as it likes.
+    /// Bytes that a class may still use now. None: no bound.
     pub fn allowed(
         &self,
         class: TrafficClass,
@@ -97,19 +102,21 @@ impl Ledger {
         if class == TrafficClass::Events {
             let others = [TrafficClass::Data, TrafficClass::Logs, TrafficClass::Artifacts];
             let lent = others.into_iter().map(left).fold(0, u64::saturating_add);
-            // What was borrowed is not there a second time.
+            // Bytes that were borrowed before count against what the other classes lend now: with
+            // 30 left of others and 20 borrowed, 10 more may be borrowed.
             let borrowed = self.charged(class).saturating_sub(filled(class));
             may = may.saturating_add(lent.saturating_sub(borrowed));
         }
-        // Control's share stays its own, and what it used beyond it is gone.
+        // Control's share is reserved for it, and what it used beyond its share is gone for the
+        // others.
         let kept = share(TrafficClass::Control).max(self.charged(TrafficClass::Control));
         let others = TrafficClass::ALL.into_iter().filter(|it| *it != TrafficClass::Control);
         let used = others.map(|class| self.charged(class)).fold(0, u64::saturating_add);
         Some(may.min(budget.bytes.saturating_sub(kept).saturating_sub(used)))
     }
 
-    /// Control has used more than its share, and so much that the others have less than so many
-    /// bytes: it is why they wait.
+    /// True if control has used more than its share, so that the others have less than `bytes`
+    /// left: it is the cause of their waiting.
     pub fn is_taken_by_control(&self, budget: &LinkBudget, bytes: u64) -> bool {
         let control = self.charged(TrafficClass::Control);
         let all = TrafficClass::ALL.into_iter().map(|class| self.charged(class));
@@ -117,8 +124,8 @@ impl Ledger {
         control > share(budget, TrafficClass::Control) && left < bytes
     }
 
-    /// When a class may use so many bytes, in seconds since 1970: its share fills as the period
-    /// passes, and the next period begins with nothing used. None: never with this budget.
+    /// Time from which a class may use so many bytes, in seconds since 1970. Its share fills as the
+    /// period passes, and the next period begins with nothing used. None: never with this budget.
     pub fn goes_on(
         &self,
         class: TrafficClass,
@@ -136,8 +143,8 @@ impl Ledger {
         self.since.saturating_add(length_of(budget.period, self.since).max(1))
     }
 
-    /// The first moment from one to before another at which a class may use so many bytes: it never
-    /// becomes less within a period.
+    /// First moment in a half-open range at which a class may use so many bytes. Found by
+    /// bisection, because the allowance never falls within a period.
     fn first(
         &self,
         class: TrafficClass,
@@ -158,7 +165,8 @@ impl Ledger {
         Some(to)
     }
 
-    /// What of a share may have been used by now.
+    /// Part of a share that may have been used by now: a quarter at once, the rest in proportion to
+    /// the time passed. Example: half of a month gives three quarters of the share.
     fn filled(&self, share: u64, budget: &LinkBudget, now: u64) -> u64 {
         let length = u128::from(length_of(budget.period, self.since)).max(1);
         let passed = u128::from(now.saturating_sub(self.since)).min(length);
@@ -166,7 +174,7 @@ impl Ledger {
         share.min(u64::try_from(part).unwrap_or(u64::MAX))
     }
 
-    /// As it is reported.
+    /// Report of the ledger, without the classes that have neither bytes nor a share.
     pub fn report(&self, budget: Option<&LinkBudget>) -> LinkUse {
         let shares = budget.map(shares).unwrap_or_default();
         let classes = TrafficClass::ALL
@@ -191,12 +199,13 @@ impl Ledger {
     }
 }
 
-/// Bytes of a class in a period.
+/// Bytes that a class may use in a period.
 pub fn share(budget: &LinkBudget, class: TrafficClass) -> u64 {
     shares(budget).get(&class).copied().unwrap_or(0)
 }
 
-/// Bytes of each class: its share, or what the others leave, in equal parts.
+/// Bytes of each class in a period. Classes without a share of their own divide equally what the
+/// others leave.
 fn shares(budget: &LinkBudget) -> BTreeMap<TrafficClass, u64> {
     let percent = |class: &TrafficClass| {
         budget.shares.get(class).map(|share| u64::from(share.percent.min(100)))
@@ -213,7 +222,7 @@ fn shares(budget: &LinkBudget) -> BTreeMap<TrafficClass, u64> {
     TrafficClass::ALL.iter().map(part).collect()
 }
 
-/// What a byte counts on this interface, in hundredths; 0: it is not metered.
+/// Cost of a byte on this interface, in percent; 0: it is not metered.
 pub fn cost(budget: Option<&LinkBudget>, interface: Option<&str>) -> u32 {
     let Some(budget) = budget else { return 0 };
     let fits = |pattern: &str, name: &str| match pattern.strip_suffix('*') {
@@ -225,7 +234,8 @@ pub fn cost(budget: Option<&LinkBudget>, interface: Option<&str>) -> u32 {
     match known {
         Some(it) if some_metered && !it.metered => 0,
         Some(it) => it.cost_percent,
-        // Which interface it is cannot be told: rather too careful than too dear.
+        // The interface cannot be told: its bytes are charged, which is safer than not to charge
+        // them.
         None if some_metered && interface.is_some() => 0,
         None => 100,
     }
@@ -237,7 +247,7 @@ fn period(budget: Option<&LinkBudget>) -> Period {
 
 const DAY: u64 = 86_400;
 
-/// When the period began that this moment is in, in seconds since 1970.
+/// Begin of the period that contains this moment, in seconds since 1970.
 fn begin_of(period: Period, now: u64) -> u64 {
     let day = now / DAY;
     match period {
@@ -396,7 +406,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever classes use, as long as they keep to what they may, the whole is kept and
+        /// Checks that, while all classes keep to their allowance, the whole budget is kept and
         /// control has its share.
         #[test]
         fn the_whole_is_kept(
@@ -423,8 +433,8 @@ mod tests {
             prop_assert!(used + kept <= 1_000_000, "{} and {}", used, kept);
         }
 
-        /// However the clock jumped, and whatever was stored and read meanwhile: once it goes
-        /// right, nothing that was used before it is held against the next period.
+        /// Checks that, however the clock jumped and whatever was stored and read meanwhile,
+        /// nothing used before is charged to the next period once the clock is right.
         #[test]
         fn no_jump_outlasts_the_period(
             jumps in proptest::collection::vec((0u64..40_000, 0u64..500_000, any::<bool>()), 0..40),

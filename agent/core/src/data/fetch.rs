@@ -1,43 +1,45 @@
-//! Which records a fetch has shipped: those of a window of time, as far as there is room.
+//! Selection of the records that a fetch ships: those of a window of time, up to a size.
 
 use holdfast_records::Range;
 
 use super::stream::Block;
 
-/// What is chosen, while blocks are looked at in the order of their numbers. Their times need not
-/// be in order: only what is chosen is within the ranges.
+/// Selection under way, while blocks are looked at in the order of their numbers. The times of
+/// blocks need not be in order: only chosen blocks are within the ranges.
 #[derive(Debug)]
 pub struct Choice {
     since: u64,
     until: u64,
     most: u64,
-    /// The next block continues the last range.
+    /// True if the next block may continue the last range.
     goes_on: bool,
-    /// Numbers.
+    /// Sequence numbers of the chosen records.
     pub ranges: Vec<Range>,
-    /// Records among them.
+    /// Number of chosen records.
     pub records: u64,
-    /// Their bytes on disk.
+    /// Bytes of the chosen records on disk.
     pub bytes: u64,
 }
 
 impl Choice {
-    /// Of blocks with a record from `since` to `until`, at most so many bytes.
+    /// Creates a selection of blocks that have a record from `since` to `until` (milliseconds since
+    /// 1970), of at most `most` bytes.
     pub fn new((since, until): (u64, u64), most: u64) -> Self {
         Self { since, until, most, goes_on: false, ranges: Vec::new(), records: 0, bytes: 0 }
     }
 
-    /// Whether records of these times may be of interest.
+    /// True if records between these times, both in milliseconds since 1970, may be within the
+    /// window.
     pub fn is_within(&self, earliest: u64, latest: u64) -> bool {
         latest >= self.since && earliest <= self.until
     }
 
-    /// What was left out stands between the last block and the next one.
+    /// Notes that blocks were left out between the last one and the next one.
     pub fn skip(&mut self) {
         self.goes_on = false;
     }
 
-    /// Looks at the next block. False: there is no room for more.
+    /// Looks at the next block. Returns false if there is no room for more.
     pub fn look(&mut self, block: &Block) -> bool {
         if !self.is_within(block.earliest, block.latest) {
             self.skip();
@@ -49,7 +51,8 @@ impl Choice {
             if self.records > 0 || left == 0 {
                 return false;
             }
-            // The first one alone is too much: the beginning of it, one record at least.
+            // The first block alone is too large: its beginning in proportion, of one record at
+            // least.
             let part = |number: u64| {
                 let part = u128::from(number) * u128::from(left) / u128::from(block.bytes);
                 u64::try_from(part).unwrap_or(u64::MAX).max(1)

@@ -1,52 +1,54 @@
-//! The horizon: until when a device can go on without the control plane, and what ends it.
+//! Horizon: the time until which a device can go on without the control plane, and its cause.
+//!
+//! See decision 0068.
 
 use std::collections::VecDeque;
 
 use holdfast_records::{Horizon, HorizonCause};
 
-/// Further ahead than this nothing is foreseen, in seconds: ten years.
+/// Longest time ahead for which a horizon is given, in seconds: ten years.
 const FAR: u64 = 10 * 365 * 86_400;
-/// How far a clock without a time service may go wrong before it matters, in seconds: what is
-/// dated by it is then off by this much.
+/// Error of a clock without a time service from which the times of records are misleading, in
+/// seconds.
 const CLOCK_BOUND: u64 = 3_600;
-/// How fast such a clock goes wrong, in millionths: a cheap quartz.
+/// Drift of such a clock in millionths: that of a cheap quartz.
 const DRIFT_PPM: u64 = 50;
 
-/// What a store is filled with.
+/// Fill state of a buffer or the disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filling {
-    /// Bytes that it can still take before something goes that nobody has.
+    /// Bytes that can still be stored before something is dropped that the control plane has not.
     pub left: u64,
     /// Bytes an hour at the present rate; 0: it does not fill.
     pub per_hour: u64,
 }
 
 impl Filling {
-    /// How long that lasts, in seconds; None: for ever.
+    /// Time until nothing is left, in seconds. None: it does not fill.
     fn lasts(&self) -> Option<u64> {
         let seconds = u128::from(self.left) * 3_600 / u128::from(self.per_hour.max(1));
         (self.per_hour > 0).then(|| u64::try_from(seconds).unwrap_or(u64::MAX))
     }
 }
 
-/// What is known.
+/// Inputs of the horizon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    /// Seconds since 1970.
+    /// Present time in seconds since 1970.
     pub now: u64,
-    /// When the certificate ends, in seconds since 1970.
+    /// End of the certificate's life, in seconds since 1970. None: there is no certificate.
     pub certificate: Option<u64>,
     /// Streams by name, or the whole buffer by the empty name.
     pub buffers: Vec<(String, Filling)>,
-    /// The disk.
+    /// Fill state of the disk.
     pub disk: Filling,
-    /// A time service has set the clock.
+    /// True if a time service has set the clock.
     pub clock_synchronised: bool,
-    /// The clock is known to be wrong.
+    /// True if the clock is known to be wrong.
     pub clock_wrong: bool,
 }
 
-/// Until when, and why: what comes first. None: nothing within ten years.
+/// Earliest end among all causes. None: none within ten years.
 pub fn horizon(known: &Known) -> Option<Horizon> {
     let now = known.now;
     let mut ends: Vec<(u64, HorizonCause, String)> = Vec::new();
@@ -74,8 +76,8 @@ pub fn horizon(known: &Known) -> Option<Horizon> {
     (until < now.saturating_add(FAR)).then_some(Horizon { until, cause, detail })
 }
 
-/// What a rate is over: it forgets what was longer ago than about six hours, so that a night does
-/// not count for noon.
+/// Average rate at which a total grows. It forgets what was longer ago than about six hours, so
+/// that a night does not count for noon.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rate {
     first: u64,
@@ -85,16 +87,18 @@ pub struct Rate {
     seen: u64,
 }
 
-/// Milliseconds over which a rate is smoothed.
+/// Time over which a rate is averaged, in milliseconds.
 const SMOOTH: u64 = 6 * 3_600_000;
-/// The shortest time that says something, in milliseconds.
+/// Shortest interval between two samples, in milliseconds.
 const LEAST: u64 = 10_000;
-/// Nothing is said of a rate before it was watched for so long, in milliseconds, or as much came as
-/// there is room for: what a program publishes as it starts says nothing of the hours to come.
+/// Time in milliseconds for which a total is watched before its rate is given, unless it grew by
+/// the whole room that is left before: what a program publishes as it starts says nothing about the
+/// hours to come.
 const ENOUGH: u64 = 600_000;
 
 impl Rate {
-    /// A total that only rises is this much now (milliseconds of the rising clock).
+    /// Takes a sample of a total that only grows; `now` in milliseconds of the monotonic clock. A
+    /// total that became smaller starts the average anew.
     pub fn note(&mut self, total: u64, now: u64) {
         let passed = now.saturating_sub(self.at);
         if self.at == 0 || total < self.total {
@@ -107,7 +111,8 @@ impl Rate {
         let grew = u128::from(total - self.total);
         let present = grew * 3_600_000 / u128::from(passed);
         self.seen = self.seen.saturating_add(passed);
-        // At first what was seen is all that is known.
+        // Weighted mean: the new sample counts for its own length within up to six hours. Example:
+        // 10 minutes after 50 minutes of watching count a sixth.
         let weight = u128::from(passed.min(SMOOTH));
         let span = u128::from(self.seen.min(SMOOTH)).max(weight);
         let mixed = (present * weight + u128::from(self.per_hour) * (span - weight)) / span;
@@ -115,32 +120,34 @@ impl Rate {
         self.per_hour = u64::try_from(mixed).unwrap_or(u64::MAX);
     }
 
-    /// Bytes an hour, for what has so many left; 0: it rests, or was not watched for long enough.
+    /// Bytes an hour, for a store with `left` bytes free. 0: it does not grow, or was not watched
+    /// for long enough.
     pub fn per_hour(&self, left: u64) -> u64 {
         let is_enough = self.seen >= ENOUGH || self.total - self.first >= left;
         if is_enough { self.per_hour } else { 0 }
     }
 }
 
-/// Of a part of the time in which the disk is watched, in milliseconds. What comes and goes within
-/// one (a package, a log that is rotated, most builds) is not seen.
+/// Length of an interval over which the most free space is taken, in milliseconds. What comes and
+/// goes within one (a package, a log that is rotated, most builds) is not seen.
 const PART: u64 = 30 * 60_000;
-/// Parts that are compared at most: six hours, and the present one.
+/// Maximum number of intervals that are compared: those of six hours, and the present one.
 const PARTS: usize = 13;
-/// Parts that must have passed before anything is said: two alone would take a file that comes
-/// between them for a rate.
+/// Number of intervals that must have passed before a rate is given: with two alone, a file that
+/// was written between them would be taken for a rate.
 const ENOUGH_PARTS: usize = 3;
 
-/// How fast the disk fills: the net change over up to six hours of the most that was free in each
-/// half hour. A rise counts against a fall, and what is there for a while only leaves no trace.
+/// Rate at which the disk fills: the net change, over up to six hours, of the most space that was
+/// free in each half hour. A rise offsets a fall, and a temporary file leaves no trace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Room {
-    /// When each part began, and the most that was free in it; the last one is under way.
+    /// Begin of each interval and the most bytes that were free in it, oldest first; the last
+    /// interval is under way.
     parts: VecDeque<(u64, u64)>,
 }
 
 impl Room {
-    /// So many bytes are free now (milliseconds of the rising clock).
+    /// Takes a sample of the free bytes; `now` in milliseconds of the monotonic clock.
     pub fn note(&mut self, free: u64, now: u64) {
         match self.parts.back_mut() {
             Some((began, most)) if now < began.saturating_add(PART) => *most = free.max(*most),
@@ -151,8 +158,8 @@ impl Room {
         }
     }
 
-    /// What it is filled with, but for `reserve` bytes that are no room; nothing before it was
-    /// watched for long enough.
+    /// Fill state of the disk, of which `reserve` bytes stay free. Zeros if it was not watched for
+    /// long enough.
     pub fn filling(&self, reserve: u64) -> Filling {
         let passed = self.parts.len().saturating_sub(1);
         let ends = self.parts.front().zip(passed.checked_sub(1).and_then(|it| self.parts.get(it)));
@@ -166,8 +173,8 @@ impl Room {
     }
 }
 
-/// Years that an endurance lasts, in hundredths: what is left of it at the mean rate since. None:
-/// too little is known.
+/// Time in hundredths of a year until a flash of this endurance (bytes) is worn out at the mean
+/// rate since `since`. None: it was watched for less than ten minutes, or nothing was written.
 pub fn life(endurance: u64, written: u64, since: u64, now: u64) -> Option<u32> {
     const YEAR: u128 = 365 * 86_400;
     let passed = now.saturating_sub(since);
@@ -246,12 +253,12 @@ mod tests {
     const HOUR: u64 = 3_600_000;
     const GB: u64 = 1_000_000_000;
 
-    /// A file of 1.5 GB that is there for ten seconds of every twenty.
+    /// Simulates a file of 1.5 GB that exists for ten seconds of every twenty.
     fn temporary(now: u64) -> u64 {
         if (now / 10_000).is_multiple_of(2) { 1_500_000_000 } else { 0 }
     }
 
-    /// Looks every five seconds for so long.
+    /// Takes a sample every five seconds for so long.
     fn watched(milliseconds: u64, free: impl Fn(u64) -> u64) -> Room {
         let mut room = Room::default();
         (0..milliseconds).step_by(5_000).for_each(|now| room.note(free(now), 1_000 + now));

@@ -1,5 +1,5 @@
-//! Decisions about data streams: numbers, what a full buffer drops, what is shipped when, what
-//! the link may carry, until when a device can go on alone.
+//! Decisions about data streams: sequence numbers, what a full buffer drops, what is shipped when,
+//! the link budget, and the horizon.
 
 pub mod budget;
 pub mod fetch;
@@ -14,7 +14,7 @@ pub mod ship;
 pub mod stream;
 pub mod wait;
 
-/// What the buffer may use.
+/// Configured bounds of the buffer on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of records; None: a tenth of the disk, at most 1 GiB.

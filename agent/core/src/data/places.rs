@@ -1,5 +1,7 @@
-//! Which streams a device may have: how many, how many of one publisher, and which one is forgotten
-//! for a new one.
+//! Admission of new streams: the number that a device and each publisher may have, and the stream
+//! that is forgotten for a new one.
+//!
+//! See decision 0045.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +9,27 @@ use holdfast_base::ids::Name;
 
 use super::stream::Stream;
 
-/// Streams that a device may have.
+/// Maximum number of streams on a device.
 pub const MAX_STREAMS: usize = 1_000;
-/// Streams that one workload or local access may make, so that there are some left for others.
+/// Maximum number of streams made by one workload or local access, so that some are left for
+/// others.
 pub const MAX_OF_ONE: usize = 200;
 
-/// What a new stream comes to.
+/// Result of the admission of a new stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// There is one.
+    /// The stream can be added.
     Free,
-    /// This one is forgotten for it.
+    /// The stream can be added when this one, which has nothing left on the device, is forgotten.
     Instead(u32),
-    /// The device has as many as it may have.
+    /// The device has its maximum number of streams, and none can be forgotten.
     TooMany,
-    /// Its publisher has made as many as one may make.
+    /// The publisher has its maximum number of streams, and none of them can be forgotten.
     TooManyOfOne,
 }
 
-/// Where a new stream of `owner` finds its place; None: the agent itself makes it. `busy`: streams
-/// that are about to get records.
+/// Decides on a new stream of `owner` (None: the agent itself). `busy` is true for streams that are
+/// about to get records, which are not forgotten.
 pub fn place(
     streams: &BTreeMap<u32, Stream>,
     owner: Option<&Name>,
@@ -58,7 +61,7 @@ mod tests {
 
     const BLOCK: Block = Block { first: 1, last: 9, count: 9, bytes: 90, earliest: 5, latest: 5 };
 
-    /// One that had nine records at this time, which were shipped and are gone.
+    /// Makes a stream whose nine records, stored at this time, were shipped and dropped.
     fn spent(id: u32, owner: &str, latest: u64) -> Stream {
         let owner = (!owner.is_empty()).then(|| owner.parse().unwrap());
         let mut stream = Stream::new(format!("s{id}").parse().unwrap(), 1).made_by(owner);
@@ -70,7 +73,7 @@ mod tests {
         stream
     }
 
-    /// One of which something is left.
+    /// Makes a stream of which records are left.
     fn alive(id: u32, owner: &str) -> Stream {
         let mut stream = spent(id, owner, 1);
         stream.stored(&Block { first: 10, last: 10, count: 1, ..BLOCK }, None);

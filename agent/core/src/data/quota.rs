@@ -1,6 +1,8 @@
-//! What goes when the buffer, or a stream's part of it, is full. What is settled always goes
-//! first; then what the policy of the stream says that needs the room, or, where the whole is full,
-//! of the stream of the least priority.
+//! Quota: which records a full buffer, or a full stream, drops. Settled ones always go first. Then
+//! the overflow policy decides: that of the stream that needs the room, or, where the whole buffer
+//! is full, that of the stream of the lowest priority.
+//!
+//! See decision 0048.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +10,14 @@ use holdfast_records::{Overflow, StreamPolicy};
 
 use super::stream::Stream;
 
-/// What a policy says that matters here.
+/// Part of a stream's policy that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// 0 goes first.
+    /// Priority from 0 to 9; records of low priority are dropped first.
     pub priority: u8,
-    /// Bytes of the stream; None: no bound of its own.
+    /// Maximum number of bytes of the stream on disk. None: no quota of its own.
     pub quota: Option<u64>,
-    /// What goes.
+    /// Records to drop when the quota is used up.
     pub overflow: Overflow,
 }
 
@@ -25,41 +27,42 @@ impl From<&StreamPolicy> for Rules {
     }
 }
 
-/// Which blocks of a segment go.
+/// Selection of the blocks of a segment that are dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// Those that are settled, oldest first.
+    /// Settled blocks, oldest first.
     Settled,
-    /// All, oldest first.
+    /// All blocks, oldest first.
     Oldest,
-    /// All, newest first.
+    /// All blocks, newest first.
     Newest,
-    /// All but every nth record.
+    /// All records but every nth.
     Thin(u32),
 }
 
-/// What is to be done.
+/// Next step to make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relief {
-    /// There is room.
+    /// Nothing: the room is sufficient.
     Enough,
-    /// Take blocks out of this segment, as many as make `bytes` of room, and ask again.
+    /// Drop blocks of this segment until `bytes` bytes are free, and ask again.
     Drop {
-        /// Of which stream.
+        /// Id of the stream.
         id: u32,
-        /// Where the segment began.
+        /// Start of the segment, which is its key in the stream.
         start: u64,
-        /// Which.
+        /// Selection of the blocks.
         how: How,
-        /// How much is wanting.
+        /// Bytes that are missing.
         bytes: u64,
     },
-    /// What comes is what goes.
+    /// Refuse the incoming records.
     Refuse,
 }
 
-/// What to do so that `need` bytes of a stream find room where the whole may have `limit`.
-/// `tried`: segments of which this gave nothing.
+/// Decides the next step so that `need` bytes of the stream `incoming` fit where the whole buffer
+/// may have `limit`. `tried`: segments that gave nothing in an earlier step, each with true if it
+/// was tried for settled blocks.
 pub fn relief(
     streams: &BTreeMap<u32, Stream>,
     rules: impl Fn(u32) -> Rules,
@@ -91,7 +94,9 @@ pub fn relief(
     if let Some((_, id, start)) = settled.min() {
         return Relief::Drop { id, start, how: How::Settled, bytes };
     }
-    // Whoever has the least priority, then the most: but nobody of a higher one than what comes.
+    // Victims in order of priority, then the largest first; none of a higher priority than the
+    // incoming stream. Example: a stream of priority 5 takes room from 0, then from a larger 5,
+    // never from 6.
     let mut victims: Vec<_> = streams
         .iter()
         .filter(|(_, stream)| stream.bytes() > 0)
@@ -122,7 +127,7 @@ fn settled_segment(
     segments.next().map(|(start, segment)| (start, segment.earliest))
 }
 
-/// Within one stream. `own`: it is the one that needs the room.
+/// Decides within one stream. `own`: it is the stream that needs the room.
 fn within(
     id: u32,
     stream: &Stream,
@@ -146,7 +151,8 @@ fn within(
             drop(stream.segments().map(|(start, _)| start).rev().find(untried), How::Newest)
         }
         Overflow::Thin { keep_every } => {
-            // Older first; each once before any twice. The newest is still being written.
+            // Older segments first, each once before any is thinned twice. The newest is still
+            // being written.
             let newest = stream.segments().next_back().map(|(start, _)| start);
             let thin = stream
                 .segments()
@@ -156,7 +162,7 @@ fn within(
                 .min_by_key(|(start, segment)| (segment.thinned, *start));
             match thin {
                 Some((start, _)) => drop(Some(start), How::Thin(keep_every.max(2))),
-                // Nothing is left to thin: the oldest goes.
+                // No segment is left to thin: the oldest is dropped.
                 None => drop(stream.segments().map(|(start, _)| start).next(), How::Oldest),
             }
         }
@@ -175,7 +181,7 @@ mod tests {
         Rules { priority, quota, overflow }
     }
 
-    /// A stream of so many segments of 300,000 bytes.
+    /// Makes a stream of so many segments of 300,000 bytes.
     fn filled(name: &str, segments: u64) -> Stream {
         let mut stream = Stream::new(name.parse().unwrap(), 1);
         for at in 0..segments {
@@ -236,7 +242,7 @@ mod tests {
     }
 
     proptest! {
-        /// Doing what it says, again and again, always ends: with room, or by refusing what comes.
+        /// Checks that repeating the decided step always ends, with room or with a refusal.
         #[test]
         fn it_always_ends(
             sizes in proptest::collection::vec(0u64..6, 1..5),

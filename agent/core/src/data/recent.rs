@@ -1,36 +1,38 @@
-//! What the link has carried in the last hour, by class: the rate that a forecast goes on with. What
-//! was before the agent started is not in it.
+//! Traffic of the last hour by class, as the rate of a forecast. What was before the agent started
+//! is not counted.
+//!
+//! See decision 0121.
 
 use std::collections::VecDeque;
 
 use holdfast_records::TrafficClass;
 
-/// Length of a part of the hour, in milliseconds.
+/// Length of an interval, in milliseconds: five minutes.
 const PART: u64 = 300_000;
-/// Parts that are kept: an hour, and the one under way.
+/// Number of intervals that are kept: those of an hour, and the one under way.
 const PARTS: usize = 13;
 
-/// Bytes by class in parts of five minutes, each with when it began, in milliseconds of the rising
-/// clock.
+/// Bytes by class in intervals of five minutes, each with its begin in milliseconds of the
+/// monotonic clock.
 #[derive(Debug, Default)]
 pub struct Recent {
     parts: VecDeque<(u64, [u64; TrafficClass::ALL.len()])>,
 }
 
 impl Recent {
-    /// It is this moment now.
+    /// Advances to `now`: begins an interval if one is due, and drops those older than an hour.
     pub fn note(&mut self, now: u64) {
         if self.parts.back().is_none_or(|(began, _)| now >= began.saturating_add(PART)) {
             self.parts.push_back((now, Default::default()));
         }
-        // A machine that slept wrote no parts: what is longer ago is no part of the hour.
+        // A machine that slept wrote no intervals: the number alone does not say how old they are.
         let oldest = now.saturating_sub(PART * 13);
         while self.parts.len() > PARTS || self.parts.front().is_some_and(|(it, _)| *it < oldest) {
             self.parts.pop_front();
         }
     }
 
-    /// So many bytes came since.
+    /// Adds bytes of a class to the present interval.
     pub fn add(&mut self, class: TrafficClass, bytes: u64) {
         let part = self.parts.back_mut().and_then(|(_, part)| part.get_mut(class as usize));
         if let Some(sum) = part {
@@ -38,13 +40,13 @@ impl Recent {
         }
     }
 
-    /// Bytes of a class.
+    /// Bytes of a class in the last hour.
     pub fn of(&self, class: TrafficClass) -> u64 {
         let parts = self.parts.iter().filter_map(|(_, part)| part.get(class as usize));
         parts.fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
-    /// For how long they were counted, in seconds.
+    /// Time for which bytes were counted, in seconds; about an hour at most.
     pub fn watched(&self, now: u64) -> u64 {
         self.parts.front().map_or(0, |(began, _)| now.saturating_sub(*began) / 1_000)
     }

@@ -1,5 +1,5 @@
-//! What of a stream is shipped when its policy is `on-change` or `window`: records in, the fewer
-//! records out that stand for them.
+//! Reduction of a stream whose policy ships `on-change` or `window`: takes records, and gives the
+//! fewer records that are shipped in their place.
 //!
 //! ```text
 //! records, in order of their numbers      time passes
@@ -11,11 +11,13 @@
 //!   Decided { from..=to, records }   every number of from..=to that is not among them: reduced
 //! ```
 //!
-//! What is decided is decided for good and in order; what is not yet stays with the shipper, which
-//! reads it anew after a restart, from the number after the last `to`. Of `on-change` the last
-//! value shipped is worth keeping ([`Reducer::kept`]); without it one record more is shipped.
-//! Nothing is lost here: a record that the policy does not fit is shipped as it is, and
-//! [`Reducer::problem`] says so.
+//! A decision is final and in order of the numbers. Records that are undecided stay with the
+//! shipper, which reads them again after a restart, from the number after the last `to`. For
+//! `on-change` the last value shipped is worth keeping ([`Reducer::kept`]); without it one record
+//! more is shipped. Nothing is lost here: a record that does not fit the policy is shipped as it
+//! is, and [`Reducer::problem`] says so.
+//!
+//! See decision 0051.
 
 use std::fmt::Write as _;
 
@@ -23,33 +25,34 @@ use holdfast_query::{Found, Kept, Number, Path, Paths, Tally};
 use holdfast_records::policy::Aggregate;
 use holdfast_records::{Format, Record, Ship};
 
-/// Bytes of records that a window holds back to ship as they are, beyond which it is closed early:
-/// what does not fit a policy must not fill the memory.
+/// Maximum number of bytes of records that a window holds back to ship as they are, beyond which it
+/// is closed early: records that do not fit a policy must not fill the memory.
 const MAX_HELD: usize = 64 * 1024;
 
-/// Records after which what did not fit counts half: a fault that was mended is forgotten.
+/// Number of records after which the counts of the problem text are halved, so that a fault that
+/// was mended is forgotten.
 const MEMORY: u64 = 1_000;
 
-/// What was decided: everything about these numbers.
+/// Final decision about a range of sequence numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decided {
-    /// The first number that this answers for.
+    /// First number of the range.
     pub from: u64,
-    /// The last.
+    /// Last number of the range.
     pub to: u64,
-    /// What is shipped, by number. A window's record has the number and the time of the last
-    /// record that it stands for. Numbers within that are not here are reduced (or were not
-    /// pushed at all).
+    /// Records that are shipped, by number. A window's record has the number and the time of the
+    /// last record that it stands for. Numbers of the range that are not here are reduced (or were
+    /// never pushed).
     pub records: Vec<Record>,
 }
 
-/// Reduces one stream.
+/// Reduction of one stream.
 #[derive(Debug)]
 pub struct Reducer {
     paths: Paths,
     names: Vec<String>,
     how: How,
-    /// What is decided and not taken yet.
+    /// Decision that was not taken yet.
     decided: Option<Decided>,
     seen: u64,
     unfit: u64,
@@ -61,10 +64,10 @@ enum How {
     Window { every: u64, aggregates: Vec<Aggregate>, kept: Kept, open: Option<Open> },
 }
 
-/// A window that is not over.
+/// Window of time that has not ended.
 #[derive(Debug)]
 struct Open {
-    /// Its beginning, in milliseconds since 1970.
+    /// Begin of the window, in milliseconds since 1970.
     begin: u64,
     first: u64,
     last: u64,
@@ -72,16 +75,16 @@ struct Open {
     reduced: Option<(u64, u64)>,
     count: u64,
     tallies: Vec<Tally>,
-    /// What is shipped as it is.
+    /// Records that are shipped as they are.
     raw: Vec<Record>,
     raw_bytes: usize,
 }
 
 impl Reducer {
-    /// For a policy. None: it reduces nothing (`always`, `never`).
+    /// Creates the reduction for a policy. None: the policy reduces nothing (`always`, `never`).
     ///
     /// # Errors
-    /// In words, when the policy cannot be carried out: then ship everything, and say so.
+    /// Returns the reason if the policy cannot be carried out: everything is then shipped.
     pub fn new(ship: &Ship) -> Result<Option<Self>, String> {
         let (fields, how) = match ship {
             Ship::Always | Ship::Never => return Ok(None),
@@ -119,7 +122,7 @@ impl Reducer {
         Ok(Some(Self { paths, names, how, decided: None, seen: 0, unfit: 0 }))
     }
 
-    /// The last value shipped, to be given to [`Reducer::restore`] after a restart.
+    /// Last value shipped, to be given to [`Reducer::restore`] after a restart.
     pub fn kept(&self) -> Option<Number> {
         match &self.how {
             How::OnChange { last, .. } => *last,
@@ -127,18 +130,18 @@ impl Reducer {
         }
     }
 
-    /// Goes on from the last value shipped.
+    /// Restores the last value shipped before a restart.
     pub fn restore(&mut self, value: Option<Number>) {
         if let How::OnChange { last, .. } = &mut self.how {
             *last = value;
         }
     }
 
-    /// Takes a record. Their numbers must rise.
+    /// Takes a record. Sequence numbers must rise.
     pub fn push(&mut self, record: Record) {
         let numbers: Vec<Option<Number>> =
             self.paths.find(&record).iter().map(Found::number).collect();
-        // Without fields it is windows of counts alone.
+        // A window without fields counts records alone: every record fits.
         let fits = self.names.is_empty() || numbers.iter().any(Option::is_some);
         self.seen += 1;
         self.unfit += u64::from(!fits);
@@ -199,7 +202,7 @@ impl Reducer {
         }
     }
 
-    /// Time has come to `now` (milliseconds since 1970): a window that ended before is closed.
+    /// Closes a window that ended before `now`, in milliseconds since 1970.
     pub fn close(&mut self, now: u64) {
         let over = match &self.how {
             How::Window { every, open: Some(open), .. } => {
@@ -213,7 +216,8 @@ impl Reducer {
         }
     }
 
-    /// When [`Reducer::close`] has something to do: milliseconds since 1970.
+    /// Time at which [`Reducer::close`] ends the open window, in milliseconds since 1970. None: no
+    /// window is open.
     pub fn due(&self) -> Option<u64> {
         match &self.how {
             How::Window { every, open: Some(open), .. } => Some(open.begin.saturating_add(*every)),
@@ -221,12 +225,12 @@ impl Reducer {
         }
     }
 
-    /// What is decided since the last time; None: nothing.
+    /// Takes the decision made since the last call. None: there is none.
     pub fn take(&mut self) -> Option<Decided> {
         self.decided.take()
     }
 
-    /// Why the policy does not do what it says; empty: it does.
+    /// Problem text if records do not fit the policy; else empty.
     pub fn problem(&self) -> String {
         if self.unfit == 0 {
             return String::new();
@@ -268,7 +272,7 @@ impl Reducer {
     }
 }
 
-/// At most 120 bytes of a text: reports are small.
+/// Cuts a text to at most 120 bytes, because reports are small.
 fn short(text: &str) -> &str {
     let mut end = text.len().min(120);
     while !text.is_char_boundary(end) {
@@ -283,8 +287,8 @@ fn decide(decided: &mut Option<Decided>, from: u64, to: u64, record: Option<Reco
     decided.records.extend(record);
 }
 
-/// Whether a number is further away than the deadband; what doubles lose does not count. Whole
-/// numbers lose nothing.
+/// True if two numbers differ by more than the deadband. The rounding error of doubles is allowed
+/// for; whole numbers are compared exactly.
 #[allow(clippy::cast_precision_loss, reason = "a distance that is beside a double anyway")]
 fn moved(last: Number, number: Number, deadband: f64) -> bool {
     if let (Some(last), Some(number)) = (last.whole(), number.whole()) {
@@ -296,6 +300,8 @@ fn moved(last: Number, number: Number, deadband: f64) -> bool {
     }
     let (last, number) = (last.float(), number.float());
     let away = (number - last).abs();
+    // Each of the two doubles is off by half a unit in its last place at most, and so is the
+    // difference: 20.3 - 20.2 must not exceed a deadband of 0.1.
     let loss = 2.0 * f64::EPSILON * (number.abs() + last.abs());
     away > deadband + loss
 }
@@ -344,7 +350,7 @@ fn say(out: &mut String, between: &mut &str, word: &str, value: &str) {
     *between = ",";
 }
 
-/// A number in JSON. One that was computed has at most nine digits that count: more would cost
+/// Formats a number in JSON. A computed one has at most nine significant digits: more would cost
 /// bytes and mean nothing.
 fn number(value: Number, exact: bool) -> String {
     if value.whole().is_some() {
@@ -567,8 +573,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every record is answered for once, in order, whatever comes and however it is taken;
-        /// and windows count every record that they stand for.
+        /// Checks that every record is decided exactly once and in order, whatever comes and
+        /// however it is taken, and that windows count every record that they stand for.
         #[test]
         fn nothing_is_lost(
             steps in proptest::collection::vec((0u64..3_000, 0u8..4, any::<bool>()), 1..80),

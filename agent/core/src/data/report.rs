@@ -1,76 +1,78 @@
-//! What of a report on data is worth telling again, and when: figures change all the time, and
-//! a report costs what records could have cost.
+//! Decides when figures on data are reported again: they change all the time, and a report costs
+//! bytes that records could have used.
+//!
+//! See decision 0092.
 
 use holdfast_records::DataReport;
 
-/// Figures are told so often at most, in milliseconds.
+/// Shortest time between two reports of changed figures, in milliseconds.
 const FIGURES: u64 = 900_000;
-/// What a person may have to act on is told so often, in milliseconds.
+/// Shortest time between two reports of changes that a person may have to act on, in milliseconds.
 const NEWS: u64 = 60_000;
-/// Another stream is told so soon, and that a stream's policy does not do what it says, or does now:
-/// of one that ships nothing, nobody hears in another way. In milliseconds.
+/// Shortest time before a report of a new stream, or of a policy that begins or ceases to have a
+/// problem, in milliseconds: of a stream that ships nothing, nobody hears in another way.
 const SOON: u64 = 5_000;
 
-/// Whether it is to be told again, so many milliseconds after it was told.
-pub fn is_due(told: Option<&DataReport>, now: Option<&DataReport>, passed: u64) -> bool {
-    match (told, now) {
+/// True if figures are to be reported again, `passed` milliseconds after the last time.
+pub fn is_due(reported: Option<&DataReport>, now: Option<&DataReport>, passed: u64) -> bool {
+    match (reported, now) {
         (None, None) => false,
-        (Some(told), Some(now)) => {
-            (passed >= FIGURES && differs(told, now))
-                || (passed >= NEWS && is_news(told, now))
-                || (passed >= SOON && is_urgent(told, now))
+        (Some(reported), Some(now)) => {
+            (passed >= FIGURES && differs(reported, now))
+                || (passed >= NEWS && is_news(reported, now))
+                || (passed >= SOON && is_urgent(reported, now))
         }
         _ => passed >= NEWS,
     }
 }
 
-/// Another stream, a problem that is new or gone (not one whose counts have changed), or a class of
-/// traffic that waits for its link budget now or does no more.
-fn is_urgent(told: &DataReport, now: &DataReport) -> bool {
+/// True for another number of streams, a problem that is new or gone (not one whose counts have
+/// changed), or a class of traffic that begins or ceases to wait for the link budget.
+fn is_urgent(reported: &DataReport, now: &DataReport) -> bool {
     let is_well =
         |it: &DataReport, name| it.streams.get(name).is_none_or(|it| it.problem.is_empty());
     let waits = |it: &DataReport| {
         let classes = it.link.classes.iter();
         classes.filter(|(_, it)| it.waits.is_some()).map(|(class, _)| *class).collect::<Vec<_>>()
     };
-    told.streams.len() != now.streams.len()
-        || waits(told) != waits(now)
-        || now.streams.keys().any(|name| is_well(told, name) != is_well(now, name))
+    reported.streams.len() != now.streams.len()
+        || waits(reported) != waits(now)
+        || now.streams.keys().any(|name| is_well(reported, name) != is_well(now, name))
 }
 
-/// Another stream, policy, problem or cause of the horizon.
-fn is_news(told: &DataReport, now: &DataReport) -> bool {
+/// True for another stream, policy, problem, budget, end of a wait, or cause of the horizon.
+fn is_news(reported: &DataReport, now: &DataReport) -> bool {
     let cause = |it: &DataReport| it.horizon.as_ref().map(|it| it.cause);
-    cause(told) != cause(now)
-        || told.streams.len() != now.streams.len()
-        || told.link.budget != now.link.budget
+    cause(reported) != cause(now)
+        || reported.streams.len() != now.streams.len()
+        || reported.link.budget != now.link.budget
         || now.link.classes.iter().any(|(class, now)| {
-            told.link.classes.get(class).and_then(|told| told.waits) != now.waits
+            reported.link.classes.get(class).and_then(|reported| reported.waits) != now.waits
         })
         || now.streams.iter().any(|(name, now)| {
-            told.streams
-                .get(name)
-                .is_none_or(|told| told.policy != now.policy || told.problem != now.problem)
+            reported.streams.get(name).is_none_or(|reported| {
+                reported.policy != now.policy || reported.problem != now.problem
+            })
         })
 }
 
-/// A figure has moved by a sixteenth of what it is measured by, or a stream has grown.
-fn differs(told: &DataReport, now: &DataReport) -> bool {
+/// True if a figure has moved by more than a sixteenth of its whole, or a stream has grown.
+fn differs(reported: &DataReport, now: &DataReport) -> bool {
     let moved = |was: u64, is: u64, whole: u64| was.abs_diff(is) > whole / 16;
-    is_news(told, now)
-        || moved(told.storage.used, now.storage.used, now.storage.quota)
+    is_news(reported, now)
+        || moved(reported.storage.used, now.storage.used, now.storage.quota)
         || now.streams.iter().any(|(name, now)| {
-            told.streams.get(name).is_none_or(|told| {
-                told.last != now.last || moved(told.waiting, now.waiting, now.waiting)
+            reported.streams.get(name).is_none_or(|reported| {
+                reported.last != now.last || moved(reported.waiting, now.waiting, now.waiting)
             })
         })
         || now.link.classes.iter().any(|(class, now)| {
-            let told = told.link.classes.get(class).copied().unwrap_or_default();
+            let reported = reported.link.classes.get(class).copied().unwrap_or_default();
             let whole = now.budget.unwrap_or(u64::MAX);
-            moved(told.sent + told.received, now.sent + now.received, whole)
+            moved(reported.sent + reported.received, now.sent + now.received, whole)
         })
-        || match (&told.horizon, &now.horizon) {
-            (Some(told), Some(now)) => moved(told.until, now.until, 16 * 86_400),
+        || match (&reported.horizon, &now.horizon) {
+            (Some(reported), Some(now)) => moved(reported.until, now.until, 16 * 86_400),
             _ => false,
         }
 }

@@ -1,6 +1,7 @@
-//! Which network interface the default route goes through, by what the kernel says.
+//! Network interface of the default route, as the kernel gives it.
 
-/// From the text of `/proc/net/route`: the interface of the default route of the least metric.
+/// Returns the interface of the default route with the lowest metric, from the text of
+/// `/proc/net/route`. None: there is no default route that is up.
 pub fn default_interface(text: &str) -> Option<&str> {
     let mut best: Option<(u64, &str)> = None;
     for line in text.lines().skip(1) {

@@ -1,92 +1,98 @@
-//! What is shipped next: one batch at a time, by priority, then age, within the windows of its
-//! policy and what the link budget leaves, as large as the link takes in a few seconds.
+//! Shipping: decides which stream sends a batch next, one at a time, by priority, then age, within
+//! the time windows of its policy and the link budget, as large as the link takes in a few seconds.
+//!
+//! See decision 0049.
 
 use holdfast_records::message::MAX_BATCH;
 use holdfast_records::{Order, StreamName, TrafficClass, Window};
 
 use crate::backoff::Entropy;
 
-/// Smallest batch that is aimed at, in bytes: below it headers and acknowledgements outweigh.
+/// Smallest size that is aimed at for a batch, in bytes: below it headers and acknowledgements
+/// outweigh.
 pub const SMALLEST: usize = 16 * 1024;
-/// With less left of a budget than this none is made, in bytes.
+/// Smallest rest of a link budget for which a batch is made, in bytes.
 pub const LEAST: usize = SMALLEST / 8;
-/// Largest: what is encoded must stay below [`MAX_BATCH`].
+/// Largest size that is aimed at for a batch, in bytes: the encoded batch must stay below
+/// [`MAX_BATCH`].
 const LARGEST: usize = MAX_BATCH - 16 * 1024;
-/// An acknowledgement within this, in milliseconds: the link takes more at a time.
+/// Time to an acknowledgement, in milliseconds, below which the next batch is larger.
 const QUICK: u64 = 1_000;
-/// One later than this: it takes less. A desired state waits for one batch at most.
+/// Time to an acknowledgement, in milliseconds, above which the next batch is smaller. A desired
+/// state waits for one batch at most.
 const SLOW: u64 = 4_000;
-/// A batch that has arrived and that nobody acknowledged is sent again after this, in milliseconds;
-/// twice as long each time, up to the second.
+/// First and longest time after which a batch that has arrived is redelivered if no acknowledgement
+/// came, in milliseconds; it doubles each time.
 const RESEND: (u64, u64) = (30_000, 300_000);
-/// A batch that did not arrive, or that the control plane could not store without a word on when to
-/// come again, is sent again after this, in milliseconds; twice as long each time, up to the second
-/// of [`RESEND`]: one that can never be stored must not cost the link a batch a second.
+/// First back-off in milliseconds after a batch that did not arrive, or that the control plane
+/// could not store and gave no time for. It doubles up to the longest one of [`RESEND`]: a batch
+/// that can never be stored must not cost the link a batch a second.
 const AGAIN: u64 = 1_000;
-/// How long a record may wait for others to go with it, in milliseconds: urgent ones, others, and
-/// others where the link has a budget.
+/// Longest time in milliseconds for which a record waits for others to go with it: of urgent
+/// streams, of others, and of others on a link with a budget.
 const LINGER: (u64, u64, u64) = (200, 2_000, 30_000);
-/// What is not shipped (withheld, reduced) is told after this.
-const LINGER_UNTOLD: u64 = 900_000;
-/// After a connect a device waits up to this, in milliseconds, so that a fleet that comes back at
-/// once does not ship at once.
+/// Longest time in milliseconds before gaps of records that are not shipped (withheld, reduced) are
+/// reported.
+const LINGER_GAPS: u64 = 900_000;
+/// Longest random delay after a connect, in milliseconds, so that a fleet that comes back at once
+/// does not ship at once.
 const JITTER: u64 = 3_000;
-/// A stream whose batch was refused is left alone for this.
+/// Pause of a stream whose batch was refused, in milliseconds.
 const REFUSED: u64 = 300_000;
 
-/// One of which there was nothing, against what was known of it, for this.
+/// Pause of a stream that had no records for a batch, contrary to its offer, in milliseconds.
 const NOTHING: u64 = 500;
 
-/// Priorities that are urgent: events, which may borrow from the budget.
+/// Lowest priority that is urgent: such streams count as events, which may borrow from the budget.
 pub const URGENT: u8 = 8;
 
-/// A stream that has something to ship.
+/// Stream that has something to ship.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {
-    /// Its name.
+    /// Name of the stream.
     pub stream: StreamName,
-    /// 0 to 9.
+    /// Priority from 0 to 9; the highest goes first.
     pub priority: u8,
-    /// Which of its batches go first.
+    /// Order in which its batches are shipped: oldest or newest first.
     pub order: Order,
-    /// Nothing of it is shipped as it is: only that it is withheld is told.
+    /// True if no record is shipped (`never`): only gaps are reported.
     pub withheld: bool,
-    /// Times of the day.
+    /// Times of the day at which records may be shipped; empty: always.
     pub windows: Vec<Window>,
-    /// Records that wait.
+    /// Number of records that wait.
     pub waiting: u64,
-    /// Bytes on disk of all its records.
+    /// Bytes of all its records on disk.
     pub bytes: u64,
-    /// Gaps are to be told.
-    pub untold: bool,
-    /// Records are wanted as they are.
+    /// True if gaps are to be reported.
+    pub unreported_gaps: bool,
+    /// True if reduced or withheld records are to be shipped as they are, because of a fetch.
     pub wanted: bool,
-    /// Time of the oldest that waits, in milliseconds since 1970.
+    /// Time of the oldest record that waits, in milliseconds since 1970.
     pub oldest: Option<u64>,
-    /// Nothing of it is to be shipped before this, in milliseconds since 1970.
+    /// Time before which nothing is shipped, in milliseconds since 1970.
     pub due: Option<u64>,
 }
 
 impl Offer {
-    /// What its bytes are sent for.
+    /// Class of traffic that its bytes count for.
     pub fn class(&self) -> TrafficClass {
         if self.priority >= URGENT { TrafficClass::Events } else { TrafficClass::Data }
     }
 }
 
-/// What to do.
+/// Next step of shipping.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Make a batch of this stream, of about so many bytes.
+    /// Make a batch of this stream, of about `bytes` bytes.
     Ship {
-        /// Which.
+        /// Stream to read from.
         stream: StreamName,
-        /// Encoded.
+        /// Size that is aimed at, encoded.
         bytes: usize,
-        /// What it counts as.
+        /// Class of traffic that the batch counts for.
         class: TrafficClass,
     },
-    /// Ask again then, if nothing changes, in milliseconds of the rising clock.
+    /// Ask again at this time if nothing changes before, in milliseconds of the monotonic clock.
     Wait(u64),
     /// Nothing is to be shipped.
     Nothing,
@@ -100,29 +106,29 @@ struct Flight {
     to: u64,
     size: usize,
     sent: u64,
-    /// When the other side had it; None: it may still be on its way.
+    /// Time of the batch's PUBACK. None: it may still be on its way.
     arrived: Option<u64>,
 }
 
-/// The present time, as far as it matters here.
+/// Present time by the two clocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
-    /// Milliseconds of the rising clock.
+    /// Milliseconds of the monotonic clock.
     pub uptime: u64,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, by the system's clock.
     pub wall: u64,
 }
 
-/// Decides.
+/// State of shipping: the batch on its way, the size that the link takes, and back-offs.
 #[derive(Debug)]
 pub struct Shipper {
     connected: bool,
     not_before: u64,
     size: usize,
     flight: Option<Flight>,
-    /// Batches that were sent.
+    /// Number of batches sent so far.
     sent: u64,
-    /// A batch is being made, whatever becomes of the link meanwhile.
+    /// True while a batch is being made, even if the link is lost meanwhile.
     making: bool,
     late: u32,
     refused: Vec<(StreamName, u64)>,
@@ -130,7 +136,7 @@ pub struct Shipper {
 }
 
 impl Shipper {
-    /// With a seed for its jitter.
+    /// Creates the state with a seed for its jitter.
     pub fn new(seed: u64) -> Self {
         Self {
             connected: false,
@@ -145,7 +151,7 @@ impl Shipper {
         }
     }
 
-    /// The link is up.
+    /// Notes that the link is up; `now` in milliseconds of the monotonic clock.
     pub fn connected(&mut self, now: u64) {
         self.connected = true;
         self.flight = None;
@@ -153,13 +159,13 @@ impl Shipper {
         self.not_before = self.not_before.max(now + self.entropy.draw() % JITTER);
     }
 
-    /// It is down: what was on its way is sent again.
+    /// Notes that the link is down: the batch on its way is redelivered later.
     pub fn disconnected(&mut self) {
         self.connected = false;
         self.flight = None;
     }
 
-    /// What to do now. `allowed`: bytes that a class may still use; None: as many as it likes.
+    /// Decides the next step. `allowed` gives the bytes that a class may still use; None: no bound.
     pub fn next(
         &mut self,
         offers: &[Offer],
@@ -170,7 +176,8 @@ impl Shipper {
             return Next::Nothing;
         }
         if let Some(flight) = &self.flight {
-            // On a slow link that may take long, and another one would only wait behind it.
+            // Its arrival is not confirmed: on a slow link that may take long, and another batch
+            // would only queue behind it.
             let Some(arrived) = flight.arrived else { return Next::Nothing };
             let due = arrived + self.patience();
             if now.uptime < due {
@@ -201,7 +208,7 @@ impl Shipper {
         if wake == u64::MAX { Next::Nothing } else { Next::Wait(wake) }
     }
 
-    /// How large a batch of it may be now, or when to ask again.
+    /// Returns the largest size of a batch of this stream now, or the time to ask again.
     fn ready(
         &self,
         offer: &Offer,
@@ -212,23 +219,24 @@ impl Shipper {
             return Err(*until);
         }
         let until_window = until_window(&offer.windows, now.wall);
-        if until_window > 0 && !offer.only_tells() {
+        if until_window > 0 && !offer.has_gaps_alone() {
             return Err(now.uptime + until_window);
         }
         if let Some(due) = offer.due.filter(|due| *due > now.wall) {
-            // A clock that is set meanwhile must not hold anything for ever.
+            // The wait is bounded by an hour, because the clock may be set meanwhile.
             return Err(now.uptime + (due - now.wall).min(3_600_000));
         }
         let budget = allowed(offer.class());
         let linger = match (offer.class(), budget) {
-            (_, _) if offer.withheld && !offer.wanted => LINGER_UNTOLD,
+            (_, _) if offer.withheld && !offer.wanted => LINGER_GAPS,
             (TrafficClass::Events, _) => LINGER.0,
             (_, None) => LINGER.1,
             (_, Some(_)) => LINGER.2,
         };
         let full =
             usize::try_from(offer.bytes).unwrap_or(usize::MAX) >= self.size * 2 && !offer.withheld;
-        // A clock that was set back must not hold anything: what is of the future waits for nobody.
+        // A record from the future (the clock was set back) has no age: it does not wait for
+        // others.
         let age = offer.oldest.and_then(|oldest| now.wall.checked_sub(oldest)).unwrap_or(linger);
         let wait = linger.saturating_sub(age);
         if wait > 0 && !full {
@@ -238,7 +246,8 @@ impl Shipper {
         if left < LEAST {
             return Err(now.uptime + 60_000);
         }
-        // Should a record have come meanwhile, little of it goes with what is told.
+        // Outside its time windows a batch reports gaps alone. A record that came since the offer
+        // goes with it, so the batch is kept small.
         let most = if until_window > 0 { LEAST } else { self.size };
         Ok(most.min(left))
     }
@@ -247,13 +256,13 @@ impl Shipper {
         (RESEND.0 << self.late.min(8)).min(RESEND.1)
     }
 
-    /// There was nothing to make a batch of: it is left alone until that may be known.
+    /// Notes that there was nothing to make a batch of: the stream is left alone for a moment.
     pub fn nothing(&mut self, stream: StreamName, now: u64) {
         self.making = false;
         self.refused.push((stream, now + NOTHING));
     }
 
-    /// A batch is on its way; `size` in bytes. Gives its number.
+    /// Notes that a batch of `size` bytes was sent. Returns its number, for [`Shipper::arrived`].
     pub fn sent(&mut self, stream: StreamName, from: u64, to: u64, size: usize, now: u64) -> u64 {
         self.making = false;
         self.sent += 1;
@@ -262,14 +271,15 @@ impl Shipper {
         number
     }
 
-    /// The batch that was made has nowhere to go.
+    /// Notes that the batch that was made could not be sent.
     pub fn not_sent(&mut self) {
         self.making = false;
     }
 
-    /// The batch of this number has arrived, or it has not and is tried again soon.
+    /// Notes that the batch of this number has arrived at the broker, or has not and is redelivered
+    /// after a back-off.
     pub fn arrived(&mut self, number: u64, arrived: bool, now: u64) {
-        // One of a connection that is over says nothing of the one that is on its way.
+        // A late result of an earlier connection says nothing about the batch that is on its way.
         let Some(flight) = self.flight.as_mut().filter(|it| it.number == number) else { return };
         if arrived {
             flight.arrived = Some(now);
@@ -282,7 +292,8 @@ impl Shipper {
         }
     }
 
-    /// The control plane answered for a batch. True: it was the one on its way.
+    /// Notes that the control plane acknowledged or refused a batch. Returns true if it was the one
+    /// on its way.
     pub fn acknowledged(
         &mut self,
         stream: &StreamName,
@@ -308,20 +319,20 @@ impl Shipper {
         true
     }
 
-    /// The control plane asks for silence, in milliseconds.
+    /// Pauses shipping for `ms` milliseconds, as the control plane asked.
     pub fn hold(&mut self, ms: u32, now: u64) {
         if ms > 0 {
-            // Not all at once again either.
+            // Up to a quarter of jitter, so that a fleet does not come again at once.
             let ms = u64::from(ms);
             let until = now + ms + self.entropy.draw() % (ms / 4 + 1);
-            // It knows when it is to be asked again.
+            // The control plane chose the time itself: the back-off starts anew.
             self.late = 0;
             self.not_before = self.not_before.max(until);
         }
     }
 }
 
-/// Whether what a class may still use is too little to begin anything; None: it may use any.
+/// True if a class may use too little to begin anything. `left`: bytes it may use; None: no bound.
 pub fn is_used_up(class: TrafficClass, left: Option<u64>) -> bool {
     let least = match class {
         TrafficClass::Events | TrafficClass::Data => LEAST as u64,
@@ -332,17 +343,17 @@ pub fn is_used_up(class: TrafficClass, left: Option<u64>) -> bool {
 
 impl Offer {
     fn has_something(&self) -> bool {
-        self.waiting > 0 || self.untold || self.wanted
+        self.waiting > 0 || self.unreported_gaps || self.wanted
     }
 
-    /// It has no record to ship, and tells what is lost: a few bytes, which wait for no window, for
-    /// until then nobody would know of it.
-    fn only_tells(&self) -> bool {
-        self.untold && self.waiting == 0 && !self.wanted
+    /// True if the stream has gaps to report and no record to ship. The few bytes of gaps wait for
+    /// no time window, because until then nobody would know of the loss.
+    fn has_gaps_alone(&self) -> bool {
+        self.unreported_gaps && self.waiting == 0 && !self.wanted
     }
 }
 
-/// Milliseconds until one of these times of the day begins; 0: within one, or none is set.
+/// Milliseconds until the next of these times of the day begins; 0: within one, or none is set.
 pub fn until_window(windows: &[Window], wall: u64) -> u64 {
     const DAY: u64 = 1_440;
     if windows.is_empty() {
@@ -374,7 +385,7 @@ mod tests {
             windows: Vec::new(),
             waiting: 10,
             bytes: 10_000_000,
-            untold: false,
+            unreported_gaps: false,
             wanted: false,
             oldest: Some(oldest),
             due: None,
@@ -464,7 +475,7 @@ mod tests {
 
         // What is lost is told at any time, in a batch that has room for little else.
         night.windows = vec![Window { from: 60, to: 240 }];
-        let lost = Offer { waiting: 0, untold: true, oldest: None, ..night.clone() };
+        let lost = Offer { waiting: 0, unreported_gaps: true, oldest: None, ..night.clone() };
         let told = up().next(std::slice::from_ref(&lost), |_| None, NOW);
         let Next::Ship { bytes, .. } = told else { panic!() };
         assert_eq!(bytes, LEAST);
@@ -544,7 +555,7 @@ mod tests {
         assert_eq!(ships(shipper.next(&[few, other], |_| None, NOW)).as_deref(), Some("other"));
     }
 
-    /// What happens to a batch and its link.
+    /// Event of a batch and its link.
     #[derive(Debug, Clone, Copy)]
     enum Step {
         Ask,
@@ -571,8 +582,8 @@ mod tests {
     }
 
     proptest! {
-        /// However slow the link is and however often it ends: one batch is being made or on its
-        /// way, and never another one behind it.
+        /// Checks that, however slow the link is and however often it ends, one batch at most is
+        /// being made or on its way.
         #[test]
         fn one_batch_at_a_time(steps in proptest::collection::vec((step(), 0u64..90_000), 0..200)) {
             let name: StreamName = "a".parse().unwrap();

@@ -1,7 +1,9 @@
-//! One stream as its device knows it: which numbers were given, which are on disk, which are
-//! settled (acknowledged by the control plane, as records or as gaps) and which gaps are still to
-//! be told. Every number that was given is one of these, whatever happens; a number that turns
-//! out to be nowhere is told as damaged.
+//! One stream as its device knows it: the sequence numbers that were given, those on disk, those
+//! that are settled (acknowledged by the control plane, as records or as gaps), and the gaps that
+//! are still to be reported. Every number that was given is one of these, whatever happens; a
+//! number that turns out to be nowhere is reported as damaged.
+//!
+//! See decisions 0044, 0045, 0048 and 0064.
 
 use std::collections::BTreeMap;
 
@@ -9,51 +11,56 @@ use holdfast_base::ids::Name;
 use holdfast_records::{Gap, GapReason, Range, RangeSet, StreamName};
 use serde::{Deserialize, Serialize};
 
-/// A segment is closed at so many bytes on disk: what a window of time or a drop looks through.
+/// Size on disk at which a segment is closed, in bytes: the unit in which windows of time are
+/// searched and records are dropped.
 const SEGMENT_BYTES: u64 = 256 * 1024;
-/// And at so many blocks: single records make small ones, and a start reads the last segment.
+/// Number of blocks at which a segment is closed: single records make small ones, and a start reads
+/// the last segment.
 const SEGMENT_BLOCKS: u32 = 1_024;
-/// And after so long, in milliseconds: a ttl drops whole segments. A quarter of the ttl, if that
-/// is shorter.
+/// Time span at which a segment is closed, in milliseconds, because a ttl drops whole segments. A
+/// quarter of the ttl, if that is shorter.
 const SEGMENT_SPAN: u64 = 6 * 3_600_000;
-/// Doubts that are told apart; of more, the oldest two count as one.
+/// Maximum number of periods of an unreliable clock that are told apart; of more, the oldest two
+/// count as one.
 const DOUBTS: usize = 32;
 
-/// Records that stand together on disk. Numbers within that it does not hold were thinned out.
+/// Block of records that are stored together on disk. Numbers between `first` and `last` that it
+/// does not contain were thinned out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Block {
-    /// Its first number.
+    /// Sequence number of its first record.
     pub first: u64,
-    /// Its last number.
+    /// Sequence number of its last record.
     pub last: u64,
-    /// How many records.
+    /// Number of records stored.
     pub count: u64,
-    /// Bytes on disk.
+    /// Bytes on disk, compressed.
     pub bytes: u64,
     /// Earliest time of a record, in milliseconds since 1970.
     pub earliest: u64,
-    /// Latest.
+    /// Latest time of a record, in milliseconds since 1970.
     pub latest: u64,
 }
 
-/// Blocks that follow each other, as they are found again without reading them.
+/// Segment: an index of consecutive blocks, by which they are found without reading them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Segment {
-    /// Its first number; within what it is known by, which is where it began.
+    /// Lowest sequence number still stored. The map key keeps the segment's original start, which
+    /// may be lower.
     pub first: u64,
-    /// Its last number.
+    /// Highest sequence number still stored.
     pub last: u64,
-    /// Records.
+    /// Number of records stored.
     pub count: u64,
-    /// Bytes on disk.
+    /// Bytes on disk, of all blocks.
     pub bytes: u64,
-    /// Blocks.
+    /// Number of blocks stored.
     pub blocks: u32,
-    /// Earliest time of a record.
+    /// Earliest time of a record, in milliseconds since 1970.
     pub earliest: u64,
-    /// Latest.
+    /// Latest time of a record, in milliseconds since 1970.
     pub latest: u64,
-    /// How often it was thinned.
+    /// Number of times that it was thinned.
     pub thinned: u32,
 }
 
@@ -89,33 +96,34 @@ impl Segment {
     }
 }
 
-/// What of a stream is stored beside its blocks.
+/// Row of a stream: everything that is stored of it beside its blocks and segments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// Its name.
+    /// Name of the stream.
     pub name: StreamName,
-    /// No number below this is given any more.
+    /// Next sequence number; no lower one is given any more.
     pub next: u64,
-    /// What the control plane has acknowledged, as records or as gaps.
+    /// Settled numbers: those the control plane has acknowledged, as records or as gaps.
     pub settled: RangeSet,
-    /// What will not come, and is not acknowledged yet.
+    /// Gaps by reason: numbers that will never be shipped, and that are not acknowledged yet.
     pub gaps: BTreeMap<GapReason, RangeSet>,
-    /// Records that were withheld or reduced and are to be shipped all the same.
+    /// Numbers of withheld or reduced records that are to be shipped after all, because of a fetch.
     #[serde(default)]
     pub wanted: RangeSet,
-    /// Numbers below this one may stand for other records at the control plane; 0: none does.
+    /// Numbers below this one may denote other records at the control plane, because the histories
+    /// diverged; 0: none does.
     #[serde(default, skip_serializing_if = "is_zero")]
     unsure: u64,
-    /// From this number on records were stored while the clock could not be relied on.
+    /// First number that was stored since the clock became unreliable. None: it is reliable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     doubt: Option<u64>,
-    /// Records of former doubts, in the order of their numbers.
+    /// Records of earlier periods of an unreliable clock, in the order of their numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     dated: Vec<Dated>,
     /// The workload or local access that made it; None: the agent, or it is not known any more.
     #[serde(default)]
     pub owner: Option<Name>,
-    /// Time of the last record, in milliseconds since 1970.
+    /// Time of the last record stored, in milliseconds since 1970.
     #[serde(default)]
     pub latest: u64,
 }
@@ -128,25 +136,26 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
-/// Records that were stored while the clock could not be relied on. Their own times say nothing:
-/// they are as old as the moment at which it could be relied on again.
+/// Range of records that were stored while the clock was unreliable. Their own times say nothing:
+/// for a ttl they count as stored when the clock became reliable again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Dated {
     from: u64,
     to: u64,
-    /// That moment, in milliseconds since 1970.
+    /// Time at which the clock became reliable again, in milliseconds since 1970.
     at: u64,
 }
 
 impl Kept {
-    /// Where the doubt began that this number was stored in; None: the clock was right.
+    /// First number of the period of an unreliable clock in which this number was stored. None: the
+    /// clock was reliable.
     fn doubted(&self, number: u64) -> Option<u64> {
         let dated = self.dated.iter().find(|it| (it.from..=it.to).contains(&number));
         dated.map(|it| it.from).or(self.doubt.filter(|from| number >= *from))
     }
 }
 
-/// A stream.
+/// State of a stream: its row, its segments and the sums over them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stream {
     kept: Kept,
@@ -154,13 +163,12 @@ pub struct Stream {
     bytes: u64,
     count: u64,
     waiting: u64,
-    /// Bytes that were ever stored, as far as this process knows.
+    /// Bytes that were stored since this process started.
     taken: u64,
 }
 
 impl Stream {
-    /// A new one; `next` is the first number that it gives. What is below was given before and is
-    /// lost.
+    /// Creates a stream whose first number is `next`. Lower numbers were given before and are lost.
     pub fn new(name: StreamName, next: u64) -> Self {
         let mut gaps = BTreeMap::new();
         if next > 1 {
@@ -182,14 +190,14 @@ impl Stream {
         Self::load(kept, BTreeMap::new())
     }
 
-    /// It was made by this workload or local access.
+    /// Sets the workload or local access that made the stream.
     #[must_use]
     pub fn made_by(mut self, owner: Option<Name>) -> Self {
         self.kept.owner = owner;
         self
     }
 
-    /// As it was stored: its row, and the segments that were closed.
+    /// Restores a stream from its row and the segments that were closed.
     pub fn load(kept: Kept, segments: BTreeMap<u64, Segment>) -> Self {
         let mut stream = Self { kept, segments, bytes: 0, count: 0, waiting: 0, taken: 0 };
         for segment in stream.segments.values() {
@@ -204,14 +212,15 @@ impl Stream {
         stream
     }
 
-    /// Numbers without an answer: exactly, where nothing was thinned out; in proportion where the
-    /// holes of a thinned segment are not known without reading it.
+    /// Sums the records that are not settled: exactly where nothing was thinned out, and in
+    /// proportion in a thinned segment, whose holes are not known without reading it.
     fn count_waiting(&mut self) {
         self.waiting = 0;
         for segment in self.segments.values() {
             let within = |set: &RangeSet| set.within(segment.first, segment.last).count();
             let span = segment.last - segment.first + 1;
-            // Gaps that are not told are no records: what a full buffer refused lies between them.
+            // Numbers in unreported gaps are no records: a full buffer refuses some in between.
+            // Example: of 1 to 100, 60 to 69 were refused and 1 to 50 are settled: 40 wait.
             let gaps: u64 = self.kept.gaps.values().map(within).sum();
             let open = span.saturating_sub(within(&self.kept.settled)).saturating_sub(gaps);
             self.waiting += if segment.thinned == 0 {
@@ -223,87 +232,89 @@ impl Stream {
         }
     }
 
-    /// What is stored of it beside its blocks.
+    /// Row that is stored beside the blocks.
     pub fn kept(&self) -> &Kept {
         &self.kept
     }
 
-    /// Its name.
+    /// Name of the stream.
     pub fn name(&self) -> &StreamName {
         &self.kept.name
     }
 
-    /// The next number that it gives.
+    /// Next sequence number that the stream gives.
     pub fn next(&self) -> u64 {
         self.kept.next
     }
 
-    /// Who made it, as far as that is known.
+    /// Workload or local access that made the stream. None: the agent, or it is not known.
     pub fn owner(&self) -> Option<&Name> {
         self.kept.owner.as_ref()
     }
 
-    /// Time of the last record.
+    /// Time of the last record stored, in milliseconds since 1970.
     pub fn latest(&self) -> u64 {
         self.kept.latest
     }
 
-    /// Nothing is left of it: no record, nothing to tell, nothing that is wanted.
+    /// True if nothing is left of the stream on the device: no record, no gap to report, no record
+    /// to fetch.
     pub fn is_spent(&self) -> bool {
         self.segments.is_empty()
-            && !self.has_untold_gaps()
+            && !self.has_unreported_gaps()
             && self.kept.wanted.is_empty()
             && self.unshipped().is_empty()
     }
 
-    /// Bytes on disk.
+    /// Bytes of all records on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes that were stored: a total that rises.
+    /// Bytes stored since this process started: a total that only grows.
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Records on disk.
+    /// Number of records on disk.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// Records on disk that are not settled.
+    /// Number of records on disk that are not settled.
     pub fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    /// Something is to be told.
-    pub fn has_untold_gaps(&self) -> bool {
+    /// True if a gap is to be reported.
+    pub fn has_unreported_gaps(&self) -> bool {
         self.kept.gaps.values().any(|gaps| !gaps.is_empty())
     }
 
-    /// Its segments by where they began, oldest first.
+    /// Segments by their original start, oldest first.
     pub fn segments(&self) -> impl DoubleEndedIterator<Item = (u64, &Segment)> {
         self.segments.iter().map(|(start, segment)| (*start, segment))
     }
 
-    /// The segment that began there.
+    /// Segment with this original start.
     pub fn segment(&self, start: u64) -> Option<&Segment> {
         self.segments.get(&start)
     }
 
-    /// Time of the oldest record on disk.
+    /// Time of the oldest record on disk, in milliseconds since 1970.
     pub fn oldest(&self) -> Option<u64> {
         self.segments.values().map(|segment| segment.earliest).min()
     }
 
-    /// Time of the oldest record on disk that is not settled, as far as segments tell.
+    /// Time of the oldest record on disk that is not settled, to the precision of a segment, in
+    /// milliseconds since 1970.
     pub fn oldest_waiting(&self) -> Option<u64> {
         let open =
             |segment: &&Segment| !self.kept.settled.missing(segment.first, segment.last).is_empty();
         self.segments.values().find(open).map(|segment| segment.earliest)
     }
 
-    /// A block is on disk. Gives where a segment began that is closed by it.
+    /// Notes that a block was stored. Returns the start of the segment that it closed, if it did.
     pub fn stored(&mut self, block: &Block, ttl: Option<u64>) -> Option<u64> {
         self.kept.next = self.kept.next.max(block.last + 1);
         self.kept.latest = block.latest;
@@ -313,7 +324,8 @@ impl Stream {
         if self.is_open(block) {
             self.waiting += block.count;
         }
-        // What is as old as its times say, and what is not, stand apart.
+        // A segment holds either records whose times are reliable, or records of one period in
+        // which they are not, so that a ttl is right for all of it.
         let doubted = self.kept.doubted(block.first);
         let kept = &self.kept;
         let goes_on =
@@ -331,22 +343,23 @@ impl Stream {
         }
     }
 
-    /// A block was found on disk after those that are in closed segments. Gives where a segment
-    /// began that is closed by it.
+    /// Notes a block that was found on disk after those of the closed segments. Returns the start
+    /// of the segment that it closed, if it did.
     pub fn found(&mut self, block: &Block) -> Option<u64> {
         self.stored(block, None)
     }
 
-    /// What is stored from now on has times of a clock that cannot be relied on. True: so far it
-    /// could, and that is to be stored.
+    /// Notes that the clock is unreliable: records stored from now on have doubtful times. Returns
+    /// true if it was reliable so far, and the row is to be stored.
     pub fn doubt(&mut self) -> bool {
         let new = self.kept.doubt.is_none();
         self.kept.doubt.get_or_insert(self.kept.next);
         new
     }
 
-    /// The clock can be relied on, and shows this: what was stored while it could not be is as old
-    /// as this moment. True: there was some, and that is to be stored.
+    /// Notes that the clock is reliable again and shows `now`, in milliseconds since 1970: records
+    /// stored while it was not count as stored at this moment. Returns true if there was such a
+    /// period, and the row is to be stored.
     pub fn date(&mut self, now: u64) -> bool {
         let Some(from) = self.kept.doubt.take() else { return false };
         let oldest = self.segments.values().map(|segment| segment.first).min();
@@ -364,7 +377,7 @@ impl Stream {
         true
     }
 
-    /// Where the segments begin that a ttl has passed for, by a clock that can be relied on.
+    /// Starts of the segments whose ttl (milliseconds) has passed, by a clock that is reliable.
     pub fn expired(&self, ttl: u64, now: u64) -> Vec<u64> {
         let over = |segment: &Segment| {
             if self.kept.doubt.is_some_and(|from| segment.last >= from) {
@@ -377,11 +390,11 @@ impl Stream {
         self.segments().filter(|(_, segment)| over(segment)).map(|(start, _)| start).collect()
     }
 
-    /// Numbers that were given and will never be on disk.
+    /// Records a gap: numbers that were given and will never be on disk.
     pub fn lost(&mut self, range: Range, reason: GapReason) {
         self.kept.next = self.kept.next.max(range.to.saturating_add(1));
         let mut open = self.kept.settled.missing(range.from, range.to);
-        // The first reason stands.
+        // Numbers that are in a gap already keep their first reason.
         self.kept.gaps.values().for_each(|told| open.subtract(told));
         let gaps = self.kept.gaps.entry(reason).or_default();
         gaps.union(&open);
@@ -390,7 +403,8 @@ impl Stream {
         }
     }
 
-    /// A block of the segment that began at `start` is no longer on disk.
+    /// Notes that a block of the segment with this start was dropped; `why` becomes the reason of
+    /// the gap.
     pub fn dropped(&mut self, start: u64, block: &Block, why: GapReason) {
         if let Some(segment) = self.segments.get_mut(&start) {
             segment.count = segment.count.saturating_sub(block.count);
@@ -412,8 +426,7 @@ impl Stream {
         self.lost(Range { from: block.first, to: block.last }, why);
     }
 
-    /// The segment that began at `start` has these blocks now, in the place of more records: the
-    /// others were thinned out.
+    /// Notes that the segment with this start was thinned and has these blocks now.
     pub fn thinned(&mut self, start: u64, blocks: &[Block]) {
         self.rebuilt(start, blocks, 1);
         self.count_waiting();
@@ -440,8 +453,8 @@ impl Stream {
         }
     }
 
-    /// Those of these numbers, which stand for other records at the control plane, that are not
-    /// answered otherwise: what is here of them needs other numbers.
+    /// Returns those of the conflicting numbers (which denote other records at the control plane)
+    /// that are not settled: the records here need other numbers.
     pub fn contested(&self, conflict: &RangeSet) -> RangeSet {
         let last = self.kept.next.saturating_sub(1);
         let mut contested = RangeSet::new();
@@ -451,8 +464,9 @@ impl Stream {
         contested
     }
 
-    /// The segment that began at `start` has these blocks now: the records of `moved` are stored
-    /// with new numbers in the same step. The control plane has an answer for the old ones.
+    /// Notes that the segment with this start has these blocks now, because the records of `moved`
+    /// were stored again with new numbers in the same step. The old numbers are settled: the
+    /// control plane has other records by them.
     pub fn moved(&mut self, start: u64, blocks: &[Block], moved: &RangeSet) {
         self.rebuilt(start, blocks, 0);
         moved.iter().for_each(|range| {
@@ -461,8 +475,11 @@ impl Stream {
         self.count_waiting();
     }
 
-    /// What is left of contested numbers when all records on disk are moved stands for records
-    /// that are gone: as many new numbers stand in the ledger for them, with their reason.
+    /// Moves gaps away from contested numbers, after all records on disk were moved: what is left
+    /// of the numbers denotes records that are gone. As many new numbers are given and become gaps
+    /// with the same reasons. Example: of the contested 5 to 9, 8 and 9 were dropped for want of
+    /// room and 5 to 7 moved; with 20 as the next number, 20 and 21 become the gap, and 8 and 9 are
+    /// settled.
     pub fn move_gaps(&mut self, contested: &RangeSet) {
         let mut rest = contested.clone();
         rest.subtract(&self.kept.settled);
@@ -481,17 +498,17 @@ impl Stream {
         }
     }
 
-    /// The device was put back to an earlier state, or copied, and the control plane knows numbers
-    /// up to `highest`: what was given so far may stand for other records there, and what is given
-    /// from now on is above. True: what was acknowledged goes further than what it knows, so it is
-    /// the control plane that was put back.
+    /// Notes that this device was put back to an earlier state, or copied, and that the control
+    /// plane knows numbers up to `highest`. Numbers given so far may denote other records there;
+    /// new ones begin above. Returns true if more was acknowledged than the control plane knows, so
+    /// that it is the one that was put back.
     pub fn diverged(&mut self, highest: u64) -> bool {
         self.kept.unsure = self.kept.next;
         self.skip_to(highest.saturating_add(1));
         self.kept.settled.last().is_some_and(|last| last > highest)
     }
 
-    /// Numbers from this one on may stand for other records at the control plane.
+    /// True if `from`, or numbers after it, may denote other records at the control plane.
     pub fn is_unsure(&self, from: u64) -> bool {
         from < self.kept.unsure
     }
@@ -500,9 +517,9 @@ impl Stream {
         !self.kept.settled.missing(block.first, block.last).is_empty()
     }
 
-    /// The control plane has stored what answers for these numbers. What was never given cannot
-    /// have been stored; and what a batch told of other numbers is not settled by its
-    /// acknowledgement, which does not say which sending of a batch it is for.
+    /// Settles numbers that the control plane has stored as records or gaps. Numbers that were
+    /// never given are ignored. Only numbers of the acknowledgement count, not all gaps that a
+    /// batch told of: the acknowledgement does not say which sending of a batch it is for.
     pub fn settle(&mut self, range: Range) {
         let last = self.kept.next.saturating_sub(1);
         self.kept.settled.insert(range.from.max(1), range.to.min(last));
@@ -514,8 +531,8 @@ impl Stream {
         self.count_waiting();
     }
 
-    /// What was acknowledged is known nowhere any more: what is on disk, in `there`, is to be
-    /// shipped again, and the rest is lost.
+    /// Reopens all settled numbers, because the control plane has lost what it acknowledged:
+    /// records on disk, `there`, are shipped again, and the other numbers become damaged gaps.
     pub fn unsettle(&mut self, there: &RangeSet) {
         let mut gone = std::mem::take(&mut self.kept.settled);
         gone.subtract(there);
@@ -525,16 +542,19 @@ impl Stream {
         self.count_waiting();
     }
 
-    /// Gaps that a batch of these numbers can tell, at most so many, and what it then answers for:
-    /// its numbers and those gaps, where all between them is settled.
-    pub fn told_with(&self, range: Range, most: usize) -> (Range, Vec<Gap>) {
+    /// Chooses up to `most` gaps that a batch of these numbers can report, and the range that it is
+    /// then acknowledged by: its numbers and those gaps, where everything between is settled.
+    pub fn gaps_with(&self, range: Range, most: usize) -> (Range, Vec<Gap>) {
         let open = self.unshipped();
         let below = Range { from: 1, to: range.from.saturating_sub(1) };
         let above = Range { from: range.to.saturating_add(1), to: u64::MAX };
+        // The range grows to a gap only if no unshipped number lies between. Example: a batch of 10
+        // to 19, where 8 is unshipped and 9 and 25 are gaps, with 20 to 24 settled: the range is 9
+        // to 25.
         let floor = open.within(below.from, below.to).last().map_or(1, |last| last + 1);
         let roof =
             open.within(above.from, above.to).iter().next().map_or(u64::MAX, |it| it.from - 1);
-        let gaps = self.untold(usize::MAX);
+        let gaps = self.unreported_gaps(usize::MAX);
         let within = gaps.iter().filter(|gap| gap.from >= range.from && gap.to <= range.to);
         let before = gaps.iter().rev().filter(|gap| gap.to < range.from && gap.from >= floor);
         let after = gaps.iter().filter(|gap| gap.from > range.to && gap.to <= roof);
@@ -545,8 +565,8 @@ impl Stream {
         (Range { from, to }, told)
     }
 
-    /// Gaps that are to be told, oldest first, at most so many.
-    pub fn untold(&self, most: usize) -> Vec<Gap> {
+    /// Gaps to report, oldest first, at most `most`.
+    pub fn unreported_gaps(&self, most: usize) -> Vec<Gap> {
         let mut gaps: Vec<Gap> = self
             .kept
             .gaps
@@ -568,27 +588,28 @@ impl Stream {
         open
     }
 
-    /// These numbers are to be shipped as they are, though they were reduced or withheld.
+    /// Marks reduced or withheld numbers as to be shipped as they are, for a fetch.
     pub fn want(&mut self, range: Range) {
         if range.to < self.kept.next {
             self.kept.wanted.insert(range.from, range.to);
         }
     }
 
-    /// True: all of these numbers were answered before, and records of them are wanted as they are.
+    /// True if all of these numbers are settled and some are wanted by a fetch: the batch ships
+    /// them again.
     pub fn is_fetched(&self, range: Range) -> bool {
         let Range { from, to } = range;
         !self.kept.wanted.within(from, to).is_empty()
             && self.kept.settled.missing(from, to).is_empty()
     }
 
-    /// They are shipped as they are.
-    pub fn had(&mut self, range: Range) {
+    /// Clears the marks of [`Stream::want`] once the records are shipped.
+    pub fn clear_wanted(&mut self, range: Range) {
         self.kept.wanted.remove(range.from, range.to);
     }
 
-    /// Goes on from a number above all that may have been given: what the disk had of the last
-    /// ones may be lost.
+    /// Continues from a number above all that may have been given: the disk may have lost the last
+    /// ones, which become a damaged gap.
     pub fn skip_to(&mut self, next: u64) {
         if next > self.kept.next {
             self.lost(Range { from: self.kept.next, to: next - 1 }, GapReason::Damaged);
@@ -635,8 +656,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every number that was given is settled, in a gap that is to be told, or on disk and to be
-        /// shipped: exactly one of these, whatever happens and in whatever order.
+        /// Checks that every number given is settled, in a gap to report, or on disk to be shipped:
+        /// exactly one of these, whatever happens and in whatever order.
         #[test]
         fn every_number_is_accounted_for(steps in proptest::collection::vec(step(), 0..60)) {
             let mut stream = Stream::new("a".parse().unwrap(), 1);
@@ -672,9 +693,9 @@ mod tests {
                         settled_once.insert(from.max(1), to.min(next - 1));
                     }
                     Step::Tell(most) => {
-                        if let Some(first) = stream.untold(1).first() {
+                        if let Some(first) = stream.unreported_gaps(1).first() {
                             let range = Range { from: first.from, to: first.to };
-                            let (answered, told) = stream.told_with(range, most.max(1));
+                            let (answered, told) = stream.gaps_with(range, most.max(1));
                             prop_assert!(!told.is_empty() && told.len() <= most.max(1));
                             let mut known = stream.kept().settled.clone();
                             known.insert(range.from, range.to);
@@ -831,14 +852,17 @@ mod tests {
     #[test]
     fn what_was_lost_with_the_file_is_told_once() {
         let mut stream = Stream::new("a".parse().unwrap(), 70_000);
-        assert_eq!(stream.untold(9), [Gap { from: 1, to: 69_999, reason: GapReason::Damaged }]);
+        assert_eq!(
+            stream.unreported_gaps(9),
+            [Gap { from: 1, to: 69_999, reason: GapReason::Damaged }]
+        );
         stream.stored(&block(70_000, 5, 1), None);
         assert_eq!(
             stream.unshipped().iter().collect::<Vec<_>>(),
             [Range { from: 70_000, to: 70_004 }]
         );
         stream.settle(Range { from: 1, to: u64::MAX });
-        assert!(!stream.has_untold_gaps() && stream.waiting() == 0);
+        assert!(!stream.has_unreported_gaps() && stream.waiting() == 0);
         assert_eq!(stream.kept().settled.last(), Some(70_004), "not what was never given");
     }
 }

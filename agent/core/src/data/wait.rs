@@ -1,6 +1,8 @@
-//! Which classes of traffic wait for their share of the link budget, as a person is told it. What
-//! is told is reported over the very link that has nothing left: so it must not change while a share
-//! fills and is used up again, byte by byte.
+//! Classes of traffic that wait for their share of the link budget, in the words of reports. They
+//! are reported over the very link that has nothing left: so the words must not change while a
+//! share fills and is used up again, byte by byte.
+//!
+//! See decisions 0050, 0069 and 0121.
 
 use std::collections::BTreeMap;
 
@@ -11,31 +13,32 @@ use super::budget::{Ledger, share};
 use super::ship::{LEAST, SMALLEST, is_used_up};
 use holdfast_base::words::{moment, size};
 
-/// What is nearer than this, in seconds, is told without a time: the share is being used as it fills.
+/// Time in seconds below which the end of a wait is reported without a time: the share is being
+/// used as it fills.
 const SOON: u64 = 3_600;
-/// Times are told in such steps, in seconds.
+/// Granularity of the times that are reported, in seconds.
 const STEP: u64 = 900;
 
-/// When what waits goes on.
+/// End of a wait for the budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GoesOn {
-    /// Little by little.
+    /// Within the hour, little by little.
     Soon,
-    /// Not before this, in seconds since 1970.
+    /// At this time, in seconds since 1970.
     At(u64),
-    /// Not with this budget.
+    /// Never with this budget.
     Never,
 }
 
-/// See the module's documentation.
+/// Classes that wait, each with the end of its wait.
 #[derive(Debug, Default)]
 pub struct Waits {
     classes: BTreeMap<TrafficClass, GoesOn>,
 }
 
 impl Waits {
-    /// This is what a class may use now. It waits once there is too little for a batch, until it may
-    /// send as much as is worth it.
+    /// Notes the bytes that a class may use now. It waits from the moment when there is too little
+    /// for a batch until it may send a batch worth sending.
     pub fn note(
         &mut self,
         class: TrafficClass,
@@ -63,7 +66,7 @@ impl Waits {
         self.classes.insert(class, goes_on);
     }
 
-    /// Until when a class waits, as it is reported ([`holdfast_records::ClassUse::waits`]).
+    /// End of a class's wait as it is reported ([`holdfast_records::ClassUse::waits`]).
     pub fn until(&self, class: TrafficClass) -> Option<u64> {
         self.classes.get(&class).map(|goes_on| match goes_on {
             GoesOn::Soon => 0,
@@ -72,7 +75,7 @@ impl Waits {
         })
     }
 
-    /// What is said of a class; None: it does not wait.
+    /// Sentence about one class, with its share and the end of the wait. None: it does not wait.
     pub fn of(
         &self,
         class: TrafficClass,
@@ -97,8 +100,8 @@ impl Waits {
         })
     }
 
-    /// One cause in words, for all that wait; None: nothing does. What follows of it, and until when,
-    /// is reported with the figures of each class.
+    /// Sentence about the cause, for all classes that wait. None: none does. The times are reported
+    /// with the figures of each class.
     pub fn problem(
         &self,
         budget: Option<&LinkBudget>,
@@ -124,7 +127,7 @@ impl Waits {
     }
 }
 
-/// Which budget it is.
+/// Beginning of a sentence: which budget, and its size.
 fn lead(budget: &LinkBudget, name: Option<&Name>) -> String {
     let which =
         name.map_or_else(|| "the link budget".to_owned(), |name| format!("link budget {name}"));

@@ -1,5 +1,6 @@
-//! What came of what was done: the step that each observation takes a workload on, and what a
-//! failure costs it.
+//! Observations of a workload: the step that each one leads to, and how failures are counted.
+//!
+//! See decisions 0010 and 0023.
 
 use std::sync::Arc;
 
@@ -11,10 +12,10 @@ use super::{
 };
 use crate::backoff;
 use crate::effect::{Effect, Observed};
-use crate::record::{Exit, Instance, Record, Rejected, Revision};
+use crate::saved::{Exit, Instance, Rejected, Revision, SavedWorkload};
 
 impl Workload {
-    /// Takes in what happened.
+    /// Applies an observation to the workload.
     pub(crate) fn observe(&mut self, observed: Observed, world: &mut Surroundings<'_>) {
         match observed {
             Observed::Fetched(digest) => {
@@ -37,10 +38,10 @@ impl Workload {
                 let why = format!("artifact {digest} is gone from the disk: it is fetched again");
                 self.not_launched(&why, false, world);
             }
-            Observed::Recorded(..) => {
-                if let Stage::Recording(instance) = &self.stage {
-                    // Not stored (the disk is full): it runs all the same, and is found again by
-                    // its environment.
+            Observed::Saved(..) => {
+                if let Stage::Saving(instance) = &self.stage {
+                    // Not stored (the disk is full): it is opened all the same, and found again
+                    // after a restart by its environment.
                     let instance = instance.clone();
                     let name = self.name.clone();
                     world.out.push(Effect::Open { name, instance: instance.clone() });
@@ -52,11 +53,11 @@ impl Workload {
             Observed::Probed(_, instance, result) => self.probed(&instance, result, world),
             Observed::LeftBehind(_, left) => self.left_behind(left),
             Observed::Swept(_, left) => self.swept(left, world),
-            // The device's, not one workload's.
+            // These concern the device, not one workload.
             Observed::Census(_) | Observed::Blind => {}
             Observed::Removed(..) if self.stage != Stage::Removing => {}
             Observed::Removed(_, Ok(())) => {
-                self.record = Record::default();
+                self.saved = SavedWorkload::default();
                 self.stage = if self.wanted.is_some() { Stage::Idle } else { Stage::Gone };
             }
             Observed::Removed(_, Err(why)) => {
@@ -70,52 +71,58 @@ impl Workload {
         let Stage::Launching(revision) = &self.stage else { return };
         let revision = revision.clone();
         if self.paused || self.goal().is_none_or(|goal| goal.spec != revision.spec) {
-            // Something else is wanted by now: it ends before it has begun.
+            // Another revision is wanted by now: the launcher is ended before it becomes the
+            // workload.
             return self.sweep(Some(instance), 0, Then::Plan, world);
         }
         self.broken = false;
         if self.is_current(&revision) {
             let counts = u32::from(!self.uncounted);
-            self.record.restarts = self.record.restarts.saturating_add(counts);
-            if let Some(current) = &mut self.record.current {
+            self.saved.restarts = self.saved.restarts.saturating_add(counts);
+            if let Some(current) = &mut self.saved.current {
                 current.number = revision.number;
             }
         } else {
-            let back = self.record.previous.as_ref().is_some_and(|it| it.spec == revision.spec);
-            let former = self.record.current.replace(revision);
+            // Three cases: `revision` is the one before, after the current one was given up (then
+            // it has worked already, and there is none before it to keep); or it is new and the
+            // current one has worked, which is kept to go back to; or the current one never worked,
+            // and the last one that did is kept.
+            let back = self.saved.previous.as_ref().is_some_and(|it| it.spec == revision.spec);
+            let former = self.saved.current.replace(revision);
             if back {
-                self.record.previous = None;
-            } else if self.record.proven {
-                self.record.previous = former;
+                self.saved.previous = None;
+            } else if self.saved.proven {
+                self.saved.previous = former;
             }
-            self.record.proven = back;
-            self.record.restarts = 0;
+            self.saved.proven = back;
+            self.saved.restarts = 0;
         }
-        self.record.ending = None;
-        self.record.paused = false;
-        self.record.instance = Some(instance.clone());
-        self.stage = Stage::Recording(instance);
+        self.saved.ending = None;
+        self.saved.paused = false;
+        self.saved.instance = Some(instance.clone());
+        self.stage = Stage::Saving(instance);
         self.persist(world);
     }
 
-    /// It did not even come to the gate. `unfit`: because of what the revision asks for.
+    /// Counts a failure to start the launcher. `unfit`: the failure lies with what the revision
+    /// asks for.
     fn not_launched(&mut self, why: &str, unfit: bool, world: &mut Surroundings<'_>) {
         let Stage::Launching(revision) = &self.stage else { return };
         let revision = revision.clone();
         self.broken = true;
         self.say(why);
         self.failures = self.failures.saturating_add(1);
-        let has_good = self.record.previous.is_some() || self.record.proven;
+        let has_good = self.saved.previous.is_some() || self.saved.proven;
         if unfit && has_good && self.failures >= TRIES && !self.is_current(&revision) {
             return self.give_up(revision, world);
         }
         self.retry(Some(revision.spec), START_RETRY, world);
     }
 
-    /// Leaves this revision for the last one that worked.
+    /// Gives this revision up for the last one that worked.
     fn give_up(&mut self, failed: Revision, world: &mut Surroundings<'_>) {
         let why = std::mem::take(&mut self.reason);
-        self.record.rejected = Some(Rejected { revision: failed, why });
+        self.saved.rejected = Some(Rejected { revision: failed, why });
         self.failures = 0;
         self.broken = false;
         self.stage = Stage::Idle;
@@ -134,9 +141,9 @@ impl Workload {
         match result {
             Ok(()) => self.run(instance.clone(), false, world.now),
             Err(why) => {
-                self.record.instance = None;
+                self.saved.instance = None;
                 if self.is_job() {
-                    // It has not run: after a restart of the agent it may still be started.
+                    // The job has not run: after a restart of the agent it may still be started.
                     self.persist(world);
                 }
                 self.cannot_start(&why, world);
@@ -146,7 +153,7 @@ impl Workload {
 
     pub(super) fn run(&mut self, instance: Instance, healthy: bool, now: u64) {
         let probed =
-            self.record.current.as_ref().is_some_and(|current| current.spec.health.is_some());
+            self.saved.current.as_ref().is_some_and(|current| current.spec.health.is_some());
         self.reason.clear();
         self.stage = Stage::Running(Running {
             instance,
@@ -164,7 +171,7 @@ impl Workload {
                 self.say(&exit.to_string());
                 self.sweep(Some(instance.clone()), 0, Then::Judge(Some(exit)), world);
             }
-            Stage::Recording(it) | Stage::Opening(it) if it == instance => {
+            Stage::Saving(it) | Stage::Opening(it) if it == instance => {
                 self.say(&exit.to_string());
                 self.sweep(Some(instance.clone()), 0, Then::Judge(Some(exit)), world);
             }
@@ -180,7 +187,8 @@ impl Workload {
         }
     }
 
-    /// It ended by itself and something of it went on. Said once: the sweep looks again.
+    /// Reports that processes were left behind when the main process ended. Only the first such
+    /// observation counts, because the sweep looks several times.
     fn left_behind(&mut self, left: usize) {
         let Stage::Sweeping { then: Then::Judge(Some(exit)), .. } = &self.stage else { return };
         let exit = *exit;
@@ -199,6 +207,8 @@ impl Workload {
             return;
         };
         if left > 0 {
+            // Before the kill the next sweep is never later than the end of the grace. After it the
+            // pause doubles from 50 ms to 5 s: only the kernel can end what is still there.
             *looking = false;
             *look_at = world.now + *pause;
             let (graceful, longest) = SWEEP_LONGEST;
@@ -217,9 +227,9 @@ impl Workload {
         }
     }
 
-    /// It ended by itself (or, without `exit`, was stopped for its health): what now?
+    /// Decides by the restart policy. `exit` is None if the workload was stopped for its health.
     fn judge(&mut self, exit: Option<Exit>, world: &mut Surroundings<'_>) {
-        let Some(current) = self.record.current.clone() else {
+        let Some(current) = self.saved.current.clone() else {
             self.stage = Stage::Idle;
             return;
         };
@@ -228,11 +238,11 @@ impl Workload {
             (RestartPolicy::OnFailure, Some(exit)) => exit.is_success(),
             (RestartPolicy::OnFailure, None) | (RestartPolicy::Always, _) => false,
         };
-        self.record.instance = None;
+        self.saved.instance = None;
         if over {
             let exit = exit.unwrap_or(Exit::Unseen);
-            self.record.ending = Some(exit);
-            self.record.proven |= exit.is_success();
+            self.saved.ending = Some(exit);
+            self.saved.proven |= exit.is_success();
             self.stage = Stage::Done(exit);
             self.persist(world);
             return;
@@ -247,22 +257,23 @@ impl Workload {
         self.wait(START_RETRY.0, START_RETRY.1, world);
     }
 
-    /// Counts a failure, and waits for the next try: of this revision, or of the one before.
+    /// Counts a failure and backs off, or gives the revision up if it never worked and
+    /// failed [`TRIES`] times in a row.
     fn wait(&mut self, initial: u64, max: u64, world: &mut Surroundings<'_>) {
         self.failures = self.failures.saturating_add(1);
         if self.failures >= TRIES
-            && !self.record.proven
+            && !self.saved.proven
             && !self.is_job()
-            && self.record.previous.is_some()
-            && let Some(failed) = self.record.current.clone()
+            && self.saved.previous.is_some()
+            && let Some(failed) = self.saved.current.clone()
         {
             return self.give_up(failed, world);
         }
-        let tried = self.record.current.as_ref().map(|current| Arc::clone(&current.spec));
+        let tried = self.saved.current.as_ref().map(|current| Arc::clone(&current.spec));
         self.retry(tried, (initial, max), world);
     }
 
-    /// Waits before `tried` is tried again.
+    /// Backs off before `tried` is tried again.
     fn retry(
         &mut self,
         tried: Option<Arc<WorkloadSpec>>,
@@ -280,7 +291,7 @@ impl Workload {
         world: &mut Surroundings<'_>,
     ) {
         let Some(health) =
-            self.record.current.as_ref().and_then(|current| current.spec.health.clone())
+            self.saved.current.as_ref().and_then(|current| current.spec.health.clone())
         else {
             return;
         };
@@ -302,6 +313,7 @@ impl Workload {
 
     fn probe_failed(&mut self, health: &Health, why: &str, world: &mut Surroundings<'_>) {
         let Stage::Running(running) = &mut self.stage else { return };
+        // Within the start period a failure is not counted, and the probe is repeated quickly.
         let settling = !running.healthy && world.now < running.since + health.start_period_ms;
         let interval =
             if settling { health.interval_ms.min(FIRST_PROBES) } else { health.interval_ms };

@@ -1,15 +1,15 @@
-//! How a workload stands, for reports and people, and when it wants to be looked at again.
-//! Nothing here changes it.
+//! A workload's state as it is reported, and the time of its next step. Nothing here changes it.
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
-use crate::record::Instance;
+use crate::saved::Instance;
 
 impl Workload {
-    /// Why it stands where it does: what was said last, or that what is wanted was given up.
+    /// Reason for the present phase, at most [`MAX_REASON`](holdfast_protocol::message::MAX_REASON)
+    /// bytes; may be empty.
     pub(super) fn why(&self) -> String {
-        match (&self.record.rejected, &self.wanted) {
+        match (&self.saved.rejected, &self.wanted) {
             _ if self.phase() == Phase::Paused => "paused: it starts when it is resumed".into(),
             (Some(rejected), Some(wanted))
                 if self.reason.is_empty() && rejected.revision == *wanted =>
@@ -29,12 +29,13 @@ impl Workload {
         }
     }
 
-    /// When it wants to be looked at again, in milliseconds of the rising clock.
+    /// Time of the next step if nothing is observed before, in milliseconds of the monotonic clock.
+    /// None: only an observation leads on.
     pub(crate) fn next_wake(&self) -> Option<u64> {
         match &self.stage {
             Stage::Running(running) => {
-                let current = self.record.current.as_ref()?;
-                let proven = (!self.record.proven && current.spec.health.is_none())
+                let current = self.saved.current.as_ref()?;
+                let proven = (!self.saved.proven && current.spec.health.is_none())
                     .then_some(running.since + PROVEN_AFTER);
                 let probe =
                     (current.spec.health.is_some() && !running.probing).then_some(running.probe_at);
@@ -47,7 +48,7 @@ impl Workload {
         }
     }
 
-    /// True when nothing is left to do but to wait for something outside: a back-off, a probe, a
+    /// True if the workload only waits for something that may take long: a back-off, a probe, a
     /// download, an end.
     pub(crate) fn is_settled(&self) -> bool {
         match &self.stage {
@@ -58,14 +59,14 @@ impl Workload {
             },
             Stage::Waiting { .. } => self.wanted.is_some() && !self.paused,
             Stage::Done(_) => self.wanted.is_some(),
-            Stage::Idle => self.wanted.is_some() && self.paused && self.record.paused,
+            Stage::Idle => self.wanted.is_some() && self.paused && self.saved.paused,
             Stage::Fetching(_) => !self.paused,
             Stage::Gone => true,
             _ => false,
         }
     }
 
-    /// What came of a restart. None: it is under way.
+    /// Result of a restart that an operator asked for. None: it is under way.
     pub(crate) fn restarted(&self) -> Option<Result<(), String>> {
         match &self.stage {
             _ if self.paused => Some(Err("it is paused".into())),
@@ -73,7 +74,7 @@ impl Workload {
             Stage::Running(_) | Stage::Done(_) => Some(Ok(())),
             Stage::Idle
             | Stage::Launching(_)
-            | Stage::Recording(_)
+            | Stage::Saving(_)
             | Stage::Opening(_)
             | Stage::Stopping { .. }
             | Stage::Sweeping { .. } => None,
@@ -81,27 +82,27 @@ impl Workload {
         }
     }
 
-    /// The process that runs, if one does.
+    /// Main process or launcher, if there is one.
     pub(crate) fn instance(&self) -> Option<&Instance> {
         match &self.stage {
             Stage::Running(running) => Some(&running.instance),
-            Stage::Recording(instance)
+            Stage::Saving(instance)
             | Stage::Opening(instance)
             | Stage::Stopping { instance, .. } => Some(instance),
             _ => None,
         }
     }
 
-    /// How it stands.
+    /// Report of the workload for the control plane.
     pub(crate) fn report(&self) -> WorkloadReport {
         let on_its_way = self.goal().or(self.wanted.as_ref()).map(|revision| revision.number);
-        let current = self.record.current.as_ref().map(|revision| revision.number);
+        let current = self.saved.current.as_ref().map(|revision| revision.number);
         let running = matches!(self.stage, Stage::Running(_) | Stage::Stopping { .. });
         let revision = if running { current.or(on_its_way) } else { on_its_way.or(current) };
         WorkloadReport {
             revision: revision.unwrap_or(0),
             phase: self.phase(),
-            restarts: self.record.restarts,
+            restarts: self.saved.restarts,
             pid: self.instance().map(|instance| instance.pid),
             reason: self.why(),
         }
@@ -112,7 +113,7 @@ impl Workload {
             Stage::Idle if self.paused && self.wanted.is_some() => Phase::Paused,
             Stage::Idle | Stage::Gone => Phase::Pending,
             Stage::Fetching(_) => Phase::Fetching,
-            Stage::Launching(_) | Stage::Recording(_) | Stage::Opening(_) => Phase::Starting,
+            Stage::Launching(_) | Stage::Saving(_) | Stage::Opening(_) => Phase::Starting,
             Stage::Running(running) if running.healthy => Phase::Running,
             Stage::Running(running) if running.failures > 0 => Phase::Unhealthy,
             Stage::Running(_) => Phase::Starting,

@@ -4,6 +4,8 @@
 //!
 //! The first row begins with the version (1 byte) and the checksum (4 bytes), followed by varints:
 //! last - first, count, earliest time, latest - earliest, and the length of the packed records.
+//!
+//! See decision 0043.
 
 use holdfast_records::crc::crc;
 use holdfast_records::{Layout, Record, block as wire};

@@ -6,6 +6,8 @@
 //!
 //! The empty file `buffer.made` says that sequence numbers were given at all: a folder that has it
 //! but not the other two files is not taken for a new device's.
+//!
+//! See decision 0045.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

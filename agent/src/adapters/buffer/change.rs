@@ -1,4 +1,6 @@
 //! A change to the database as one step, and its encoding in the journal.
+//!
+//! See decision 0067.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

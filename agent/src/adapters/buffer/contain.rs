@@ -2,6 +2,8 @@
 //! notice in time). The agent aborts on panics, so the panic hook, which runs on the thread that
 //! panics, sets the file aside, starts another thread and never returns. Nothing of redb's state is
 //! touched again.
+//!
+//! See decision 0046.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Once};

@@ -2,6 +2,8 @@
 //! stream. What changes together becomes durable in one step: a small step goes to the journal, and
 //! stays in memory with those before it until one transaction moves them all into the database. The
 //! journal is cheaper, because redb writes its upper tree pages anew in each transaction.
+//!
+//! See decisions 0043 and 0067.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -6,6 +6,8 @@
 //! entry (4), part (2), parts (2), length (2); then come `length` bytes of the entry, then zeros.
 //! The database stores the current generation, and moves on to the next one in the transaction that
 //! takes over the journal's entries: pages of former generations are void.
+//!
+//! See decision 0067.
 
 use std::fs::{File, OpenOptions};
 use std::io;

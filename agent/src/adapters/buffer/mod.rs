@@ -4,6 +4,8 @@
 //!
 //! A record that was handed in and not stored is never acknowledged, whatever happens to the file,
 //! the disk or the thread.
+//!
+//! See decision 0046.
 
 mod block;
 mod ceilings;
@@ -93,7 +95,7 @@ pub struct StreamSummary {
     /// Time of the oldest record that is not acknowledged, in milliseconds since 1970.
     pub oldest_waiting: Option<u64>,
     /// True when there are gaps that the control plane has not acknowledged yet.
-    pub new_gaps: bool,
+    pub unreported_gaps: bool,
     /// True when records were requested in full, though the policy reduces or withholds them.
     pub wanted: bool,
     /// Earliest time at which the stream may be shipped, in milliseconds since 1970, while a

@@ -1,5 +1,7 @@
 //! Queue of the buffer's thread, bounded by bytes, so that a flood of records takes a bounded
 //! amount of memory.
+//!
+//! See decisions 0046 and 0066.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;

@@ -1,5 +1,7 @@
 //! The buffer's thread: stores groups of appends, handles calls, and keeps the buffer within its
 //! bounds.
+//!
+//! See decisions 0045, 0047 and 0064.
 
 mod batch;
 mod group;
@@ -533,7 +535,7 @@ impl Worker {
                 count: stream.count(),
                 oldest: stream.oldest(),
                 oldest_waiting: stream.oldest_waiting(),
-                new_gaps: stream.has_untold_gaps(),
+                unreported_gaps: stream.has_unreported_gaps(),
                 wanted: !stream.kept().wanted.is_empty(),
                 due: reduction.and_then(|it| it.due(last)),
                 problem: reduction.map(reduced::Reduction::problem).unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! One client of the bus: a task with one hand-written poll that moves bytes between the socket and
 //! the MQTT session, records into the buffer, and messages between the session and the exchange.
+//!
+//! See decisions 0086 and 0087.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -20,8 +22,8 @@ use super::mailbox::Mailbox;
 use super::{STALL, Shared, Slot, Stream, add};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused, Stored};
+use crate::core::bodies;
 use crate::core::bus::Route;
-use crate::core::records;
 
 /// Size of one read, in bytes.
 const READ: usize = 16 * 1024;
@@ -223,7 +225,7 @@ impl Connection {
         payload: &[u8],
         content_type: Option<&str>,
     ) -> Result<(Format, Vec<u8>), &'static str> {
-        let taken = records::published(payload, content_type)?;
+        let taken = bodies::published(payload, content_type)?;
         if taken.is_broken {
             let text = String::from_utf8_lossy(taken.value);
             let who = self.session.policy().name();

@@ -1,4 +1,6 @@
 //! Exchange of messages between the connected clients, and the retained messages.
+//!
+//! See decisions 0054 and 0089.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

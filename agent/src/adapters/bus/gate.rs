@@ -1,4 +1,6 @@
 //! Rights of one client, as the MQTT session asks for them.
+//!
+//! See decisions 0053 and 0054.
 
 use std::sync::Arc;
 

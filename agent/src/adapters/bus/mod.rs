@@ -3,6 +3,8 @@
 //!
 //! It listens only once somebody may connect. A bus that cannot listen stops no workload: it tries
 //! again, and reports the problem.
+//!
+//! See decision 0053.
 
 mod connection;
 mod exchange;

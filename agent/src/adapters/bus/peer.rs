@@ -1,5 +1,7 @@
 //! User of a client on the bus's TCP port, asked of the kernel for that very connection by
 //! `sock_diag`. Where the kernel cannot tell (it was built without), the password alone decides.
+//!
+//! See decision 0053.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

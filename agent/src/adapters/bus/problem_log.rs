@@ -1,6 +1,8 @@
 //! Memory of what clients did wrong, reported once and kept for a while: in the log, in
 //! `holdfast-agent status` and in the device's report. A workload that does it a thousand times a
 //! second fills neither the log nor a metered link.
+//!
+//! See decisions 0069 and 0087.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

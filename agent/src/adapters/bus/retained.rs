@@ -1,6 +1,8 @@
 //! Retained messages on disk, so that they survive a restart of the agent: one small file, written
 //! as a whole. They are a convenience for workloads, so a full disk or a damaged file stops
 //! nothing.
+//!
+//! See decision 0089.
 
 use std::io::{self, Read as _};
 use std::path::Path;

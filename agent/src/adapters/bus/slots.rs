@@ -1,5 +1,7 @@
 //! Slots of connections: clients that have not identified themselves take no slot of others, and each
 //! known client has a share that nobody else can take.
+//!
+//! See decision 0078.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,6 @@
 //! Query over the buffer: answered page by page, in the time that other work leaves.
+//!
+//! See decision 0061.
 
 use std::time::Duration;
 

@@ -1,6 +1,8 @@
 //! The data socket, `data.sock` in the data folder: HTTP, for programs that would rather send many
 //! records in one call than speak MQTT. Anybody on the device may connect; credentials, or the user
 //! that the kernel names, decide who may store.
+//!
+//! See decision 0078.
 
 mod peer;
 mod service;

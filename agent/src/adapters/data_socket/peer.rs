@@ -1,4 +1,6 @@
 //! Identification of a caller: by its credentials, otherwise by the user that the kernel names.
+//!
+//! See decision 0053.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

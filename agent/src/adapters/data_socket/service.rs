@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Shared, Slot, peer};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
-use crate::core::records::{Kind, Reader};
+use crate::core::bodies::{Kind, Reader};
 
 /// Largest request body, in bytes.
 const MAX_CALL: usize = 8 * 1024 * 1024;
@@ -260,7 +260,7 @@ fn too_large() -> Failure {
 
 async fn read(body: &mut Body, kind: Kind) -> Result<Records, Failure> {
     let mut reader = Reader::new(kind);
-    let refused = |fault: crate::core::records::Fault| {
+    let refused = |fault: crate::core::bodies::Fault| {
         let (status, code) = if fault.too_large {
             (StatusCode::PAYLOAD_TOO_LARGE, "too-large")
         } else {

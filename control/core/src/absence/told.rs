@@ -1,4 +1,6 @@
 //! Texts and figures about absences for people: of one device, and of all devices of one document.
+//!
+//! See decision 0132.
 
 use holdfast_base::ids::Name;
 

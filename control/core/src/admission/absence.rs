@@ -1,4 +1,6 @@
 //! Decodes the fields of `DevicePolicy` documents.
+//!
+//! See decision 0132.
 
 use super::decode::At;
 use super::workload::devices;

@@ -1,5 +1,7 @@
 //! Reads JSON documents and collects every fault with its path. Reading does not stop at the first
 //! fault, and never panics, whatever the document holds.
+//!
+//! See decision 0101.
 
 use std::cell::{Cell, RefCell};
 

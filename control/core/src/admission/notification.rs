@@ -1,4 +1,6 @@
 //! Decodes the fields of `Notification` documents.
+//!
+//! See decision 0119.
 
 use std::collections::BTreeMap;
 

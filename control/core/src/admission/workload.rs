@@ -1,5 +1,7 @@
 //! Decodes `Workload` documents. The names of fields are constants here; `documents.rs` describes
 //! the same fields for editors, and a test compares both.
+//!
+//! See decision 0103.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,7 @@
 //! Groups of alarms that one message is about, and the times of their messages. A table in
 //! `tests.rs` covers each of these times.
+//!
+//! See decision 0118.
 
 use std::collections::BTreeMap;
 

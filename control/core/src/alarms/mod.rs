@@ -11,6 +11,8 @@
 //!       ▲                    │ gone before: no message        │ acknowledged, silenced: no message
 //!       └────────────────────┘                                └ device silent: it is not resolved
 //! ```
+//!
+//! See decision 0118.
 
 pub mod delivery;
 mod group;

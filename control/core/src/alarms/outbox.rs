@@ -1,5 +1,7 @@
 //! Queue of messages of one notification, with increasing waits between attempts. The queue is
 //! bounded and stored, so that a restart loses no message.
+//!
+//! See decision 0118.
 
 use std::collections::{BTreeMap, VecDeque};
 

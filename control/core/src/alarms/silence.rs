@@ -1,6 +1,8 @@
 //! Acknowledgements and silences, which keep alarms from being reported by messages. Both name the
 //! person who made them and the time at which they end. The alarms remain visible and are counted
 //! separately.
+//!
+//! See decision 0120.
 
 use holdfast_base::ids::{Labels, Name};
 use serde::{Deserialize, Serialize};

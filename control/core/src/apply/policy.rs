@@ -1,5 +1,7 @@
 //! Policy documents in a plan: the next record, what it does on devices, and their deletion. They
 //! have no stored revisions, because a change restarts nothing.
+//!
+//! See decision 0119.
 
 use super::Refusal;
 use super::impact::{self, CHANGED};

@@ -1,5 +1,7 @@
 //! Status of policy documents: the devices and streams that they apply to, where they have no
 //! effect or another document takes precedence, and a preview of a change in words.
+//!
+//! See decision 0123.
 
 mod explain;
 

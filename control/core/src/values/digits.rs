@@ -1,5 +1,7 @@
 //! Conversion of whole numbers of any size between decimal digits and the bytes of CBOR big numbers
 //! (RFC 8949, 3.4.3).
+//!
+//! See decision 0090.
 
 /// Longest number in bytes, a few thousand digits. No measurement is longer, and the work grows
 /// with the square of the length.

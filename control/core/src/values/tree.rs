@@ -1,5 +1,7 @@
 //! Value of a data record as a tree, read from and written to JSON and CBOR. Numbers keep the
 //! digits that they were written with, so that the conversion loses none.
+//!
+//! See decision 0090.
 
 use std::collections::BTreeMap;
 

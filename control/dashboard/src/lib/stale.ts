@@ -1,4 +1,5 @@
 // What an event makes stale: the keys of `queries.ts` that must be read anew, and no others.
+// See decision 0113.
 
 export interface Told {
   type: string;

@@ -1,4 +1,5 @@
 // Small grammar: counts with their nouns, lists with their ends.
+// See decision 0128.
 
 /** `1 device`, `50,000 devices`. */
 export function count(number: number, one: string, many = `${one}s`): string {

@@ -1,6 +1,7 @@
 // Parts whose code comes later. All of it is fetched while nothing else is done, so that a click
 // during an outage finds it; what is missing all the same is waited for in its place, and the rest of
 // the page stays. `React.lazy` remembers a failure for ever, and a router's own loads the document anew.
+// See decision 0114.
 import { Button } from "@mantine/core";
 import { useEffect, type ComponentType } from "react";
 import { reach } from "../api/reach";

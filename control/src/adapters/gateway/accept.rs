@@ -1,5 +1,7 @@
 //! Acceptance of connections: TCP, then TLS in a task of its own. Bounds on number and time keep a
 //! stalled client from holding up others.
+//!
+//! See decision 0095.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! Connection of one device: a task with a hand-written poll that moves bytes between TLS and the
 //! MQTT session, and events between the session and the control plane.
+//!
+//! See decision 0086.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! MQTT policy of a device's connection: the device is the one that its certificate names, must be
 //! admitted by the control plane, and may use only its own topics.
+//!
+//! See decision 0060.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

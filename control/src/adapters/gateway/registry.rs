@@ -1,5 +1,7 @@
 //! Registry of the connected devices, and the mailbox of each connection's task: a small inbox with
 //! a waker. A channel's blocks would cost more memory than the rest of the connection.
+//!
+//! See decision 0131.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;

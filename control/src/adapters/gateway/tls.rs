@@ -2,6 +2,8 @@
 //! cheap reconnects. A client without a certificate is no device: readers prove themselves by a
 //! token. A certificate that is shown and not valid ends the handshake. The identity behind a
 //! resumed ticket is checked again at every CONNECT.
+//!
+//! See decision 0060.
 
 use std::sync::Arc;
 

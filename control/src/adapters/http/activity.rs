@@ -1,5 +1,7 @@
 //! Routes of history: a device's timeline, the audit log, and both together as the fleet's
 //! activity.
+//!
+//! See decisions 0125 and 0126.
 
 use axum::Json;
 use axum::body::Body;

@@ -1,4 +1,6 @@
 //! Routes of backup and restore: a tar file with the store, the authority's keys and the artifacts.
+//!
+//! See decision 0099.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeSet;

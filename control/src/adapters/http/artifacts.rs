@@ -1,4 +1,6 @@
 //! Routes of artifacts, which are streamed in and out.
+//!
+//! See decision 0097.
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Authentication: an operator with an access token or a login of the pages, or a device with a
 //! certificate. A login's cookie counts only when no token is given.
+//!
+//! See decisions 0029 and 0097.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Routes of streams: lists, records, series and ledgers. Long responses are streamed while they
 //! are read.
+//!
+//! See decision 0122.
 
 use std::io::Write as _;
 use std::ops::ControlFlow;

@@ -1,4 +1,6 @@
 //! Route of events: changes as server-sent events.
+//!
+//! See decision 0113.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,6 @@
 //! Routes of exports: data records as Parquet files, which are written while the records are read.
+//!
+//! See decisions 0062 and 0094.
 
 use std::io::{self, Write};
 use std::ops::ControlFlow;

@@ -1,5 +1,7 @@
 //! Extractors of requests: bodies bounded in size and time, query parameters, and path parameters.
 //! Each is refused with the API's own error.
+//!
+//! See decision 0099.
 
 use std::time::Duration;
 

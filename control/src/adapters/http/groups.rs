@@ -1,4 +1,6 @@
 //! Routes of the fleet's trend and of groups of devices.
+//!
+//! See decisions 0129 and 0130.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,6 @@
 //! Routes of rollback, pause and restart of workloads.
+//!
+//! See decision 0117.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: the answer is written by a task of its own"

@@ -1,4 +1,6 @@
 //! HTTPS port: TLS 1.3 with a certificate of our CA, and connections bounded in number and time.
+//!
+//! See decisions 0095 and 0098.
 #![allow(
     clippy::disallowed_methods,
     reason = "an adapter: it spawns the tasks of its connections, whose end serve() awaits"

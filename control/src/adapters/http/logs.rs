@@ -1,4 +1,6 @@
 //! Route of a workload's log, which is streamed from its device.
+//!
+//! See decision 0127.
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Routes of metrics in Prometheus's text format. `/metrics` has counts without names and is open
 //! to anyone. The latest values of streams have names and need an access token.
+//!
+//! See decision 0063.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};

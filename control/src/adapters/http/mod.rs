@@ -1,5 +1,7 @@
 //! HTTPS API: routes, their guards, and their description as OpenAPI. It decides nothing:
 //! `service/` does.
+//!
+//! See decisions 0098 and 0100.
 
 mod access;
 mod activity;

@@ -1,6 +1,8 @@
 //! Pages of the dashboard: files that `build.rs` embeds from `dashboard/dist`, or one page that
 //! says how to build them. They hold nothing secret and are served to anyone; the data that they
 //! show comes from the API.
+//!
+//! See decision 0035.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

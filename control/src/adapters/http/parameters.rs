@@ -1,6 +1,8 @@
 //! Check of query parameters and bodies against the OpenAPI document before a handler runs: a
 //! parameter that is unknown, repeated or of another type is refused, never ignored. The check
 //! reads the routes from the document itself, so no route can be forgotten.
+//!
+//! See decision 0100.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

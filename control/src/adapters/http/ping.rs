@@ -1,4 +1,6 @@
 //! Route of a device's sign of life.
+//!
+//! See decision 0112.
 
 use std::time::Duration;
 

@@ -1,4 +1,6 @@
 //! Routes of the pages' login: a cookie that stands for an access token.
+//!
+//! See decision 0029.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Short responses for clients that ask again: a JSON response has an `ETag`, a client that sends
 //! it back is told that nothing changed (304), and a client that accepts zstd gets the response
 //! compressed. No state is stored: the tag is the digest of the body.
+//!
+//! See decision 0113.
 
 use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;

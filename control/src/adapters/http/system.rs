@@ -1,4 +1,6 @@
 //! Routes of the control plane itself: health, description, version, CA and licences.
+//!
+//! See decision 0099.
 
 use std::borrow::Cow;
 

@@ -1,5 +1,7 @@
 //! Delivery of messages about alarms to their receivers: one attempt each, bounded in time. Whether
 //! and when it is tried again is decided in `core/alarms`.
+//!
+//! See decision 0118.
 
 mod alertmanager;
 mod smtp;

@@ -1,5 +1,7 @@
 //! Delivery to a webhook: the message as JSON, signed so that its receiver knows where it comes
 //! from and when it was sent.
+//!
+//! See decision 0119.
 
 use holdfast_base::ids::hex;
 use ring::hmac;

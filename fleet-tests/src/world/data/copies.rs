@@ -2,6 +2,8 @@
 //! identity take turns at one control plane. Every data record that was acknowledged on either
 //! arrives, unless no disk has it any more. It arrives once, unless it waited on a disk that was
 //! copied: where its number is taken, each of the two disks assigns it a new one.
+//!
+//! See decision 0080.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,7 +104,7 @@ impl Machine {
 
     fn is_done(&self) -> bool {
         self.device.memory.as_ref().is_some_and(|memory| {
-            memory.streams.values().all(|it| it.unshipped().is_empty() && !it.has_untold_gaps())
+            memory.streams.values().all(|it| it.unshipped().is_empty() && !it.has_unreported_gaps())
         })
     }
 }
@@ -224,7 +226,7 @@ impl World {
             }
         }
         let most = self.dice.between(1, 20);
-        let (range, rest, records) = match (open.iter().next(), stream.untold(1).first()) {
+        let (range, rest, records) = match (open.iter().next(), stream.unreported_gaps(1).first()) {
             (Some(run), _) => {
                 let records = machine.device.page(id, run.from, run.to, most as usize);
                 let full = records.len() as u64 == most;
@@ -238,7 +240,7 @@ impl World {
             }
             (None, None) => return,
         };
-        let (answered, gaps) = stream.told_with(range, self.dice.below(4) as usize);
+        let (answered, gaps) = stream.gaps_with(range, self.dice.below(4) as usize);
         let Range { from, to } = answered;
         let doubt = stream.is_unsure(from);
         let block =

@@ -209,7 +209,7 @@ impl World {
                 open.remove(*from, *to);
             }
         }
-        let gap = stream.untold(1).first().copied();
+        let gap = stream.unreported_gaps(1).first().copied();
         let telling = self.dice.below(4) as usize;
         let newest =
             self.device.policies.of(&name).is_some_and(|(_, it)| it.order == Order::NewestFirst);
@@ -244,7 +244,7 @@ impl World {
             Some(gap) if run.is_none() => Some(gap.reason),
             _ => (!whole).then_some(GapReason::Thinned),
         };
-        let (answered, gaps) = stream.told_with(Range { from, to }, telling);
+        let (answered, gaps) = stream.gaps_with(Range { from, to }, telling);
         let (from, to) = (answered.from, answered.to);
         self.in_flight.insert((name.clone(), from, to));
         let batch = Batch {
@@ -439,7 +439,7 @@ impl World {
             let done = memory
                 .streams
                 .values()
-                .all(|stream| stream.unshipped().is_empty() && !stream.has_untold_gaps());
+                .all(|stream| stream.unshipped().is_empty() && !stream.has_unreported_gaps());
             if done && self.flying.is_empty() && !self.plane.is_busy() {
                 self.check();
                 return;

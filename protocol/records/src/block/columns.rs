@@ -1,5 +1,7 @@
 //! Layout of a block in columns: the text that records have in common once, and each hole in it as
 //! a column of numbers, times or texts. PROTOCOL.md describes it byte by byte.
+//!
+//! See decision 0052.
 
 use std::collections::HashMap;
 

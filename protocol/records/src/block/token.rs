@@ -2,6 +2,8 @@
 //! each restored byte for byte.
 //!
 //! No parser: any bytes are split by what they look like. JSON is split best.
+//!
+//! See decision 0052.
 
 /// Byte in a template that stands for a decimal number.
 pub(super) const NUMBER: u8 = 1;

@@ -1,5 +1,7 @@
 //! Builds the next batch of a stream: its range of sequence numbers, its records, and the gaps it
 //! reports.
+//!
+//! See decision 0044.
 
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec;
@@ -49,7 +51,7 @@ impl Worker {
                 Order::NewestFirst => open.iter().next_back(),
             };
             let wanted = stream.kept().wanted.iter().next();
-            let gap = stream.untold(1).first().copied();
+            let gap = stream.unreported_gaps(1).first().copied();
             let made = match (wanted, next) {
                 (Some(range), _) => self.batch_of_wanted(id, range, &policy, bytes),
                 (None, Some(range)) if policy.ship == Ship::Never => {
@@ -96,7 +98,7 @@ impl Worker {
             None => Some(range),
         };
         if let (Some(gone), Some(stream)) = (gone, self.streams.get_mut(&id)) {
-            stream.had(gone);
+            stream.clear_wanted(gone);
             self.mark(id);
         }
         let run = run?;
@@ -240,7 +242,7 @@ impl Worker {
         let stream = self.streams.get(&id)?;
         // A record that was requested again was acknowledged before.
         let fetched = stream.is_fetched(range);
-        let (answered, gaps) = stream.told_with(range, MAX_GAPS);
+        let (answered, gaps) = stream.gaps_with(range, MAX_GAPS);
         // Gaps before and behind the range, with nothing unshipped in between, widen it. The control
         // plane knows what lies between; should its store have been lost, this reason applies.
         let rest = rest.or_else(|| (answered != range).then_some(GapReason::Damaged));

@@ -1,6 +1,8 @@
 //! Storing a group of appends: sequence numbers, ceilings, room, blocks, one durable step, then the
 //! replies. The order matters: no number is used before a ceiling covers it, and no reply goes out
 //! before the step is durable.
+//!
+//! See decision 0044.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,8 @@
 //! Renumbers records whose sequence numbers stand for other records at the control plane, because
 //! this device was copied or restored to an earlier state. They get new numbers above all that it
 //! knows, one segment in each step.
+//!
+//! See decision 0080.
 
 use holdfast_records::{GapReason, Given, Range, RangeSet, Record, StreamName};
 

@@ -1,6 +1,8 @@
 //! Streams of which only changes or window aggregates are shipped. Records pass the core's reducer
 //! in the order of their sequence numbers; its output waits here until it is acknowledged. After a
 //! restart, what was not acknowledged is read and reduced again.
+//!
+//! See decision 0051.
 
 use holdfast_query::Number;
 use holdfast_records::{GapReason, Range, RangeSet, Record, Ship};
@@ -188,7 +190,7 @@ impl Worker {
         let stream = self.streams.get(&id)?;
         let now = self.queue.time.now_ms();
         let due = !reduction.records.is_empty()
-            || stream.has_untold_gaps()
+            || stream.has_unreported_gaps()
             || (reduction.to >= range.to && range.to + 1 < stream.next())
             || now >= reduction.since.saturating_add(REPORT_AFTER)
             || now < reduction.since;

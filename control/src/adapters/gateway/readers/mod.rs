@@ -1,6 +1,8 @@
 //! Readers: tools of people that follow streams over MQTT. They are few, and each takes records at
 //! its own pace: what waits for one is bounded by its feed, and disturbs neither devices nor other
 //! readers.
+//!
+//! See decision 0060.
 
 mod connection;
 mod policy;

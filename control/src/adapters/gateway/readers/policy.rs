@@ -1,5 +1,7 @@
 //! MQTT policy of a reader: it may subscribe to streams and nothing else. Its password is an access
 //! token.
+//!
+//! See decision 0060.
 
 use std::convert::Infallible;
 use std::sync::{Arc, OnceLock};

@@ -1,31 +1,31 @@
-//! Records out of the body of a call, piece by piece: lines, JSON, CBOR. Either all of a body is
-//! good, or it is refused with the place of its first fault.
+//! Splits the body of a call into data records, piece by piece: lines, JSON, CBOR. Either the whole
+//! body is good, or it is refused with the place of its first fault.
 
 use holdfast_records::Format;
 use holdfast_records::block::MAX_RECORD;
 
-/// Most records of one call: each costs some memory beside its bytes.
+/// Maximum number of records in one call: each costs some memory beside its bytes.
 pub const MAX_RECORDS: usize = 65_536;
-/// How deep CBOR may be nested, tags included: as deep as it is looked into on the device, and shown
-/// as JSON at the control plane.
+/// Maximum depth of nested CBOR, tags included: as deep as queries on the device look into it, and
+/// as the control plane shows it as JSON.
 const MAX_DEPTH: usize = 127;
 
-/// What a body is made of.
+/// Encoding of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A JSON value a line; empty lines are none.
+    /// A JSON value per line; empty lines are skipped.
     Ndjson,
-    /// One JSON value.
+    /// A single JSON value.
     Json,
-    /// A line a record, whatever it says; empty lines are none.
+    /// A record per line, whatever it contains; empty lines are skipped.
     Lines,
     /// CBOR items, one after the other.
     Cbor,
 }
 
 impl Kind {
-    /// By the content type; without one it is NDJSON. None: another one, or another charset than
-    /// UTF-8.
+    /// Kind for a content type; NDJSON without one. None: the type is not supported, or names a
+    /// charset other than UTF-8.
     pub fn of(content_type: Option<&str>) -> Option<Self> {
         let Some(text) = content_type else { return Some(Self::Ndjson) };
         if !is_utf8(text) {
@@ -45,7 +45,7 @@ impl Kind {
     }
 }
 
-/// Whether the charset that a content type names, if any, is UTF-8 or a part of it.
+/// True if the charset that a content type names, if any, is UTF-8 or a subset of it.
 fn is_utf8(content_type: &str) -> bool {
     content_type.split(';').skip(1).all(|parameter| {
         let (key, value) = parameter.split_once('=').unwrap_or_default();
@@ -55,30 +55,31 @@ fn is_utf8(content_type: &str) -> bool {
     })
 }
 
-/// What a byte order mark is in UTF-8: some programs of Windows begin every file with it.
+/// Byte order mark in UTF-8: some programs of Windows begin every file with it.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Without a byte order mark at its beginning.
+/// Strips a byte order mark from the beginning.
 fn unmarked(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
-/// A record that was published, by what its payload is said to be.
+/// Published payload as a record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Published<'a> {
-    /// Text, JSON or CBOR.
+    /// Plain for text and JSON, or CBOR.
     pub format: Format,
-    /// Without a byte order mark.
+    /// Payload without a byte order mark.
     pub value: &'a [u8],
-    /// It begins like JSON and is none; nobody said that it is.
+    /// True if the payload begins like JSON and is not valid JSON, though no content type says that
+    /// it is.
     pub is_broken: bool,
 }
 
-/// Takes a published payload for what its content type (of MQTT 5) says. Without one, or with
-/// another one than JSON and CBOR, it is kept as it is.
+/// Checks a published payload against its content type (of MQTT 5). Without one, or with another
+/// one than JSON and CBOR, the payload is stored as it is.
 ///
 /// # Errors
-/// Why it is not what it is said to be.
+/// Returns the reason if the payload is not what its content type says.
 pub fn published<'a>(
     payload: &'a [u8],
     content_type: Option<&str>,
@@ -103,7 +104,7 @@ pub fn published<'a>(
     Ok(published)
 }
 
-/// An object, or an array to its end: a line of a log may begin with a bracket too.
+/// True for `{…`, or `[…]` with both brackets: a line of a log may begin with a bracket too.
 fn begins_like_json(value: &[u8]) -> bool {
     match value.trim_ascii() {
         [b'{', ..] => true,
@@ -112,40 +113,40 @@ fn begins_like_json(value: &[u8]) -> bool {
     }
 }
 
-/// Why a body is refused.
+/// Reason for which a body is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Line, or item of a CBOR sequence, from 1.
+    /// Number of the line, or of the item in a CBOR sequence, from 1.
     pub at: u64,
-    /// What is wrong there.
+    /// Description of the fault.
     pub why: String,
-    /// Too much of it, rather than wrong.
+    /// True if the body or a record is too large, rather than malformed.
     pub too_large: bool,
 }
 
-/// Takes a body apart.
+/// Splits a body that arrives piece by piece.
 #[derive(Debug)]
 pub struct Reader {
     kind: Kind,
-    /// What belongs to a record that is not whole yet.
+    /// Beginning of a record that is not complete yet.
     rest: Vec<u8>,
-    /// CBOR is looked at again when there is so much of it.
+    /// Number of bytes in `rest` at which CBOR is parsed again.
     look_at: usize,
-    /// The record that is under way, from 1.
+    /// Number of the record under way, from 1.
     at: u64,
     records: Vec<(Format, Vec<u8>)>,
 }
 
 impl Reader {
-    /// Of a body of this kind.
+    /// Creates a reader for a body of this kind.
     pub fn new(kind: Kind) -> Self {
         Self { kind, rest: Vec::new(), look_at: 1, at: 1, records: Vec::new() }
     }
 
-    /// The next piece of the body.
+    /// Takes the next piece of the body.
     ///
     /// # Errors
-    /// [`Fault`], the first of the body.
+    /// Returns the first [`Fault`] of the body.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         match self.kind {
             Kind::Ndjson | Kind::Lines => self.lines(bytes),
@@ -160,10 +161,10 @@ impl Reader {
         }
     }
 
-    /// The body is over: its records.
+    /// Ends the body and returns its records.
     ///
     /// # Errors
-    /// [`Fault`].
+    /// Returns the [`Fault`], for example of a last item that is cut short.
     pub fn finish(mut self) -> Result<Vec<(Format, Vec<u8>)>, Fault> {
         match self.kind {
             Kind::Ndjson | Kind::Lines => {
@@ -227,7 +228,7 @@ impl Reader {
             piece = next;
         }
         self.rest.extend_from_slice(piece);
-        // A byte order mark and a carriage return may still be taken off.
+        // A byte order mark and a carriage return may still be stripped.
         if self.rest.len() > MAX_RECORD + MARK.len() + 1 { self.check_rest() } else { Ok(()) }
     }
 
@@ -258,7 +259,8 @@ impl Reader {
             left = after;
         }
         self.rest = left.to_vec();
-        // Not after each byte of a large item: somebody may send it byte by byte.
+        // Parsing again from the beginning of a large item after each byte would take quadratic
+        // time: it waits for half as much again.
         self.look_at = self.rest.len() + self.rest.len() / 2 + 1;
         self.check_rest()
     }
@@ -272,22 +274,22 @@ fn check_json(bytes: &[u8]) -> Result<(), String> {
     }
 }
 
-/// What is still to come within an item.
+/// Expected content of an item that is not complete yet.
 enum Open {
-    /// So many items.
+    /// A definite number of items follows.
     Items(u64),
-    /// Items until a break; for maps an even number of them.
+    /// Items follow until a break; in a map an even number of them.
     Until {
-        /// Keys and values.
+        /// True for a map, which has keys and values.
         map: bool,
-        /// An odd number has come.
+        /// True if an odd number of items has come.
         odd: bool,
     },
-    /// Pieces of this major type until a break.
+    /// Pieces of this major type follow until a break.
     Pieces(u8),
 }
 
-/// The length of the first item; None: it is not whole yet.
+/// Returns the length of the first item in bytes. None: it is not complete yet.
 fn cbor_item(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     let mut at = 0;
     let mut open: Vec<Open> = Vec::new();
@@ -350,7 +352,7 @@ fn cbor_item(bytes: &[u8]) -> Result<Option<usize>, &'static str> {
     }
 }
 
-/// Opens an item; it is not whole yet.
+/// Opens an item, and returns false because it is not complete yet.
 fn push(open: &mut Vec<Open>, what: Open) -> Result<bool, &'static str> {
     if open.len() >= MAX_DEPTH {
         return Err("nested too deep: at most 127 arrays, maps and tags within each other");
@@ -361,7 +363,7 @@ fn push(open: &mut Vec<Open>, what: Open) -> Result<bool, &'static str> {
 
 struct Head {
     major: u8,
-    /// None: of no said length, or a break.
+    /// Value of the head's argument. None: indefinite length, or a break.
     argument: Option<u64>,
     end: usize,
 }

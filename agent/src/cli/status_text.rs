@@ -1,5 +1,5 @@
-//! What `holdfast-agent status` shows a tired person: what is wrong first, then the few figures that
-//! matter, in the units and words of `holdfast`. Everything stands in `-o json`.
+//! Text of `holdfast-agent status` for a tired person: problems first, then the few figures that
+//! matter, in the units and words of `holdfast`. `-o json` has everything.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde_json::Value;
 use holdfast_base::words::{moment, size, until};
 use holdfast_records::NEVER;
 
-/// Streams that are shown; a person reads no more, and problems must not scroll away.
+/// Maximum number of streams shown, so that problems do not scroll away.
 const SHOWN: usize = 20;
 
-/// The agent's document as text.
+/// Formats the agent's status document as text.
 pub(super) fn describe(status: &Value) -> String {
     let generation = status.get("generation").unwrap_or(&Value::Null);
     let link = match text(status, "link") {
@@ -30,7 +30,7 @@ pub(super) fn describe(status: &Value) -> String {
     out += &horizon(data.get("horizon").unwrap_or(&Value::Null), now);
     let problems = status.get("problems").and_then(Value::as_array);
     for problem in problems.into_iter().flatten() {
-        // Further lines stand below the first one.
+        // Further lines are indented below the first one.
         let message = text(problem, "message").replace('\n', "\n            ");
         out += &format!("problem     {}: {message}\n", text(problem, "code"));
     }
@@ -51,7 +51,7 @@ fn map<'a>(of: &'a Value, key: &str) -> BTreeMap<&'a str, &'a Value> {
     object.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect()
 }
 
-/// With something before it, if there is anything.
+/// Puts `lead` before a text, unless that is empty.
 fn after(lead: &str, text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{lead}{text}") }
 }
@@ -78,7 +78,7 @@ fn workloads(workloads: &BTreeMap<&str, &Value>) -> String {
     out
 }
 
-/// Streams, the buffer and the link; nothing where there are neither streams nor a budget.
+/// Formats streams, the buffer and the link. Empty if there are neither streams nor a budget.
 fn about_data(data: &Value, now: u64) -> String {
     let streams = map(data, "streams");
     let (storage, link) = (data.get("storage"), data.get("link").unwrap_or(&Value::Null));
@@ -124,7 +124,7 @@ fn about_data(data: &Value, now: u64) -> String {
     out
 }
 
-/// The busiest: those with a problem, then those of which most waits.
+/// Formats the busiest streams: those with a problem, then those with most records waiting.
 fn table(streams: &BTreeMap<&str, &Value>, now: u64) -> String {
     if streams.is_empty() {
         return String::new();

@@ -1,4 +1,6 @@
-//! What the agent keeps of each workload on disk, and what it sees of it among the processes.
+//! Saved state of a workload on disk, and the processes that are found of it.
+//!
+//! See decisions 0008, 0023 and 0115.
 
 use std::sync::Arc;
 
@@ -6,36 +8,37 @@ use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 
-/// A process, told apart from every other that ever had its id.
+/// Process, told apart from every other that ever had its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// Process id; also the id of its group and session.
+    /// Process id, which is also the id of its group and session.
     pub pid: u32,
     /// Start time in clock ticks since the boot, as the kernel gives it.
     pub start: u64,
-    /// The boot it belongs to.
+    /// Random id of the boot during which the process was started.
     pub boot: String,
-    /// Chosen at its start; stands in its environment.
+    /// Random number chosen at the start; stands in the environment of the process.
     pub nonce: u64,
 }
 
-/// One revision of a workload.
+/// Revision of a workload with its specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
-    /// Its number.
+    /// Number of the revision, as the control plane gave it; not unique after a restore.
     pub number: u64,
-    /// What it runs.
+    /// Specification of the workload in this revision.
     pub spec: Arc<WorkloadSpec>,
 }
 
 impl Revision {
-    /// A nonce for a process of this revision: random, but for its lower half, which tells what
-    /// it runs. Numbers alone do not: a control plane that was restored gives them out again.
+    /// Makes a nonce for a process of this revision: random, but for its lower half, which is a
+    /// fingerprint of the specification. Revision numbers are not enough: a control plane that was
+    /// restored gives them out again.
     pub fn nonce(&self, random: u64) -> u64 {
         (random & !u64::from(u32::MAX)) | u64::from(self.fingerprint())
     }
 
-    /// True when a process with this nonce runs this very revision.
+    /// True if a process with this nonce runs this very specification.
     pub fn gave(&self, nonce: u64) -> bool {
         nonce & u64::from(u32::MAX) == u64::from(self.fingerprint())
     }
@@ -48,20 +51,20 @@ impl Revision {
     }
 }
 
-/// How a process ended.
+/// End of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
-    /// With this code.
+    /// The process ended with this exit code.
     Code(i32),
-    /// By this signal.
+    /// The process was ended by this signal.
     Signal(i32),
-    /// While nobody could see how: the agent was away.
+    /// The process ended while the agent was not running, so that nobody saw how.
     Unseen,
 }
 
 impl Exit {
-    /// True for code 0 alone.
+    /// True for exit code 0 alone.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
@@ -80,7 +83,7 @@ impl std::fmt::Display for Exit {
     }
 }
 
-/// The names of the signals by number, from 1; those of Linux but on MIPS and Alpha.
+/// Names of the signals by number, from 1, on Linux except MIPS and Alpha.
 const SIGNALS: [&str; 31] = [
     "SIGHUP",
     "SIGINT",
@@ -120,50 +123,53 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     SIGNALS.get(at).copied()
 }
 
-/// What is stored of a workload: enough to adopt or restart it without any link.
+/// Saved state of a workload: enough to adopt or restart it without any link.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct SavedWorkload {
     /// The revision that was started last.
     pub current: Option<Revision>,
-    /// Its process, if it was not seen to end.
+    /// Main process of the current revision, unless it was seen to end.
     pub instance: Option<Instance>,
-    /// Starts after the first, of the current revision.
+    /// Number of starts of the current revision after its first, without those that an operator
+    /// asked for.
     pub restarts: u32,
-    /// The current revision was seen to work.
+    /// True if the current revision was seen to work: its probe succeeded, or it ran for long
+    /// enough.
     pub proven: bool,
-    /// The last revision that was seen to work before the current one; kept until the current
-    /// one is proven, so that there is a way back.
+    /// Last revision that was seen to work before the current one; kept until the current one is
+    /// proven, so that the agent can go back to it.
     pub previous: Option<Revision>,
-    /// A revision that failed and was left for `previous`, and why.
+    /// Revision that failed and was given up for `previous`, with the reason.
     pub rejected: Option<Rejected>,
-    /// The current revision ended for good: its policy does not start it again.
+    /// End of the current revision that its restart policy does not follow by another start.
     pub ending: Option<Exit>,
-    /// It was stopped because it is paused, and has not been started since. Followed where no
-    /// desired state can be read: what an operator stopped does not start on a guess.
+    /// True if the workload was stopped because it is paused, and has not been started since.
+    /// Decides where no desired state can be read: what an operator stopped is not started on a
+    /// guess.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
 }
 
-/// A revision that was given up.
+/// Revision that was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
-    /// Which.
+    /// The revision given up.
     pub revision: Revision,
-    /// Why, in words.
+    /// Reason, as a sentence for an operator.
     pub why: String,
 }
 
-/// A process of this agent, found on the machine.
+/// Process of a workload, found on the machine by a census.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// Whose, by its environment or its record.
+    /// Workload that the process is of, by its environment or the saved state.
     pub workload: Name,
-    /// Its revision, by its environment or its record.
+    /// Revision number, by its environment or the saved state; 0: not known, or a probe.
     pub revision: u64,
-    /// The process.
+    /// Process as the kernel identifies it.
     pub instance: Instance,
-    /// It leads its session: a main process, not a child of one.
+    /// True for a process that leads its session: a main process, not a child of one.
     pub leader: bool,
-    /// It is a launcher that has not become the workload yet.
+    /// True for a launcher that waits at the gate and has not become the workload yet.
     pub at_gate: bool,
 }

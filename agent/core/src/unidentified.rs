@@ -1,0 +1,56 @@
+//! Unidentified workloads: neither the saved state nor a desired state says which revision the
+//! processes run. They are left alone until a desired state arrives: to end them would be a guess.
+//!
+//! See decision 0007.
+
+use holdfast_protocol::message::{Phase, WorkloadReport};
+
+use super::agent::adoptable;
+use super::saved::{Found, Revision, SavedWorkload};
+
+/// Everything known of an unidentified workload.
+#[derive(Debug)]
+pub(super) struct Unidentified {
+    /// Saved state, as far as there is one.
+    pub(super) saved: SavedWorkload,
+    /// Processes of the workload that were found last and have not ended since.
+    pub(super) found: Vec<Found>,
+    /// Revision in the desired state, once there is one. None: none yet, or the workload is not in
+    /// it.
+    pub(super) wanted: Option<Revision>,
+    /// True if the desired state has the workload paused.
+    pub(super) paused: bool,
+}
+
+impl Unidentified {
+    /// True if nobody can tell which revision the processes run. `last`: the revision in an older
+    /// desired state.
+    pub(super) fn applies(
+        saved: &SavedWorkload,
+        last: Option<&Revision>,
+        found: &[&Found],
+    ) -> bool {
+        if saved.current.is_none() && last.is_none() {
+            return true;
+        }
+        let mut mains = found.iter().filter(|it| it.leader && !it.at_gate).peekable();
+        mains.peek().is_some()
+            && !mains.any(|it| Some(&it.instance) == saved.instance.as_ref())
+            && adoptable(found, &mut saved.clone(), last).is_none()
+    }
+
+    /// Report of the workload; None: it has no process, only a folder.
+    pub(super) fn report(&self) -> Option<WorkloadReport> {
+        let main = self.found.iter().find(|it| it.leader && !it.at_gate);
+        let one = main.or(self.found.first())?;
+        Some(WorkloadReport {
+            revision: one.revision,
+            phase: Phase::Running,
+            restarts: 0,
+            pid: Some(one.instance.pid),
+            reason: "its saved state is lost, and so is the desired state: its processes are left \
+                     alone until the control plane sends a desired state"
+                .into(),
+        })
+    }
+}
