@@ -20,10 +20,10 @@ use holdfast_api::{NotRestarted, OnDevices, PauseResult, Rollback};
 /// Maximum number of devices that a result names in each of its lists.
 const NAMED: usize = 100;
 
-/// Why an action on a workload is refused. Nothing was changed then.
+/// Reason for which an action on a workload is refused. Nothing was changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no workload, or no device, of this name.
+    /// No workload, or no device, has this name.
     #[error("there is no {kind} {name:?}")]
     Unknown {
         /// `workload` or `device`.
@@ -84,7 +84,7 @@ pub enum Refusal {
     Paused {
         /// Name of the workload.
         workload: Name,
-        /// Who paused it on the first of the devices.
+        /// Author and time of the pause on the first of the devices.
         pause: Stamp,
     },
 }

@@ -19,7 +19,7 @@ use super::ingest::Retention;
 use super::liveness::Live;
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
-    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
+    PolicyKind, PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
     WorkloadRecord,
 };
 use super::timeline::Recent;
@@ -336,7 +336,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" | "notification" | "devicepolicy" => {
+            _ if PolicyKind::ALL.into_iter().any(|it| it.word() == kind) => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }

@@ -1,4 +1,4 @@
-//! Which devices a document concerns, counted, and the first of them by name.
+//! Counts of the devices that a document concerns, with the names of the first of them.
 
 use crate::desired::approved;
 use crate::model::{Device, Model};
@@ -9,7 +9,7 @@ use holdfast_api::selector::Selector;
 const NAMED: usize = 20;
 
 /// Most devices that a result names in each of its lists: gain, lose, update.
-pub(super) const CHANGED: usize = 100;
+pub(crate) const CHANGED: usize = 100;
 
 /// Returns the names of the first 20 approved devices that a selector matches, and the number of
 /// all.
@@ -29,7 +29,7 @@ pub(super) fn nobody(count: u64) -> Option<String> {
 
 /// Counts and names the approved devices that gain, lose or update a document. `revisions` returns
 /// the document's revision on a device, now and after the change; None: it is not there.
-pub(super) fn changes(
+pub(crate) fn changes(
     model: &Model,
     revisions: impl Fn(&Device) -> (Option<u64>, Option<u64>),
 ) -> ChangedDevices {

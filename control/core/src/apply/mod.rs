@@ -3,7 +3,7 @@
 //!
 //! See decisions 0034 and 0140.
 
-mod impact;
+pub(crate) mod impact;
 mod policy;
 mod workload;
 
@@ -25,10 +25,10 @@ use holdfast_api::{Applied, AppliedDocument};
 pub use self::policy::delete as delete_policy;
 pub use self::workload::delete as delete_workload;
 
-/// Why documents are not applied, or one is not deleted. Nothing was changed then.
+/// Reason for which documents are not applied, or one is not deleted. Nothing was changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no document of this kind and name.
+    /// No document has this kind and name.
     #[error("there is no {kind} {name:?}")]
     Unknown {
         /// Kind, as its word in the API.
@@ -59,7 +59,7 @@ pub enum Refusal {
         /// Resource version that the document has.
         present: u64,
     },
-    /// There are as many documents of the kind as there may be.
+    /// The kind has its largest number of documents.
     #[error("there are {most} {plural}: delete some")]
     Full {
         /// Most documents of the kind.
@@ -99,7 +99,7 @@ pub enum Stale {
         /// Resource version that the sent one names.
         expected: u64,
     },
-    /// There is no such document any more.
+    /// The document was deleted.
     #[error(
         "{kind} {name} was deleted meanwhile (the document's resourceVersion is {expected}): without metadata.resourceVersion it is made anew; nothing was applied"
     )]

@@ -3,18 +3,17 @@
 //!
 //! See decision 0119.
 
-use super::Refusal;
-use super::impact::{self, CHANGED};
-use crate::absence;
+use super::{Refusal, impact};
 use crate::admission::Admitted;
 use crate::change::Change;
-use crate::desired::{self, Documents, approved};
-use crate::model::{Device, KnownPolicy, Model, key};
+use crate::desired::{self, Documents};
+use crate::kinds::{self, Preview};
+use crate::model::{KnownPolicy, Model, key};
 use crate::policies;
-use crate::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
+use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
+use holdfast_api::AppliedDocument;
 use holdfast_api::count::count;
-use holdfast_api::{AppliedDocument, ChangedDevices};
 
 /// Computes a policy's next record and the action (`created`, `changed`, `unchanged`).
 ///
@@ -88,10 +87,9 @@ pub(super) fn plan(
     let (devices, device_count) = impact::chosen(model, &record.devices);
     let documents = Documents::of(model).with_policy(&record);
     let mut warnings: Vec<String> = impact::nobody(device_count).into_iter().collect();
-    warnings.extend(shadowed(&documents, &record));
-    let changed = changes(&documents, &record.key());
     let kind = record.policy.kind();
-    let streams = if kind == PolicyKind::Stream { changed_streams(&documents) } else { 0 };
+    let Preview { changed, streams, warning } = kinds::of(kind).preview(&documents, &record);
+    warnings.extend(warning);
     let result = AppliedDocument {
         effect: policies::effect(kind, device_count, &changed, streams),
         changed_streams: streams,
@@ -108,69 +106,6 @@ pub(super) fn plan(
     };
     let message = format!("{action}, for {}", count(device_count, "device"));
     Ok((result, (action != "unchanged").then_some((record, message))))
-}
-
-/// Counts and names the approved devices that gain, lose or update a policy.
-fn changes(documents: &Documents<'_>, key: &PolicyKey) -> ChangedDevices {
-    let model = documents.model();
-    if key.0 == PolicyKind::DevicePolicy {
-        return absence::changes(model, documents.policies(), &key.1, CHANGED);
-    }
-    let of = |data: &[(PolicyKey, u64)]| {
-        data.iter().find(|(known, _)| known == key).map(|(_, revision)| *revision)
-    };
-    impact::changes(model, |device| {
-        let present = of(&device.desired.data);
-        let wanted = desired::changed_policies(documents, device).map(|data| of(&data));
-        (present, wanted.unwrap_or(present))
-    })
-}
-
-/// Returns the number of streams on devices whose effective policy changes.
-fn changed_streams(documents: &Documents<'_>) -> u64 {
-    let model = documents.model();
-    let of = |device: &Device| {
-        let data = desired::changed_policies(documents, device)?;
-        let next: Vec<&PolicyRecord> =
-            data.iter().filter_map(|(key, _)| documents.policy(key)).collect();
-        Some(policies::changed_streams(model, device, &next))
-    };
-    approved(model).filter_map(of).sum()
-}
-
-/// Returns a warning when another policy of the same kind takes precedence on some of the devices.
-fn shadowed(documents: &Documents<'_>, record: &PolicyRecord) -> Option<String> {
-    let model = documents.model();
-    match record.policy.kind() {
-        PolicyKind::DevicePolicy => {
-            return absence::shadowed(model, documents.policies(), record);
-        }
-        PolicyKind::LinkBudget => {}
-        PolicyKind::Stream | PolicyKind::Notification => return None,
-    }
-    let mut names: Vec<&str> = Vec::new();
-    let mut count = 0;
-    for device in approved(model) {
-        let labels = &device.record.labels;
-        if !record.devices.matches(labels) {
-            continue;
-        }
-        let first = documents.policies().find(|other| {
-            other.policy.kind() == PolicyKind::LinkBudget && other.devices.matches(labels)
-        });
-        if let Some(first) = first.filter(|first| first.name != record.name) {
-            count += 1;
-            if !names.contains(&first.name.as_str()) && names.len() < 5 {
-                names.push(first.name.as_str());
-            }
-        }
-    }
-    (count > 0).then(|| {
-        format!(
-            "on {count} of its devices another budget holds, the first by name: {}",
-            names.join(", ")
-        )
-    })
 }
 
 /// Puts a policy's record into a change. The desired states are set apart from it.

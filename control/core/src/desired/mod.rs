@@ -1,5 +1,5 @@
-//! What each device should have: workloads, policies and pauses, projected from the documents and
-//! the device's labels. Every change of a desired state comes from here:
+//! Projection of what each device should have (workloads, policies and pauses) from the documents
+//! and the device's labels. Every change of a desired state comes from here:
 //!
 //! - [`project`] says what one device should have, from nothing but the documents and the device.
 //! - [`diff`] says which devices a change of documents concerns, and what each should have then. It
@@ -39,7 +39,7 @@ pub struct Wanted {
     pub workloads: Set,
     /// Policy documents with their revisions, sorted by key.
     pub data: Vec<(PolicyKey, u64)>,
-    /// Those of the workloads that are paused on the device, with who paused them.
+    /// Paused workloads, a subset of `workloads`, with who paused them.
     pub paused: BTreeMap<Name, Stamp>,
 }
 
