@@ -24,7 +24,7 @@ use anyhow::{Context as _, bail};
 use crate::adapters::authority::Keys;
 use crate::adapters::store::{RedbStore, Unusable};
 use crate::core::model::AUTHORITY;
-use crate::store::{Batch, Store as _};
+use crate::ports::store::{Batch, Store as _};
 
 const STORE: &str = "store.redb";
 /// Name of a new control plane's store until it holds its authority.
@@ -168,7 +168,7 @@ impl Folder {
             remove(&new)?;
             let authority = serde_json::to_vec(keys)?;
             let writes = vec![(AUTHORITY.to_owned(), Some(authority))];
-            RedbStore::open(&new)?.commit(&[Batch { clear: false, writes }])?;
+            RedbStore::open(&new)?.commit(&[Batch { writes, ..Batch::default() }])?;
             fs::rename(&new, &path)?;
             self.sync()?;
             self.mark(SERVED, HAS_SERVED)?;

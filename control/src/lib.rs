@@ -5,12 +5,10 @@
 
 pub mod adapters;
 pub mod config;
-pub mod data_store;
 mod folder;
-pub mod ports;
 pub mod serve;
 pub mod service;
-pub mod store;
 
 pub use holdfast_api as api;
 pub use holdfast_control_core as core;
+pub use holdfast_control_ports as ports;

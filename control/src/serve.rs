@@ -24,11 +24,12 @@ use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
-use crate::data_store::DataStore;
 use crate::folder::{Folder, Kept};
-use crate::ports::{ArtifactSizes, Bus, Directory};
+use crate::ports::artifacts::ArtifactSizes;
+use crate::ports::bus::{Bus, Directory};
+use crate::ports::data_store::DataStore;
+use crate::ports::store::Store;
 use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms};
-use crate::store::Store;
 use holdfast_cli::ServeArgs;
 
 /// Default port of the API.

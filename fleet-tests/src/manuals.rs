@@ -47,7 +47,7 @@ mod tests {
         write(dir.path()).unwrap();
         let read = |path: &str| std::fs::read_to_string(dir.path().join(path)).unwrap();
         for (path, words) in [
-            ("man/holdfast-agent.1", &["Runs what this device should run", "enroll(1)"][..]),
+            ("man/holdfast-agent.1", &["Runs the workloads of this device", "enroll(1)"][..]),
             ("man/holdfast-agent-enroll.1", &["token\\-file", "Examples:"]),
             ("man/holdfast-agent-run.1", &["HOLDFAST_AGENT_DATA"]),
             ("man/holdfast-apply.1", &["dry\\-run", "Examples:"]),

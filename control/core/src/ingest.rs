@@ -14,7 +14,8 @@ use holdfast_records::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Answer, LoadedLedger, MAX_SEQUENCE, is_by_policy};
+use super::ledger::{Answer, LoadedLedger, MAX_SEQUENCE};
+pub use holdfast_control_ports::rows::{Latest, Piece, Tally};
 
 /// Most streams of a device; an agent has no more.
 pub const MAX_STREAMS: usize = 1_000;
@@ -38,104 +39,6 @@ pub struct Retention {
     /// Bytes of blocks that are kept. Absent: as many as there is room for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-}
-
-/// Figures of a stream that are stored beside its ledger and its records.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Records received, each counted once.
-    pub received: u64,
-    /// Copies of records that had been received before.
-    pub duplicates: u64,
-    /// Records refused because their number stands for another record: the device was copied, or
-    /// put back to an earlier state. They come again under numbers of their own.
-    #[serde(default)]
-    pub conflicts: u64,
-    /// Records that came after one with a higher number.
-    pub late: u64,
-    /// Highest number received. 0: none.
-    pub highest: u64,
-    /// Numbers that stand in gaps, by reason.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub gaps: BTreeMap<GapReason, u64>,
-    /// Numbers in gaps above `highest`; they are included in `gaps`.
-    #[serde(default)]
-    pub gaps_above: u64,
-    /// Segments of the ledger, which are rows of the store.
-    pub segments: u64,
-    /// Number below which the ledger has been summed up. 0: nothing has been.
-    #[serde(default)]
-    pub summed_below: u64,
-    /// Numbers in gaps that have been summed up, by reason; they are included in `gaps`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub summed: BTreeMap<GapReason, u64>,
-    /// Records in the store.
-    pub kept: u64,
-    /// Bytes of the blocks in the store.
-    pub bytes: u64,
-    /// Largest range of numbers that one block in the store spans. Bounds the search for the block
-    /// of a number.
-    #[serde(default)]
-    pub span: u64,
-    /// Lower bound of the time at which the oldest block in the store was stored, in seconds since
-    /// 1970.
-    #[serde(default)]
-    pub oldest_stored: u64,
-    /// Arrival of the last record, in seconds since 1970.
-    pub last_stored: u64,
-    /// Record with the highest number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub latest: Option<Latest>,
-}
-
-/// Newest record of a stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Latest {
-    /// Sequence number of the record.
-    pub seq: u64,
-    /// Time at which the agent accepted the record, in milliseconds since 1970.
-    pub time: u64,
-    /// True if the value is CBOR.
-    pub cbor: bool,
-    /// Value of the record. `None` if it is longer than [`MAX_LATEST`].
-    #[serde(default, with = "serde_bytes", skip_serializing_if = "Option::is_none")]
-    pub value: Option<Vec<u8>>,
-}
-
-impl Latest {
-    /// Returns the record, if its value is held.
-    pub fn record(&self) -> Option<Record> {
-        let format = if self.cbor { Format::Cbor } else { Format::Plain };
-        let value = self.value.clone()?;
-        Some(Record { seq: self.seq, time: self.time, format, value })
-    }
-}
-
-impl Tally {
-    /// Returns how many numbers below the highest are neither received nor in a gap.
-    pub fn unknown(&self) -> u64 {
-        let gaps: u64 = self.gaps.values().sum();
-        let answered = self.received.saturating_add(gaps.saturating_sub(self.gaps_above));
-        self.highest.saturating_sub(answered)
-    }
-
-    /// Returns how many numbers have no record: those in gaps, and the unknown ones below the
-    /// highest.
-    pub fn missing(&self) -> u64 {
-        self.gaps.values().fold(self.unknown(), |sum, count| sum.saturating_add(*count))
-    }
-
-    /// Returns how many of [`Tally::missing`] a policy left on the device on purpose.
-    pub fn by_policy(&self) -> u64 {
-        let asked = self.gaps.iter().filter(|(reason, _)| is_by_policy(**reason));
-        asked.fold(0, |sum, (_, count)| sum.saturating_add(*count))
-    }
-
-    /// Returns how many of [`Tally::missing`] were not left on the device by a policy. People call
-    /// these missing.
-    pub fn lost(&self) -> u64 {
-        self.missing().saturating_sub(self.by_policy())
-    }
 }
 
 /// Unpacked batch that has passed all checks.
@@ -269,23 +172,6 @@ pub struct Taken {
 /// for in all blocks that begin within this many numbers before it.
 pub const SPAN: u64 = 65_536;
 
-/// Block of records as a row of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    /// Number of the first record.
-    pub first: u64,
-    /// Number of the last record.
-    pub last: u64,
-    /// Number of records in the block.
-    pub count: u64,
-    /// Earliest time of a record, in milliseconds since 1970.
-    pub min_time: u64,
-    /// Latest time of a record, in milliseconds since 1970.
-    pub max_time: u64,
-    /// Packed records, see [`holdfast_records::block`].
-    pub block: Vec<u8>,
-}
-
 /// Returns the blocks to be stored of a batch, and its new records. `fresh` holds the numbers that
 /// are new. A block that has only new records is stored as it arrived.
 pub fn pieces(batch: Checked, fresh: &RangeSet) -> (Vec<Piece>, Vec<Record>) {
@@ -323,33 +209,31 @@ fn piece(records: &[Record], block: Option<Vec<u8>>) -> Option<Piece> {
     })
 }
 
-impl Tally {
-    /// Adds new blocks and their records to the figures. `now` is in seconds since 1970.
-    pub fn count_stored(&mut self, pieces: &[Piece], records: &[Record], now: u64) {
-        if pieces.is_empty() {
-            return;
-        }
-        if self.kept == 0 {
-            self.oldest_stored = now;
-        }
-        self.oldest_stored = self.oldest_stored.min(now);
-        self.last_stored = now;
-        for piece in pieces {
-            self.kept = self.kept.saturating_add(piece.count);
-            self.span = self.span.max(piece.last - piece.first + 1);
-            let bytes = u64::try_from(piece.block.len()).unwrap_or(u64::MAX);
-            self.bytes = self.bytes.saturating_add(bytes);
-        }
-        let known = self.latest.as_ref().map_or(0, |latest| latest.seq);
-        if let Some(last) = records.last().filter(|last| last.seq > known) {
-            let short = last.value.len() <= MAX_LATEST;
-            self.latest = Some(Latest {
-                seq: last.seq,
-                time: last.time,
-                cbor: last.format == Format::Cbor,
-                value: short.then(|| last.value.clone()),
-            });
-        }
+/// Adds new blocks and their records to the figures. `now` is in seconds since 1970.
+pub fn count_stored(tally: &mut Tally, pieces: &[Piece], records: &[Record], now: u64) {
+    if pieces.is_empty() {
+        return;
+    }
+    if tally.kept == 0 {
+        tally.oldest_stored = now;
+    }
+    tally.oldest_stored = tally.oldest_stored.min(now);
+    tally.last_stored = now;
+    for piece in pieces {
+        tally.kept = tally.kept.saturating_add(piece.count);
+        tally.span = tally.span.max(piece.last - piece.first + 1);
+        let bytes = u64::try_from(piece.block.len()).unwrap_or(u64::MAX);
+        tally.bytes = tally.bytes.saturating_add(bytes);
+    }
+    let known = tally.latest.as_ref().map_or(0, |latest| latest.seq);
+    if let Some(last) = records.last().filter(|last| last.seq > known) {
+        let short = last.value.len() <= MAX_LATEST;
+        tally.latest = Some(Latest {
+            seq: last.seq,
+            time: last.time,
+            cbor: last.format == Format::Cbor,
+            value: short.then(|| last.value.clone()),
+        });
     }
 }
 
@@ -537,7 +421,7 @@ fn receive(
         for (range, had) in ledger.set(run.from, run.to, Answer::Received, gives_way) {
             match had {
                 Some(Answer::Summed) => {
-                    let new = sums.uncover(&held.missing(range.from, range.to));
+                    let new = uncover(sums, &held.missing(range.from, range.to));
                     fresh.union(&new);
                     continue;
                 }
@@ -564,34 +448,32 @@ fn less(sums: &mut BTreeMap<GapReason, u64>, reason: GapReason, count: u64) {
     }
 }
 
-impl Tally {
-    /// Takes out of the summed up gaps those numbers whose records came and that no stored block
-    /// holds, and returns those that are new. A summed up ledger does not tell which of its numbers
-    /// were received, only how many stood in gaps. So the first numbers are taken for former gaps
-    /// while that count lasts; the rest was received before and deleted by retention.
-    fn uncover(&mut self, numbers: &RangeSet) -> RangeSet {
-        let mut left = self.summed.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
-        let mut new = RangeSet::new();
-        for range in numbers.iter() {
-            if left == 0 {
-                break;
-            }
-            let to = range.to.min(range.from.saturating_add(left - 1));
-            left -= new.insert(range.from, to);
+/// Takes out of the summed up gaps those numbers whose records came and that no stored block
+/// holds, and returns those that are new. A summed up ledger does not tell which of its numbers
+/// were received, only how many stood in gaps. So the first numbers are taken for former gaps
+/// while that count lasts; the rest was received before and deleted by retention.
+fn uncover(tally: &mut Tally, numbers: &RangeSet) -> RangeSet {
+    let mut left = tally.summed.values().fold(0, |sum: u64, count| sum.saturating_add(*count));
+    let mut new = RangeSet::new();
+    for range in numbers.iter() {
+        if left == 0 {
+            break;
         }
-        let mut found = new.count();
-        // Reasons that left records on devices (reduced, withheld) are reduced first, because only
-        // such records can still come.
-        let (fetched, lost): (Vec<_>, Vec<_>) =
-            self.summed.clone().into_iter().partition(|(reason, _)| !reason.is_loss());
-        for (reason, count) in fetched.into_iter().chain(lost) {
-            let part = count.min(found);
-            less(&mut self.summed, reason, part);
-            less(&mut self.gaps, reason, part);
-            found -= part;
-        }
-        new
+        let to = range.to.min(range.from.saturating_add(left - 1));
+        left -= new.insert(range.from, to);
     }
+    let mut found = new.count();
+    // Reasons that left records on devices (reduced, withheld) are reduced first, because only
+    // such records can still come.
+    let (fetched, lost): (Vec<_>, Vec<_>) =
+        tally.summed.clone().into_iter().partition(|(reason, _)| !reason.is_loss());
+    for (reason, count) in fetched.into_iter().chain(lost) {
+        let part = count.min(found);
+        less(&mut tally.summed, reason, part);
+        less(&mut tally.gaps, reason, part);
+        found -= part;
+    }
+    new
 }
 
 /// Marks records as missing that were in a damaged block and in no other. Numbers that had been
@@ -735,7 +617,7 @@ mod tests {
                 }
             }
             let (pieces, records) = pieces(batch, &taken.fresh);
-            self.tally.count_stored(&pieces, &records, 9);
+            count_stored(&mut self.tally, &pieces, &records, 9);
             for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
                 assert!(self.records.insert(record.seq, record).is_none(), "stored twice");
             }

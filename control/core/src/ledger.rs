@@ -11,72 +11,11 @@ use std::collections::BTreeMap;
 use holdfast_records::{GapReason, Range, RangeSet};
 use serde::Serialize;
 
+pub use holdfast_control_ports::rows::{Answer, Rows, Segment, is_by_policy};
+
 /// Highest sequence number that is accepted, 2^53 - 1: the largest that a JSON number holds
 /// exactly. At a million records a second a stream reaches it after 285 years.
 pub const MAX_SEQUENCE: u64 = (1 << 53) - 1;
-
-/// Status of a sequence number in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Answer {
-    /// A record with this number was received.
-    Received,
-    /// The device reported that no record with this number will come, and why.
-    Gap(GapReason),
-    /// The number was received or stands in a gap; only the stored blocks tell which, see
-    /// [`LoadedLedger::sum_up`]. A record that arrives late replaces this status if no block holds its
-    /// number.
-    Summed,
-}
-
-impl Answer {
-    /// Every status that a segment can have.
-    pub const ALL: [Self; 9] = [
-        Self::Received,
-        Self::Gap(GapReason::Expired),
-        Self::Gap(GapReason::Quota),
-        Self::Gap(GapReason::Thinned),
-        Self::Gap(GapReason::Reduced),
-        Self::Gap(GapReason::Withheld),
-        Self::Gap(GapReason::Damaged),
-        Self::Gap(GapReason::DiskFull),
-        Self::Summed,
-    ];
-
-    /// Returns the byte that stands for the status in the data store.
-    pub fn code(self) -> u8 {
-        match self {
-            Self::Received => 0,
-            Self::Gap(GapReason::Expired) => 1,
-            Self::Gap(GapReason::Quota) => 2,
-            Self::Gap(GapReason::Thinned) => 3,
-            Self::Gap(GapReason::Reduced) => 4,
-            Self::Gap(GapReason::Withheld) => 5,
-            Self::Gap(GapReason::Damaged) => 6,
-            Self::Gap(GapReason::DiskFull) => 7,
-            Self::Summed => 255,
-        }
-    }
-
-    /// Returns the status for a byte that [`Answer::code`] wrote; None for any other byte.
-    pub fn of_code(code: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.code() == code)
-    }
-}
-
-/// Consecutive sequence numbers with the same status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    /// First sequence number of the segment.
-    pub from: u64,
-    /// Last sequence number of the segment, inclusive.
-    pub to: u64,
-    /// Status that all numbers of the segment have.
-    pub answer: Answer,
-}
-
-/// Rows that a change of the ledger replaces in the store, keyed by a segment's first number:
-/// Some((last, status)) writes the segment, None deletes it.
-pub type Rows = Vec<(u64, Option<(u64, Answer)>)>;
 
 type Segments = BTreeMap<u64, (u64, Answer)>;
 
@@ -91,7 +30,7 @@ pub struct LoadedLedger {
 }
 
 impl LoadedLedger {
-    /// Creates one with nothing loaded.
+    /// Creates a stretch with nothing loaded.
     pub fn new() -> Self {
         Self::default()
     }
@@ -303,13 +242,6 @@ impl LoadedLedger {
         self.put(summed);
         gaps
     }
-}
-
-/// True if numbers with this reason were left on the device because a policy says so. Such records
-/// are not lost: they can be fetched or queried. Every other number without a record counts as
-/// missing; no other function decides this.
-pub fn is_by_policy(reason: GapReason) -> bool {
-    matches!(reason, GapReason::Reduced | GapReason::Withheld)
 }
 
 /// Range of numbers without a record, as the API shows it.

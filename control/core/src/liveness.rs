@@ -9,20 +9,11 @@ use std::sync::Arc;
 use super::records::{KnownProblem, Standing};
 use holdfast_api::Connection;
 use holdfast_api::time::rfc3339;
+use holdfast_control_ports::bus::Line;
 
 /// Grace after the keep-alive before a promised packet counts as overdue, in seconds: a link has
 /// latency, and lost segments are sent again.
 const LATE: u64 = 10;
-
-/// Silence and keep-alive of one connection. Readers ask for it, so that for each packet the
-/// gateway only stores to an atomic.
-pub trait Line: std::fmt::Debug + Send + Sync + 'static {
-    /// Returns the seconds since the last packet of any kind.
-    fn silent(&self) -> u64;
-    /// Returns the seconds within which the device promised its next packet (MQTT's keep-alive); 0:
-    /// no promise.
-    fn keep_alive(&self) -> u16;
-}
 
 /// State of a device's connection in memory; nothing of it survives the process.
 #[derive(Debug, Clone, Default)]

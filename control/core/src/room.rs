@@ -3,22 +3,13 @@
 //!
 //! See decision 0059.
 
+pub use holdfast_control_ports::rows::Disk;
+
 const MIB: u64 = 1024 * 1024;
 
-/// File system of the data folder, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Disk {
-    /// Size of the file system.
-    pub total: u64,
-    /// Bytes that can still be written.
-    pub free: u64,
-}
-
-impl Disk {
-    /// Returns the default reserve: a twentieth of the size, from 16 MiB to 1 GiB.
-    fn usual_reserve(self) -> u64 {
-        (self.total / 20).clamp(16 * MIB, 1024 * MIB)
-    }
+/// Returns the default reserve: a twentieth of the size, from 16 MiB to 1 GiB.
+fn usual_reserve(disk: Disk) -> u64 {
+    (disk.total / 20).clamp(16 * MIB, 1024 * MIB)
 }
 
 /// State of the free space as records are stored and deleted.
@@ -89,7 +80,7 @@ impl Room {
 
     /// Returns the bytes that are kept free of records.
     pub fn reserve(&self) -> u64 {
-        self.wanted.or_else(|| self.disk.map(Disk::usual_reserve)).unwrap_or(0)
+        self.wanted.or_else(|| self.disk.map(usual_reserve)).unwrap_or(0)
     }
 }
 

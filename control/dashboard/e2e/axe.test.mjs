@@ -79,6 +79,7 @@ test("by keyboard: skip to the content, go to a device by Ctrl-K, change its tab
   await page.keyboard.press("Tab");
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), "To the content");
   await page.keyboard.press("Control+k");
+  await page.getByRole("combobox", { name: /^Search/ }).and(page.locator(":focus")).waitFor();
   await page.keyboard.type("pump-1");
   await page.getByRole("option", { name: /pump-1 .*Device/ }).first().waitFor();
   await page.keyboard.press("Enter");

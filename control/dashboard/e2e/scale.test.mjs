@@ -49,7 +49,7 @@ before(async () => {
   }, (number) => `device-${String(number).padStart(5, "0")}`);
   page = await world.open("/devices");
   first(-20);
-  await page.getByText("50,000 devices").waitFor();
+  await page.getByText("50,000 devices", { exact: true }).waitFor();
 });
 after(() => {
   first(0);

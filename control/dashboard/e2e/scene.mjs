@@ -74,7 +74,7 @@ export const PAGES = [
   { name: "notification-edit", path: "/notifications/night-duty?tab=edit", ready: "Nothing would change" },
   { name: "artifact", path: "/artifact", ready: "Choose a file and push it", act: async (page) => { await choose(page, "Choose a file and push it", "sensor-reader", Buffer.from("#!/bin/sh\necho pressure\n")); await page.getByText("sensor-reader is stored").waitFor(); } },
   { name: "activity", path: "/activity?show=change,device", ready: "Difference" },
-  { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.keyboard.type("pump"); await page.getByRole("option", { name: /^pump-2 / }).waitFor(); } },
+  { name: "search", path: "/", ready: "Changed lately", act: async (page) => { await page.keyboard.press("Control+k"); await page.getByRole("combobox", { name: /^Search/ }).fill("pump"); await page.getByRole("option", { name: /^pump-2 / }).waitFor(); } },
   { name: "device-policies", path: "/devicepolicies", ready: "ships" },
   { name: "device-policy", path: "/devicepolicies/ships", ready: "Away as expected" },
   { name: "device-policy-edit", path: "/devicepolicies/ships?tab=edit", ready: "Nothing would change" },

@@ -10,8 +10,8 @@ use std::sync::{PoisonError, RwLock};
 use holdfast_base::ids::{Digest, unhex};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::core::room::Disk;
-use crate::ports::ArtifactSizes;
+use crate::ports::artifacts::ArtifactSizes;
+use crate::ports::rows::Disk;
 
 /// Folder that holds the artifacts.
 #[derive(Debug)]

@@ -16,10 +16,10 @@ use holdfast_records::crc::crc;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::core::ledger::{Answer, Segment};
-use crate::core::room::Disk;
-use crate::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
-use crate::store::StoreError;
+use crate::ports::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
+use crate::ports::rows::Disk;
+use crate::ports::rows::{Answer, Segment};
+use crate::ports::store::StoreError;
 
 /// Streams by their id: [`StreamRow`] as CBOR.
 const STREAMS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("streams");
@@ -380,7 +380,7 @@ impl DataStore for RedbDataStore {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::ingest::Tally;
+    use crate::ports::rows::Tally;
 
     fn row(id: u64) -> StreamRow {
         let (device, stream) = ("d".parse().unwrap(), format!("s{id}").parse().unwrap());

@@ -12,8 +12,8 @@ mod seats;
 pub mod store;
 
 /// Size and free space of a folder's file system.
-fn disk(folder: &std::path::Path) -> Option<crate::core::room::Disk> {
+fn disk(folder: &std::path::Path) -> Option<crate::ports::rows::Disk> {
     let seen = rustix::fs::statvfs(folder).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(seen.f_frsize);
-    Some(crate::core::room::Disk { total: bytes(seen.f_blocks), free: bytes(seen.f_bavail) })
+    Some(crate::ports::rows::Disk { total: bytes(seen.f_blocks), free: bytes(seen.f_bavail) })
 }

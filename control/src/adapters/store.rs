@@ -1,21 +1,38 @@
 //! Store on redb: one file with one table, durable when `commit` returns.
 //!
-//! See decisions 0018 and 0096.
+//! See decisions 0018 and 0096 and 0136.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::OpenOptions;
 use std::ops::Bound;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
-use redb::{Database, ReadableDatabase as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 
 use super::data_store::{Trouble, guarded};
-use crate::store::{Batch, Snapshot, Store, StoreError, Visit};
+use crate::ports::store::{
+    Batch, Changes, Fence, LeaseError, Refused, Revision, Shard, Snapshot, Store, StoreError,
+    Versioned, Visit,
+};
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast");
+
+/// Newest epoch of each shard's lease. It survives a restore from a backup.
+const LEASES: TableDefinition<'_, u8, u64> = TableDefinition::new("leases");
+
+/// Revision of the last batch, under `revision`.
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const REVISION: &str = "revision";
+
+/// First byte of a stored value that begins with its revision, as 8 bytes.
+const MARK: u8 = 0;
+
+/// Most changes that the log of changes holds; about 1 MB.
+const LOG: usize = 8_192;
 
 /// Size of redb's cache, in bytes; its default is 1 GiB. Service reads from memory, so the cache
 /// holds only the tree's upper pages and what a transaction writes.
@@ -29,6 +46,7 @@ pub struct RedbStore {
     /// redb refuses all work after an input or output error although the data on disk is intact, so
     /// it is opened again.
     database: RwLock<Option<Database>>,
+    log: Mutex<Log>,
 }
 
 fn failed(what: &'static str) -> impl Fn(redb::Error) -> StoreError {
@@ -44,54 +62,218 @@ pub enum Unusable {
     System(String),
 }
 
-fn create(path: &Path) -> Result<Database, redb::Error> {
+fn create(path: &Path) -> Result<(Database, Revision), redb::Error> {
     // The file holds keys: it is readable for its owner alone before anything is written to it.
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let database = Database::builder().set_cache_size(CACHE).create(path)?;
-    // A write creates the table in a new file.
-    write(&database, &[])?;
-    Ok(database)
+    let revision = prepare(&database)?;
+    Ok((database, revision))
 }
 
 /// Opens an existing file. A file that is missing or empty was lost, and is never created here.
-fn reopen(path: &Path) -> Result<Database, redb::Error> {
+fn reopen(path: &Path) -> Result<(Database, Revision), redb::Error> {
     let database = Database::builder().set_cache_size(CACHE).open(path)?;
-    write(&database, &[])?;
-    Ok(database)
+    let revision = prepare(&database)?;
+    Ok((database, revision))
 }
 
-fn write(database: &Database, batches: &[Batch]) -> Result<(), redb::Error> {
+/// Opens the tables and creates those that are missing: a store from before revisions has one.
+fn prepare(database: &Database) -> Result<Revision, redb::Error> {
     let transaction = database.begin_write()?;
+    transaction.open_table(TABLE)?;
+    transaction.open_table(LEASES)?;
+    let revision = transaction.open_table(META)?.get(REVISION)?.map_or(0, |value| value.value());
+    transaction.commit()?;
+    Ok(revision)
+}
+
+/// Divides a stored value into revision and value. A value from before revisions is JSON, which
+/// never begins with the mark, and has revision 0.
+fn divide(stored: &[u8]) -> (Revision, &[u8]) {
+    let marked = stored.split_first_chunk::<{ 1 + size_of::<Revision>() }>();
+    match marked {
+        Some(([MARK, revision @ ..], value)) => (Revision::from_be_bytes(*revision), value),
+        _ => (0, stored),
+    }
+}
+
+fn versioned(stored: &[u8]) -> Versioned {
+    let (revision, value) = divide(stored);
+    Versioned { revision, value: value.to_vec() }
+}
+
+type Written = Vec<Result<Revision, Refused>>;
+type Table<'a> = redb::Table<'a, &'static str, &'static [u8]>;
+
+/// Writes of a group that were not refused. Batches of one group often write the same keys; only
+/// the last value is written.
+#[derive(Default)]
+struct Group<'a> {
+    revision: Revision,
+    cleared: bool,
+    last: BTreeMap<&'a str, (Revision, Option<&'a [u8]>)>,
+}
+
+impl<'a> Group<'a> {
+    /// Revision of a key after the batches so far.
+    fn revision_of(&self, table: &Table<'_>, key: &str) -> Result<Option<Revision>, redb::Error> {
+        Ok(match self.last.get(key) {
+            Some((revision, value)) => value.map(|_| *revision),
+            None if self.cleared => None,
+            None => table.get(key)?.map(|stored| divide(stored.value()).0),
+        })
+    }
+
+    /// First key of the batch that is not as expected.
+    fn conflict(&self, table: &Table<'_>, batch: &Batch) -> Result<Option<Refused>, redb::Error> {
+        for (key, expected) in &batch.expect {
+            let revision = self.revision_of(table, key)?;
+            if revision != *expected {
+                return Ok(Some(Refused::Conflict { key: key.clone(), revision }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn add(&mut self, batch: &'a Batch) -> Revision {
+        if batch.clear || !batch.writes.is_empty() {
+            self.revision += 1;
+        }
+        if batch.clear {
+            self.last.clear();
+            self.cleared = true;
+        }
+        let writes = batch.writes.iter();
+        let revision = self.revision;
+        self.last.extend(writes.map(|(key, value)| (key.as_str(), (revision, value.as_deref()))));
+        revision
+    }
+
+    fn write(self, table: &mut Table<'_>) -> Result<(), redb::Error> {
+        if self.cleared {
+            table.retain(|_, _| false)?;
+        }
+        let mut stored = Vec::new();
+        for (key, (revision, value)) in self.last {
+            let Some(value) = value else {
+                drop(table.remove(key)?);
+                continue;
+            };
+            stored.clear();
+            stored.push(MARK);
+            stored.extend_from_slice(&revision.to_be_bytes());
+            stored.extend_from_slice(value);
+            drop(table.insert(key, stored.as_slice())?);
+        }
+        Ok(())
+    }
+}
+
+/// Writes the batches that are not refused. Returns the outcome of each.
+fn write(database: &Database, batches: &[Batch]) -> Result<Written, redb::Error> {
+    let transaction = database.begin_write()?;
+    let mut outcomes = Vec::with_capacity(batches.len());
     {
         let mut table = transaction.open_table(TABLE)?;
-        // Batches of one group often write the same keys; only the last value is written.
-        let mut last = BTreeMap::new();
+        let mut meta = transaction.open_table(META)?;
+        let leases = transaction.open_table(LEASES)?;
+        let before = meta.get(REVISION)?.map_or(0, |value| value.value());
+        let mut group = Group { revision: before, ..Group::default() };
         for batch in batches {
-            if batch.clear {
-                last.clear();
-                table.retain(|_, _| false)?;
-            }
-            last.extend(batch.writes.iter().map(|(key, value)| (key.as_str(), value.as_deref())));
+            let lost = match batch.fence {
+                Some(fence) => {
+                    let epoch = leases.get(fence.shard)?.map(|epoch| epoch.value());
+                    (epoch != Some(fence.epoch)).then_some(Refused::Lost(fence))
+                }
+                None => None,
+            };
+            let refused = match lost {
+                Some(lost) => Some(lost),
+                None => group.conflict(&table, batch)?,
+            };
+            outcomes.push(match refused {
+                Some(refused) => Err(refused),
+                None => Ok(group.add(batch)),
+            });
         }
-        for (key, value) in last {
-            match value {
-                Some(value) => drop(table.insert(key, value)?),
-                None => drop(table.remove(key)?),
+        if group.revision > before {
+            meta.insert(REVISION, group.revision)?;
+        }
+        group.write(&mut table)?;
+    }
+    transaction.commit()?;
+    Ok(outcomes)
+}
+
+/// Newest changes of this process, in memory: redb has no second process to tell.
+#[derive(Debug, Default)]
+struct Log {
+    /// Revision after which the log knows every change.
+    since: Revision,
+    changes: VecDeque<(Revision, Box<str>)>,
+}
+
+impl Log {
+    fn new(since: Revision) -> Self {
+        Self { since, changes: VecDeque::new() }
+    }
+
+    fn note(&mut self, batches: &[Batch], outcomes: &Written) {
+        for (batch, outcome) in batches.iter().zip(outcomes) {
+            let Ok(revision) = *outcome else { continue };
+            if batch.clear || batch.writes.len() > LOG {
+                // Too much has changed to be told by keys.
+                *self = Self::new(revision);
+                continue;
+            }
+            let keys = batch.writes.iter().map(|(key, _)| (revision, key.as_str().into()));
+            self.changes.extend(keys);
+        }
+        // A batch goes as a whole: what is left begins with the next revision.
+        while self.changes.len() > LOG
+            || self.changes.front().is_some_and(|(revision, _)| *revision <= self.since)
+        {
+            if let Some((revision, _)) = self.changes.pop_front() {
+                self.since = revision;
             }
         }
     }
-    transaction.commit()?;
-    Ok(())
+
+    /// Changes after `since` with whole batches, and whether there are more. None: trimmed.
+    fn page(&self, since: Revision, most: usize) -> Option<(Vec<(Revision, Box<str>)>, bool)> {
+        if since < self.since {
+            return None;
+        }
+        let from = self.changes.partition_point(|(revision, _)| *revision <= since);
+        let rest = self.changes.range(from..);
+        let mut page: Vec<(Revision, Box<str>)> = Vec::new();
+        for (revision, key) in rest {
+            if page.len() >= most.max(1) && page.last().is_some_and(|(last, _)| last != revision) {
+                return Some((page, true));
+            }
+            page.push((*revision, key.clone()));
+        }
+        Some((page, false))
+    }
 }
 
 impl RedbStore {
+    fn of(path: &Path, (database, revision): (Database, Revision)) -> Self {
+        let (database, log) = (RwLock::new(Some(database)), Mutex::new(Log::new(revision)));
+        Self { path: path.to_owned(), database, log }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens the file, or creates it.
     ///
     /// # Errors
     /// Returns an error when the file cannot be used.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = create(path).map_err(failed("cannot open the store"))?;
-        Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
+        let opened = create(path).map_err(failed("cannot open the store"))?;
+        Ok(Self::of(path, opened))
     }
 
     /// Opens the file, which must exist and be intact.
@@ -99,11 +281,11 @@ impl RedbStore {
     /// # Errors
     /// Returns an [`Unusable`] that says why the file cannot be used.
     pub fn existing(path: &Path) -> Result<Self, Unusable> {
-        let database = guarded(|| reopen(path)).map_err(|trouble| match trouble {
+        let opened = guarded(|| reopen(path)).map_err(|trouble| match trouble {
             Trouble::Damage(why) => Unusable::Damaged(why),
             trouble @ Trouble::System(_) => Unusable::System(trouble.words()),
         })?;
-        Ok(Self { path: path.to_owned(), database: RwLock::new(Some(database)) })
+        Ok(Self::of(path, opened))
     }
 
     fn with<T>(
@@ -130,15 +312,63 @@ impl RedbStore {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         *database = None;
         match reopen(&self.path) {
-            Ok(opened) => *database = Some(opened),
+            Ok((opened, revision)) => {
+                // What a failed commit left on disk is not known.
+                *self.log() = Log::new(revision);
+                *database = Some(opened);
+            }
             Err(error) => tracing::error!(%error, "the store cannot be opened again yet"),
         }
     }
 }
 
 impl Store for RedbStore {
-    fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
-        self.with("cannot write to the store", |database| write(database, batches))
+    fn commit(&self, batches: &[Batch]) -> Result<Written, StoreError> {
+        self.with("cannot write to the store", |database| {
+            // Locked until the log has them, so that it is in the order of the commits.
+            let mut log = self.log();
+            let outcomes = write(database, batches)?;
+            log.note(batches, &outcomes);
+            Ok(outcomes)
+        })
+    }
+
+    fn changes(&self, since: Revision, most: usize) -> Result<Changes, StoreError> {
+        self.with("cannot read the store", |database| {
+            let Some((page, more)) = self.log().page(since, most) else {
+                return Ok(Changes::Trimmed);
+            };
+            let upto = page.last().map_or(since, |(revision, _)| *revision);
+            let table = database.begin_read()?.open_table(TABLE)?;
+            let mut changed = Vec::with_capacity(page.len());
+            for (_, key) in page {
+                let value = table.get(&*key)?.map(|stored| versioned(stored.value()));
+                changed.push((key.into_string(), value));
+            }
+            Ok(Changes::Page { changed, upto, more })
+        })
+    }
+
+    fn lease(&self, shard: Shard, _: &str, _: Duration) -> Result<Fence, LeaseError> {
+        Ok(self.with("cannot write to the store", |database| {
+            let transaction = database.begin_write()?;
+            let epoch = {
+                let mut leases = transaction.open_table(LEASES)?;
+                let epoch = leases.get(shard)?.map_or(0, |epoch| epoch.value()) + 1;
+                leases.insert(shard, epoch)?;
+                epoch
+            };
+            transaction.commit()?;
+            Ok(Fence { shard, epoch })
+        })?)
+    }
+
+    fn renew(&self, fence: Fence, _: Duration) -> Result<(), LeaseError> {
+        let newest = self.with("cannot read the store", |database| {
+            let leases = database.begin_read()?.open_table(LEASES)?;
+            Ok(leases.get(fence.shard)?.map(|epoch| epoch.value()))
+        })?;
+        if newest == Some(fence.epoch) { Ok(()) } else { Err(LeaseError::Lost) }
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
@@ -157,18 +387,18 @@ impl Store for RedbStore {
                 if !key.value().starts_with(prefix) {
                     break;
                 }
-                found.push((key.value().to_owned(), value.value().to_vec()));
+                found.push((key.value().to_owned(), divide(value.value()).1.to_vec()));
             }
             Ok(found)
         })
     }
 
-    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
         self.with("cannot read the store", |database| {
             let table = database.begin_read()?.open_table(TABLE)?;
             let mut found = Vec::with_capacity(keys.len());
             for key in keys {
-                found.push(table.get(key.as_str())?.map(|value| value.value().to_vec()));
+                found.push(table.get(key.as_str())?.map(|stored| versioned(stored.value())));
             }
             Ok(found)
         })
@@ -194,7 +424,7 @@ impl Snapshot for Reading {
                 if skip.is_some() {
                     break;
                 }
-                visit(key.value(), value.value())?;
+                visit(key.value(), divide(value.value()).1)?;
             }
             skip
         } {
@@ -226,7 +456,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = RedbStore::open(&folder.path().join("store")).unwrap();
         let put = |key: &str, value: &[u8]| (key.to_owned(), Some(value.to_vec()));
-        let batch = |writes| Batch { clear: false, writes };
+        let batch = |writes| Batch { writes, ..Batch::default() };
         store.commit(&[batch(vec![put("a", b"1"), put("b", b"1")])]).unwrap();
         let before = store.snapshot().unwrap();
         store
@@ -236,7 +466,7 @@ mod tests {
             ])
             .unwrap();
         assert_eq!(all(&store), [("a".into(), b"3".to_vec()), ("c".into(), b"2".to_vec())]);
-        let cleared = Batch { clear: true, writes: vec![put("e", b"4")] };
+        let cleared = Batch { clear: true, writes: vec![put("e", b"4")], ..Batch::default() };
         store.commit(&[batch(vec![put("d", b"4")]), cleared, batch(vec![put("f", b"5")])]).unwrap();
         assert_eq!(all(&store), [("e".into(), b"4".to_vec()), ("f".into(), b"5".to_vec())]);
         let mut seen = 0;
@@ -265,7 +495,7 @@ mod tests {
             "z/1",
         ];
         let writes = keys.iter().map(|key| ((*key).to_owned(), Some(b"1".to_vec()))).collect();
-        store.commit(&[Batch { clear: false, writes }]).unwrap();
+        store.commit(&[Batch { writes, ..Batch::default() }]).unwrap();
         let read = |prefix: &str, most: usize| -> Vec<String> {
             store.read(prefix, most).unwrap().into_iter().map(|(key, _)| key).collect()
         };
@@ -275,7 +505,7 @@ mod tests {
         assert_eq!(read("zz", 9), Vec::<String>::new());
         assert_eq!(read("", 99), keys);
         let some = ["z/1".to_owned(), "none".to_owned(), "a".to_owned()];
-        let one = || Some(b"1".to_vec());
+        let one = || Some(Versioned { revision: 1, value: b"1".to_vec() });
         assert_eq!(store.pick(&some).unwrap(), [one(), None, one()]);
         for (without, expected) in [
             (&[][..], &keys[..]),
@@ -291,5 +521,82 @@ mod tests {
             store.snapshot().unwrap().visit(without, &mut visit).unwrap();
             assert_eq!(found, expected, "without {without:?}");
         }
+    }
+
+    fn write_of(key: &str) -> Batch {
+        let mut batch = Batch::default();
+        batch.put(key.into(), b"1".to_vec());
+        batch
+    }
+
+    #[test]
+    fn fences_and_preconditions_refuse_a_batch_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = RedbStore::open(&path).unwrap();
+        let ttl = Duration::from_secs(6);
+        let old = store.lease(0, "a", ttl).unwrap();
+        let fenced = |fence| Batch { fence: Some(fence), ..write_of("a") };
+        assert_eq!(store.commit(&[fenced(old)]).unwrap(), [Ok(1)]);
+        let expect =
+            |key: &str, revision| Batch { expect: vec![(key.into(), revision)], ..write_of(key) };
+        let refused = |key: &str, revision| Err(Refused::Conflict { key: key.into(), revision });
+        let group =
+            [expect("a", Some(1)), expect("a", Some(1)), expect("b", None), expect("b", Some(3))];
+        let outcomes = [Ok(2), refused("a", Some(2)), Ok(3), Ok(4)];
+        assert_eq!(store.commit(&group).unwrap(), outcomes);
+        drop(store);
+        let store = RedbStore::existing(&path).unwrap();
+        let new = store.lease(0, "b", ttl).unwrap();
+        assert!(new.epoch > old.epoch, "epochs survive a restart");
+        assert!(matches!(store.renew(old, ttl), Err(LeaseError::Lost)));
+        store.renew(new, ttl).unwrap();
+        let outcomes = [Err(Refused::Lost(old)), Ok(5)];
+        assert_eq!(store.commit(&[fenced(old), fenced(new)]).unwrap(), outcomes);
+        let clear = Batch { clear: true, ..Batch::default() };
+        assert_eq!(store.commit(&[clear, expect("a", None)]).unwrap(), [Ok(6), Ok(7)]);
+        store.renew(new, ttl).unwrap();
+    }
+
+    #[test]
+    fn changes_are_told_in_whole_batches_until_they_are_trimmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let store = RedbStore::open(&path).unwrap();
+        let mut two = write_of("a");
+        two.put("b".into(), b"1".to_vec());
+        let mut gone = Batch::default();
+        gone.delete("a".into());
+        store.commit(&[two, gone]).unwrap();
+        let b = Versioned { revision: 1, value: b"1".to_vec() };
+        let first = vec![("a".into(), None), ("b".into(), Some(b))];
+        let page = Changes::Page { changed: first, upto: 1, more: true };
+        assert_eq!(store.changes(0, 1).unwrap(), page);
+        let page = Changes::Page { changed: vec![("a".into(), None)], upto: 2, more: false };
+        assert_eq!(store.changes(1, 9).unwrap(), page);
+        for _ in 0..=LOG {
+            store.log().note(&[write_of("c")], &vec![Ok(3)]);
+        }
+        assert_eq!(store.changes(1, 9).unwrap(), Changes::Trimmed);
+        drop(store);
+        let store = RedbStore::existing(&path).unwrap();
+        assert_eq!(store.changes(1, 9).unwrap(), Changes::Trimmed);
+    }
+
+    #[test]
+    fn a_store_from_before_revisions_is_read_and_numbered_as_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let database = Database::create(&path).unwrap();
+        let transaction = database.begin_write().unwrap();
+        transaction.open_table(TABLE).unwrap().insert("a", b"{\"long\":true}".as_slice()).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let store = RedbStore::existing(&path).unwrap();
+        assert_eq!(all(&store), [("a".into(), b"{\"long\":true}".to_vec())]);
+        assert_eq!(store.pick(&["a".into()]).unwrap()[0].as_ref().unwrap().revision, 0);
+        let over = Batch { expect: vec![("a".into(), Some(0))], ..write_of("a") };
+        assert_eq!(store.commit(&[over]).unwrap(), [Ok(1)]);
+        assert_eq!(all(&store), [("a".into(), b"1".to_vec())]);
     }
 }

@@ -16,10 +16,10 @@ use super::Service;
 use crate::adapters::authority::serial_is_of;
 use crate::core::change::Change;
 use crate::core::lineage::Lineage;
-use crate::core::liveness::{self, Line};
+use crate::core::liveness;
 use crate::core::records::Standing;
 use crate::core::timeline::{Before, Said, What, problems};
-use crate::ports::{Access, Directory, Done, Feed, Refusal, Wanted};
+use crate::ports::bus::{Access, Directory, Done, Feed, Line, Refusal, Wanted};
 
 impl Directory for Service {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {

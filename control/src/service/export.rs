@@ -9,7 +9,7 @@ use holdfast_records::{Record, StreamName};
 
 use super::{Failure, Service, Window};
 use crate::api::selector::Selector;
-use crate::data_store::StreamRow;
+use crate::ports::data_store::StreamRow;
 
 /// Maximum number of records that are looked at before an export begins, over all its streams. The
 /// look costs less than the export, which cannot begin before.

@@ -3,7 +3,7 @@
 use holdfast_protocol::enrol::Fault;
 
 use crate::core::{apply, jobs};
-use crate::store::StoreError;
+use crate::ports::store::StoreError;
 
 /// Refusal or failure of a request, with a text for a person.
 #[derive(Debug, Clone, thiserror::Error)]

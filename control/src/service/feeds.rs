@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-use crate::ports::{Feed, Stored, Wanted};
+use crate::ports::bus::{Feed, Stored, Wanted};
 
 /// Maximum number of batches that wait for one reader.
 const WAITING: usize = 1_024;

@@ -27,9 +27,9 @@ use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::{LoadedLedger, MAX_SEQUENCE};
 use crate::core::model::sha256;
 use crate::core::room::Room;
-use crate::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
-use crate::ports::{Directory, Done, Stored};
-use crate::store::StoreError;
+use crate::ports::bus::{Directory, Done, Stored};
+use crate::ports::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
+use crate::ports::store::StoreError;
 
 /// Maximum number of batches in the queue, about what one or two seconds of work take.
 const QUEUE: usize = 1_024;
@@ -892,7 +892,7 @@ impl Group<'_> {
         };
         let put = self.told(open, &batch, &conflict)?;
         let (pieces, records) = ingest::pieces(batch, &taken.fresh);
-        open.row.tally.count_stored(&pieces, &records, self.now);
+        ingest::count_stored(&mut open.row.tally, &pieces, &records, self.now);
         self.counts.records += records.len() as u64;
         self.counts.repeated += came.saturating_sub(records.len() as u64);
         for piece in pieces {

@@ -11,8 +11,8 @@ use super::Service;
 use super::ingest::{Machine, abandon, owner};
 use crate::core::ingest::{self, SUM_UP_AT};
 use crate::core::ledger::LoadedLedger;
-use crate::data_store::{DataBatch, Direction, Head, StreamRow};
-use crate::store::StoreError;
+use crate::ports::data_store::{DataBatch, Direction, Head, StreamRow};
+use crate::ports::store::StoreError;
 
 /// Maximum number of blocks that one step looks at or removes.
 const BLOCKS: usize = 512;

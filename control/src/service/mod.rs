@@ -36,19 +36,21 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use holdfast_base::ids::Name;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::adapters::authority::Authority;
 use crate::core::alarms::Engine;
-use crate::core::change::{After, Change, Finished};
+use crate::core::change::{After, Change, Finished, Writes};
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
-use crate::data_store::DataStore;
-use crate::ports::{ArtifactSizes, Bus};
-use crate::store::{Batch, Store, StoreError};
+use crate::ports::artifacts::ArtifactSizes;
+use crate::ports::bus::Bus;
+use crate::ports::data_store::DataStore;
+use crate::ports::store::{Batch, Fence, LeaseError, Shard, Store, StoreError};
 
 pub use alarms::{AlarmsQuery, run as run_alarms};
 pub use calls::{LogStream, Part, Piece};
@@ -93,6 +95,8 @@ pub struct Settings {
 pub struct Service {
     model: RwLock<Model>,
     store: Arc<dyn Store>,
+    /// Lease that this process took at its start; the model's commits carry it.
+    fence: Fence,
     jobs: mpsc::Sender<Job>,
     /// Number of the last batch that is durable.
     durable: AtomicU64,
@@ -152,6 +156,9 @@ impl Threads {
 /// Reason why the service could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Another process has the lease, or it cannot be taken.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -162,6 +169,12 @@ pub enum StartError {
     #[error("the store cannot be read to its end")]
     Read(#[from] std::io::Error),
 }
+
+/// The one shard: every device belongs to it.
+const SHARD: Shard = 0;
+
+/// Life of the lease, for stores that several processes can open.
+const LEASE: Duration = Duration::from_secs(6);
 
 /// Number of resource versions that are skipped at each start. Versions that were given before a
 /// crash and not stored are not given again, so a watcher's place in the events is never mistaken.
@@ -202,7 +215,8 @@ fn prepared(finished: Finished) -> (u64, Batch, After) {
     for defect in finished.defects {
         tracing::error!(defect, "a record has no JSON and is not stored: this is a defect");
     }
-    let batch = Batch { clear: finished.writes.clear, writes: finished.writes.rows };
+    let Writes { clear, rows } = finished.writes;
+    let batch = Batch { clear, writes: rows, ..Batch::default() };
     (finished.number, batch, finished.after)
 }
 
@@ -228,6 +242,7 @@ impl Service {
         artifacts: Arc<dyn ArtifactSizes>,
         settings: Settings,
     ) -> Result<(Arc<Self>, Threads), StartError> {
+        let fence = store.lease(SHARD, "holdfast serve", LEASE)?;
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
         let started = (settings.clock)();
@@ -245,6 +260,7 @@ impl Service {
             events: Events::new(model.meta.version),
             model: RwLock::new(model),
             store,
+            fence,
             jobs,
             durable: AtomicU64::new(0),
             bus,

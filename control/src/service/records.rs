@@ -24,8 +24,8 @@ use crate::core::policies::device_link;
 use crate::core::query::json_number;
 use crate::core::shipping::{Circumstances, nothing_shipped};
 use crate::core::{ingest, values, view};
-use crate::data_store::{Block, Direction, Head, StreamRow};
-use crate::store::StoreError;
+use crate::ports::data_store::{Block, Direction, Head, StreamRow};
+use crate::ports::store::StoreError;
 
 /// Number of block heads that are read at once.
 const HEADS: usize = 256;

@@ -15,7 +15,7 @@ use crate::api::Restored;
 use crate::core::change::Change;
 use crate::core::model::{AUTHORITY, Device, Late, Model, key};
 use crate::core::records::Meta;
-use crate::store::Snapshot;
+use crate::ports::store::Snapshot;
 
 /// Content of a backup besides the artifacts.
 pub struct Backup {

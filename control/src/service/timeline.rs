@@ -12,7 +12,7 @@ use crate::core::activity::{self, Filter};
 use crate::core::model::key;
 use crate::core::records::{AuditRecord, Meta};
 use crate::core::timeline::{EventRecord, Ring};
-use crate::store::StoreError;
+use crate::ports::store::StoreError;
 
 /// Number of the fleet's events that are read from the disk at once.
 const AT_ONCE: u32 = 250;
@@ -159,7 +159,7 @@ impl Back {
             let values = service.store.pick(&keys)?;
             let found = places.into_iter().zip(&keys).zip(values);
             let found =
-                found.filter_map(|((place, key), value)| Some((place, read(key, &value?)?)));
+                found.filter_map(|((place, key), value)| Some((place, read(key, &value?.value)?)));
             self.ready = found.collect();
             // Numbers must fall. An event that was overwritten meanwhile has a higher number than
             // the one that was read before it: the ring ends there by now.
@@ -197,7 +197,7 @@ impl<'a> Feed<'a> {
         let stored = service.store.pick(&[key::META.to_owned()])?;
         let stored = stored.into_iter().next().flatten();
         let meta: Meta = stored
-            .map(|value| serde_json::from_slice(&value))
+            .map(|stored| serde_json::from_slice(&stored.value))
             .transpose()
             .map_err(Failure::internal)?
             .unwrap_or_default();

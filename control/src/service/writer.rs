@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use super::Service;
-use crate::store::{Batch, StoreError};
+use crate::ports::store::{Batch, StoreError};
 
 /// Maximum number of changes that wait to be written. When there are as many, callers wait, and
 /// devices are not acknowledged and send again.
@@ -44,7 +44,7 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
             group.into_iter().map(|job| (job.batch, job.tell)).unzip();
         let writes: usize = batches.iter().map(|batch| batch.writes.len()).sum();
         let clears = batches.iter().any(|batch| batch.clear);
-        let result = if writes == 0 && !clears { Ok(()) } else { service.store.commit(&batches) };
+        let result = if writes == 0 && !clears { Ok(()) } else { commit(service, batches) };
         match &result {
             Ok(()) => {
                 service.durable.fetch_max(number, Ordering::Release);
@@ -70,6 +70,19 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
             return;
         }
     }
+}
+
+/// Commits a group under the lease of this process. A refused batch fails the group: the model's
+/// batches build on each other, and the model is then read again.
+fn commit(service: &Service, mut batches: Vec<Batch>) -> Result<(), StoreError> {
+    for batch in &mut batches {
+        batch.fence = Some(service.fence);
+    }
+    let outcomes = service.store.commit(&batches)?;
+    let refused = outcomes.into_iter().find_map(Result::err);
+    refused.map_or(Ok(()), |refused| {
+        Err(StoreError { what: "the store refused a change", cause: refused.to_string() })
+    })
 }
 
 fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Job>, bool) {

@@ -8,7 +8,7 @@ use holdfast_base::codec;
 use holdfast_control::api::time::rfc3339_millis;
 use holdfast_control::core::ingest;
 use holdfast_control::core::ledger::LoadedLedger;
-use holdfast_control::data_store::{DataBatch, DataStore as _};
+use holdfast_control::ports::data_store::{DataBatch, DataStore as _};
 use holdfast_protocol::topic::Channel;
 use holdfast_records::block::pack;
 use holdfast_records::{
@@ -478,7 +478,7 @@ async fn what_is_fetched_of_a_summed_up_part_is_stored_and_nothing_twice() {
     first.rest = Some(GapReason::Reduced);
     assert!(world.ship("d-1", &first).await);
     assert!(world.ship("d-1", &batch("s", 401, 410)).await);
-    // What maintenance does once there are very many pieces.
+    // The ledger is summed up by hand, as maintenance does when it has very many segments.
     let mut row = world.data.streams().unwrap().remove(0);
     let all = Range { from: 0, to: 1_000 };
     let mut ledger = LoadedLedger::new();

@@ -8,7 +8,10 @@ use holdfast_control::core::model::key;
 use holdfast_control::core::records::{
     DesiredRecord, DeviceRecord, Issued, ReportRecord, Standing,
 };
-use holdfast_control::store::{Batch, Snapshot, Store, StoreError, Visit};
+use holdfast_control::ports::store::{
+    Batch, Changes, Fence, LeaseError, Refused, Revision, Shard, Snapshot, Store, StoreError,
+    Versioned, Visit,
+};
 use holdfast_protocol::message::{Phase, Problem, WorkloadReport};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -335,7 +338,19 @@ fn hostile_queries_are_answered_or_refused() {
 struct Full(Vec<(String, Vec<u8>)>);
 
 impl Store for Full {
-    fn commit(&self, _: &[Batch]) -> Result<(), StoreError> {
+    fn commit(&self, batches: &[Batch]) -> Result<Vec<Result<Revision, Refused>>, StoreError> {
+        Ok(vec![Ok(1); batches.len()])
+    }
+
+    fn changes(&self, _: Revision, _: usize) -> Result<Changes, StoreError> {
+        Ok(Changes::Trimmed)
+    }
+
+    fn lease(&self, shard: Shard, _: &str, _: Duration) -> Result<Fence, LeaseError> {
+        Ok(Fence { shard, epoch: 1 })
+    }
+
+    fn renew(&self, _: Fence, _: Duration) -> Result<(), LeaseError> {
         Ok(())
     }
 
@@ -347,7 +362,7 @@ impl Store for Full {
         Ok(Vec::new())
     }
 
-    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
         Ok(vec![None; keys.len()])
     }
 }

@@ -137,7 +137,7 @@ async fn tokens_from_before_there_were_scopes_may_do_everything() {
     let old = token(&world, json!({ "scope": "read" })).await;
     let id = old.split('.').nth(1).unwrap().to_owned();
     let key = format!("access/{id}");
-    let kept = holdfast_control::store::Store::read(&*world.store, &key, 1).unwrap();
+    let kept = holdfast_control::ports::store::Store::read(&*world.store, &key, 1).unwrap();
     let mut record: Value = serde_json::from_slice(&kept[0].1).unwrap();
     record.as_object_mut().unwrap().remove("scope").unwrap();
     let world = world.with_records(vec![(key, serde_json::to_vec(&record).unwrap())]).await;

@@ -18,13 +18,19 @@ use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
-use holdfast_control::core::ledger::Segment;
-use holdfast_control::core::liveness::Line;
-use holdfast_control::core::room::Disk;
-use holdfast_control::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
-use holdfast_control::ports::{ArtifactSizes, Bus, Directory, Done};
+use holdfast_control::ports::artifacts::ArtifactSizes;
+use holdfast_control::ports::bus::Line;
+use holdfast_control::ports::bus::{Bus, Directory, Done};
+use holdfast_control::ports::data_store::{
+    Block, DataBatch, DataStore, Direction, Head, StreamRow,
+};
+use holdfast_control::ports::rows::Disk;
+use holdfast_control::ports::rows::Segment;
+use holdfast_control::ports::store::{
+    Batch, Changes, Fence, LeaseError, Refused, Revision, Shard, Snapshot, Store, StoreError,
+    Versioned,
+};
 use holdfast_control::service::{Failure, Service, Settings, Threads};
-use holdfast_control::store::{Batch, Snapshot, Store, StoreError};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
@@ -92,7 +98,7 @@ impl Moody {
 }
 
 impl Store for Moody {
-    fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
+    fn commit(&self, batches: &[Batch]) -> Result<Vec<Result<Revision, Refused>>, StoreError> {
         let mut held = self.held.lock().unwrap();
         while *held {
             held = self.freed.wait(held).unwrap();
@@ -103,6 +109,18 @@ impl Store for Moody {
         self.inner.commit(batches)
     }
 
+    fn changes(&self, since: Revision, most: usize) -> Result<Changes, StoreError> {
+        self.inner.changes(since, most)
+    }
+
+    fn lease(&self, shard: Shard, holder: &str, ttl: Duration) -> Result<Fence, LeaseError> {
+        self.inner.lease(shard, holder, ttl)
+    }
+
+    fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), LeaseError> {
+        self.inner.renew(fence, ttl)
+    }
+
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.inner.snapshot()
     }
@@ -111,7 +129,7 @@ impl Store for Moody {
         self.inner.read(prefix, most)
     }
 
-    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    fn pick(&self, keys: &[String]) -> Result<Vec<Option<Versioned>>, StoreError> {
         self.inner.pick(keys)
     }
 }

@@ -14,7 +14,7 @@ use holdfast_control::core::records::{
     DesiredRecord, DeviceRecord, Issued, ReportRecord, RevisionRecord, Standing, WorkloadRecord,
 };
 use holdfast_control::core::timeline::{Counts, Recent, What};
-use holdfast_control::store::{Batch, Store as _};
+use holdfast_control::ports::store::{Batch, Store as _};
 use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -82,7 +82,8 @@ impl Writing {
     }
 
     fn commit(&mut self) -> anyhow::Result<()> {
-        Ok(self.store.commit(&[std::mem::take(&mut self.batch)])?)
+        self.store.commit(&[std::mem::take(&mut self.batch)])?;
+        Ok(())
     }
 }
 

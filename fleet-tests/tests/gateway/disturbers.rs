@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use holdfast_control::adapters::gateway::Limits;
-use holdfast_control::ports::Bus as _;
+use holdfast_control::ports::bus::Bus as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 

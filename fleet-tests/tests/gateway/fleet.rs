@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fleet_tests::sim::{Fleet, Identity};
 use holdfast_base::codec;
-use holdfast_control::ports::Bus as _;
+use holdfast_control::ports::bus::Bus as _;
 use holdfast_protocol::enrol::Enrolment;
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, StateReport};
 use holdfast_protocol::signing::Signer;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_control::ports::Bus as _;
+use holdfast_control::ports::bus::Bus as _;
 
 use crate::raw::{self, Raw};
 use crate::world::{World, id, topic};

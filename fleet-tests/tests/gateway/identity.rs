@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use holdfast_control::ports::{Bus as _, Refusal};
+use holdfast_control::ports::bus::{Bus as _, Refusal};
 
 use crate::pki::{Pki, Saying, spiffe, uri};
 use crate::raw::{self, NOTHING, Raw};

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use holdfast_control::ports::Bus as _;
+use holdfast_control::ports::bus::Bus as _;
 use holdfast_protocol::topic::Channel;
 
 use crate::others::{Files, run};

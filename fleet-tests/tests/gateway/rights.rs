@@ -86,7 +86,7 @@ async fn a_mixed_subscription_gets_what_it_may() {
     device.write(&raw::packet(0x82, &body)).await;
     assert_eq!(device.packet().await.unwrap(), [0x90, 0, 9, 0, 1, 0x87, 1]);
     assert!(device.packet().await.unwrap().ends_with(b"yours"));
-    use holdfast_control::ports::Bus as _;
+    use holdfast_control::ports::bus::Bus as _;
     let call = |payload: &'static [u8]| {
         world.gateway.call(&crate::world::id(DEV), bytes::Bytes::from_static(payload))
     };

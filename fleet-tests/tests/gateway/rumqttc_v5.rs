@@ -1,7 +1,7 @@
 //! rumqttc, version 5: the client that the agent uses.
 
 use bytes::Bytes;
-use holdfast_control::ports::Bus;
+use holdfast_control::ports::bus::Bus;
 use holdfast_protocol::topic::Channel;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{ConnectReturnCode, LastWill, Packet, Publish};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_control::ports::Bus as _;
+use holdfast_control::ports::bus::Bus as _;
 use tokio::task::JoinSet;
 
 use crate::raw::{self, Raw};

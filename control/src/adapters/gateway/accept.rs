@@ -20,7 +20,7 @@ use super::meter::Meter;
 use super::readers;
 use crate::adapters::seats::{Seat, Seats};
 use crate::core::crowd::{Bounds, Stage};
-use crate::ports::Directory;
+use crate::ports::bus::Directory;
 
 /// Pause after a failed accept, mostly for want of file descriptors, until some are free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -21,8 +21,8 @@ use super::meter::Meter;
 use super::pipe::{Pipe, TURNS_A_POLL, millis};
 use super::registry::{End, Inbox, Mailbox};
 use crate::adapters::seats::Seat;
-use crate::core::liveness::Line;
-use crate::ports::{Directory, Done, Refusal};
+use crate::ports::bus::Line;
+use crate::ports::bus::{Directory, Done, Refusal};
 
 /// Pending delivery of the desired state to the device.
 #[derive(Clone, Copy, PartialEq, Eq)]

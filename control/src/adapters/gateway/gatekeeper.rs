@@ -11,7 +11,7 @@ use holdfast_protocol::topic::Channel;
 
 use super::identity::Identity;
 use crate::core::device_topics::DeviceTopics;
-use crate::ports::{Directory, Refusal};
+use crate::ports::bus::{Directory, Refusal};
 
 /// Reason why a device was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

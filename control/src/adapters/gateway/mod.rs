@@ -33,7 +33,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::ports::{Bus, Directory};
+use crate::ports::bus::{Bus, Directory};
 
 pub use counters::Counters;
 pub use limits::Limits;

@@ -13,7 +13,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use holdfast_base::ids::DeviceId;
 
-use crate::core::liveness::Line;
+use crate::ports::bus::Line;
 
 /// Maximum number of calls that wait for the connection's task.
 const INBOX_CALLS: usize = 16;

@@ -28,7 +28,7 @@ use crate::api::{
 };
 use crate::core::listing::Filter;
 use crate::core::values::{record_json, value_form, value_json};
-use crate::data_store::StreamRow;
+use crate::ports::data_store::StreamRow;
 use crate::service::{Failure, LedgerPart, Query, Service, Window};
 
 type JsonResult<T> = Result<Json<T>, Failure>;

@@ -18,7 +18,7 @@ use super::data::times;
 use super::extract::{Params, Path};
 use crate::adapters::parquet::{Look, Table};
 use crate::api::selector;
-use crate::data_store::StreamRow;
+use crate::ports::data_store::StreamRow;
 use crate::service::{Failure, Service, Window};
 
 /// Size of one piece of the response, in bytes.

@@ -195,7 +195,7 @@ impl Row {
             }
         }
         let (pieces, records) = ingest::pieces(batch, &taken.fresh);
-        self.tally.count_stored(&pieces, &records, 9);
+        ingest::count_stored(&mut self.tally, &pieces, &records, 9);
         for record in pieces.iter().flat_map(|piece| unpack(&piece.block).unwrap()) {
             let twice = self.records.insert(record.seq, record);
             assert!(twice.is_none(), "stored twice: {twice:?}");

@@ -19,7 +19,7 @@ use crate::adapters::gateway::meter::Meter;
 use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
 use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
-use crate::ports::{Directory, Feed, Stored};
+use crate::ports::bus::{Directory, Feed, Stored};
 
 /// Topic filters of a reader, shared with the thread that stores records.
 type Filters = Arc<Mutex<Vec<Box<str>>>>;

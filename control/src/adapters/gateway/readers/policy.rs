@@ -10,7 +10,7 @@ use holdfast_base::ids::hex;
 use holdfast_mqtt::{Client, Code, Fault, Policy};
 
 use super::{Form, Place, Readers};
-use crate::ports::{Access, Directory};
+use crate::ports::bus::{Access, Directory};
 
 /// Maximum length of a refused filter that is kept for the log, in characters.
 const LONGEST: usize = 200;

@@ -9,11 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use holdfast_base::ids::{DeviceId, Digest, Name};
+use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Record, StreamName};
-
-use crate::core::liveness::Line;
 
 /// Connection to the devices: the gateway inside `holdfast serve`, or an external broker.
 ///
@@ -33,10 +31,14 @@ pub trait Bus: Send + Sync + 'static {
     fn disconnect(&self, device: &DeviceId);
 }
 
-/// Artifacts that the control plane stores and devices fetch.
-pub trait ArtifactSizes: Send + Sync + 'static {
-    /// Returns the size of an artifact in bytes. `None`: it is not stored.
-    fn size(&self, digest: &Digest) -> Option<u64>;
+/// Silence and keep-alive of one connection. Readers ask for it, so that for each packet the
+/// gateway only stores to an atomic.
+pub trait Line: std::fmt::Debug + Send + Sync + 'static {
+    /// Returns the seconds since the last packet of any kind.
+    fn silent(&self) -> u64;
+    /// Returns the seconds within which the device promised its next packet (MQTT's keep-alive); 0:
+    /// no promise.
+    fn keep_alive(&self) -> u16;
 }
 
 /// Records of one stream that were stored together.

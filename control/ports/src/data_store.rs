@@ -12,9 +12,7 @@ use holdfast_base::ids::Name;
 use holdfast_records::{Range, StreamName};
 use serde::{Deserialize, Serialize};
 
-use crate::core::ingest::{Piece, Tally};
-use crate::core::ledger::{Rows, Segment};
-use crate::core::room::Disk;
+use crate::rows::{Disk, Piece, Rows, Segment, Tally};
 use crate::store::StoreError;
 
 /// Row of one stream of a device.
