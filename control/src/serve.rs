@@ -25,6 +25,7 @@ use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
 use crate::folder::{Folder, Kept};
+use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::bus::{Bus, Directory};
 use crate::ports::data_store::DataStore;
 use crate::ports::store::Store;
@@ -76,8 +77,11 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
     let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?, args.reserve)?;
     let records: Arc<dyn DataStore> = Arc::new(RedbDataStore::new(&folder.data()));
-    let (service, writing) = Service::start(store, records, bus, Arc::clone(&authority), settings)
-        .map_err(|error| explain(error, &folder))?;
+    let artifacts = Arc::new(artifacts);
+    let sizes = Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>;
+    let (service, writing) =
+        Service::start(store, records, bus, Arc::clone(&authority), sizes, settings)
+            .map_err(|error| explain(error, &folder))?;
     if let Some(backup) = opened.backup {
         restore(&service, backup, &folder).await?;
     }
@@ -88,7 +92,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let app = App {
         service: Arc::clone(&service),
         gateway: gateway.clone(),
-        artifacts: Arc::new(artifacts),
+        artifacts,
         requests: Arc::new(Requests::default()),
         description: Arc::new(http::openapi()),
         pages: Arc::new(pages),

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use holdfast_base::ids::{DeviceId, Digest, Labels, Name, unhex};
-use holdfast_protocol::enrol::Fault;
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
 use holdfast_records::{DataPolicies, Pattern, StreamName};
 use serde::Serialize;
@@ -18,11 +17,9 @@ use super::absence::{Made, Rule};
 use super::alarms::Silence;
 use super::ingest::Retention;
 use super::liveness::Live;
-use super::pause::Stamp;
-use super::placement::{self, Wanted};
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
-    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
+    PolicyKind, PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
     WorkloadRecord,
 };
 use super::timeline::Recent;
@@ -339,7 +336,7 @@ impl Model {
                 let record: WorkloadRecord = read(key, value)?;
                 self.workloads.insert(record.name.clone(), Workload::new(record));
             }
-            "stream" | "linkbudget" | "notification" | "devicepolicy" => {
+            _ if PolicyKind::ALL.into_iter().any(|it| it.word() == kind) => {
                 let record: PolicyRecord = read(key, value)?;
                 self.policies.insert(record.key(), KnownPolicy::new(record));
             }
@@ -409,28 +406,6 @@ impl Model {
         self.keys.get(&sha256(public_key.as_bytes())).and_then(|name| self.devices.get(name))
     }
 
-    /// Returns what a device with these labels should run and which policies it should follow.
-    pub fn place(&self, labels: &Labels) -> Wanted {
-        let policies = self.policies.values().map(|known| &known.record);
-        Wanted {
-            workloads: placement::place(
-                labels,
-                self.workloads.values().map(|workload| &workload.record),
-            ),
-            data: placement::policies(labels, policies),
-        }
-    }
-
-    /// Returns those of the workloads in `set` that are paused on a device, with who paused them.
-    pub fn paused(&self, device: &Name, set: &[(Name, u64)]) -> BTreeMap<Name, Stamp> {
-        let known = set.iter().filter_map(|(name, _)| Some((name, self.workloads.get(name)?)));
-        known
-            .filter_map(|(name, known)| {
-                Some((name.clone(), known.record.paused.on(device)?.clone()))
-            })
-            .collect()
-    }
-
     /// Returns the retention of a stream of a device with these labels: that of the `Stream`
     /// document with the narrowest matching pattern, or the default without one.
     pub fn retention(&self, labels: &Labels, stream: &StreamName) -> Retention {
@@ -448,13 +423,6 @@ impl Model {
             }
         }
         best.map(|(_, retention)| retention).unwrap_or_default()
-    }
-
-    /// Returns the fault if the set does not fit into one message to the device.
-    pub fn too_large(&self, device: &Name, wanted: &Wanted) -> Option<Fault> {
-        let size = |name: &Name| self.workloads.get(name).map_or(0, |known| known.encoded);
-        let policy = |key: &PolicyKey| self.policies.get(key).map_or(0, |known| known.encoded);
-        placement::too_large(device, wanted, size, policy)
     }
 
     /// Returns the desired state to sign for a device. None: there is no such device, it is not

@@ -1,8 +1,7 @@
-//! Placement: which workloads and policies each device gets, by its labels.
+//! Placement: which workloads and policies each device gets, by its labels. `desired` puts the
+//! parts together.
 
-use holdfast_base::codec::MAX_MESSAGE;
 use holdfast_base::ids::{Labels, Name};
-use holdfast_protocol::enrol::Fault;
 
 use super::records::{PolicyKey, PolicyKind, PolicyRecord, WorkloadRecord};
 
@@ -66,40 +65,6 @@ pub fn policies<'a>(
         }
     }
     set
-}
-
-/// Workloads and policies that a device should follow.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Workloads with their revisions, sorted by name.
-    pub workloads: Set,
-    /// Policy documents with their revisions, sorted by key.
-    pub data: Vec<(PolicyKey, u64)>,
-}
-
-/// Size of a desired state without its workloads and policies, in bytes: names, version, signature,
-/// headers.
-const FRAME: usize = 1_024;
-
-/// Returns the fault if the set does not fit into one desired state. `workload` and `policy` return
-/// encoded sizes in bytes.
-pub fn too_large(
-    device: &Name,
-    wanted: &Wanted,
-    workload: impl Fn(&Name) -> usize,
-    policy: impl Fn(&PolicyKey) -> usize,
-) -> Option<Fault> {
-    let set = &wanted.workloads;
-    let workloads = set.iter().map(|(name, _)| workload(name));
-    let policies = wanted.data.iter().map(|(key, _)| policy(key));
-    let bytes = workloads.chain(policies).fold(FRAME, usize::saturating_add);
-    (bytes > MAX_MESSAGE).then(|| Fault {
-        path: format!("devices.{device}"),
-        message: format!(
-            "its {} workloads and what it should do with data together need {bytes} bytes, a device's desired state has {MAX_MESSAGE} at most: give it fewer, or move large configuration into artifacts",
-            set.len()
-        ),
-    })
 }
 
 /// Workloads of a device with their revisions, sorted by name.

@@ -13,10 +13,11 @@ use holdfast_records::{DataReport, LinkBudget, StreamName, StreamPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::absence::{MAX_DEVICE_POLICIES, WhenOffline};
+use super::absence::WhenOffline;
 use super::ingest::Retention;
+use super::kinds;
 use super::lineage::Lineage;
-use super::notification::{MAX_NOTIFICATIONS, Notification};
+use super::notification::Notification;
 use super::pause::{Pauses, Stamp};
 use super::state::Mark;
 use super::timeline::Counts;
@@ -478,46 +479,32 @@ impl PolicyKind {
     /// True if devices get documents of the kind. The others are carried out by the control plane
     /// alone.
     pub fn on_devices(self) -> bool {
-        matches!(self, Self::Stream | Self::LinkBudget)
+        kinds::of(self).facts().on_devices
     }
 
     /// Returns the largest number of documents of the kind.
     pub fn most(self) -> usize {
-        match self {
-            Self::Stream | Self::LinkBudget => MAX_POLICIES,
-            Self::Notification => MAX_NOTIFICATIONS,
-            Self::DevicePolicy => MAX_DEVICE_POLICIES,
-        }
+        kinds::of(self).facts().most
     }
 
     /// Returns the singular word of the kind, which is also the prefix of its keys in the store.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Stream => "stream",
-            Self::LinkBudget => "linkbudget",
-            Self::Notification => "notification",
-            Self::DevicePolicy => "devicepolicy",
-        }
+        kinds::of(self).facts().word
     }
 
     /// Returns the plural word of the kind, as in paths of the API.
     pub fn plural(self) -> &'static str {
-        match self {
-            Self::Stream => "streams",
-            Self::LinkBudget => "linkbudgets",
-            Self::Notification => "notifications",
-            Self::DevicePolicy => "devicepolicies",
-        }
+        kinds::of(self).facts().plural
     }
 
     /// Returns the value of `kind` in its documents.
     pub fn document(self) -> &'static str {
-        match self {
-            Self::Stream => "Stream",
-            Self::LinkBudget => "LinkBudget",
-            Self::Notification => "Notification",
-            Self::DevicePolicy => "DevicePolicy",
-        }
+        kinds::of(self).facts().document
+    }
+
+    /// Returns the kind of documents that have this value of `kind`.
+    pub fn of_document(kind: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.document() == kind)
     }
 
     /// Returns the kind for a singular or plural word.

@@ -1,5 +1,5 @@
 //! Ports of the control plane: what its service asks of the outside, as traits that adapters
-//! implement and tests fake. `bus` leads to the devices, `store` keeps documents and leases,
+//! implement and tests fake. `bus` leads to the devices, `artifacts` knows the files that they fetch, `store` keeps documents and leases,
 //! `data_store` keeps data records; `rows` holds the values that both a store and a decision of the
 //! core know.
 //!
@@ -8,6 +8,7 @@
 //!
 //! See decision 0135.
 
+pub mod artifacts;
 pub mod bus;
 pub mod data_store;
 pub mod rows;

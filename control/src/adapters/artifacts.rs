@@ -10,6 +10,7 @@ use std::sync::{PoisonError, RwLock};
 use holdfast_base::ids::{Digest, unhex};
 use tokio::io::AsyncWriteExt as _;
 
+use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::rows::Disk;
 
 /// Folder that holds the artifacts.
@@ -21,6 +22,12 @@ pub struct Artifacts {
     next: AtomicU64,
     /// Maximum size of an artifact, in bytes.
     pub max: u64,
+}
+
+impl ArtifactSizes for Artifacts {
+    fn size(&self, digest: &Digest) -> Option<u64> {
+        self.size(digest)
+    }
 }
 
 impl Artifacts {

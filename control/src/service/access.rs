@@ -5,12 +5,12 @@
 
 use holdfast_base::ids::{hex, unhex};
 
-use super::change::Change;
 use super::read::page;
 use super::sessions::{self, Credential};
 use super::{Failure, Listed, Query, Service};
 use crate::api::Scope;
 use crate::api::{self, CreatedAccess, NewAccess};
+use crate::core::change::Change;
 use crate::core::model::{AUTHORITY, key, sha256};
 use crate::core::records::{ADMIN, AccessRecord};
 use crate::core::view;

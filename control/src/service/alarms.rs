@@ -12,22 +12,21 @@ use holdfast_base::ids::{Labels, Name, hex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::change::Change;
 use super::{Failure, Listed, Service};
 use crate::adapters::notify;
 use crate::api::selector::{self, Selector};
 use crate::api::time::{moment, rfc3339, words};
-use crate::api::{
-    self, AlarmState, List, ListMeta, Muting, NewSilence, PolicyStatus, Severity, Tested,
-};
+use crate::api::{self, AlarmState, List, ListMeta, Muting, NewSilence, Severity, Tested};
+use crate::core::alarms::delivery::Standings;
 use crate::core::alarms::{
     Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Outcome,
     Presence, Seen, Silence, Standing, Turn, Write, muted,
 };
 use crate::core::attention::{Alarm, Attention};
+use crate::core::change::Change;
 use crate::core::model::{Model, key};
 use crate::core::notification::Notification;
-use crate::core::records::{self, Policy, PolicyKind, PolicyRecord};
+use crate::core::records::{self, Policy, PolicyKind};
 
 /// Time between two passes over all devices. A pass costs about 20 ms with 50,000 devices.
 const PASS: Duration = Duration::from_secs(5);
@@ -38,9 +37,6 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Time that a notification must have failed for before it is listed as needing attention, in
 /// seconds.
 const FAILS_FOR: u64 = 5 * 60;
-
-/// Delivery state of each notification, by its name.
-pub(super) type Standings = BTreeMap<Name, Standing>;
 
 /// Outcome of one delivery: the notification's name, the message's id, and what the receiver said.
 type Delivered = (Name, String, Outcome);
@@ -441,41 +437,6 @@ impl Service {
         }
         let waiting = names.iter().map(|one| engine.standing(one.name.as_str()).queued as u64);
         (counts, waiting.sum(), engine.not_kept())
-    }
-}
-
-/// Builds a notification's status: the number of devices that it is about, and the state of its
-/// delivery.
-pub(super) fn notification_status(
-    told: &Standings,
-    model: &Model,
-    record: &PolicyRecord,
-    notification: &Notification,
-) -> PolicyStatus {
-    let chosen = model.devices.values();
-    let chosen = chosen.filter(|device| record.devices.matches(&device.record.labels));
-    let devices = chosen.count() as u64;
-    let standing = told.get(&record.name).cloned().unwrap_or_default();
-    let at = |seconds: u64| (seconds > 0).then(|| rfc3339(seconds));
-    let delivery = api::Delivery {
-        receiver: notification.to.word().into(),
-        place: notification.to.place(),
-        last_success: at(standing.last_success),
-        last_failure: at(standing.last_failure),
-        last_error: Some(standing.last_error).filter(|why| !why.is_empty()),
-        failing_since: at(standing.failing_since),
-        queued: standing.queued as u64,
-        sent: standing.sent,
-        dropped: standing.dropped,
-        open: standing.open as u64,
-    };
-    let problems = u64::from(standing.failing_since > 0);
-    PolicyStatus {
-        devices,
-        applied: devices,
-        problems,
-        delivery: Some(delivery),
-        ..PolicyStatus::default()
     }
 }
 

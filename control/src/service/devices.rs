@@ -2,13 +2,14 @@
 
 use holdfast_base::ids::Name;
 
-use super::change::Change;
-use super::{Failure, Service, ingest, jobs};
+use super::{Failure, Service, ingest};
 use crate::api::{self, LabelPatch};
+use crate::core::change::Change;
+use crate::core::desired;
 use crate::core::enrolment::check_labels;
+use crate::core::jobs;
 use crate::core::model::{Device, key, sha256};
-use crate::core::placement::Wanted;
-use crate::core::records::Standing;
+use crate::core::records::{DesiredRecord, Standing};
 use crate::core::timeline::Ring;
 use crate::core::view;
 
@@ -28,21 +29,13 @@ fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message
     change.put_device(name);
 }
 
-/// Computes the desired state of a device with these labels. Fails when it would be too large for
+/// Computes the new desired state of a device as it will be. Fails when it would be too large for
 /// one message.
-fn place(
-    change: &Change<'_>,
-    name: &Name,
-    labels: &holdfast_base::ids::Labels,
-) -> Result<Wanted, Failure> {
-    let set = change.model.place(labels);
-    match change.model.too_large(name, &set) {
-        None => Ok(set),
-        Some(fault) => Err(Failure::Invalid {
-            message: "the device's desired state would be too large to send".into(),
-            faults: vec![fault],
-        }),
-    }
+fn placed(change: &Change<'_>, device: &Device) -> Result<Option<DesiredRecord>, Failure> {
+    desired::admit_device(change.model, device).map_err(|fault| Failure::Invalid {
+        message: "the device's desired state would be too large to send".into(),
+        faults: vec![fault],
+    })
 }
 
 impl Service {
@@ -65,28 +58,24 @@ impl Service {
                     "device {name} was changed by somebody else meanwhile (its resourceVersion is {version}): read it again"
                 )));
             }
-            let mut labels = device.record.labels.clone();
+            let mut next = device.clone();
+            let labels = &mut next.record.labels;
             for (key, value) in patch.labels {
                 match value {
                     Some(value) => drop(labels.insert(key, value)),
                     None => drop(labels.remove(&key)),
                 }
             }
-            check_labels(&labels).map_err(Failure::invalid)?;
+            check_labels(labels).map_err(Failure::invalid)?;
             let name = device.record.name.clone();
-            if labels == device.record.labels {
+            if *labels == device.record.labels {
                 return Ok(view::device(&device, self.now()));
             }
-            let set = match device.record.standing {
-                Standing::Approved => Some(place(change, &name, &labels)?),
-                Standing::Pending | Standing::Revoked => None,
-            };
-            if let Some(device) = change.model.devices.get_mut(&name) {
-                device.record.labels = labels;
-            }
+            let desired = placed(change, &next)?;
+            change.model.devices.insert(name.clone(), next);
             changed(change, &name, by, "device.label", "labels changed");
-            if let Some(set) = set {
-                change.set_desired(&name, set);
+            if let Some(desired) = desired {
+                change.set_desired(&name, desired);
             }
             known(change, name.as_str()).map(|device| view::device(&device, self.now()))
         })
@@ -111,12 +100,14 @@ impl Service {
                 }
                 Standing::Pending => {}
             }
-            let set = place(change, &name, &device.record.labels)?;
-            if let Some(device) = change.model.devices.get_mut(&name) {
-                device.record.standing = Standing::Approved;
-            }
+            let mut next = device;
+            next.record.standing = Standing::Approved;
+            let desired = placed(change, &next)?;
+            change.model.devices.insert(name.clone(), next);
             changed(change, &name, by, "device.approve", "approved");
-            change.set_desired(&name, set);
+            if let Some(desired) = desired {
+                change.set_desired(&name, desired);
+            }
             known(change, name.as_str()).map(|device| view::device(&device, self.now()))
         })
         .await

@@ -13,8 +13,8 @@ use holdfast_protocol::message::{Presence, Reply, StateReport};
 use holdfast_protocol::topic::Channel;
 
 use super::Service;
-use super::change::Change;
 use crate::adapters::authority::serial_is_of;
+use crate::core::change::Change;
 use crate::core::lineage::Lineage;
 use crate::core::liveness;
 use crate::core::records::Standing;

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use holdfast_base::ids::Name;
 
 use super::Service;
-use super::change::Change;
+use crate::core::change::Change;
 
 /// Time between two checks for devices whose next packet is overdue, in seconds. A check looks at
 /// every device and takes a few milliseconds for 50,000.

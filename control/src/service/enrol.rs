@@ -10,9 +10,10 @@ use holdfast_protocol::enrol::{
 };
 use holdfast_protocol::topic;
 
-use super::change::Change;
 use super::{Failure, Service};
 use crate::adapters::authority::{Certificate, proves};
+use crate::core::change::Change;
+use crate::core::desired;
 use crate::core::enrolment::{Asked, Decision, Known, Refused, decide, held_back};
 use crate::core::model::{Device, Model, key, sha256};
 use crate::core::placement;
@@ -234,13 +235,11 @@ fn issued(certificate: &Certificate) -> Issued {
 /// Adds a new device to the model, and counts one use of its token.
 fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
     let name = record.name.clone();
-    let set = match record.standing {
-        Standing::Approved => Some(change.model.place(&record.labels)),
-        Standing::Pending | Standing::Revoked => None,
-    };
-    if let Some(fault) = set.as_ref().and_then(|set| change.model.too_large(&name, set)) {
-        return Err(Failure::Conflict(format!("the device's labels ask for too much: {fault}")));
-    }
+    let device = Device::new(record);
+    let desired = desired::admit_device(change.model, &device).map_err(|fault| {
+        Failure::Conflict(format!("the device's labels ask for too much: {fault}"))
+    })?;
+    let record = &device.record;
     let token = record.token.clone();
     if let Some(used) = change.model.tokens.get_mut(&token) {
         used.used += 1;
@@ -256,10 +255,10 @@ fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
         message += &format!("; labels that its token does not let it claim: {keys}");
     }
     change.model.keys.insert(sha256(record.public_key.as_bytes()), name.clone());
-    change.model.devices.insert(name.clone(), Device::new(record));
+    change.model.devices.insert(name.clone(), device);
     change.put_device(&name);
-    if let Some(set) = set {
-        change.set_desired(&name, set);
+    if let Some(desired) = desired {
+        change.set_desired(&name, desired);
     }
     change.event("device", name.as_str(), "changed", message.clone());
     let by = format!("token {token}");

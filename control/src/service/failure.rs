@@ -2,6 +2,7 @@
 
 use holdfast_protocol::enrol::Fault;
 
+use crate::core::{apply, jobs};
 use crate::ports::store::StoreError;
 
 /// Refusal or failure of a request, with a text for a person.
@@ -74,5 +75,38 @@ impl From<StoreError> for Failure {
         Self::Unavailable(format!(
             "{error}; nothing was changed. Free space on the control plane's disk, or see its log"
         ))
+    }
+}
+
+impl From<apply::Refusal> for Failure {
+    fn from(refusal: apply::Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            apply::Refusal::Unknown { .. } => Self::NotFound(message),
+            apply::Refusal::Twice { .. } => Self::invalid(message),
+            apply::Refusal::Stale(_)
+            | apply::Refusal::Changed { .. }
+            | apply::Refusal::Full { .. } => Self::Conflict(message),
+            apply::Refusal::Secret(faults) | apply::Refusal::TooLarge(faults) => {
+                Self::Invalid { message, faults }
+            }
+        }
+    }
+}
+
+impl From<jobs::Refusal> for Failure {
+    fn from(refusal: jobs::Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            jobs::Refusal::Unknown { .. }
+            | jobs::Refusal::NotThere { .. }
+            | jobs::Refusal::Nowhere { .. }
+            | jobs::Refusal::NoRevision { .. }
+            | jobs::Refusal::NoFormer(_) => Self::NotFound(message),
+            jobs::Refusal::Devices(_)
+            | jobs::Refusal::Selector(_)
+            | jobs::Refusal::TooManyNamed => Self::invalid(message),
+            jobs::Refusal::Paused { .. } => Self::Conflict(message),
+        }
     }
 }

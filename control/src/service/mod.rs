@@ -8,7 +8,6 @@ mod access;
 mod alarms;
 mod apply;
 mod calls;
-mod change;
 mod counters;
 mod devices;
 mod directory;
@@ -44,9 +43,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::adapters::authority::Authority;
 use crate::core::alarms::Engine;
+use crate::core::change::{After, Change, Finished, Writes};
 use crate::core::model::{BadRecord, Late, Model, key};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
+use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::bus::Bus;
 use crate::ports::data_store::DataStore;
 use crate::ports::store::{Batch, Fence, LeaseError, Shard, Store, StoreError};
@@ -68,7 +69,6 @@ pub use sessions::Credential;
 pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
-use change::{After, Change};
 use writer::Job;
 
 /// Settings of the service, fixed at its start.
@@ -102,6 +102,7 @@ pub struct Service {
     durable: AtomicU64,
     bus: Arc<dyn Bus>,
     authority: Arc<Authority>,
+    artifacts: Arc<dyn ArtifactSizes>,
     settings: Settings,
     events: Events,
     calls: calls::Calls,
@@ -209,6 +210,16 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
     Ok(model)
 }
 
+/// Takes a change apart: its number, the batch for the store, and what is told afterwards.
+fn prepared(finished: Finished) -> (u64, Batch, After) {
+    for defect in finished.defects {
+        tracing::error!(defect, "a record has no JSON and is not stored: this is a defect");
+    }
+    let Writes { clear, rows } = finished.writes;
+    let batch = Batch { clear, writes: rows, ..Batch::default() };
+    (finished.number, batch, finished.after)
+}
+
 impl Service {
     /// Checks that the whole store can be read.
     ///
@@ -228,6 +239,7 @@ impl Service {
         data: Arc<dyn DataStore>,
         bus: Arc<dyn Bus>,
         authority: Arc<Authority>,
+        artifacts: Arc<dyn ArtifactSizes>,
         settings: Settings,
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let fence = store.lease(SHARD, "holdfast serve", LEASE)?;
@@ -253,6 +265,7 @@ impl Service {
             durable: AtomicU64::new(0),
             bus,
             authority,
+            artifacts,
             calls: calls::Calls::default(),
             looking: looking::Looking::default(),
             counters: Counters::default(),
@@ -383,7 +396,7 @@ impl Service {
             }
             let mut change = Change::new(&mut model, self.now());
             let out = act(&mut change)?;
-            let (number, batch, after) = change.finish();
+            let (number, batch, after) = prepared(change.finish());
             let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
                 if result.is_ok() {
                     service.tell(after);
@@ -416,7 +429,7 @@ impl Service {
         }
         let mut change = Change::new(&mut model, self.now());
         act(&mut change);
-        let (number, batch, after) = change.finish();
+        let (number, batch, after) = prepared(change.finish());
         let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
             if result.is_ok() {
                 service.tell(after);

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 
 use holdfast_base::ids::Name;
 
-use super::change::Change;
 use super::ingest::owner;
 use super::{Failure, Service};
 use crate::adapters::authority::{Authority, Keys};
 use crate::api::Restored;
+use crate::core::change::Change;
 use crate::core::model::{AUTHORITY, Device, Late, Model, key};
 use crate::core::records::Meta;
 use crate::ports::store::Snapshot;
@@ -214,36 +214,7 @@ impl Service {
 
 /// Replaces model and store by the backup's.
 fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
-    let Checked { records, model: mut fresh, keys } = checked;
-    change.clear();
-    let replaced = |key: &str| key.starts_with("desired/") || key == key::META || key == AUTHORITY;
-    for (key, value) in records {
-        if !replaced(&key) {
-            change.put_bytes(key, value);
-        }
-    }
+    let Checked { records, model, keys } = checked;
+    change.restore(records, model, epoch);
     change.put(AUTHORITY.into(), &keys);
-    let number = change.model.batches;
-    fresh.batches = number;
-    fresh.started = change.model.started;
-    fresh.settle_rules();
-    fresh.meta.epoch = epoch;
-    fresh.meta.version = fresh.meta.version.max(change.model.meta.version);
-    fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);
-    for (name, device) in &mut fresh.devices {
-        // Every device gets a new generation, even when it should run nothing: it may have been
-        // given more since the backup.
-        device.desired.generation = device.desired.generation.saturating_add(1);
-        device.desired_in = number;
-        // Each device will report by itself what it has applied.
-        device.report.applied = Default::default();
-        if let Some(known) = change.model.devices.get(name) {
-            device.live = known.live.clone();
-        }
-    }
-    *change.model = fresh;
-    let names: Vec<Name> = change.model.devices.keys().cloned().collect();
-    for name in &names {
-        change.put_desired(name);
-    }
 }

@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::change::Change;
 use super::{Failure, Service};
 use crate::api;
 use crate::api::Scope;
 use crate::api::time::rfc3339;
+use crate::core::change::Change;
 use crate::core::model::key;
 use crate::core::records::{AccessRecord, SessionRecord};
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use holdfast_base::codec;
 use holdfast_base::ids::Name;
-use holdfast_control::core::admission::admit;
 use holdfast_control::service::Failure;
 use holdfast_protocol::message;
 use holdfast_protocol::topic::Channel;
@@ -178,8 +177,7 @@ async fn what_one_message_cannot_hold_is_refused() {
     let (_, all) = world.request("GET", "/api/v1/policies/streams", json!(null)).await;
     assert_eq!(all["items"], json!([]));
     let documents = [stream("a", "a", json!({})), stream("a", "a", json!({}))];
-    let admitted = admit(&documents[..1], &|_| None).unwrap();
-    let twice = world.service.apply([admitted.clone(), admitted].concat(), false, "test").await;
+    let twice = world.service.apply(&documents, false, "test").await;
     assert!(matches!(twice, Err(Failure::Invalid { .. })), "{twice:?}");
 }
 

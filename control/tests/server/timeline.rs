@@ -235,12 +235,8 @@ async fn activity_is_what_people_did_beside_what_devices_did() {
     assert_eq!(session["operatorName"], "night duty");
     for argument in ["1", "2"] {
         advance(60);
-        let admitted = holdfast_control::core::admission::admit(
-            &[crate::world::document("w", argument)],
-            &|_| None,
-        )
-        .unwrap();
-        world.service.apply(admitted, false, id).await.unwrap();
+        let document = crate::world::document("w", argument);
+        world.service.apply(&[document], false, id).await.unwrap();
         let revision = argument.parse().unwrap();
         if revision == 1 {
             world.connect("d-1", 1);

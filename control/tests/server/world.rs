@@ -18,7 +18,7 @@ use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
-use holdfast_control::core::admission::admit;
+use holdfast_control::ports::artifacts::ArtifactSizes;
 use holdfast_control::ports::bus::Line;
 use holdfast_control::ports::bus::{Bus, Directory, Done};
 use holdfast_control::ports::data_store::{
@@ -294,11 +294,14 @@ impl World {
             free: AtomicU64::new(u64::MAX),
             harmed: Mutex::default(),
         });
+        let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
+        let artifacts = Arc::new(artifacts);
         let (service, writing) = Service::start(
             given,
             Arc::clone(&data) as Arc<dyn DataStore>,
             Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
+            Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             settings,
         )
         .unwrap();
@@ -307,11 +310,10 @@ impl World {
             service.admin_token_was_shown().await.unwrap();
         }
         let (stop, stopping) = tokio::sync::watch::channel(false);
-        let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
         let app = App {
             service: Arc::clone(&service),
             gateway,
-            artifacts: artifacts.into(),
+            artifacts,
             requests: Arc::new(Requests::default()),
             description: Arc::new(openapi()),
             pages: Arc::new(Pages::new(Vec::new())),
@@ -463,8 +465,7 @@ impl World {
 
     pub async fn apply(&self, name: &str, argument: &str) -> Result<(), Failure> {
         let document = document(name, argument);
-        let admitted = admit(&[document], &|_| None).unwrap();
-        self.service.apply(admitted, false, "test").await.map(|_| ())
+        self.service.apply(&[document], false, "test").await.map(|_| ())
     }
 
     /// Returns the device's desired state as it would be sent, after verifying it.

@@ -247,6 +247,7 @@ fn report(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use holdfast_control::core::desired::{Documents, project};
     use holdfast_control::core::model::{Late, Model};
 
     #[test]
@@ -264,9 +265,9 @@ mod tests {
         assert_eq!((model.devices.len(), model.workloads.len()), (500, WORKLOADS.len()));
         for device in model.devices.values() {
             if device.record.standing == Standing::Approved {
-                let set = model.place(&device.record.labels);
+                let wanted = project(&Documents::of(&model), device);
                 assert_eq!(
-                    device.desired.workloads, set.workloads,
+                    device.desired.workloads, wanted.workloads,
                     "it is what an apply would have given"
                 );
             }

@@ -1,16 +1,22 @@
-//! Control plane of the world: its real cores (selectors, placement, reports) and real signatures,
-//! with a store that survives crashes and an older backup.
+//! Control plane of the world: the decisions that ship (`core::apply`, `core::desired`,
+//! `core::jobs`, changes and the restore of a backup) and real signatures, over a store of rows
+//! that survives crashes, and a backup that is older. What it does by itself is to choose what
+//! operators do.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec;
 use holdfast_base::ids::{Digest, Labels, Name};
+use holdfast_control::api::OnDevices;
 use holdfast_control::api::selector::Selector;
-use holdfast_control::core::placement;
-use holdfast_control::core::records::{ReportRecord, WorkloadRecord};
-use holdfast_protocol::message::{DesiredState, DesiredWorkload, StateReport};
+use holdfast_control::core::admission::{Admitted, What};
+use holdfast_control::core::apply::{self, plan};
+use holdfast_control::core::change::Change;
+use holdfast_control::core::desired::{self, Documents, Wanted, project};
+use holdfast_control::core::jobs;
+use holdfast_control::core::model::{Device, Late, Model};
+use holdfast_protocol::message::{DesiredState, StateReport};
 use holdfast_protocol::signing::Signer;
 use holdfast_protocol::workload::{
     Artifact, Executable, Health, Probe, Process, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
@@ -23,30 +29,19 @@ const ROLES: [&str; 2] = ["a", "b"];
 /// Names of workloads: few, so that they are changed, deleted and created again.
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
 
-/// Device as the control plane knows it.
-#[derive(Debug, Clone)]
-pub(super) struct Known {
-    pub(super) labels: Labels,
-    pub(super) generation: u64,
-    pub(super) set: Vec<(Name, u64)>,
-    pub(super) paused: BTreeSet<Name>,
-    pub(super) report: ReportRecord,
-}
-
-/// Data that is stored, and can be backed up.
-#[derive(Debug, Clone)]
-struct Stored {
-    workloads: BTreeMap<Name, WorkloadRecord>,
-    revisions: BTreeMap<Name, u64>,
-    devices: Vec<Known>,
-}
+/// Rows of a store.
+type Rows = BTreeMap<String, Vec<u8>>;
 
 /// Control plane of the world.
 pub(super) struct Control {
     signer: Signer,
-    epoch: u64,
-    stored: Stored,
-    backup: Option<Stored>,
+    /// Model in memory.
+    model: Model,
+    /// Rows that are durable.
+    stored: Rows,
+    backup: Option<Rows>,
+    /// Time in seconds, which goes on with each change.
+    now: u64,
     /// Former specification of each workload, to go back to.
     former: BTreeMap<Name, WorkloadSpec>,
     /// Index of the name that was changed last.
@@ -64,30 +59,95 @@ pub(super) fn signer(seed: u8) -> Signer {
     Signer::from_pkcs8(&document).unwrap()
 }
 
+/// Returns the name of a device of the world, such as `d-0`.
+fn device_name(number: usize) -> Name {
+    format!("d-{number}").parse().unwrap()
+}
+
+/// Reads a model from the rows of a store.
+fn loaded(rows: &Rows) -> Model {
+    let (mut model, mut late) = (Model::empty("acme".parse().unwrap()), Late::default());
+    for (key, value) in rows {
+        model.take(&mut late, key, value).unwrap();
+    }
+    model.settle(late);
+    model
+}
+
 impl Control {
     pub(super) fn new(devices: usize) -> Self {
-        let known = |number: usize| Known {
-            labels: [("role".to_owned(), ROLES[number % 2].to_owned())].into(),
-            generation: 0,
-            set: Vec::new(),
-            paused: BTreeSet::new(),
-            report: ReportRecord::default(),
-        };
-        let stored = Stored {
-            workloads: BTreeMap::new(),
-            revisions: BTreeMap::new(),
-            devices: (0..devices).map(known).collect(),
-        };
+        let mut model = Model::empty("acme".parse().unwrap());
+        model.meta.epoch = 1;
         let signed = vec![Vec::new(); devices];
-        Self {
+        let mut control = Self {
             signer: signer(1),
-            epoch: 1,
-            stored,
+            model,
+            stored: Rows::new(),
             backup: None,
+            now: 0,
             former: BTreeMap::new(),
             busy: 0,
             signed,
             recorded: Vec::new(),
+        };
+        for number in 0..devices {
+            let record = serde_json::json!({
+                "name": device_name(number), "shard": 0, "publicKey": number.to_string(),
+                "standing": "approved", "createdAt": 0, "updatedAt": 0, "version": 0, "token": "",
+                "labels": { "role": ROLES[number % 2] },
+            });
+            control.set_device(Device::new(serde_json::from_value(record).unwrap()));
+        }
+        control
+    }
+
+    /// Makes a change as the service does, and stores it.
+    fn change<T>(&mut self, act: impl FnOnce(&mut Change<'_>) -> T) -> T {
+        self.now += 1;
+        let mut change = Change::new(&mut self.model, self.now);
+        let out = act(&mut change);
+        let done = change.finish();
+        assert!(done.defects.is_empty(), "{:?}", done.defects);
+        if done.writes.clear {
+            self.stored.clear();
+        }
+        for (key, value) in done.writes.rows {
+            match value {
+                Some(value) => drop(self.stored.insert(key, value)),
+                None => drop(self.stored.remove(&key)),
+            }
+        }
+        out
+    }
+
+    /// Adds a device, or replaces it by one with other labels.
+    fn set_device(&mut self, device: Device) {
+        let next = desired::admit_device(&self.model, &device).unwrap();
+        let name = device.record.name.clone();
+        self.change(|change| {
+            change.model.devices.insert(name.clone(), device);
+            change.put_device(&name);
+            if let Some(next) = next {
+                change.set_desired(&name, next);
+            }
+        });
+    }
+
+    /// Starts the control plane anew: the model is read from the store.
+    pub(super) fn start(&mut self) {
+        let before = std::mem::replace(&mut self.model, loaded(&self.stored));
+        for (name, device) in &before.devices {
+            let read = &self.model.devices[name];
+            assert_eq!(read.desired, device.desired, "{name}: its desired state was not stored");
+        }
+    }
+
+    /// Checks that every device should have exactly what the documents say.
+    fn projected(&self) {
+        let documents = Documents::of(&self.model);
+        for device in self.model.devices.values() {
+            let (wanted, name) = (project(&documents, device), &device.record.name);
+            assert_eq!(Wanted::present(&device.desired), wanted, "{name}: was forgotten");
         }
     }
 
@@ -103,7 +163,7 @@ impl Control {
     /// Performs a random action of an operator. Returns true if the control plane was restored, so
     /// that every device connects anew.
     pub(super) fn operate(&mut self, dice: &mut Dice) -> bool {
-        let before = self.epoch;
+        let before = self.epoch();
         // A workload that was just changed is often changed again.
         if dice.permille(500) {
             self.busy = dice.below(4) as usize;
@@ -113,18 +173,25 @@ impl Control {
             0..50 => self.apply(name, dice),
             50..60 => self.pause(name, dice),
             60..75 => {
-                self.stored.workloads.remove(&name);
+                // Whoever deletes what is not there is told so.
+                self.change(|change| apply::delete_workload(change, name.as_str(), None, "x").ok());
             }
             75..88 => {
-                let device = dice.below(self.stored.devices.len() as u64) as usize;
+                let mut device = self.any_device(dice).clone();
                 let role = ROLES[dice.below(2) as usize];
-                self.stored.devices[device].labels.insert("role".into(), role.into());
+                device.record.labels.insert("role".into(), role.into());
+                self.set_device(device);
             }
             88..94 => self.backup = Some(self.stored.clone()),
             _ => self.restore(),
         }
-        self.place();
-        self.epoch != before
+        self.projected();
+        self.epoch() != before
+    }
+
+    fn any_device(&self, dice: &mut Dice) -> &Device {
+        let count = self.model.devices.len() as u64;
+        self.known(dice.below(count) as usize)
     }
 
     /// Returns a random workload's name.
@@ -132,43 +199,43 @@ impl Control {
         NAMES[dice.below(4) as usize].parse().unwrap()
     }
 
-    /// Pauses a workload on a random device, or resumes it.
+    /// Pauses a workload on a random device or everywhere, or resumes it.
     fn pause(&mut self, name: Name, dice: &mut Dice) {
-        let number = dice.below(self.stored.devices.len() as u64) as usize;
-        let device = &mut self.stored.devices[number];
-        if !device.paused.remove(&name) {
-            device.paused.insert(name);
-        }
-        device.generation += 1;
+        let device = self.any_device(dice).record.name.to_string();
+        let paused = self
+            .model
+            .workloads
+            .get(&name)
+            .is_some_and(|known| known.record.paused.on(&device.parse().unwrap()).is_some());
+        let devices = (!dice.permille(200)).then(|| vec![device]);
+        let on = OnDevices { devices, label_selector: None };
+        // Refused where the workload is not to run.
+        self.change(|change| jobs::pause(change, name.as_str(), &on, !paused, "x").ok());
     }
 
     fn apply(&mut self, name: Name, dice: &mut Dice) {
-        let last = self.stored.revisions.entry(name.clone()).or_insert(0);
-        *last += 1;
-        let revision = *last;
         let role = ROLES[dice.below(2) as usize];
         let spec = self.spec_for(&name, dice);
-        let record = WorkloadRecord {
-            name: name.clone(),
+        let document = Admitted {
+            name,
             labels: Labels::new(),
+            resource_version: None,
             devices: Selector {
                 match_labels: [("role".to_owned(), role.to_owned())].into(),
                 match_expressions: Vec::new(),
             },
-            spec,
-            written: serde_json::Value::Null,
-            revision,
-            created_at: 0,
-            updated_at: 0,
-            version: 0,
-            paused: Default::default(),
+            written: serde_json::to_value(&spec).unwrap(),
+            what: What::Workload(Box::new(spec)),
         };
-        self.stored.workloads.insert(name, record);
+        self.change(|change| {
+            let plan = plan(change.model, vec![document], change.now).unwrap();
+            plan.carry_out(change, "x", None);
+        });
     }
 
     /// Returns a new specification, or a former one.
     fn spec_for(&mut self, name: &Name, dice: &mut Dice) -> WorkloadSpec {
-        let present = self.stored.workloads.get(name).map(|it| it.spec.clone());
+        let present = self.model.workloads.get(name).map(|it| it.record.spec.clone());
         let former = self.former.get(name).filter(|_| dice.permille(400)).cloned();
         if let Some(present) = present {
             self.former.insert(name.clone(), present);
@@ -178,21 +245,11 @@ impl Control {
 
     fn restore(&mut self) {
         if let Some(backup) = self.backup.clone() {
-            self.stored = backup;
-            self.epoch += 1;
-            for device in &mut self.stored.devices {
-                device.generation = device.generation.max(1);
-            }
-        }
-    }
-
-    fn place(&mut self) {
-        for device in &mut self.stored.devices {
-            let set = placement::place(&device.labels, self.stored.workloads.values());
-            if set != device.set {
-                device.set = set;
-                device.generation += 1;
-            }
+            let fresh = loaded(&backup);
+            self.change(|change| {
+                let epoch = change.model.meta.epoch.max(fresh.meta.epoch) + 1;
+                change.restore(backup.into_iter().collect(), fresh, epoch);
+            });
         }
     }
 
@@ -211,41 +268,34 @@ impl Control {
         Some(bytes)
     }
 
-    /// Returns a device's desired state, unsigned.
+    /// Returns what a device should run, in clear. None: nothing was ever wanted.
     pub(super) fn state(&self, number: usize, id: &str) -> Option<DesiredState> {
-        let known = &self.stored.devices[number];
-        if known.generation == 0 {
-            return None;
+        let state = self.model.desired_state(&device_name(number))?;
+        assert_eq!(state.device.to_string(), id);
+        for (name, workload) in &state.workloads {
+            assert_eq!(self.model.workloads[name].record.revision, workload.revision);
         }
-        let workloads = known.set.iter().map(|(name, revision)| {
-            let record = &self.stored.workloads[name];
-            assert_eq!(record.revision, *revision);
-            let paused = known.paused.contains(name);
-            let spec = record.spec.clone();
-            (name.clone(), DesiredWorkload { revision: *revision, paused, spec })
-        });
-        Some(DesiredState {
-            v: WIRE_VERSION,
-            device: id.parse().unwrap(),
-            epoch: self.epoch,
-            generation: known.generation,
-            workloads: workloads.collect(),
-            data: None,
-        })
+        Some(state)
     }
 
-    /// Takes a report of a device.
+    /// Takes in a report.
     pub(super) fn reported(&mut self, number: usize, payload: &[u8]) {
         let report: StateReport = codec::decode(payload).unwrap();
-        self.stored.devices[number].report.take(report, 0);
+        let name = device_name(number);
+        self.change(|change| {
+            if let Some(device) = change.model.devices.get_mut(&name) {
+                device.report.take(report, 0);
+            }
+            change.put_report(&name);
+        });
     }
 
-    pub(super) fn known(&self, number: usize) -> &Known {
-        &self.stored.devices[number]
+    pub(super) fn known(&self, number: usize) -> &Device {
+        &self.model.devices[&device_name(number)]
     }
 
     pub(super) fn epoch(&self) -> u64 {
-        self.epoch
+        self.model.meta.epoch
     }
 
     /// Returns the names of all workloads that can exist.

@@ -150,7 +150,10 @@ impl World {
                 self.starting[number] = false;
                 self.devices[number].start(now, &mut self.dice);
             }
-            Event::PlaneStarts => self.plane_up = true,
+            Event::PlaneStarts => {
+                self.control.start();
+                self.plane_up = true;
+            }
             Event::Chaos => self.wreak(),
         }
     }

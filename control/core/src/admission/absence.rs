@@ -15,7 +15,7 @@ const WHEN: &[&str] = &["alarmAfter"];
 const WORDS: &str = "{ alarmAfter: 12h }, expected or ignore";
 
 /// Decodes the spec of a `DevicePolicy`. `None` if faults were noted.
-pub(super) fn device_policy(at: &At<'_>) -> Option<(Selector, Policy)> {
+pub(crate) fn device_policy(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(SPEC)?;
     let devices = spec
         .required("devices", "which devices it holds on, such as { matchLabels: { kind: ship } }")

@@ -83,7 +83,7 @@ pub(super) fn or<T>(
 }
 
 /// Decodes the spec of a `Stream`. `None` if faults were noted.
-pub(super) fn stream(at: &At<'_>) -> Option<(Selector, Policy)> {
+pub(crate) fn stream(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(STREAM)?;
     let devices = spec
         .required(
@@ -323,7 +323,7 @@ fn retention(at: &At<'_>) -> Option<Retention> {
 }
 
 /// Decodes the spec of a `LinkBudget`. `None` if faults were noted.
-pub(super) fn link_budget(at: &At<'_>) -> Option<(Selector, Policy)> {
+pub(crate) fn link_budget(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(LINK_BUDGET)?;
     let devices = spec
         .required("devices", "which devices it holds on, such as { matchLabels: { link: lte } }")

@@ -51,7 +51,7 @@ impl Faults {
 
 /// Value of a document with its path and the collection of faults.
 #[derive(Clone)]
-pub(super) struct At<'a> {
+pub(crate) struct At<'a> {
     value: &'a Value,
     path: String,
     faults: &'a Faults,

@@ -1,11 +1,11 @@
 //! Admission of documents that operators write: they become values with every unit resolved, or are
 //! refused as a whole with the path of each fault. Admission uses neither network nor disk.
 
-mod absence;
-mod data;
+pub(crate) mod absence;
+pub(crate) mod data;
 mod decode;
 mod documents;
-mod notification;
+pub(crate) mod notification;
 mod parts;
 mod workload;
 
@@ -19,11 +19,13 @@ use holdfast_protocol::enrol::Fault;
 use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 
-use self::decode::{At, Faults, quote};
-use crate::records::Policy;
+use self::decode::{Faults, quote};
+use crate::kinds;
+use crate::records::{Policy, PolicyKind};
 use holdfast_api::API_VERSION;
 use holdfast_api::selector::Selector;
 
+pub(crate) use self::decode::At;
 pub use self::decode::nearest;
 pub use self::documents::schema;
 
@@ -34,8 +36,10 @@ pub const MAX_DOCUMENT: usize = 256 * 1024;
 /// Most documents in one apply. It is one transaction, held in memory.
 pub const MAX_DOCUMENTS: usize = 1_000;
 
-/// Kinds of documents that can be applied.
-const KINDS: [&str; 5] = ["Workload", "Stream", "LinkBudget", "Notification", "DevicePolicy"];
+/// Returns the kinds of documents that can be applied.
+fn known_kinds() -> Vec<&'static str> {
+    std::iter::once("Workload").chain(PolicyKind::ALL.map(PolicyKind::document)).collect()
+}
 
 /// Content of an admitted document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,30 +132,16 @@ fn one(document: &At<'_>, artifact_size: &dyn Fn(&Digest) -> Option<u64>) -> Opt
     if !of_a_known_kind(document) {
         return None;
     }
-    match document.value().get("kind").and_then(Value::as_str) {
-        Some("Stream") => {
-            workload::document(document, "it says which streams, and what of them", |at| {
-                let (devices, policy) = data::stream(at)?;
+    let kind = document.value().get("kind").and_then(Value::as_str);
+    match kind.and_then(PolicyKind::of_document) {
+        Some(kind) => {
+            let kind = kinds::of(kind);
+            workload::document(document, kind.facts().says, |at| {
+                let (devices, policy) = kind.decode(at)?;
                 Some((devices, What::Policy(Box::new(policy))))
             })
         }
-        Some("LinkBudget") => workload::document(document, "it says how much, and where", |at| {
-            let (devices, policy) = data::link_budget(at)?;
-            Some((devices, What::Policy(Box::new(policy))))
-        }),
-        Some("Notification") => {
-            workload::document(document, "it says of which alarms, and where to", |at| {
-                let (devices, policy) = notification::notification(at)?;
-                Some((devices, What::Policy(Box::new(policy))))
-            })
-        }
-        Some("DevicePolicy") => {
-            workload::document(document, "it says whether devices may be away", |at| {
-                let (devices, policy) = absence::device_policy(at)?;
-                Some((devices, What::Policy(Box::new(policy))))
-            })
-        }
-        _ => workload::document(document, "it says what to run, and where", |at| {
+        None => workload::document(document, "it says what to run, and where", |at| {
             let (devices, spec) = workload::spec(at, artifact_size)?;
             Some((devices, What::Workload(Box::new(spec))))
         }),
@@ -175,11 +165,12 @@ fn of_a_known_kind(document: &At<'_>) -> bool {
             .refuse(format!("unknown version; there is {API_VERSION}")),
         None => document.missing("apiVersion", &format!("it is {API_VERSION}")),
     }
-    let kinds = KINDS.join(", ");
+    let known = known_kinds();
+    let kinds = known.join(", ");
     match object.get("kind") {
-        Some(Value::String(kind)) if KINDS.contains(&kind.as_str()) => true,
+        Some(Value::String(kind)) if known.contains(&kind.as_str()) => true,
         Some(other) => {
-            let meant = other.as_str().and_then(|kind| nearest(kind, &KINDS));
+            let meant = other.as_str().and_then(|kind| nearest(kind, &known));
             let meant = meant.map(|kind| format!("; did you mean {kind:?}?")).unwrap_or_default();
             let kind = document.child("kind", other);
             kind.refuse(format!("cannot be applied; kinds are: {kinds}{meant}"));

@@ -64,7 +64,7 @@ const ALERTMANAGER: &[&str] = &["url", "labels", "headers", "ca"];
 const GROUPS: [&str; 5] = ["kind", "code", "severity", "device", "workload"];
 
 /// Decodes the spec of a `Notification`. `None` if faults were noted.
-pub(super) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
+pub(crate) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
     let spec = at.fields(SPEC)?;
     let devices = spec
         .required("devices", "of which devices, such as all or { matchLabels: { site: kiel } }")

@@ -14,6 +14,7 @@
 //!
 //! See decision 0118.
 
+pub mod delivery;
 mod group;
 mod message;
 mod outbox;

@@ -20,7 +20,6 @@ use super::auth::Operator;
 use super::extract::{LARGE, Params, Path, json};
 use super::workloads::ApplyQuery;
 use crate::api::{OnDevices, PauseResult, RestartLine, RestartResult, Rollback, RolledBack};
-use crate::core::admission::admit;
 use crate::service::{Failure, Restarting};
 
 /// Maximum number of lines that wait for a client. Further progress is left out.
@@ -38,13 +37,7 @@ pub(super) async fn rollback(
     body: Body,
 ) -> Result<Json<RolledBack>, Failure> {
     let wanted: Rollback = json(body, LARGE).await?;
-    let (to, document) = app.service.former(&name, &wanted)?;
-    let admitted = admit(&[document], &|digest| app.artifacts.size(digest)).map_err(|faults| {
-        let message = format!("revision {to} cannot be applied any more");
-        Failure::Invalid { message, faults }
-    })?;
-    let applied = app.service.apply_again(admitted, to, query.dry_run, &by).await?;
-    Ok(Json(RolledBack { to, results: applied.results }))
+    app.service.rollback(&name, &wanted, query.dry_run, &by).await.map(Json)
 }
 
 /// Pauses a workload, on all of its devices or on selected ones.

@@ -11,7 +11,6 @@ use super::extract::{LARGE, Params, Path, json};
 use super::{App, ListQuery};
 use crate::api::strict::TOO_MANY;
 use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
-use crate::core::admission::admit;
 use crate::service::Failure;
 
 type JsonResult<T> = Result<Json<T>, Failure>;
@@ -42,16 +41,7 @@ pub(super) async fn apply(
         }
         other => other,
     })?;
-    let admitted = admit(&documents, &|digest| app.artifacts.size(digest)).map_err(|faults| {
-        let count = faults.len();
-        let message = if count == 1 {
-            "refused, there is a fault".to_owned()
-        } else {
-            format!("refused, there are {count} faults")
-        };
-        Failure::Invalid { message, faults }
-    })?;
-    app.service.apply(admitted, query.dry_run, &by).await.map(Json)
+    app.service.apply(&documents, query.dry_run, &by).await.map(Json)
 }
 
 /// Lists workloads in the order of their names.

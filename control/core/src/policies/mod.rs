@@ -3,15 +3,20 @@
 //!
 //! See decision 0123.
 
+mod explain;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_base::ids::Name;
 use holdfast_records::{StreamName, StreamPolicy, narrowest};
 
-use super::model::{Device, Model};
-use super::records::{Policy, PolicyKey, PolicyKind, PolicyRecord, Standing};
+use crate::desired::approved;
+use crate::model::{Device, Model};
+use crate::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
 use holdfast_api::link;
 use holdfast_api::{ChangedDevices, PolicyDevice, PolicyStatus, PolicyStream};
+
+pub use self::explain::{Statuses, explain};
 
 /// Most devices that a status names.
 const NAMED: usize = 20;
@@ -58,10 +63,6 @@ fn stream_policy(record: &PolicyRecord) -> Option<(&Name, &StreamPolicy)> {
 fn has_applied(model: &Model, device: &Device) -> bool {
     device.report.applied.epoch == model.meta.epoch
         && device.report.applied.generation == device.desired.generation
-}
-
-fn approved(model: &Model) -> impl Iterator<Item = &Device> {
-    model.devices.values().filter(|device| device.record.standing == Standing::Approved)
 }
 
 /// Computes the status of all documents of one kind in one pass over all devices. `only`: that of

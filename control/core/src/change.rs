@@ -1,93 +1,156 @@
-//! One change: the model in memory, what is written to the store for it, and what is told to others
-//! once it is durable.
+//! One change: the model in memory, the rows that go to the store for it, and what is told to
+//! others once it is durable. Nothing here writes or tells: the service carries it out, and so does
+//! the deterministic world of the tests.
 //!
 //! See decisions 0018, 0027 and 0126.
 
 use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;
 
-use crate::api::Event;
-use crate::api::time::rfc3339;
-use crate::core::model::{Model, key};
-use crate::core::placement::Wanted;
-use crate::core::records::{AccessRecord, AuditRecord, MAX_AUDIT};
-use crate::core::timeline::{EventRecord, What};
-use crate::ports::store::Batch;
+use super::desired::Changed;
+use super::model::{AUTHORITY, Model, key};
+use super::records::{AccessRecord, AuditRecord, DesiredRecord, MAX_AUDIT};
+use super::timeline::{EventRecord, What};
+use holdfast_api::Event;
+use holdfast_api::time::rfc3339;
+
+/// Rows of the store that a change writes and deletes.
+#[derive(Debug, Default)]
+pub struct Writes {
+    /// True if every row is deleted before the first write.
+    pub clear: bool,
+    /// Keys in the order of the writes, each with its new value. None: the row is deleted.
+    pub rows: Vec<(String, Option<Vec<u8>>)>,
+}
 
 /// Notices that are sent once the change is durable.
 #[derive(Debug, Default)]
-pub(super) struct After {
+pub struct After {
     /// Events for those who watch, each with its resource version.
-    pub(super) events: Vec<(u64, Event)>,
+    pub events: Vec<(u64, Event)>,
     /// Devices whose desired state changed.
-    pub(super) desired: Vec<DeviceId>,
+    pub desired: Vec<DeviceId>,
     /// Devices whose connection is to end.
-    pub(super) disconnect: Vec<DeviceId>,
+    pub disconnect: Vec<DeviceId>,
+}
+
+/// Complete change, ready to be carried out.
+#[derive(Debug)]
+pub struct Finished {
+    /// Number of the change, see [`Model::batches`].
+    pub number: u64,
+    /// Rows to write as one transaction.
+    pub writes: Writes,
+    /// Notices to send once the rows are durable.
+    pub after: After,
+    /// Keys of records that have no JSON and are not written, each with the error: a defect.
+    pub defects: Vec<String>,
 }
 
 /// Change under way. A change must make all its checks before it touches the model: an error that
 /// is returned later would leave the memory and the store different.
-pub(crate) struct Change<'a> {
-    pub(crate) model: &'a mut Model,
-    pub(crate) now: u64,
-    batch: Batch,
+#[derive(Debug)]
+pub struct Change<'a> {
+    /// Model that the change is made to.
+    pub model: &'a mut Model,
+    /// Time of the change, in seconds since 1970.
+    pub now: u64,
+    writes: Writes,
     after: After,
     living: bool,
+    defects: Vec<String>,
 }
 
 impl<'a> Change<'a> {
-    pub(super) fn new(model: &'a mut Model, now: u64) -> Self {
+    /// Begins a change at the time `now`, in seconds since 1970, and gives it the next number.
+    pub fn new(model: &'a mut Model, now: u64) -> Self {
         model.batches += 1;
-        Self { model, now, batch: Batch::default(), after: After::default(), living: false }
+        let (writes, after) = (Writes::default(), After::default());
+        Self { model, now, writes, after, living: false, defects: Vec::new() }
     }
 
-    /// Ends the change. Returns its batch's number, what to write, and what to tell once that is
-    /// durable.
-    pub(super) fn finish(mut self) -> (u64, Batch, After) {
-        if !self.batch.writes.is_empty() || self.living {
+    /// Ends the change. Whatever writes anything also writes the control plane's own record.
+    pub fn finish(mut self) -> Finished {
+        if !self.writes.rows.is_empty() || self.living {
             self.model.meta.alive = self.now;
             let meta = self.model.meta.clone();
             self.put(key::META.into(), &meta);
         }
-        (self.model.batches, self.batch, self.after)
+        let Self { model, writes, after, defects, .. } = self;
+        Finished { number: model.batches, writes, after, defects }
     }
 
     /// Writes the control plane's own record (with the time at which it was last alive) even when
     /// nothing else is written.
-    pub(crate) fn live(&mut self) {
+    pub fn live(&mut self) {
         self.living = true;
     }
 
     /// Takes the next resource version.
-    pub(crate) fn version(&mut self) -> u64 {
+    pub fn version(&mut self) -> u64 {
         self.model.meta.version += 1;
         self.model.meta.version
     }
 
     /// Writes a record as JSON.
-    pub(crate) fn put<T: Serialize>(&mut self, key: String, value: &T) {
-        match serde_json::to_vec(value) {
-            Ok(bytes) => self.batch.put(key, bytes),
-            Err(error) => tracing::error!(key, %error, "a record has no JSON: this is a defect"),
+    pub fn put<T: Serialize>(&mut self, key: String, value: &T) {
+        self.raw(key, serde_json::to_vec(value));
+    }
+
+    /// Replaces the model and all rows by those of a backup, in a higher epoch. `records` are the
+    /// backup's rows and `fresh` the model that was read from them. The row of the authority is
+    /// left to the caller.
+    pub fn restore(&mut self, records: Vec<(String, Vec<u8>)>, mut fresh: Model, epoch: u64) {
+        self.clear();
+        let replaced =
+            |key: &str| key.starts_with("desired/") || key == key::META || key == AUTHORITY;
+        for (key, value) in records {
+            if !replaced(&key) {
+                self.put_bytes(key, value);
+            }
+        }
+        let number = self.model.batches;
+        fresh.batches = number;
+        fresh.started = self.model.started;
+        fresh.settle_rules();
+        fresh.meta.epoch = epoch;
+        fresh.meta.version = fresh.meta.version.max(self.model.meta.version);
+        fresh.meta.generation_floor = fresh.meta.generation_floor.max(1);
+        for (name, device) in &mut fresh.devices {
+            // Every device gets a new generation, even when it should run nothing: it may have been
+            // given more since the backup.
+            device.desired.generation = device.desired.generation.saturating_add(1);
+            device.desired_in = number;
+            // Each device will report by itself what it has applied.
+            device.report.applied = Default::default();
+            if let Some(known) = self.model.devices.get(name) {
+                device.live = known.live.clone();
+            }
+        }
+        *self.model = fresh;
+        let names: Vec<Name> = self.model.devices.keys().cloned().collect();
+        for name in &names {
+            self.put_desired(name);
         }
     }
 
     /// Deletes everything in the store before the batch's writes.
-    pub(crate) fn clear(&mut self) {
-        self.batch.clear = true;
+    pub fn clear(&mut self) {
+        self.writes.clear = true;
     }
 
     /// Writes a value that is JSON already.
-    pub(crate) fn put_bytes(&mut self, key: String, value: Vec<u8>) {
-        self.batch.put(key, value);
+    pub fn put_bytes(&mut self, key: String, value: Vec<u8>) {
+        self.writes.rows.push((key, Some(value)));
     }
 
-    pub(crate) fn delete(&mut self, key: String) {
-        self.batch.delete(key);
+    /// Deletes a row.
+    pub fn delete(&mut self, key: String) {
+        self.writes.rows.push((key, None));
     }
 
     /// Writes a device's record (identity, labels, standing) as the model has it.
-    pub(crate) fn put_device(&mut self, name: &Name) {
+    pub fn put_device(&mut self, name: &Name) {
         self.model.settle_rule(name);
         if let Some(device) = self.model.devices.get(name) {
             let bytes = serde_json::to_vec(&device.record);
@@ -98,7 +161,7 @@ impl<'a> Change<'a> {
     /// Adds the beginning of a device's connection to its timeline, if that is still unwritten. It
     /// is written late, together with the device's first report or its next event, which saves a
     /// write for each connection.
-    pub(crate) fn put_arrival(&mut self, name: &Name) {
+    pub fn put_arrival(&mut self, name: &Name) {
         let Some(device) = self.model.devices.get_mut(name) else { return };
         let at = std::mem::take(&mut device.live.unwritten);
         if at > 0 {
@@ -110,7 +173,7 @@ impl<'a> Change<'a> {
     /// Adds events to a device's timeline and to the fleet's. `when` is their time in seconds since
     /// 1970, and whether they happened while the device was away. The caller must also write the
     /// device's report, which counts the events.
-    pub(crate) fn happened(
+    pub fn happened(
         &mut self,
         name: &Name,
         when: (u64, bool),
@@ -130,7 +193,7 @@ impl<'a> Change<'a> {
     }
 
     /// Writes a device's reported state as the model has it.
-    pub(crate) fn put_report(&mut self, name: &Name) {
+    pub fn put_report(&mut self, name: &Name) {
         self.put_arrival(name);
         if let Some(device) = self.model.devices.get(name) {
             let bytes = serde_json::to_vec(&device.report);
@@ -140,42 +203,30 @@ impl<'a> Change<'a> {
 
     fn raw(&mut self, key: String, bytes: Result<Vec<u8>, serde_json::Error>) {
         match bytes {
-            Ok(bytes) => self.batch.put(key, bytes),
-            Err(error) => tracing::error!(key, %error, "a record has no JSON: this is a defect"),
+            Ok(bytes) => self.put_bytes(key, bytes),
+            Err(error) => self.defects.push(format!("{key}: {error}")),
         }
     }
 
-    /// Sets a device's desired state and gives it the next generation. Does nothing when the device
-    /// should already run just this.
-    pub(crate) fn set_desired(&mut self, name: &Name, wanted: Wanted) {
+    /// Sets a device's desired state, which the device is told of once the change is durable.
+    pub fn set_desired(&mut self, name: &Name, desired: DesiredRecord) {
         let number = self.model.batches;
-        let floor = self.model.meta.generation_floor;
-        let paused = self.model.paused(name, &wanted.workloads);
         let Some(device) = self.model.devices.get_mut(name) else { return };
-        // A device that was deleted and enrols again may have an old desired state on its disk. An
-        // empty set is then something to send, see `Meta::generation_floor`.
-        let unsaid = device.desired.generation == 0 && floor > 0;
-        let Wanted { workloads, data } = wanted;
-        let same = device.desired.workloads == workloads
-            && device.desired.data == data
-            && device.desired.paused == paused;
-        if same && !unsaid {
-            return;
-        }
-        device.desired.generation = device.desired.generation.max(floor) + 1;
-        device.desired.workloads = workloads;
-        device.desired.workloads.shrink_to_fit();
-        device.desired.data = data;
-        device.desired.data.shrink_to_fit();
-        device.desired.paused = paused;
-        device.desired_in = number;
+        (device.desired, device.desired_in) = (desired, number);
         self.put_desired(name);
         let id = self.model.id(name);
         self.after.desired.push(id);
     }
 
+    /// Sets the desired states of several devices.
+    pub fn set_all_desired(&mut self, changed: Changed) {
+        for (name, desired) in changed {
+            self.set_desired(&name, desired);
+        }
+    }
+
     /// Writes a device's desired state as the model has it.
-    pub(crate) fn put_desired(&mut self, name: &Name) {
+    pub fn put_desired(&mut self, name: &Name) {
         if let Some(device) = self.model.devices.get(name) {
             let bytes = serde_json::to_vec(&device.desired);
             self.raw(key::desired(name), bytes);
@@ -183,13 +234,13 @@ impl<'a> Change<'a> {
     }
 
     /// Ends the device's connection once the change is durable.
-    pub(crate) fn disconnect(&mut self, name: &Name) {
+    pub fn disconnect(&mut self, name: &Name) {
         let id = self.model.id(name);
         self.after.disconnect.push(id);
     }
 
     /// Sends an event to those who watch, once the change is durable.
-    pub(crate) fn event(&mut self, kind: &str, name: &str, action: &str, message: String) {
+    pub fn event(&mut self, kind: &str, name: &str, action: &str, message: String) {
         let (kind, action) = (kind.into(), action.into());
         let at = rfc3339(self.now);
         let event = Event { kind, name: name.into(), action, at, message, parts: Vec::new() };
@@ -199,7 +250,7 @@ impl<'a> Change<'a> {
 
     /// Sends an event that names the parts of a device that changed, so that readers read only
     /// those again.
-    pub(crate) fn device_event(&mut self, name: &Name, message: String, parts: Vec<String>) {
+    pub fn device_event(&mut self, name: &Name, message: String, parts: Vec<String>) {
         self.event("device", name.as_str(), "changed", message);
         if let Some((_, event)) = self.after.events.last_mut() {
             event.parts = parts;
@@ -212,12 +263,12 @@ impl<'a> Change<'a> {
     }
 
     /// Adds an entry to the audit log: who did what to which object.
-    pub(crate) fn audit(&mut self, by: &str, action: &str, subject: &str, message: String) {
+    pub fn audit(&mut self, by: &str, action: &str, subject: &str, message: String) {
         self.audit_revision(by, action, subject, message, None);
     }
 
     /// Adds an entry to the audit log about a new revision of a workload.
-    pub(crate) fn audit_revision(
+    pub fn audit_revision(
         &mut self,
         by: &str,
         action: &str,
