@@ -21,6 +21,9 @@ use crate::ports::store::{
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("holdfast");
 
+/// Key that was changed, and the revision of the change.
+type Logged = (Revision, Box<str>);
+
 /// Newest epoch of each shard's lease. It survives a restore from a backup.
 const LEASES: TableDefinition<'_, u8, u64> = TableDefinition::new("leases");
 
@@ -240,7 +243,7 @@ impl Log {
     }
 
     /// Changes after `since` with whole batches, and whether there are more. None: trimmed.
-    fn page(&self, since: Revision, most: usize) -> Option<(Vec<(Revision, Box<str>)>, bool)> {
+    fn page(&self, since: Revision, most: usize) -> Option<(Vec<Logged>, bool)> {
         if since < self.since {
             return None;
         }

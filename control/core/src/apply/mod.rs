@@ -1,7 +1,7 @@
 //! Plan of an apply: what a set of admitted documents changes, as a value. A dry run shows it, an
 //! apply carries it out, and both say the same. Deletions are here too.
 //!
-//! See decisions 0034 and 0140.
+//! See decisions 0034 and 0138.
 
 pub(crate) mod impact;
 mod policy;

@@ -6,7 +6,7 @@
 //!   looks at the changed documents alone, and comes to the same as [`project`] would.
 //! - [`admit_device`] is [`project`] for a device whose labels or standing change.
 //!
-//! Nothing here changes the model. See decision 0140.
+//! Nothing here changes the model. See decision 0138.
 
 mod documents;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Kinds of policy documents. Everything that differs from kind to kind in admission and in the
 //! plan of an apply is behind the trait [`Kind`], with one file for each kind.
 //!
-//! See decision 0141.
+//! See decision 0139.
 
 mod device_policy;
 mod link_budget;
