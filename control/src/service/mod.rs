@@ -51,7 +51,7 @@ use crate::ports::Bus;
 use crate::store::{Batch, Store, StoreError};
 
 pub use alarms::{AlarmsQuery, run as run_alarms};
-pub use calls::{LogStream, Part, Piece};
+pub use calls::{Cut, LogStream, Part, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;
