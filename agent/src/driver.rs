@@ -246,7 +246,7 @@ impl Driver {
         for (workload, tell) in std::mem::take(&mut self.restarts) {
             match self.agent.restarted(&workload) {
                 // The caller may be gone; the restart is done all the same.
-                Some(result) => drop(tell.send(result)),
+                Some(result) => drop(tell.send(result.map_err(Into::into))),
                 None => self.restarts.push((workload, tell)),
             }
         }
@@ -471,7 +471,7 @@ impl Driver {
                         tracing::info!(%workload, "restarting: the control plane asks for it");
                         self.restarts.push((workload, tell));
                     }
-                    Err(why) => drop(tell.send(Err(why))),
+                    Err(why) => drop(tell.send(Err(why.into()))),
                 }
             }
             Method::Cancel => self.calls.cancel(call.id),

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
+use holdfast_agent::core::restart::NotRestarted;
 use holdfast_agent::core::saved::{Exit, Found, Instance, Revision, SavedWorkload};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
@@ -1143,7 +1144,7 @@ fn restarted_by_an_operator() {
             ("launch-failed no room", "", "failed 1 0"),
         ],
     );
-    assert_eq!(bench.agent.restarted(&name()), Some(Err("no room".into())));
+    assert_eq!(bench.agent.restarted(&name()), Some(Err(NotRestarted::Ended("no room".into()))));
     let mut bench = running(7, "job");
     bench.follows(
         "a job that has ended runs again",
@@ -1168,11 +1169,13 @@ fn restarted_by_an_operator() {
     let mut bench = running(7, "plain");
     bench.happens("want 2 artifact");
     assert_eq!(bench.does(), "fetch, keep 1");
-    assert!(refused(&mut bench).contains("artifact"), "the former one would not come back");
+    assert_eq!(refused(&mut bench), NotRestarted::NoArtifact, "the former one would not come back");
     assert_eq!(bench.does(), "", "and goes on");
     bench.happens("pause 1 plain");
     bench.does();
-    assert!(refused(&mut bench).contains("paused"));
-    assert_eq!(bench.agent.restarted(&name()), Some(Err("it is paused".into())));
-    assert!(refused(&mut Bench::new(Start::default())).contains("no such workload"));
+    assert_eq!(refused(&mut bench), NotRestarted::Paused);
+    assert_eq!(bench.agent.restarted(&name()), Some(Err(NotRestarted::PausedMeanwhile)));
+    let unknown = refused(&mut Bench::new(Start::default()));
+    assert_eq!(unknown, NotRestarted::NoWorkload);
+    assert_eq!(unknown.to_string(), "this device has no such workload");
 }

@@ -303,6 +303,63 @@ pub struct Fetched {
     pub bytes: u64,
 }
 
+/// Kind of a call's failure. The caller decides by it, for example whether it asks again; the text
+/// beside it is for people alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReplyCode {
+    /// The device works on other calls; the same call may succeed seconds later.
+    Busy,
+    /// The arguments exceed a bound of the device, or need an ability that its agent lacks.
+    Unsupported,
+    /// The budget of the device's link for replies is used up until its period ends.
+    OverBudget,
+    /// The workload or its log does not exist on the device.
+    NotFound,
+    /// Any other failure, and every code that the reader does not know. It does not travel: it is
+    /// the code of an error without one.
+    Failed,
+}
+
+impl ReplyCode {
+    /// All codes, in the order of PROTOCOL.md.
+    pub const ALL: [Self; 5] =
+        [Self::Busy, Self::Unsupported, Self::OverBudget, Self::NotFound, Self::Failed];
+
+    /// Returns the word for the code on the wire, such as `over-budget`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::Unsupported => "unsupported",
+            Self::OverBudget => "over-budget",
+            Self::NotFound => "not-found",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Returns the code with this word; [`Self::Failed`] for an unknown word, such as one of a newer
+    /// agent.
+    pub fn from_word(word: &str) -> Self {
+        Self::ALL.into_iter().find(|code| code.as_str() == word).unwrap_or(Self::Failed)
+    }
+}
+
+/// Reason why a call failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct ReplyError {
+    /// Kind of the failure.
+    pub code: ReplyCode,
+    /// Text for a person.
+    pub text: String,
+}
+
+impl ReplyError {
+    /// Makes an error with this code and text.
+    pub fn new(code: ReplyCode, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+}
+
 /// Piece of the reply to a call. Device → control plane. On the wire it is an array (see
 /// `wire.rs`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,7 +375,7 @@ pub struct Reply {
     /// True for the last piece.
     pub end: bool,
     /// Reason why the call failed; absent: no fault.
-    pub error: Option<String>,
+    pub error: Option<ReplyError>,
     /// Numbers that place `body` within a log; empty for other calls. First, if they do not follow
     /// from the piece before, the log's number and the offset of the first byte of `body`. Then, if
     /// times were asked for, a pair for each part of `body`: its length in bytes, and when it was

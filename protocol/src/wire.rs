@@ -13,7 +13,7 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use holdfast_base::codec::ignore_rest;
 
-use crate::message::{Call, LogPart, Method, Reply, WITHIN_MS};
+use crate::message::{Call, LogPart, Method, Reply, ReplyCode, ReplyError, WITHIN_MS};
 
 /// Number of each [`Method`] on the wire, the third element of a call.
 const CANCEL: u8 = 0;
@@ -143,8 +143,11 @@ fn numbers(part: &LogPart) -> ([u64; 8], usize) {
 
 impl Serialize for Reply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let error = self.error.as_deref();
+        let error = self.error.as_ref().map(|error| error.text.as_str());
+        // `failed` is what an error without a code means, so it takes no bytes.
+        let code = self.error.as_ref().map_or(ReplyCode::Failed, |error| error.code);
         let many = match (error, self.body.is_empty()) {
+            _ if code != ReplyCode::Failed => 7,
             _ if !self.log.is_empty() => 6,
             (Some(_), _) => 5,
             (None, false) => 4,
@@ -162,6 +165,9 @@ impl Serialize for Reply {
         }
         if many > 5 {
             all.serialize_element(&self.log)?;
+        }
+        if many > 6 {
+            all.serialize_element(code.as_str())?;
         }
         all.end()
     }
@@ -184,11 +190,56 @@ impl<'de> Deserialize<'de> for Reply {
                 let body: Option<ByteBuf> = all.next_element()?;
                 let error = all.next_element::<Option<String>>()?.flatten();
                 let log = all.next_element()?.unwrap_or_default();
+                let code = all.next_element::<String>()?;
+                let code = code.map_or(ReplyCode::Failed, |word| ReplyCode::from_word(&word));
+                let error = error.map(|text| ReplyError { code, text });
                 ignore_rest(&mut all)?;
                 let body = body.map(ByteBuf::into_vec).unwrap_or_default();
                 Ok(Reply { v, id, sequence, body, end: place % 2 == 1, error, log })
             }
         }
         deserializer.deserialize_seq(Elements)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_cbor::Value;
+
+    fn read(elements: Vec<Value>) -> Reply {
+        serde_cbor::from_slice(&serde_cbor::to_vec(&elements).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn an_error_without_a_known_code_has_failed() {
+        let text = |text: &str| Value::Text(text.into());
+        let head = [1, 3, 1].map(Value::Integer);
+        let head: Vec<Value> =
+            head.into_iter().chain([Value::Bytes(Vec::new()), text("why")]).collect();
+        let log = Value::Array(Vec::new());
+        for (more, code) in [
+            (vec![], ReplyCode::Failed),
+            (vec![log.clone()], ReplyCode::Failed),
+            (vec![log.clone(), text("of-a-newer-agent")], ReplyCode::Failed),
+            (vec![log.clone(), text("over-budget")], ReplyCode::OverBudget),
+        ] {
+            let reply = read([head.clone(), more].concat());
+            assert_eq!(reply.error, Some(ReplyError::new(code, "why")));
+        }
+        let no_error = [1, 3, 1].map(Value::Integer).to_vec();
+        let more = vec![Value::Bytes(vec![1]), Value::Null, log, text("busy")];
+        assert_eq!(read([no_error, more].concat()).error, None, "a code alone is no error");
+    }
+
+    #[test]
+    fn every_code_survives_the_wire() {
+        for code in ReplyCode::ALL {
+            let error = Some(ReplyError::new(code, "why"));
+            let (body, log) = (Vec::new(), Vec::new());
+            let reply = Reply { v: 1, id: 3, sequence: 0, body, end: true, error, log };
+            let bytes = serde_cbor::to_vec(&reply).unwrap();
+            assert_eq!(serde_cbor::from_slice::<Reply>(&bytes).unwrap(), reply);
+        }
     }
 }

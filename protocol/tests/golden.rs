@@ -215,6 +215,7 @@ fn replies_and_presence() {
         ("reply-end", "the end", vectors::reply_end()),
         ("reply-log", "two lines of a log, with their place and times", vectors::reply_log()),
         ("reply-error", "the call could not be answered", vectors::reply_error()),
+        ("reply-busy", "the call may be sent again soon", vectors::reply_busy()),
     ] {
         holds::<Reply>(name, "reply", about, &message);
     }

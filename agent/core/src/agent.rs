@@ -14,6 +14,7 @@ use holdfast_protocol::message::{DesiredState, WorkloadReport};
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
 use super::lifecycle::{Surroundings, Workload};
+use super::restart::NotRestarted;
 use super::saved::{Found, Instance, Revision, SavedWorkload};
 use super::unidentified::Unidentified;
 
@@ -224,19 +225,19 @@ impl Agent {
     /// result.
     ///
     /// # Errors
-    /// Returns the reason, as a sentence for an operator, if the workload cannot be restarted now.
-    pub fn restart(&mut self, name: &Name) -> Result<(), String> {
+    /// Returns the reason if the workload cannot be restarted now.
+    pub fn restart(&mut self, name: &Name) -> Result<(), NotRestarted> {
         match self.workloads.get_mut(name) {
             Some(workload) => workload.restart(&self.artifacts),
-            None => Err("this device has no such workload".into()),
+            None => Err(NotRestarted::NoWorkload),
         }
     }
 
     /// Result of the last [`Agent::restart`] of a workload. None: it is still under way.
-    pub fn restarted(&self, name: &Name) -> Option<Result<(), String>> {
+    pub fn restarted(&self, name: &Name) -> Option<Result<(), NotRestarted>> {
         match self.workloads.get(name) {
             Some(workload) => workload.restarted(),
-            None => Some(Err("it was removed".into())),
+            None => Some(Err(NotRestarted::Removed)),
         }
     }
 

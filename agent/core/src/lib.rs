@@ -20,6 +20,7 @@ mod lifecycle;
 pub mod lineage;
 pub mod log_poll;
 pub mod report;
+pub mod restart;
 pub mod saved;
 mod unidentified;
 pub mod version;

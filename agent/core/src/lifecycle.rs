@@ -28,6 +28,7 @@ use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
+use super::restart::NotRestarted;
 use super::saved::{Exit, Instance, Revision, SavedWorkload};
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
@@ -220,13 +221,13 @@ impl Workload {
 
     /// Stops the workload and starts it again without waiting for a back-off. A start that is under
     /// way already is not repeated.
-    pub(super) fn restart(&mut self, artifacts: &BTreeSet<Digest>) -> Result<(), String> {
-        let Some(goal) = self.goal() else { return Err("it is being removed".into()) };
+    pub(super) fn restart(&mut self, artifacts: &BTreeSet<Digest>) -> Result<(), NotRestarted> {
+        let Some(goal) = self.goal() else { return Err(NotRestarted::BeingRemoved) };
         if self.paused {
-            return Err("it is paused: resume it instead".into());
+            return Err(NotRestarted::Paused);
         }
         if missing(goal, artifacts).is_some() {
-            return Err("an artifact that it needs is not on the device yet".into());
+            return Err(NotRestarted::NoArtifact);
         }
         self.failures = 0;
         self.again = matches!(

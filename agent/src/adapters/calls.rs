@@ -14,7 +14,7 @@ use std::time::Duration;
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec;
 use holdfast_base::ids::Name;
-use holdfast_protocol::message::{Fetched, LogPart, MAX_REPLY_BODY, Reply};
+use holdfast_protocol::message::{Fetched, LogPart, MAX_REPLY_BODY, Reply, ReplyCode, ReplyError};
 use holdfast_query::Question;
 use holdfast_records::StreamName;
 use tokio::sync::oneshot;
@@ -23,13 +23,15 @@ use tokio::task::JoinHandle;
 use crate::adapters::buffer::Buffer;
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::link::Outlet;
-use crate::adapters::logs::{self, Histories};
+use crate::adapters::logs::{self, Histories, NoPart};
 use crate::core::history::History;
 
 /// Most calls at the same time; one more is refused.
 const MAX_CALLS: usize = 8;
 /// Most queries at the same time; each may take a few megabytes of memory.
 const MAX_QUERIES: usize = 2;
+/// Text of the refusal of one more call than [`MAX_CALLS`].
+const TOO_MANY_CALLS: &str = "too many calls at once; try again";
 /// Interval at which a followed log is read.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(300);
 /// Longest time that one call is followed without being repeated, in seconds.
@@ -39,7 +41,7 @@ const MAX_FOLLOW: u32 = 300;
 const SIGN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sender for the outcome of a call that the driver carries out.
-pub type Done = oneshot::Sender<Result<(), String>>;
+pub type Done = oneshot::Sender<Result<(), ReplyError>>;
 
 /// A call that reads or follows a workload's log.
 #[derive(Debug)]
@@ -120,9 +122,11 @@ impl Calls {
         let shared = Arc::clone(&deadline);
         let task = tokio::spawn(async move {
             match (&call.log, &call.held) {
-                (_, Some(why)) => responder.fail(why).await,
-                _ if busy => responder.fail("too many calls at once; try again").await,
-                (None, None) => responder.fail("this device has no such workload").await,
+                (_, Some(why)) => responder.fail(ReplyCode::OverBudget, why).await,
+                _ if busy => responder.fail(ReplyCode::Busy, TOO_MANY_CALLS).await,
+                (None, None) => {
+                    responder.fail(ReplyCode::NotFound, "this device has no such workload").await;
+                }
                 (Some(log), None) => responder.stream(log, &call, &shared).await,
             }
         });
@@ -149,9 +153,10 @@ impl Calls {
         let task = tokio::spawn(async move {
             if let Some(why) = &call.held {
                 // A reply may be as large as the records that the budget keeps off the link.
-                responder.fail(why).await;
+                responder.fail(ReplyCode::OverBudget, why).await;
             } else if busy {
-                responder.fail("busy: it is answering other questions; try again").await;
+                let why = "busy: it is answering other questions; try again";
+                responder.fail(ReplyCode::Busy, why).await;
             } else {
                 responder.question(&buffer, &call).await;
             }
@@ -169,7 +174,7 @@ impl Calls {
         let id = call.id;
         let task = tokio::spawn(async move {
             if busy {
-                return responder.fail("too many calls at once; try again").await;
+                return responder.fail(ReplyCode::Busy, TOO_MANY_CALLS).await;
             }
             let most = call.bytes.unwrap_or(u64::MAX);
             let (records, bytes) = buffer.request(&call.stream, call.window, most).await;
@@ -177,7 +182,7 @@ impl Calls {
                 Ok(body) => {
                     responder.send(body, true, None).await;
                 }
-                Err(error) => responder.fail(&error.to_string()).await,
+                Err(error) => responder.fail(ReplyCode::Failed, error.to_string()).await,
             }
         });
         if !busy {
@@ -197,7 +202,7 @@ impl Calls {
         let mut responder = Responder { outlet: outlet.clone(), id, sequence: 0 };
         let task = tokio::spawn(async move {
             if busy {
-                return responder.fail("too many calls at once; try again").await;
+                return responder.fail(ReplyCode::Busy, TOO_MANY_CALLS).await;
             }
             loop {
                 tokio::select! {
@@ -292,11 +297,12 @@ struct Responder {
 impl Responder {
     async fn stream(&mut self, log: &Path, call: &LogCall, deadline: &AtomicU64) {
         let Some(begun) = call.with_history(|history| logs::span(log, history, &call.part)) else {
-            return self.fail("its log is gone: the workload was removed").await;
+            let why = "its log is gone: the workload was removed";
+            return self.fail(ReplyCode::NotFound, why).await;
         };
         let (mut at, end) = match begun {
             Ok(span) => span,
-            Err(why) => return self.fail(&why).await,
+            Err(why) => return self.refuse(why.into()).await,
         };
         let follows = end == u64::MAX && call.part.follow_seconds > 0;
         // The log number and offset at which the caller expects the next bytes; only where they
@@ -317,7 +323,7 @@ impl Responder {
             };
             let piece = match piece {
                 Ok(piece) => piece,
-                Err(error) => return self.fail(&format!("the log cannot be read: {error}")).await,
+                Err(error) => return self.refuse(NoPart::Unreadable(error).into()).await,
             };
             let nothing = piece.bytes.is_empty();
             let after = piece.at.saturating_add(u64::try_from(piece.bytes.len()).unwrap_or(0));
@@ -338,11 +344,15 @@ impl Responder {
         self.send(Vec::new(), true, None).await;
     }
 
-    async fn fail(&mut self, why: &str) {
-        self.send(Vec::new(), true, Some(why.to_owned())).await;
+    async fn fail(&mut self, code: ReplyCode, why: impl Into<String>) {
+        self.refuse(ReplyError::new(code, why)).await;
     }
 
-    async fn send(&mut self, body: Vec<u8>, end: bool, error: Option<String>) -> bool {
+    async fn refuse(&mut self, error: ReplyError) {
+        self.send(Vec::new(), true, Some(error)).await;
+    }
+
+    async fn send(&mut self, body: Vec<u8>, end: bool, error: Option<ReplyError>) -> bool {
         self.reply(body, end, error, Vec::new()).await
     }
 
@@ -354,7 +364,7 @@ impl Responder {
         &mut self,
         body: Vec<u8>,
         end: bool,
-        error: Option<String>,
+        error: Option<ReplyError>,
         log: Vec<u64>,
     ) -> bool {
         let (v, id, sequence) = (WIRE_VERSION, self.id, self.sequence);

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
@@ -159,12 +159,10 @@ impl Api {
         let name =
             ServerName::try_from(SERVER_NAME).map_err(|error| unreachable(error.to_string()))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
-        connector.connect(name, self.tap.clone().around(socket)).await.map_err(|error| match error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-        {
+        let connecting = connector.connect(name, self.tap.clone().around(socket));
+        connecting.await.map_err(|error| match tls_error(&error) {
             Some(tls) => {
-                let why = explain_tls(&tls.to_string()).into();
+                let why = explain_tls(tls).into();
                 HttpsError::Untrusted { host: host.clone(), port, why }
             }
             None if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -210,14 +208,24 @@ impl Api {
     }
 }
 
-/// Explains to a person why TLS ended a connection, from the library's text.
-pub fn explain_tls(text: &str) -> &'static str {
-    if text.contains("xpired") || text.contains("alid yet") || text.contains("ValidYet") {
-        "its certificate is not valid at this device's time: is the clock right?"
-    } else if text.contains("certificate") {
-        "its certificate is not signed by this device's control plane: another control plane answers there, or somebody stands in between"
-    } else {
-        "it speaks no TLS, or another kind: is it the control plane's port?"
+/// Returns the TLS error that an I/O error carries; `None` when it has another cause.
+pub fn tls_error(error: &std::io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
+}
+
+/// Explains to a person why TLS ended a connection.
+pub fn explain_tls(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        ) => "its certificate is not valid at this device's time: is the clock right?",
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            "its certificate is not signed by this device's control plane: another control plane answers there, or somebody stands in between"
+        }
+        _ => "it speaks no TLS, or another kind: is it the control plane's port?",
     }
 }
 
@@ -288,17 +296,17 @@ mod tests {
     #[test]
     fn no_word_of_the_tls_library_is_said() {
         for (error, word) in [
-            (rustls::CertificateError::BadSignature, "another control plane"),
-            (rustls::CertificateError::UnknownIssuer, "another control plane"),
-            (rustls::CertificateError::NotValidForName, "another control plane"),
-            (rustls::CertificateError::Expired, "clock"),
-            (rustls::CertificateError::NotValidYet, "clock"),
+            (CertificateError::BadSignature, "another control plane"),
+            (CertificateError::UnknownIssuer, "another control plane"),
+            (CertificateError::NotValidForName, "another control plane"),
+            (CertificateError::Expired, "clock"),
+            (CertificateError::NotValidYet, "clock"),
         ] {
-            let said = explain_tls(&rustls::Error::InvalidCertificate(error.clone()).to_string());
+            let said = explain_tls(&rustls::Error::InvalidCertificate(error.clone()));
             assert!(said.contains(word), "{error:?}: {said}");
         }
         let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
-        assert!(explain_tls(&other.to_string()).contains("no TLS"));
+        assert!(explain_tls(&other).contains("no TLS"));
     }
 
     #[test]

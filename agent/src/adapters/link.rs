@@ -4,6 +4,7 @@
 //!
 //! See decisions 0016 and 0104.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +20,13 @@ use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, PublishOptions,
-    SubscribeFilter, TlsConfiguration, Transport,
+    StateError, SubscribeFilter, TlsConfiguration, TlsError, Transport,
 };
 use rustls::ClientConfig;
 use tokio::sync::{mpsc, watch};
 
 use crate::adapters::clock::uptime_ms;
+use crate::adapters::https;
 use crate::adapters::meter::Meter;
 use crate::core::backoff::{self, Entropy};
 use crate::core::heartbeat::Heartbeat;
@@ -335,8 +337,8 @@ fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
         let host = host.clone();
         let tap = tap.clone();
         async move {
-            let socket = super::https::dial(&host, port).await.map_err(std::io::Error::other)?;
-            Ok::<_, std::io::Error>(tap.around(socket))
+            let socket = https::dial(&host, port).await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>(tap.around(socket))
         }
     });
     let tls = TlsConfiguration::Rustls(Arc::clone(&credentials.tls));
@@ -358,28 +360,42 @@ fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
 
 /// Explains why a connection ended, and whether that was a refusal.
 fn explain(error: &ConnectionError) -> (String, bool) {
-    let text = error.to_string();
-    let refused = match error {
-        ConnectionError::ConnectionRefused(code) => {
-            return (format!("the control plane refused the device: {code:?}"), true);
-        }
-        ConnectionError::Tls(_) => true,
-        _ => false,
+    if let ConnectionError::ConnectionRefused(code) = error {
+        return (format!("the control plane refused the device: {code:?}"), true);
+    }
+    let tls = match error {
+        ConnectionError::Tls(TlsError::TLS(tls)) => Some(tls),
+        _ => io_error(error).and_then(https::tls_error),
     };
-    if text.contains("invalid peer certificate") {
-        return (super::https::explain_tls(&text).to_owned(), true);
+    if let Some(tls @ rustls::Error::InvalidCertificate(_)) = tls {
+        return (https::explain_tls(tls).to_owned(), true);
     }
     // With TLS 1.3 our handshake is over before the server has checked our certificate; its refusal
     // then arrives as an alert on the open connection.
-    let refused = refused || text.contains("certificate") || text.contains("fatal alert");
-    (strip_layers(&text).to_owned(), refused)
+    let alert = matches!(tls, Some(rustls::Error::AlertReceived(_)));
+    let refused = alert || matches!(error, ConnectionError::Tls(_));
+    let aborted = matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted));
+    let ended = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
+    if aborted || io_error(error).is_some_and(ended) {
+        return ("the connection was closed by the other side".to_owned(), refused);
+    }
+    (strip_layers(&error.to_string()).to_owned(), refused)
 }
 
-/// Strips the library's layers from an error text.
-fn strip_layers(mut text: &str) -> &str {
-    if text.contains("close_notify") || text.contains("Connection closed by peer") {
-        return "the connection was closed by the other side";
+/// Returns the I/O error within an error of the MQTT library; `None` when it has another cause.
+fn io_error(error: &ConnectionError) -> Option<&io::Error> {
+    match error {
+        ConnectionError::Io(io)
+        | ConnectionError::Tls(TlsError::Io(io))
+        | ConnectionError::MqttState(
+            StateError::Io(io) | StateError::Deserialization(rumqttc::mqttbytes::Error::Io(io)),
+        ) => Some(io),
+        _ => None,
     }
+}
+
+/// Strips the library's layers from an error text. Nothing is decided by it.
+fn strip_layers(mut text: &str) -> &str {
     let layers = ["Mqtt state: ", "Mqtt serialization/deserialization error: ", "I/O: ", "IO: "];
     while let Some(rest) = layers.iter().find_map(|layer| text.strip_prefix(layer)) {
         text = rest;
@@ -394,15 +410,39 @@ mod tests {
     #[test]
     fn why_a_link_is_down_is_said_in_plain_words() {
         for (text, said) in [
-            (
-                "Mqtt state: Mqtt serialization/deserialization error: IO: peer closed connection without sending TLS close_notify: https://docs.rs/rustls/x",
-                "the connection was closed by the other side",
-            ),
             ("I/O: Connection refused (os error 111)", "Connection refused (os error 111)"),
             ("TLS: odd: https://docs.rs/rustls/x", "TLS: odd"),
             ("", ""),
         ] {
             assert_eq!(strip_layers(text), said);
+        }
+    }
+
+    #[test]
+    fn why_a_link_is_down_is_decided_by_the_type_of_the_error() {
+        use rustls::{AlertDescription, CertificateError, Error};
+        let tls = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let read = |error| {
+            let error = rumqttc::mqttbytes::Error::Io(error);
+            ConnectionError::MqttState(StateError::Deserialization(error))
+        };
+        let expired = || Error::InvalidCertificate(CertificateError::Expired);
+        let unknown = || Error::AlertReceived(AlertDescription::UnknownCA);
+        let eof = || io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify");
+        let other = || io::Error::other("certificate, fatal alert");
+        for (error, said, refused) in [
+            (ConnectionError::Tls(TlsError::Io(tls(expired()))), "is the clock right?", true),
+            (ConnectionError::Tls(TlsError::TLS(expired())), "is the clock right?", true),
+            (ConnectionError::Io(tls(expired())), "is the clock right?", true),
+            (read(tls(unknown())), "received fatal alert", true),
+            (ConnectionError::MqttState(StateError::Io(tls(unknown()))), "UnknownCA", true),
+            (read(eof()), "closed by the other side", false),
+            (ConnectionError::MqttState(StateError::ConnectionAborted), "closed by", false),
+            (ConnectionError::Io(other()), "certificate, fatal alert", false),
+        ] {
+            let (text, was_refused) = explain(&error);
+            assert!(text.contains(said), "{error:?}: {text}");
+            assert_eq!(was_refused, refused, "{error:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_base::ids::Name;
-use holdfast_protocol::message::LogPart;
+use holdfast_protocol::message::{LogPart, ReplyCode, ReplyError};
 use rustix::fs::{FallocateFlags, fallocate};
 
 use crate::core::follow::{Position, TAIL};
@@ -169,14 +169,39 @@ fn open_updated(path: &Path, history: &mut History) -> io::Result<Option<File>> 
     Ok(Some(file))
 }
 
+/// Reason why a requested part of a log cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPart {
+    /// The requested run is older than the runs whose starts are kept, or never was.
+    #[error("no such run of the workload is known here: the starts of the last 10 runs are kept")]
+    NoRun,
+    /// All bytes of the requested run were cut off the log's beginning.
+    #[error(
+        "what the workload wrote in that run was cut off the log: it was too long ago, or too much came after it"
+    )]
+    Cut,
+    /// The file cannot be read.
+    #[error("the log cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+}
+
+impl From<NoPart> for ReplyError {
+    fn from(why: NoPart) -> Self {
+        let code = match why {
+            NoPart::NoRun | NoPart::Cut => ReplyCode::NotFound,
+            NoPart::Unreadable(_) => ReplyCode::Failed,
+        };
+        Self::new(code, why.to_string())
+    }
+}
+
 /// Computes the offsets of the requested part of a log, end exclusive; `u64::MAX` as the end of a
 /// followed log.
 ///
 /// # Errors
-/// The reason as text why there is no such part.
-pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, u64), String> {
-    let failed = |error: io::Error| format!("the log cannot be read: {error}");
-    let Some(file) = open_updated(path, history).map_err(failed)? else {
+/// The reason why there is no such part.
+pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, u64), NoPart> {
+    let Some(file) = open_updated(path, history)? else {
         return Ok((history.end(), u64::MAX));
     };
     let (mut from, mut to) = (history.base, history.end());
@@ -185,10 +210,10 @@ pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, 
     if part.back > 0 {
         let run = history.run(usize::try_from(part.back).unwrap_or(usize::MAX));
         let Some((start, end)) = run else {
-            return Err("no such run of the workload is known here: the starts of the last 10 runs are kept".into());
+            return Err(NoPart::NoRun);
         };
         if end <= from && start < end {
-            return Err("what the workload wrote in that run was cut off the log: it was too long ago, or too much came after it".into());
+            return Err(NoPart::Cut);
         }
         whole_line &= start < from;
         (from, to) = (from.max(start), end);
@@ -206,11 +231,11 @@ pub fn span(path: &Path, history: &mut History, part: &LogPart) -> Result<(u64, 
         return Ok((part.from, if follow { u64::MAX } else { to }));
     }
     if whole_line {
-        from = line_start(&file, history, from).map_err(failed)?;
+        from = line_start(&file, history, from)?;
     }
     to = to.max(from);
     if part.log == 0 {
-        from = last_lines(&file, history.base, (from, to), part.tail).map_err(failed)?;
+        from = last_lines(&file, history.base, (from, to), part.tail)?;
     }
     Ok((from, if follow { u64::MAX } else { to }))
 }
@@ -333,7 +358,7 @@ mod tests {
 
     /// Reads a part of a log as it is sent, as text.
     fn part(path: &Path, history: &mut History, part: LogPart) -> Result<String, String> {
-        let (from, to) = span(path, history, &part)?;
+        let (from, to) = span(path, history, &part).map_err(|why| why.to_string())?;
         let (_, bytes) = read(path, history, from, to, usize::MAX).unwrap();
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }

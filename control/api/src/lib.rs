@@ -791,6 +791,12 @@ pub struct Restored {
     pub notes: Vec<String>,
 }
 
+/// Code of the refusal of a stream that a device does not have.
+pub const NO_STREAM: &str = "no-stream";
+
+/// Code of the refusal of a stream that a device holds, and of which nothing has arrived yet.
+pub const NOTHING_SHIPPED: &str = "nothing-shipped";
+
 /// Body of every refusal: what was refused and what to do.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ErrorDocument {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_api::{NO_STREAM, NOTHING_SHIPPED};
 use holdfast_protocol::enrol::ApiErrorBody;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
@@ -390,20 +391,20 @@ fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
         );
     }
     if status == StatusCode::NOT_FOUND {
-        message.push_str(hint(&message));
+        message.push_str(hint(&error.code));
     }
     Failure { exit, message, faults }
 }
 
-/// Returns a command that helps with a refusal. The server's texts name none, because pages show
-/// them too.
-fn hint(message: &str) -> &'static str {
-    if message.contains(" has no stream ") {
-        ": holdfast data list shows those that there are"
-    } else if message.contains(" has shipped none ") {
-        " (holdfast query STREAM --select count, holdfast data fetch DEVICE STREAM)"
-    } else {
-        ""
+/// Returns a command that helps with a refusal of this code. The server's texts name none, because
+/// pages show them too.
+fn hint(code: &str) -> &'static str {
+    match code {
+        NO_STREAM => ": holdfast data list shows those that there are",
+        NOTHING_SHIPPED => {
+            " (holdfast query STREAM --select count, holdfast data fetch DEVICE STREAM)"
+        }
+        _ => "",
     }
 }
 

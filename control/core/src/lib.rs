@@ -33,6 +33,7 @@ pub mod placement;
 pub mod policies;
 pub mod query;
 pub mod records;
+pub mod retry;
 pub mod revisions;
 pub mod room;
 pub mod scope;

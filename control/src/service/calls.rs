@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::cost;
-use holdfast_protocol::message::{Call, LogPart, MAX_REASON, Method, Reply};
+use holdfast_protocol::message::{Call, LogPart, MAX_REASON, Method, Reply, ReplyCode, ReplyError};
 use holdfast_protocol::topic::{Channel, Topic};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -43,17 +43,28 @@ const FOLLOW_SECONDS: u32 = 30;
 /// Time after which a followed log is asked for again; well below [`FOLLOW_SECONDS`].
 const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 
-/// Error of a reader whose next piece has a sequence number beyond the expected one.
-const GAP: &str = "a part of the answer was lost on the way";
-/// Error of a reader that took the pieces more slowly than they came.
-const SLOW: &str =
-    "it came faster than it was read, so the rest is cut: read it faster, or ask for less";
-
 /// Maximum number of lines from the end of a log.
 const MAX_TAIL: u32 = 100_000;
 
 /// Item of a call's channel: a piece of the reply, or why there are no more.
-pub type Piece = Result<Part, String>;
+pub type Piece = Result<Part, Cut>;
+
+/// Reason why no more pieces of a reply come, although it is not whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cut {
+    /// A piece has a sequence number beyond the expected one.
+    #[error("a part of the answer was lost on the way")]
+    Gap,
+    /// The reader took the pieces more slowly than they came.
+    #[error("it came faster than it was read, so the rest is cut: read it faster, or ask for less")]
+    Slow,
+    /// The device's connection ended before the reply did.
+    #[error("the device's connection ended")]
+    Disconnected,
+    /// The device ended the call with this error.
+    #[error(transparent)]
+    Said(ReplyError),
+}
 
 /// One piece of a reply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -134,15 +145,16 @@ impl Calls {
         let mut over = reply.end;
         if reply.sequence > call.next {
             over = true;
-            drop(call.pieces.try_send(Err(GAP.to_owned())));
+            drop(call.pieces.try_send(Err(Cut::Gap)));
         } else if let Some(error) = reply.error {
             over = true;
-            drop(call.pieces.try_send(Err(error.chars().take(MAX_REASON).collect())));
+            let text: String = error.text.chars().take(MAX_REASON).collect();
+            drop(call.pieces.try_send(Err(Cut::Said(ReplyError { text, ..error }))));
         } else if !reply.body.is_empty() || !reply.end {
             // A piece without a body that does not end the reply is a sign of life: it is passed
             // on, so that the reader's patience begins anew.
             if call.pieces.capacity() <= 1 {
-                drop(call.pieces.try_send(Err(SLOW.to_owned())));
+                drop(call.pieces.try_send(Err(Cut::Slow)));
                 // The device is told to stop once the reader has gone. `u32::MAX` makes pieces that
                 // come until then look repeated, so that they are dropped.
                 call.next = u32::MAX;
@@ -162,7 +174,7 @@ impl Calls {
         self.lock().retain(|_, call| {
             let stays = call.device != *device;
             if !stays {
-                drop(call.pieces.try_send(Err("the device's connection ended".into())));
+                drop(call.pieces.try_send(Err(Cut::Disconnected)));
             }
             stays
         });
@@ -192,8 +204,9 @@ pub(super) enum NoAnswer {
     Now(String),
     /// No reply came in time, or a part of it was lost.
     Silent,
-    /// The device, or the link to it, gave this reason.
-    Said(String),
+    /// The device gave this reason; an error without a code of the device has
+    /// [`ReplyCode::Failed`].
+    Said(ReplyError),
     /// The question fails however often it is asked.
     Never(Failure),
 }
@@ -201,6 +214,18 @@ pub(super) enum NoAnswer {
 impl From<Failure> for NoAnswer {
     fn from(failure: Failure) -> Self {
         Self::Never(failure)
+    }
+}
+
+impl From<Cut> for NoAnswer {
+    fn from(cut: Cut) -> Self {
+        match cut {
+            Cut::Gap => Self::Silent,
+            Cut::Said(error) => Self::Said(error),
+            Cut::Slow | Cut::Disconnected => {
+                Self::Said(ReplyError::new(ReplyCode::Failed, cut.to_string()))
+            }
+        }
     }
 }
 
@@ -269,7 +294,7 @@ impl LogStream {
                 piece = self.pieces.recv() => {
                     self.heard = Instant::now();
                     self.give_up = self.heard + PATIENCE;
-                    return piece.map(|piece| piece.map(Some));
+                    return piece.map(|piece| piece.map(Some).map_err(|cut| cut.to_string()));
                 }
                 () = tokio::time::sleep_until(wake) => {
                     if !self.follow {
@@ -490,12 +515,12 @@ impl Service {
             match tokio::time::timeout(PATIENCE, pieces.recv()).await {
                 Err(_) => return Err(NoAnswer::Silent),
                 Ok(None) => return Ok((id, whole)),
-                Ok(Some(Err(why))) if why == GAP => return Err(NoAnswer::Silent),
-                Ok(Some(Err(why))) => return Err(NoAnswer::Said(why)),
+                Ok(Some(Err(cut))) => return Err(cut.into()),
                 Ok(Some(Ok(piece))) => {
                     whole.extend_from_slice(&piece.body);
                     if whole.len() > most {
-                        return Err(NoAnswer::Said("its answer is too large".into()));
+                        let why = "its answer is too large";
+                        return Err(NoAnswer::Said(ReplyError::new(ReplyCode::Failed, why)));
                     }
                 }
             }
@@ -525,7 +550,8 @@ mod tests {
     }
 
     fn piece(sequence: u32, body: &[u8], end: bool, error: Option<&str>) -> Reply {
-        let (v, error) = (holdfast_base::WIRE_VERSION, error.map(str::to_owned));
+        let v = holdfast_base::WIRE_VERSION;
+        let error = error.map(|text| ReplyError::new(ReplyCode::Busy, text));
         Reply { v, id: 1, sequence, end, body: body.to_vec(), error, log: Vec::new() }
     }
 
@@ -538,7 +564,7 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(pieces.try_recv().unwrap().unwrap().body, "line");
         }
-        assert_eq!(pieces.try_recv().unwrap().unwrap_err(), SLOW);
+        assert_eq!(pieces.try_recv().unwrap().unwrap_err(), Cut::Slow);
         assert_eq!(
             pieces.try_recv(),
             Err(mpsc::error::TryRecvError::Empty),
@@ -566,9 +592,10 @@ mod tests {
 
     #[test]
     fn why_it_ended_is_said_however_much_waits() {
+        let said = |text| Cut::Said(ReplyError::new(ReplyCode::Busy, text));
         for (last, why) in [
-            (piece(3, b"", true, Some(&"x".repeat(1_000))), "x".repeat(MAX_REASON)),
-            (piece(5, b"line", true, None), GAP.to_owned()),
+            (piece(3, b"", true, Some(&"x".repeat(1_000))), said("x".repeat(MAX_REASON))),
+            (piece(5, b"line", true, None), Cut::Gap),
         ] {
             let (calls, device, mut pieces) = call(4);
             for sequence in 0..3 {

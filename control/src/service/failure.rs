@@ -19,6 +19,12 @@ pub enum Failure {
     /// Object that does not exist.
     #[error("{0}")]
     NotFound(String),
+    /// Stream that a device does not have.
+    #[error("{0}")]
+    NoStream(String),
+    /// Stream that a device holds, and of which nothing has arrived yet.
+    #[error("{0}")]
+    NothingShipped(String),
     /// Action that the caller may not do.
     #[error("{0}")]
     Refused(String),

@@ -133,7 +133,7 @@ async fn one(service: &Arc<Service>, device: &Name, workload: &Name) -> Result<(
         Err(NoAnswer::Silent) => {
             Err((true, "no answer: it may have been restarted or not".to_owned()))
         }
-        Err(NoAnswer::Said(why)) => Err((true, why)),
+        Err(NoAnswer::Said(why)) => Err((true, why.text)),
         Err(NoAnswer::Never(failure)) => Err((false, failure.to_string())),
     }
 }

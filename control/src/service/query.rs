@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use holdfast_base::codec::{self, MAX_MESSAGE};
 use holdfast_base::ids::{Labels, Name};
 use holdfast_protocol::enrol;
-use holdfast_protocol::message::{Fetched, Method, WITHIN_MS};
+use holdfast_protocol::message::{Fetched, Method, ReplyCode, ReplyError, WITHIN_MS};
 use holdfast_query::{Fault, Partial, Question};
 use holdfast_records::StreamName;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -28,23 +28,10 @@ use crate::api::{FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryProgress, Q
 use crate::core::query;
 use crate::core::query::{Answers, Asked};
 use crate::core::records::Standing;
+use crate::core::retry::{Missed, Retries, SOON, Step};
 
 /// Maximum size of one device's packed answer, in bytes.
 const MOST: usize = 4 * MAX_MESSAGE;
-
-/// Time after which a device that could not be asked is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// Time after which a device that refused or did not answer is asked again, while the question
-/// waits for it.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
-
-/// Number of times that a device which is busy with other questions is asked again.
-const BUSY: u32 = 5;
-
-/// Number of times that a device from which nothing came is asked again at once, even when the
-/// question does not wait. The call or its reply may have been lost, since neither is acknowledged.
-const LOST: u32 = 1;
 
 /// Reason given for a device from which nothing came.
 const SILENT: &str = "does not answer";
@@ -221,7 +208,7 @@ impl Service {
                 NoAnswer::Silent => {
                     Failure::Unavailable(format!("device {name} {SILENT}: try again"))
                 }
-                NoAnswer::Said(text) => Failure::Unavailable(format!("device {name}: {text}")),
+                NoAnswer::Said(why) => Failure::Unavailable(format!("device {name}: {why}")),
                 NoAnswer::Never(failure) => failure,
             })?;
         let Fetched { records, bytes } = codec::from_slice(&body).map_err(|error| {
@@ -287,32 +274,27 @@ impl Asking {
         answers.finish(crossed.load(Ordering::Relaxed))
     }
 
-    /// Returns one device's answer, or why there is none. Asks again as the constants above say.
+    /// Returns one device's answer, or why there is none. Asks again as [`Retries`] decides.
     async fn one(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, String> {
-        let (mut busy, mut silent) = (0, 0);
+        let mut retries = Retries::default();
         loop {
-            let (why, again) = match self.once(name, crossed).await {
+            let (missed, why) = match self.once(name, crossed).await {
                 Ok(partial) => return Ok(partial),
                 Err(NoAnswer::Never(failure)) => return Err(failure.to_string()),
-                Err(NoAnswer::Now(why)) => (why, AGAIN),
-                Err(NoAnswer::Silent) if silent < LOST => {
-                    silent += 1;
-                    continue;
-                }
-                Err(NoAnswer::Silent) => (SILENT.to_owned(), AGAIN),
-                Err(NoAnswer::Said(why)) => (why, ASK_AGAIN),
+                Err(NoAnswer::Now(why)) => (Missed::NotCalled, why),
+                Err(NoAnswer::Silent) => (Missed::Silent, SILENT.to_owned()),
+                Err(NoAnswer::Said(why)) => (Missed::Refused(why.code), why.text),
             };
-            if why.starts_with("busy") && busy < BUSY {
-                busy += 1;
-                tokio::time::sleep(AGAIN).await;
-                continue;
+            let now = Instant::now();
+            let left = self.until.map_or(Duration::ZERO, |until| until.duration_since(now));
+            match retries.next(missed, left) {
+                Step::Ask(after) => tokio::time::sleep(after).await,
+                Step::AskConnected(after) => {
+                    tokio::time::sleep(after).await;
+                    self.is_back(name).await;
+                }
+                Step::GiveUp => return Err(why),
             }
-            let waits = self.until.is_some_and(|until| Instant::now() + again < until);
-            if !waits {
-                return Err(why);
-            }
-            tokio::time::sleep(again).await;
-            self.is_back(name).await;
         }
     }
 
@@ -325,7 +307,7 @@ impl Asking {
 
     /// Waits until a device is connected, or until the question no longer waits.
     async fn is_back(&self, name: &Name) {
-        while self.until.is_some_and(|until| Instant::now() + AGAIN < until) {
+        while self.until.is_some_and(|until| Instant::now() + SOON < until) {
             let there = {
                 let model = self.service.model();
                 model.devices.get(name).is_none_or(|known| known.live.session != 0)
@@ -333,7 +315,7 @@ impl Asking {
             if there {
                 return;
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(SOON).await;
         }
     }
 
@@ -345,6 +327,7 @@ impl Asking {
         let stream = self.stream.clone();
         let method = Method::Query { stream, question, within_ms: WITHIN_MS };
         let (_, body) = self.service.ask(name, method, MOST, crossed).await?;
-        Partial::unpack(&body, &self.asked.question).map_err(NoAnswer::Said)
+        Partial::unpack(&body, &self.asked.question)
+            .map_err(|why| NoAnswer::Said(ReplyError::new(ReplyCode::Failed, why)))
     }
 }

@@ -145,7 +145,7 @@ impl Service {
         let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;
         let sent = self.of_device(&name, |streams| streams.get(&stream).cloned());
-        sent.ok_or_else(|| self.why_none(&name, &stream).map_or_else(none, Failure::NotFound))
+        sent.ok_or_else(|| self.why_none(&name, &stream).map_or_else(none, Failure::NothingShipped))
     }
 
     /// Explains why no record of a stream was received although its device reports the stream.
@@ -686,7 +686,7 @@ impl Service {
 /// Failure for a stream that a device does not have.
 pub(super) fn no_stream(device: &Name, stream: &str) -> Failure {
     let stream: String = stream.chars().take(80).collect();
-    Failure::NotFound(format!("device {device} has no stream {stream:?}"))
+    Failure::NoStream(format!("device {device} has no stream {stream:?}"))
 }
 
 /// Returns ranges around these numbers. Ranges that one block may cover together are joined.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use holdfast_base::codec;
 use holdfast_base::ids::Name;
-use holdfast_protocol::message::{Method, Reply};
+use holdfast_protocol::message::{Method, Reply, ReplyCode, ReplyError};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -197,7 +197,8 @@ async fn a_restart_is_asked_of_those_who_are_there() {
                     let Method::Restart { workload } = &call.method else { continue };
                     assert_eq!(workload.as_str(), "w");
                     let name = device.to_string().split_once('.').unwrap().1.to_owned();
-                    let error = (name == "d-2").then(|| "ended with code 3".to_owned());
+                    let error = (name == "d-2")
+                        .then(|| ReplyError::new(ReplyCode::Failed, "ended with code 3"));
                     for (sequence, end) in [(0, false), (1, true)] {
                         let (id, body, log) = (call.id, Vec::new(), Vec::new());
                         let error = error.clone().filter(|_| end);

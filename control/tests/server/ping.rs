@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use holdfast_base::codec;
-use holdfast_protocol::message::{Method, Reply};
+use holdfast_protocol::message::{Method, Reply, ReplyCode, ReplyError};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ fn asked(world: &World) -> Vec<u64> {
 
 async fn answer(world: &World, call: u64) {
     let v = holdfast_base::WIRE_VERSION;
-    let why = Some("this device has no such workload".to_owned());
+    let why = Some(ReplyError::new(ReplyCode::NotFound, "this device has no such workload"));
     let reply =
         Reply { v, id: call, sequence: 0, end: true, body: vec![], error: why, log: vec![] };
     assert!(world.publish("d-1", Channel::Reply, codec::encode(&reply).unwrap()).await);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_base::codec;
-use holdfast_protocol::message::{Call, Fetched, Method, Reply};
+use holdfast_protocol::message::{Call, Fetched, Method, Reply, ReplyCode, ReplyError};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use holdfast_query::{AT_THE_EDGE, Partial, Run};
@@ -60,7 +60,12 @@ fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
             return Vec::new();
         }
         (Manner::Refuses(why), _) => {
-            return vec![reply(0, Vec::new(), true, Some((*why).to_owned()))];
+            return vec![reply(
+                0,
+                Vec::new(),
+                true,
+                Some(ReplyError::new(ReplyCode::Failed, *why)),
+            )];
         }
         (Manner::Holds(records, _), Method::Query { question, .. }) => {
             let mut run = Run::new(question, AT_THE_EDGE).unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_base::ids::Digest;
 use holdfast_protocol::message::{
     AgentInfo, Call, DesiredState, DesiredWorkload, LogPart, Method, Phase, Presence, Problem,
-    Reply, StateReport, WorkloadReport,
+    Reply, ReplyCode, ReplyError, StateReport, WorkloadReport,
 };
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
@@ -336,7 +336,8 @@ pub(crate) fn state_healed() -> StateReport {
 }
 
 fn reply(id: u64, sequence: u32, body: &[u8], end: bool, error: Option<&str>) -> Reply {
-    let (body, error, log) = (body.to_vec(), error.map(str::to_owned), Vec::new());
+    let (body, log) = (body.to_vec(), Vec::new());
+    let error = error.map(|text| ReplyError::new(ReplyCode::Failed, text));
     Reply { v: 1, id, sequence, body, end, error, log }
 }
 
@@ -355,6 +356,12 @@ pub(crate) fn reply_end() -> Reply {
 
 pub(crate) fn reply_error() -> Reply {
     reply(3, 0, b"", true, Some("no workload of this name on this device"))
+}
+
+pub(crate) fn reply_busy() -> Reply {
+    let text = "busy: it is answering other questions; try again";
+    let error = Some(ReplyError::new(ReplyCode::Busy, text));
+    Reply { error, ..reply(4, 0, b"", true, None) }
 }
 
 pub(crate) fn online() -> Presence {

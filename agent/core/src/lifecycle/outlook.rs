@@ -3,6 +3,7 @@
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
+use crate::restart::NotRestarted;
 use crate::saved::Instance;
 
 impl Workload {
@@ -67,9 +68,9 @@ impl Workload {
     }
 
     /// Result of a restart that an operator asked for. None: it is under way.
-    pub(crate) fn restarted(&self) -> Option<Result<(), String>> {
+    pub(crate) fn restarted(&self) -> Option<Result<(), NotRestarted>> {
         match &self.stage {
-            _ if self.paused => Some(Err("it is paused".into())),
+            _ if self.paused => Some(Err(NotRestarted::PausedMeanwhile)),
             _ if self.again => None,
             Stage::Running(_) | Stage::Done(_) => Some(Ok(())),
             Stage::Idle
@@ -78,7 +79,7 @@ impl Workload {
             | Stage::Opening(_)
             | Stage::Stopping { .. }
             | Stage::Sweeping { .. } => None,
-            _ => Some(Err(self.why())),
+            _ => Some(Err(NotRestarted::Ended(self.why()))),
         }
     }
 

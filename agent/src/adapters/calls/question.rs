@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use holdfast_protocol::message::MAX_REPLY_BODY;
+use holdfast_protocol::message::{MAX_REPLY_BODY, ReplyCode, ReplyError};
 use holdfast_query::{AT_THE_EDGE, Partial, Run};
 use holdfast_records::block::pack;
 use holdfast_records::{Layout, Record};
@@ -62,11 +62,11 @@ impl Responder {
         let partial = match self.run(buffer, call).await {
             Ok(Some(partial)) => partial,
             Ok(None) => return, // Nobody reads any more.
-            Err(why) => return self.fail(&why).await,
+            Err(why) => return self.refuse(why).await,
         };
         let packed = match partial.pack(&call.question) {
             Ok(packed) => packed,
-            Err(why) => return self.fail(&why).await,
+            Err(why) => return self.fail(ReplyCode::Failed, why).await,
         };
         let mut pieces = packed.chunks(MAX_REPLY_BODY).peekable();
         while let Some(piece) = pieces.next() {
@@ -76,13 +76,21 @@ impl Responder {
         }
     }
 
-    async fn run(&mut self, buffer: &Buffer, call: &QueryCall) -> Result<Option<Partial>, String> {
+    async fn run(
+        &mut self,
+        buffer: &Buffer,
+        call: &QueryCall,
+    ) -> Result<Option<Partial>, ReplyError> {
         let question = &*call.question;
-        let mut run = Run::new(question, AT_THE_EDGE)?;
+        let mut run = Run::new(question, AT_THE_EDGE)
+            .map_err(|why| ReplyError::new(ReplyCode::Unsupported, why))?;
         let mut cost = Cost::default();
         // Records that are published from now on do not count, so that the query comes to an end.
-        let busy = "busy: its buffer has much to do, or is closing; try again";
-        let streams = buffer.summary().await.ok_or(busy)?.streams;
+        let busy = || {
+            let why = "busy: its buffer has much to do, or is closing; try again";
+            ReplyError::new(ReplyCode::Busy, why)
+        };
+        let streams = buffer.summary().await.ok_or_else(busy)?.streams;
         let last = streams.iter().find(|stream| stream.name == call.stream);
         let to = last.map_or(0, |stream| stream.last);
         drop(streams);
@@ -94,9 +102,10 @@ impl Responder {
         while window.from <= window.to {
             let at = uptime_ms();
             let page = buffer.read(&call.stream, window, PAGE).await;
-            let page = page.ok_or(busy)?;
+            let page = page.ok_or_else(busy)?;
             if page.failed {
-                return Err("its buffer cannot be read now; see the device's problems".into());
+                let why = "its buffer cannot be read now; see the device's problems";
+                return Err(ReplyError::new(ReplyCode::Failed, why));
             }
             for record in &page.records {
                 run.feed(record);

@@ -5,6 +5,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use holdfast_protocol::enrol::{ApiError, ApiErrorBody};
 
+use crate::api::{NO_STREAM, NOTHING_SHIPPED};
 use crate::service::Failure;
 
 impl IntoResponse for Failure {
@@ -20,6 +21,8 @@ impl IntoResponse for Failure {
             }
             Self::Invalid { faults, .. } => (StatusCode::UNPROCESSABLE_ENTITY, "invalid", faults),
             Self::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", Vec::new()),
+            Self::NoStream(_) => (StatusCode::NOT_FOUND, NO_STREAM, Vec::new()),
+            Self::NothingShipped(_) => (StatusCode::NOT_FOUND, NOTHING_SHIPPED, Vec::new()),
             Self::Refused(_) => (StatusCode::FORBIDDEN, "refused", Vec::new()),
             Self::Csrf(_) => (StatusCode::FORBIDDEN, "csrf", Vec::new()),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many", Vec::new()),
