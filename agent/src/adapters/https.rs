@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::{CertificateError, ClientConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
@@ -225,6 +225,19 @@ pub fn explain_tls(error: &rustls::Error) -> &'static str {
         rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
             "its certificate is not signed by this device's control plane: another control plane answers there, or somebody stands in between"
         }
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            "it takes this device's certificate for expired: is the clock right, there and here?"
+        }
+        rustls::Error::AlertReceived(
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateRequired
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied,
+        ) => {
+            "it refuses this device's certificate: is it the control plane that this device is of?"
+        }
         _ => "it speaks no TLS, or another kind: is it the control plane's port?",
     }
 }
@@ -307,6 +320,10 @@ mod tests {
         }
         let other = rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType);
         assert!(explain_tls(&other).contains("no TLS"));
+        let expired = rustls::Error::AlertReceived(AlertDescription::CertificateExpired);
+        assert!(explain_tls(&expired).contains("is the clock right"));
+        let unknown = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+        assert!(explain_tls(&unknown).contains("refuses this device's certificate"));
     }
 
     #[test]
