@@ -74,11 +74,8 @@ impl Verifier {
                 .iter()
                 .find(|certificate| digest(&SHA256, certificate).as_ref() == sha256)
                 .map(|certificate| certificate.clone().into_owned())
-                .ok_or_else(|| {
-                    Error::General(
-                        "the server's certificate is not of the CA that the token names: this is another control plane, or somebody in between".into(),
-                    )
-                }),
+                // Not of the CA that the token names: another control plane, or somebody in between.
+                .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
         }
     }
 }

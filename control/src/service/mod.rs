@@ -242,7 +242,7 @@ impl Service {
         artifacts: Arc<dyn ArtifactSizes>,
         settings: Settings,
     ) -> Result<(Arc<Self>, Threads), StartError> {
-        let fence = store.lease(SHARD, "holdfast serve", LEASE)?;
+        let fence = store.lease(SHARD, "serve", LEASE)?;
         let mut model = load(&*store, &settings.tenant)?;
         model.meta.version += VERSION_GAP;
         let started = (settings.clock)();

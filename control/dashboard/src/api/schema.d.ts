@@ -2865,7 +2865,7 @@ export interface components {
             until?: string | null;
         };
         /**
-         * @description Which of the two it is.
+         * @description Kind of a muting of alarms: an acknowledgement or a silence.
          * @enum {string}
          */
         Muting: "acknowledgement" | "silence";
