@@ -5,8 +5,8 @@
 use std::fmt::Debug;
 
 use holdfast_base::codec::{decode, encode};
-use holdfast_records::block::{MAX_RECORD, MAX_UNPACKED, pack, unpack};
 use holdfast_query::{Partial, Question, parse};
+use holdfast_records::block::{MAX_RECORD, MAX_UNPACKED, pack, unpack};
 use holdfast_records::{Acknowledgement, Batch, Layout, Pattern, StreamName};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;

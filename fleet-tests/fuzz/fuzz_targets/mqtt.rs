@@ -4,11 +4,9 @@
 
 use std::sync::Arc;
 
-use holdfast_control_core::device_topics::DeviceTopics;
 use holdfast_base::ids::DeviceId;
-use holdfast_mqtt::{
-    Client, Event, Fault, Limits, Message, Policy, Retain, Session,
-};
+use holdfast_control_core::device_topics::DeviceTopics;
+use holdfast_mqtt::{Client, Event, Fault, Limits, Message, Policy, Retain, Session};
 use holdfast_protocol::topic::Channel;
 use libfuzzer_sys::fuzz_target;
 
