@@ -1,4 +1,5 @@
-//! Store on redb: one file with one table, durable when `commit` returns.
+//! Store on redb: one file, durable when `commit` returns. One table holds the values, two small ones
+//! the epochs of leases and the newest revision.
 //!
 //! See decisions 0018, 0096 and 0136.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
@@ -249,7 +250,7 @@ impl Log {
         }
         let from = self.changes.partition_point(|(revision, _)| *revision <= since);
         let rest = self.changes.range(from..);
-        let mut page: Vec<(Revision, Box<str>)> = Vec::new();
+        let mut page: Vec<Logged> = Vec::new();
         for (revision, key) in rest {
             if page.len() >= most.max(1) && page.last().is_some_and(|(last, _)| last != revision) {
                 return Some((page, true));

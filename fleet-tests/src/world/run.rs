@@ -411,7 +411,7 @@ impl World {
         Self::keeps_no_more_artifacts(device, &wanted, &id);
     }
 
-    /// What is neither desired nor saved was collected.
+    /// Checks that artifacts which are neither desired nor saved were collected.
     fn keeps_no_more_artifacts(device: &Device, wanted: &DesiredState, id: &str) {
         let referenced: BTreeSet<_> = device
             .disk

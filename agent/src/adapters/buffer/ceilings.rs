@@ -31,7 +31,7 @@ pub(super) fn mark(data: &Path) -> PathBuf {
 #[derive(Debug)]
 pub(super) struct Ceilings {
     path: PathBuf,
-    /// What the file says.
+    /// Content of the ceilings' file.
     pub(super) known: step::Ceilings,
     mark: PathBuf,
     marked: bool,

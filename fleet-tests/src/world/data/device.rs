@@ -298,7 +298,7 @@ impl Device {
         blocks.flatten().collect()
     }
 
-    /// How long records of this stream are kept, in milliseconds.
+    /// Time for which records of this stream are kept, in milliseconds.
     pub(super) fn ttl(&self, name: &StreamName) -> Option<u64> {
         self.policies.of(name).and_then(|(_, policy)| policy.ttl_ms)
     }
@@ -346,7 +346,7 @@ impl Device {
         Ok(())
     }
 
-    /// These numbers stand for other records at the control plane, which knows numbers up to
+    /// Renumbers records whose numbers stand for others at the control plane, which knows numbers up to
     /// `highest`.
     pub(super) fn renumber(
         &mut self,
@@ -423,7 +423,7 @@ impl Device {
         if lost && within_ceiling { Fate::Gap } else { Fate::Nothing }
     }
 
-    /// What the device says of itself agrees with its disk.
+    /// Checks that the report of the device agrees with its disk.
     pub(super) fn consistent(&self) {
         let Some(memory) = &self.memory else { return };
         for (id, stream) in memory.streams() {
@@ -448,7 +448,7 @@ impl Device {
     }
 }
 
-/// Where a number stands on the device's disk.
+/// Place of a sequence number on the disk of the device.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Stored as this record.

@@ -31,7 +31,7 @@ pub struct Publish {
 /// Outcome of one publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// There was nothing to store: an empty range before the next number.
+    /// Nothing to store: an empty range before the next number.
     Nothing(Range),
     /// No stream can be made: the device has as many as it may have.
     TooManyStreams,
@@ -60,7 +60,7 @@ pub struct Numbered {
     pub forgotten: Vec<(u32, StreamName)>,
 }
 
-/// What storing a group comes to.
+/// Result of storing a group: the change, and the answer for each publish.
 #[derive(Debug)]
 pub struct StoredGroup<P> {
     /// Rows that change.

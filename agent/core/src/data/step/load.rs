@@ -1,4 +1,4 @@
-//! What a start makes of the disk: the streams as they were stored, what was lost, and from which
+//! State after a start, read from the disk: the streams as they were stored, what was lost, and from which
 //! sequence number each stream goes on.
 //!
 //! See decision 0045.
@@ -63,7 +63,7 @@ impl Found {
     }
 }
 
-/// What loading comes to.
+/// Result of loading: the streams and what was lost.
 #[derive(Debug)]
 pub struct Loaded<P> {
     /// Gaps of what was lost, to be stored; `None` when nothing was. Its "whole" mark is stored in
