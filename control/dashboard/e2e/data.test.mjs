@@ -5,6 +5,15 @@ import { after, before, test } from "node:test";
 import { BUDGET, METRICS, metered, settle } from "./scene.mjs";
 import { until, World } from "./world.mjs";
 
+/** Waits until a number of the device's metrics has values in two minutes: fewer make no line. */
+function hasLine(world, device) {
+  const of = encodeURIComponent("device/metrics\tmemory");
+  return until(`${device}'s metrics have values in two minutes`, async () => {
+    const { items } = await world.must("GET", `/api/v1/devices/${device}/sparklines?of=${of}`);
+    return items[0]?.values.filter((value) => typeof value === "number").length >= 2;
+  }, 150_000);
+}
+
 let world;
 before(async () => {
   world = await World.start();
