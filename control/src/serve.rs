@@ -300,7 +300,7 @@ fn replace_store(
 
 /// Fills a store that was created for a backup.
 async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow::Result<()> {
-    let restored = service.restore(backup, "holdfast").await?;
+    let restored = service.restore(&service.host(), backup).await?;
     folder.restored()?;
     tracing::warn!(
         devices = restored.devices,

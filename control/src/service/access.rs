@@ -6,13 +6,14 @@
 use holdfast_base::ids::{hex, unhex};
 
 use super::read::page;
-use super::sessions::{self, Credential};
+use super::sessions;
 use super::{Failure, Listed, Query, Service};
 use crate::api::Scope;
 use crate::api::{self, CreatedAccess, NewAccess};
 use crate::core::change::Change;
 use crate::core::model::{AUTHORITY, key, sha256};
 use crate::core::records::{ADMIN, AccessRecord};
+use crate::core::rights::{Action, Actor};
 use crate::core::view;
 
 /// Maximum number of access tokens that the control plane stores.
@@ -109,7 +110,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn access_tokens(&self, query: &Query) -> Listed<api::Access> {
+    pub fn access_tokens(&self, actor: &Actor, query: &Query) -> Listed<api::Access> {
+        self.may(actor, Action::ListAccess, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
         let model = self.model();
@@ -128,7 +130,13 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad comment or life, and [`Failure::Conflict`] when there
     /// are too many tokens.
-    pub async fn create_access(&self, new: NewAccess, by: &str) -> Result<CreatedAccess, Failure> {
+    pub async fn create_access(
+        &self,
+        actor: &Actor,
+        new: NewAccess,
+    ) -> Result<CreatedAccess, Failure> {
+        let permit = self.may(actor, Action::CreateAccess, "")?;
+        let by = permit.by();
         let comment = new.comment.trim();
         if comment.chars().count() > MAX_COMMENT || comment.chars().any(char::is_control) {
             return Err(Failure::invalid(format!(
@@ -173,7 +181,9 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown id, and [`Failure::Conflict`] for the last
     /// admin token without an end, without which nobody could make another.
-    pub async fn delete_access(&self, id: &str, by: &str) -> Result<(), Failure> {
+    pub async fn delete_access(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
+        let permit = self.may(actor, Action::DeleteAccess, id)?;
+        let by = permit.by();
         self.change(|change| {
             let Some(record) = change.model.access.get(id) else {
                 return Err(Failure::no("access token", id));
@@ -201,7 +211,7 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Unauthorized`] when the token is malformed, unknown or has ended.
-    pub fn authorize(&self, token: &str) -> Result<Credential, Failure> {
+    pub fn authorize(&self, token: &str) -> Result<Actor, Failure> {
         let mut parts = token.split('.');
         let (Some("hfa1"), Some(id), Some(secret), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -231,7 +241,7 @@ impl Service {
             )));
         }
         self.note_use(&access, last_used);
-        Ok(Credential { access, scope, session: None })
+        Ok(Actor::operator(self.model().tenant.clone(), access, scope))
     }
 
     /// Updates the token's time of last use, at most once every [`NOTED_EVERY`] seconds.

@@ -27,6 +27,7 @@ use crate::core::change::Change;
 use crate::core::model::{Model, key};
 use crate::core::notification::Notification;
 use crate::core::records::{self, Policy, PolicyKind};
+use crate::core::rights::{Action, Actor};
 
 /// Time between two passes over all devices. A pass costs about 20 ms with 50,000 devices.
 const PASS: Duration = Duration::from_secs(5);
@@ -220,7 +221,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad limit or page.
-    pub fn alarms(&self, query: &AlarmsQuery) -> Listed<api::Alarm> {
+    pub fn alarms(&self, actor: &Actor, query: &AlarmsQuery) -> Listed<api::Alarm> {
+        self.may(actor, Action::ListAlarms, "")?;
         let limit = super::Query { limit: query.limit, ..Default::default() }.limit()?;
         let bad = || {
             Failure::invalid(
@@ -270,7 +272,8 @@ impl Service {
     }
 
     /// Lists acknowledgements and silences that are in force, the newest first.
-    pub fn silences(&self) -> List<api::Silence> {
+    pub fn silences(&self, actor: &Actor) -> Listed<api::Silence> {
+        self.may(actor, Action::ListSilences, "")?;
         let now = self.now();
         let (mut silences, version) = {
             let model = self.model();
@@ -289,7 +292,8 @@ impl Service {
                 api::Silence { alarms, ..silence(one) }
             })
             .collect();
-        List { items, metadata: ListMeta { resource_version: version, ..ListMeta::default() } }
+        let metadata = ListMeta { resource_version: version, ..ListMeta::default() };
+        Ok(List { items, metadata })
     }
 
     /// Acknowledges the matching alarms that are active now, or silences matching alarms including
@@ -300,10 +304,19 @@ impl Service {
     /// to acknowledge, and [`Failure::Conflict`] when there are too many silences.
     pub async fn mute(
         &self,
+        actor: &Actor,
         muting: Muting,
         new: NewSilence,
-        by: &str,
     ) -> Result<api::Silence, Failure> {
+        let permit = self.may(
+            actor,
+            match muting {
+                Muting::Acknowledgement => Action::AcknowledgeAlarms,
+                Muting::Silence => Action::SilenceAlarms,
+            },
+            "",
+        )?;
+        let by = permit.by();
         let now = self.now();
         let made = admit(
             muting,
@@ -358,7 +371,9 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown id, and a [`Failure`] when the change cannot be
     /// stored.
-    pub async fn unmute(&self, id: &str, by: &str) -> Result<(), Failure> {
+    pub async fn unmute(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
+        let permit = self.may(actor, Action::EndSilence, id)?;
+        let by = permit.by();
         self.change(|change| {
             let gone = change.model.silences.remove(id);
             let gone = gone.ok_or_else(|| Failure::no("acknowledgement or silence", id))?;
@@ -376,7 +391,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown notification.
-    pub async fn test_notification(&self, name: &str, by: &str) -> Result<Tested, Failure> {
+    pub async fn test_notification(&self, actor: &Actor, name: &str) -> Result<Tested, Failure> {
+        let permit = self.may(actor, Action::TestNotification, name)?;
+        let by = permit.by();
         let none = || Failure::no("notification", name);
         let document = notification(&self.model(), name).ok_or_else(none)?;
         let parsed: Name = name.parse().map_err(|_| none())?;

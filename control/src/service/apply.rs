@@ -10,6 +10,7 @@ use crate::api::Applied;
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
 use crate::core::records::PolicyKind;
+use crate::core::rights::{Action, Actor};
 
 impl Service {
     /// Admits documents and applies them, all or nothing. With `dry_run` it only says what applying
@@ -19,10 +20,12 @@ impl Service {
     /// Returns a [`Failure`]; then nothing was applied.
     pub async fn apply(
         &self,
+        actor: &Actor,
         documents: &[Value],
         dry_run: bool,
-        by: &str,
     ) -> Result<Applied, Failure> {
+        let permit = self.may(actor, Action::Apply, "")?;
+        let by = permit.by();
         let admitted = self.admit_documents(documents).map_err(|faults| {
             let message = match faults.len() {
                 1 => "refused, there is a fault".to_owned(),
@@ -69,10 +72,12 @@ impl Service {
     /// [`Failure`] when the change cannot be stored.
     pub async fn delete_workload(
         &self,
+        actor: &Actor,
         name: &str,
         expected: Option<u64>,
-        by: &str,
     ) -> Result<(), Failure> {
+        let permit = self.may(actor, Action::DeleteWorkload, name)?;
+        let by = permit.by();
         self.change(|change| Ok(apply::delete_workload(change, name, expected, by)?)).await
     }
 
@@ -84,11 +89,13 @@ impl Service {
     /// [`Failure`] when the change cannot be stored.
     pub async fn delete_policy(
         &self,
+        actor: &Actor,
         kind: PolicyKind,
         name: &str,
         expected: Option<u64>,
-        by: &str,
     ) -> Result<(), Failure> {
+        let permit = self.may(actor, Action::DeletePolicy, name)?;
+        let by = permit.by();
         self.change(|change| Ok(apply::delete_policy(change, kind, name, expected, by)?)).await?;
         if kind == PolicyKind::DevicePolicy {
             self.note_every_due();

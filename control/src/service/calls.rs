@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{Failure, Service};
 use crate::api::log::{LogHead, LogPiece};
+use crate::core::rights::{Action, Actor};
 
 /// Maximum number of pieces, each of at most 16 KiB, that wait for a reader. A reader that is
 /// slower than the device is cut off, so that memory stays bounded.
@@ -372,10 +373,12 @@ impl Service {
     /// too many logs are being read.
     pub fn logs(
         self: &Arc<Self>,
+        actor: &Actor,
         device: &str,
         workload: &str,
         part: LogPart,
     ) -> Result<LogStream, Failure> {
+        self.may(actor, Action::ReadLog, device)?;
         let id = self.calls.next_id();
         let (sender, pieces) = mpsc::channel(WAITING);
         let (name, workload) = {

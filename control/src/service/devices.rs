@@ -10,6 +10,7 @@ use crate::core::enrolment::check_labels;
 use crate::core::jobs;
 use crate::core::model::{Device, key, sha256};
 use crate::core::records::{DesiredRecord, Standing};
+use crate::core::rights::{Action, Actor};
 use crate::core::timeline::Ring;
 use crate::core::view;
 
@@ -46,10 +47,12 @@ impl Service {
     /// [`Failure::Invalid`] for bad labels or a desired state that would be too large.
     pub async fn label(
         &self,
+        actor: &Actor,
         name: &str,
         patch: LabelPatch,
-        by: &str,
     ) -> Result<api::Device, Failure> {
+        let permit = self.may(actor, Action::LabelDevice, name)?;
+        let by = permit.by();
         self.change(|change| {
             let device = known(change, name)?;
             let version = device.record.version;
@@ -87,7 +90,9 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for a revoked device, or
     /// [`Failure::Invalid`] for a desired state that would be too large.
-    pub async fn approve(&self, name: &str, by: &str) -> Result<api::Device, Failure> {
+    pub async fn approve(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
+        let permit = self.may(actor, Action::ApproveDevice, name)?;
+        let by = permit.by();
         self.change(|change| {
             let device = known(change, name)?;
             let name = device.record.name.clone();
@@ -118,7 +123,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
-    pub async fn revoke(&self, name: &str, by: &str) -> Result<api::Device, Failure> {
+    pub async fn revoke(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
+        let permit = self.may(actor, Action::RevokeDevice, name)?;
+        let by = permit.by();
         self.change(|change| {
             let device = known(change, name)?;
             if device.record.standing == Standing::Revoked {
@@ -140,7 +147,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
-    pub async fn delete_device(&self, name: &str, by: &str) -> Result<(), Failure> {
+    pub async fn delete_device(&self, actor: &Actor, name: &str) -> Result<(), Failure> {
+        let permit = self.may(actor, Action::DeleteDevice, name)?;
+        let by = permit.by();
         let (name, key) = self
             .change(|change| {
                 let device = known(change, name)?;

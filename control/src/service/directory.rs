@@ -18,6 +18,7 @@ use crate::core::change::Change;
 use crate::core::lineage::Lineage;
 use crate::core::liveness;
 use crate::core::records::Standing;
+use crate::core::rights::{Action, Actor};
 use crate::core::timeline::{Before, Said, What, problems};
 use crate::ports::bus::{Access, Directory, Done, Feed, Line, Refusal, Wanted};
 
@@ -176,8 +177,7 @@ impl Directory for Service {
     }
 
     fn reader(&self, token: &str) -> Option<Access> {
-        // Reading needs the least scope there is, so that any valid token will do.
-        let id = self.authorize(token).ok()?.access;
+        let id: Box<str> = self.authorize(token).ok()?.id().into();
         let secret_sha256 = self.secret_of(&id)?;
         Some(Access { id, secret_sha256 })
     }
@@ -192,10 +192,13 @@ impl Directory for Service {
 }
 
 impl Service {
-    /// SHA-256 digest of an access token's secret; `None` when the token is unknown or has ended.
+    /// SHA-256 digest of an access token's secret; `None` when the token is unknown, has ended, or
+    /// may not read records.
     fn secret_of(&self, access: &str) -> Option<[u8; 32]> {
         let model = self.model();
         let known = model.access.get(access).filter(|known| known.counts(self.now()))?;
+        let actor = Actor::operator(model.tenant.clone(), known.id.clone(), known.scope);
+        self.may(&actor, Action::ListRecords, "").ok()?;
         unhex::<32>(&known.secret_sha256)
     }
 

@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use holdfast_base::ids::Name;
 use holdfast_records::{Record, StreamName};
 
-use super::{Failure, Service, Window};
+use super::{Failure, Readable, Service, Window};
 use crate::api::selector::Selector;
-use crate::ports::data_store::StreamRow;
+use crate::core::rights::{Action, Actor};
 
 /// Maximum number of records that are looked at before an export begins, over all its streams. The
 /// look costs less than the export, which cannot begin before.
@@ -24,9 +24,11 @@ impl Service {
     /// data store is being opened.
     pub fn streams_named(
         &self,
+        actor: &Actor,
         stream: &str,
         devices: &Selector,
-    ) -> Result<Vec<StreamRow>, Failure> {
+    ) -> Result<Vec<Readable>, Failure> {
+        self.may(actor, Action::ExportStreams, stream)?;
         if !self.knows_streams() {
             return Err(Failure::Unavailable(
                 "the data store is still being opened: ask again in a moment".into(),
@@ -41,7 +43,7 @@ impl Service {
             chosen.map(|(name, _)| name.clone()).collect()
         };
         let row = |device: &Name| self.of_device(device, |streams| streams.get(&name).cloned());
-        let rows: Vec<StreamRow> = chosen.iter().filter_map(row).collect();
+        let rows: Vec<Readable> = chosen.iter().filter_map(row).map(Readable).collect();
         if rows.is_empty() { Err(none()) } else { Ok(rows) }
     }
 
@@ -52,7 +54,7 @@ impl Service {
     /// Returns a [`Failure`] when the data store cannot be read.
     pub fn first_look(
         &self,
-        rows: &[StreamRow],
+        rows: &[Readable],
         window: Window,
         look: &mut dyn FnMut(&Record),
     ) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ use crate::api::{
     NotRestarted, OnDevices, PauseResult, RestartProgress, RestartResult, Rollback, RolledBack,
 };
 use crate::core::jobs::{self, Restart};
+use crate::core::rights::{Action, Actor};
 
 /// Maximum number of devices that restart at the same time, so that the fleet is never down as a
 /// whole.
@@ -45,11 +46,13 @@ impl Service {
     /// applied.
     pub async fn rollback(
         &self,
+        actor: &Actor,
         name: &str,
         wanted: &Rollback,
         dry_run: bool,
-        by: &str,
     ) -> Result<RolledBack, Failure> {
+        let permit = self.may(actor, Action::RollBackWorkload, name)?;
+        let by = permit.by();
         let (to, document) = jobs::former(&self.model(), name, wanted)?;
         let admitted = self.admit_documents(&[document]).map_err(|faults| Failure::Invalid {
             message: format!("revision {to} cannot be applied any more"),
@@ -65,11 +68,17 @@ impl Service {
     /// Returns a [`Failure`]; then nothing was changed.
     pub async fn pause(
         &self,
+        actor: &Actor,
         name: &str,
         on: &OnDevices,
         paused: bool,
-        by: &str,
     ) -> Result<PauseResult, Failure> {
+        let permit = self.may(
+            actor,
+            if paused { Action::PauseWorkload } else { Action::ResumeWorkload },
+            name,
+        )?;
+        let by = permit.by();
         self.change(|change| Ok(jobs::pause(change, name, on, paused, by)?)).await
     }
 
@@ -80,10 +89,12 @@ impl Service {
     /// of them.
     pub async fn restart(
         self: &Arc<Self>,
+        actor: &Actor,
         name: &str,
         on: &OnDevices,
-        by: &str,
     ) -> Result<Restarting, Failure> {
+        let permit = self.may(actor, Action::RestartWorkload, name)?;
+        let by = permit.by();
         let begun = self.change(|change| Ok(jobs::restart(change, name, on, by)?)).await?;
         let Restart { workload, devices, not_asked } = begun;
         Ok(Restarting { service: Arc::clone(self), workload, devices, not_asked })

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use holdfast_base::ids::Name;
 use holdfast_records::{HorizonCause, Pattern, StreamName};
 
-use super::Service;
+use super::{Failure, Service};
 use crate::api::selector::Selector;
 use crate::core::exposition::{Exposition, Latest};
 use crate::core::ingest;
 use crate::core::records::Standing;
+use crate::core::rights::{Action, Actor};
 
 /// Key of the label by which devices that share a place and a link are grouped.
 const SITE: &str = "site";
@@ -37,7 +38,14 @@ impl Service {
     /// Returns the latest values of streams in Prometheus's text format: of the devices that
     /// `devices` matches, and the streams that one of `streams` matches (all when it is empty).
     /// Values older than `age` milliseconds are left out.
-    pub fn latest_values(&self, devices: &Selector, streams: &[Pattern], age: u64) -> String {
+    pub fn latest_values(
+        &self,
+        actor: &Actor,
+        devices: &Selector,
+        streams: &[Pattern],
+        age: u64,
+    ) -> Result<String, Failure> {
+        self.may(actor, Action::ReadStreamMetrics, "")?;
         let mut out = Exposition::new(self.now().saturating_mul(1_000), age);
         let chosen: Vec<(Name, Option<String>)> = {
             let model = self.model();
@@ -71,7 +79,7 @@ impl Service {
                 });
             }
         }
-        out.finish()
+        Ok(out.finish())
     }
 
     /// Number of approved devices by the cause of their horizon, with its distance.

@@ -18,6 +18,7 @@ use super::{Failure, Service};
 use crate::api::time::rfc3339;
 use crate::api::{Connection, Ping};
 use crate::core::answering::{Answering, Look, PATIENCE};
+use crate::core::rights::{Action, Actor};
 
 /// Maximum number of devices that may be looked at together. Looking at another one reports its
 /// state without asking it.
@@ -96,7 +97,13 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
-    pub async fn ping(self: &Arc<Self>, device: &str, within: Duration) -> Result<Ping, Failure> {
+    pub async fn ping(
+        self: &Arc<Self>,
+        actor: &Actor,
+        device: &str,
+        within: Duration,
+    ) -> Result<Ping, Failure> {
+        self.may(actor, Action::PingDevice, device)?;
         let began = Instant::now();
         let name = {
             let model = self.model();

@@ -28,6 +28,7 @@ mod query;
 mod read;
 mod records;
 mod restore;
+mod rights;
 mod sessions;
 mod timeline;
 mod tokens;
@@ -45,6 +46,7 @@ use crate::adapters::authority::Authority;
 use crate::core::alarms::Engine;
 use crate::core::change::{After, Change, Finished, Writes};
 use crate::core::model::{BadRecord, Late, Model, key};
+use crate::core::rights::{Action, Actor};
 use crate::core::throttle::Throttle;
 use crate::core::trend::Points;
 use crate::ports::artifacts::ArtifactSizes;
@@ -63,9 +65,8 @@ pub use latest::{Horizons, WITHIN};
 pub use overview::DevicesQuery;
 pub use query::Asking;
 pub use read::{Listed, Query};
-pub use records::{LedgerPart, Visitor, Window};
+pub use records::{LedgerPart, Readable, Visitor, Window};
 pub use restore::{Backup, Checked, Checking};
-pub use sessions::Credential;
 pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
@@ -335,8 +336,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::TooMany`] when the token has too many of them.
-    pub fn unending(&self, what: &'static str, credential: &Credential) -> Result<Watch, Failure> {
-        self.watching.begin(what, &credential.access)
+    pub fn unending(&self, what: &'static str, actor: &Actor) -> Result<Watch, Failure> {
+        self.watching.begin(what, actor.id())
     }
 
     /// Counters of the service.
@@ -344,9 +345,13 @@ impl Service {
         &self.counters
     }
 
-    /// Ring of events for those who watch.
-    pub fn events(&self) -> &Events {
-        &self.events
+    /// Returns the ring of events for those who watch.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when the actor may not watch.
+    pub fn events(&self, actor: &Actor) -> Result<&Events, Failure> {
+        self.may(actor, Action::WatchEvents, "")?;
+        Ok(&self.events)
     }
 
     /// Certificate authority and signing key.

@@ -15,6 +15,7 @@ use crate::core::fleet::{LabelTally, Tally, some};
 use crate::core::groups::GroupTally;
 use crate::core::listing::{self, Filter, Order};
 use crate::core::model::Device;
+use crate::core::rights::{Action, Actor};
 use crate::core::{explain, view};
 
 /// Number of devices that are looked at under one lock, which takes a fraction of a millisecond.
@@ -66,7 +67,15 @@ impl Service {
     }
 
     /// Returns the fleet's summary. Concurrent callers wait for the one that is being made.
-    pub fn summary(&self) -> Arc<Fleet> {
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when the actor may not read it.
+    pub fn summary(&self, actor: &Actor) -> Result<Arc<Fleet>, Failure> {
+        self.may(actor, Action::GetFleet, "")?;
+        Ok(self.whole_summary())
+    }
+
+    fn whole_summary(&self) -> Arc<Fleet> {
         let mut kept = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         let (batches, now) = (self.model().batches, self.now());
         if let Some(known) = &*kept
@@ -87,7 +96,13 @@ impl Service {
     }
 
     /// Counts the devices that pass a filter by the values of a label.
-    pub fn groups(&self, by: String, filter: &Filter) -> DeviceGroups {
+    pub fn groups(
+        &self,
+        actor: &Actor,
+        by: String,
+        filter: &Filter,
+    ) -> Result<DeviceGroups, Failure> {
+        self.may(actor, Action::GroupDevices, "")?;
         let watch = self.watch();
         let mut tally = GroupTally::new(by);
         self.every_device(|device| {
@@ -95,7 +110,7 @@ impl Service {
                 tally.add(device, watch.now);
             }
         });
-        tally.groups()
+        Ok(tally.groups())
     }
 
     /// Adds a point to the device counts of the last day when one is due.
@@ -105,27 +120,30 @@ impl Service {
         if !points().is_due(now) {
             return;
         }
-        let counts = self.summary().devices;
+        let counts = self.whole_summary().devices;
         points().add(now, counts);
     }
 
     /// Returns the device counts of the last day.
-    pub fn trend(&self) -> Trend {
-        self.trend.lock().unwrap_or_else(PoisonError::into_inner).trend()
+    pub fn trend(&self, actor: &Actor) -> Result<Trend, Failure> {
+        self.may(actor, Action::GetTrend, "")?;
+        Ok(self.trend.lock().unwrap_or_else(PoisonError::into_inner).trend())
     }
 
     /// Returns the label keys and values in use.
-    pub fn labels(&self) -> LabelsInUse {
+    pub fn labels(&self, actor: &Actor) -> Result<LabelsInUse, Failure> {
+        self.may(actor, Action::ListLabels, "")?;
         let mut tally = LabelTally::default();
         self.every_device(|device| tally.add(device));
-        LabelsInUse { items: tally.labels() }
+        Ok(LabelsInUse { items: tally.labels() })
     }
 
     /// Lists devices.
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad limit, page, or combination of both with an order.
-    pub fn devices(&self, query: &DevicesQuery) -> Listed<api::Device> {
+    pub fn devices(&self, actor: &Actor, query: &DevicesQuery) -> Listed<api::Device> {
+        self.may(actor, Action::ListDevices, "")?;
         let limit = query.query.limit()?;
         let after = query.query.after()?;
         let watch = self.watch();
@@ -171,7 +189,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
-    pub fn differences(&self, name: &str) -> Result<Differences, Failure> {
+    pub fn differences(&self, actor: &Actor, name: &str) -> Result<Differences, Failure> {
+        self.may(actor, Action::GetDifferences, name)?;
         let model = self.model();
         let device = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
         Ok(Differences { items: explain::differences(device, self.now()) })

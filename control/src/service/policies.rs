@@ -1,14 +1,13 @@
 //! Policies (documents other than workloads, such as `Stream` and `LinkBudget`) as people read
 //! them: listed, with their devices, and explained. `apply.rs` applies and deletes them.
 
-use holdfast_records::DataPolicies;
-
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, Explanation};
 use crate::core::desired::approved;
 use crate::core::policies::{self, Statuses};
 use crate::core::records::PolicyKind;
+use crate::core::rights::{Action, Actor};
 use crate::core::view;
 
 impl Service {
@@ -16,7 +15,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn policies(&self, kind: PolicyKind, query: &Query) -> Listed<api::Policy> {
+    pub fn policies(&self, actor: &Actor, kind: PolicyKind, query: &Query) -> Listed<api::Policy> {
+        self.may(actor, Action::ListPolicies, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
         let told = self.standings(kind);
@@ -40,7 +40,13 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown name.
-    pub fn policy(&self, kind: PolicyKind, name: &str) -> Result<api::Policy, Failure> {
+    pub fn policy(
+        &self,
+        actor: &Actor,
+        kind: PolicyKind,
+        name: &str,
+    ) -> Result<api::Policy, Failure> {
+        self.may(actor, Action::GetPolicy, name)?;
         let none = || Failure::no(kind.word(), name);
         let told = self.standings(kind);
         let model = self.model();
@@ -59,10 +65,12 @@ impl Service {
     /// query.
     pub fn policy_devices(
         &self,
+        actor: &Actor,
         kind: PolicyKind,
         name: &str,
         query: &Query,
     ) -> Listed<api::PolicyDevice> {
+        self.may(actor, Action::ListPolicyDevices, name)?;
         let limit = query.limit()?;
         let none = || Failure::no(kind.word(), name);
         let after = query.after.as_deref().unwrap_or_default();
@@ -97,12 +105,5 @@ impl Service {
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
         Ok(policies::explain(&model, &told, record, self.now()))
-    }
-
-    /// Returns the policies of a device's desired state.
-    pub fn data_policies(&self, device: &str) -> Option<DataPolicies> {
-        let model = self.model();
-        let (name, _) = model.devices.get_key_value(device)?;
-        model.desired_state(name)?.data.map(|data| *data)
     }
 }

@@ -29,6 +29,7 @@ use crate::core::query;
 use crate::core::query::{Answers, Asked};
 use crate::core::records::Standing;
 use crate::core::retry::{Missed, Retries, SOON, Step};
+use crate::core::rights::{Action, Actor};
 
 /// Maximum size of one device's packed answer, in bytes.
 const MOST: usize = 4 * MAX_MESSAGE;
@@ -128,7 +129,8 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::Invalid`] with the place of each fault, and [`Failure::Unavailable`] when
     /// too many questions are under way.
-    pub fn query(self: &Arc<Self>, wanted: &NewQuery) -> Result<Asking, Failure> {
+    pub fn query(self: &Arc<Self>, actor: &Actor, wanted: &NewQuery) -> Result<Asking, Failure> {
+        self.may(actor, Action::Ask, "")?;
         let stream = stream_name(&wanted.stream)?;
         let selector = selector::parse(&wanted.label_selector)
             .map_err(|error| invalid("labelSelector", format!("labelSelector: {error}")))?;
@@ -171,7 +173,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] when no question with this id is under way.
-    pub fn end_query(&self, id: &str) -> Result<(), Failure> {
+    pub fn end_query(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
+        self.may(actor, Action::EndQuery, id)?;
         let open = self.calls.open_questions();
         let enough = open.get(id).ok_or_else(|| Failure::no("question", id))?;
         enough.notify_one();
@@ -186,10 +189,12 @@ impl Service {
     /// cannot be asked now.
     pub async fn fetch(
         self: &Arc<Self>,
+        actor: &Actor,
         device: &str,
         stream: &str,
         wanted: &NewFetch,
     ) -> Result<FetchStarted, Failure> {
+        self.may(actor, Action::FetchRecords, device)?;
         let stream = stream_name(stream)?;
         let (since, until) = self.window(&wanted.since, &wanted.until)?;
         let name = {

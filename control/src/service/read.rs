@@ -10,6 +10,7 @@ use crate::api::time::rfc3339;
 use crate::api::{self, Absence, Connection, List, ListMeta};
 use crate::core::model::Workload;
 use crate::core::records::{PolicyKind, RevisionRecord};
+use crate::core::rights::{Action, Actor, Who};
 use crate::core::{absence, explain, revisions, view};
 
 /// Number of items of a page when the request does not say.
@@ -73,7 +74,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
-    pub fn device(&self, name: &str) -> Result<api::Device, Failure> {
+    pub fn device(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
+        self.may(actor, Action::GetDevice, name)?;
         let (model, now) = (self.model(), self.now());
         model
             .devices
@@ -86,7 +88,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn workloads(&self, query: &Query) -> Listed<api::Workload> {
+    pub fn workloads(&self, actor: &Actor, query: &Query) -> Listed<api::Workload> {
+        self.may(actor, Action::ListWorkloads, "")?;
         let (limit, after) = (query.limit()?, query.after()?);
         let model = self.model();
         let summaries = view::summaries(&model, None, self.now());
@@ -107,7 +110,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown workload.
-    pub fn workload(&self, name: &str) -> Result<api::Workload, Failure> {
+    pub fn workload(&self, actor: &Actor, name: &str) -> Result<api::Workload, Failure> {
+        self.may(actor, Action::GetWorkload, name)?;
         let model = self.model();
         let none = || Failure::no("workload", name);
         let (name, workload) = model.workloads.get_key_value(name).ok_or_else(none)?;
@@ -120,7 +124,13 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn revisions(&self, query: &Query, workload: Option<&str>) -> Listed<api::Revision> {
+    pub fn revisions(
+        &self,
+        actor: &Actor,
+        query: &Query,
+        workload: Option<&str>,
+    ) -> Listed<api::Revision> {
+        self.may(actor, Action::ListRevisions, workload.unwrap_or_default())?;
         let limit = query.limit()?;
         let bad = || {
             Failure::invalid(
@@ -164,7 +174,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn tokens(&self, query: &Query) -> Listed<api::Token> {
+    pub fn tokens(&self, actor: &Actor, query: &Query) -> Listed<api::Token> {
+        self.may(actor, Action::ListTokens, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
         let (model, now) = (self.model(), self.now());
@@ -182,7 +193,13 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown kind or name.
-    pub fn explain(&self, kind: &str, name: &str) -> Result<api::Explanation, Failure> {
+    pub fn explain(
+        &self,
+        actor: &Actor,
+        kind: &str,
+        name: &str,
+    ) -> Result<api::Explanation, Failure> {
+        self.may(actor, Action::Explain, name)?;
         let (model, now) = (self.model(), self.now());
         match kind {
             "device" | "devices" => {
@@ -208,7 +225,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Internal`] when the CA's certificate cannot be read.
-    pub fn about(&self) -> Result<api::About, Failure> {
+    pub fn about(&self, actor: &Actor) -> Result<api::About, Failure> {
+        self.may(actor, Action::DescribeControlPlane, "")?;
         let authority = &self.authority;
         let ca = api::Authority {
             sha256: hex(&authority.ca_sha256()),
@@ -283,20 +301,24 @@ impl Service {
             .map_err(|refusal| Failure::Refused(format!("device {device}: {refusal}")))
     }
 
-    /// Checks that a device may fetch an artifact: only those of the workloads that it should run.
+    /// Checks that an actor may fetch an artifact: a device only those of the workloads that it
+    /// should run.
     ///
     /// # Errors
     /// Returns [`Failure::Refused`] when it may not.
     pub fn may_fetch(
         &self,
-        device: &holdfast_base::ids::DeviceId,
+        actor: &Actor,
         digest: &holdfast_base::ids::Digest,
     ) -> Result<(), Failure> {
-        if self.model().names_artifact(&device.device, digest) {
-            return Ok(());
+        self.may(actor, Action::GetArtifact, &digest.to_string())?;
+        match &actor.who {
+            Who::Operator { .. } => Ok(()),
+            Who::Device(name) if self.model().names_artifact(name, digest) => Ok(()),
+            Who::Device(name) => Err(Failure::Refused(format!(
+                "{digest} belongs to no workload that device {}.{name} should run",
+                actor.tenant
+            ))),
         }
-        Err(Failure::Refused(format!(
-            "{digest} belongs to no workload that device {device} should run"
-        )))
     }
 }

@@ -22,6 +22,7 @@ use crate::core::ledger::{Missing, MissingList};
 use crate::core::ledger_page::ledger_page;
 use crate::core::policies::device_link;
 use crate::core::query::json_number;
+use crate::core::rights::{Action, Actor};
 use crate::core::shipping::{Circumstances, nothing_shipped};
 use crate::core::{ingest, values, view};
 use crate::ports::data_store::{Block, Direction, Head, StreamRow};
@@ -134,18 +135,40 @@ impl MergeBuffer {
     }
 }
 
+/// Stream whose records the caller may read. Only the service makes one, after it asked [`may`].
+///
+/// [`may`]: crate::core::rights::may
+#[derive(Debug, Clone)]
+pub struct Readable(pub(super) StreamRow);
+
+impl std::ops::Deref for Readable {
+    type Target = StreamRow;
+
+    fn deref(&self) -> &StreamRow {
+        &self.0
+    }
+}
+
 impl Service {
-    /// Returns a stream of which records were received.
+    /// Returns a stream of which records were received, for an action that reads it.
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device or stream, and [`Failure::Unavailable`]
     /// while the data store is being opened.
-    pub fn stream(&self, device: &str, stream: &str) -> Result<StreamRow, Failure> {
+    pub fn stream(
+        &self,
+        actor: &Actor,
+        action: Action,
+        device: &str,
+        stream: &str,
+    ) -> Result<Readable, Failure> {
+        self.may(actor, action, device)?;
         let name = self.device_of_streams(device)?;
         let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;
         let sent = self.of_device(&name, |streams| streams.get(&stream).cloned());
-        sent.ok_or_else(|| self.why_none(&name, &stream).map_or_else(none, Failure::NothingShipped))
+        sent.map(Readable)
+            .ok_or_else(|| self.why_none(&name, &stream).map_or_else(none, Failure::NothingShipped))
     }
 
     /// Explains why no record of a stream was received although its device reports the stream.
@@ -224,7 +247,7 @@ impl Service {
     /// Returns a [`Failure`] when the data store cannot be read.
     pub fn visit_records(
         &self,
-        row: &StreamRow,
+        row: &Readable,
         window: Window,
         visit: &mut Visitor<'_>,
     ) -> Result<RangeSet, Failure> {
@@ -449,7 +472,7 @@ impl Service {
     /// in that time.
     pub fn series(
         &self,
-        row: &StreamRow,
+        row: &Readable,
         (since, until): (u64, u64),
         field: &holdfast_query::Path,
         points: u64,
@@ -485,7 +508,13 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device or stream.
-    pub fn ledger_of_nothing(&self, device: &str, stream: &str) -> Result<Option<Ledger>, Failure> {
+    pub fn ledger_of_nothing(
+        &self,
+        actor: &Actor,
+        device: &str,
+        stream: &str,
+    ) -> Result<Option<Ledger>, Failure> {
+        self.may(actor, Action::GetLedger, device)?;
         let name = self.device_of_streams(device)?;
         let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;
@@ -501,7 +530,7 @@ impl Service {
     ///
     /// # Errors
     /// Returns a [`Failure`] when the data store cannot be read.
-    pub fn ledger(&self, row: &StreamRow, part: LedgerPart) -> Result<Ledger, Failure> {
+    pub fn ledger(&self, row: &Readable, part: LedgerPart) -> Result<Ledger, Failure> {
         let LedgerPart { after, limit, newest_first, by_policy } = part;
         let mut found: VecDeque<Missing> = VecDeque::new();
         let first = if newest_first { 0 } else { after.unwrap_or(0) };
@@ -552,7 +581,7 @@ impl Service {
     /// Looks up the times of the `most` newest ranges.
     fn date(
         &self,
-        row: &StreamRow,
+        row: &Readable,
         ranges: &mut [MissingRange],
         most: usize,
     ) -> Result<(), Failure> {
@@ -570,7 +599,7 @@ impl Service {
     /// Time of the first or last record in a range, in milliseconds since 1970.
     fn time_in(
         &self,
-        row: &StreamRow,
+        row: &Readable,
         numbers: Range,
         newest_first: bool,
     ) -> Result<Option<u64>, Failure> {
@@ -593,10 +622,12 @@ impl Service {
     /// device.
     pub fn streams(
         &self,
+        actor: &Actor,
         query: &Query,
         device: Option<&str>,
         text: Option<&str>,
     ) -> Listed<StreamItem> {
+        self.may(actor, Action::ListStreams, device.unwrap_or_default())?;
         let limit = query.limit()?;
         let bad = || {
             Failure::invalid(
@@ -672,7 +703,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
-    pub fn device_streams(&self, device: &str) -> Result<DeviceStreams, Failure> {
+    pub fn device_streams(&self, actor: &Actor, device: &str) -> Result<DeviceStreams, Failure> {
+        self.may(actor, Action::ListDeviceStreams, device)?;
         let name = self.device_of_streams(device)?;
         let (data, link) = {
             let model = self.model();

@@ -15,6 +15,7 @@ use crate::api::Restored;
 use crate::core::change::Change;
 use crate::core::model::{AUTHORITY, Device, Late, Model, key};
 use crate::core::records::Meta;
+use crate::core::rights::{Action, Actor};
 use crate::ports::store::Snapshot;
 
 /// Content of a backup besides the artifacts.
@@ -108,7 +109,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns a [`Failure`] when the store cannot be read.
-    pub async fn backup(&self, by: &str) -> Result<Backup, Failure> {
+    pub async fn backup(&self, actor: &Actor) -> Result<Backup, Failure> {
+        let permit = self.may(actor, Action::ReadBackup, "")?;
+        let by = permit.by();
         tracing::info!(by, "a backup is read");
         let audited = self
             .change(|change| {
@@ -136,7 +139,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns a [`Failure`] when the store does not take it; then nothing was changed.
-    pub async fn restore(&self, checked: Checked, by: &str) -> Result<Restored, Failure> {
+    pub async fn restore(&self, actor: &Actor, checked: Checked) -> Result<Restored, Failure> {
+        let permit = self.may(actor, Action::Restore, "")?;
+        let by = permit.by();
         let told = self.told();
         let other_authority = checked.keys != *self.authority.keys();
         let restored = self

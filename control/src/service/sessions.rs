@@ -14,18 +14,8 @@ use crate::api::time::rfc3339;
 use crate::core::change::Change;
 use crate::core::model::key;
 use crate::core::records::{AccessRecord, SessionRecord};
+use crate::core::rights::{Actor, Who};
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
-
-/// Identity and scope of a request's caller. They may end while a long response is being sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// Id of the access token.
-    pub access: Box<str>,
-    /// Scope of the access token.
-    pub scope: Scope,
-    /// Digest of the login's secret, when the request came with a login's cookie.
-    pub session: Option<[u8; 32]>,
-}
 
 impl Service {
     /// Begins a login. Returns its secret, which goes into the cookie, and the document for the
@@ -39,7 +29,7 @@ impl Service {
         token: &str,
         from: IpAddr,
     ) -> Result<(Secret, api::Session), Failure> {
-        let Credential { access, .. } = self.authorize_slowly(token, from)?;
+        let access: Box<str> = self.authorize_slowly(token, from)?.id().into();
         let secret = Secret::new(self.authority.random().map_err(Failure::internal)?);
         let digest = secret.digest();
         let (record, scope, title) = self
@@ -67,9 +57,9 @@ impl Service {
 
     /// Checks a token. Only wrong tokens are counted and delayed, by address: a user behind the
     /// same address as somebody who guesses still gets in with the right token.
-    fn authorize_slowly(&self, token: &str, from: IpAddr) -> Result<Credential, Failure> {
+    fn authorize_slowly(&self, token: &str, from: IpAddr) -> Result<Actor, Failure> {
         let wrong = match self.authorize(token) {
-            Ok(credential) => return Ok(credential),
+            Ok(actor) => return Ok(actor),
             Err(wrong) => wrong,
         };
         self.counters.logins_refused.fetch_add(1, Ordering::Relaxed);
@@ -96,26 +86,33 @@ impl Service {
         Ok(shown(record, known.scope, known.title().map(str::to_owned), secret))
     }
 
-    /// Returns the credential of the login with this secret.
+    /// Returns the actor of the login with this secret.
     ///
     /// # Errors
     /// Returns [`Failure::Unauthorized`] when there is none, or it has ended.
-    pub fn authorize_session(&self, secret: &Secret) -> Result<Credential, Failure> {
+    pub fn authorize_session(&self, secret: &Secret) -> Result<Actor, Failure> {
         let digest = secret.digest();
         let model = self.model();
         let record = model.sessions.get(&digest);
         let record = record.filter(|record| record.expires_at > self.now()).ok_or_else(over)?;
         let known = model.access.get(&record.access).filter(|known| known.counts(self.now()));
         let scope = known.ok_or_else(over)?.scope;
-        Ok(Credential { access: record.access.clone(), scope, session: Some(digest) })
+        let actor = Actor::operator(model.tenant.clone(), record.access.clone(), scope);
+        Ok(Actor { session: Some(digest), ..actor })
     }
 
-    /// Returns true while a credential is valid. Tokens and logins may end while long responses are
+    /// Returns true while an actor is still known. Tokens and logins may end while long responses are
     /// being sent.
-    pub fn holds(&self, credential: &Credential) -> bool {
+    pub fn holds(&self, actor: &Actor) -> bool {
         let (model, now) = (self.model(), self.now());
-        model.access.get(&credential.access).is_some_and(|known| known.counts(now))
-            && credential.session.is_none_or(|digest| {
+        let counts = match &actor.who {
+            Who::Operator { access, .. } => {
+                model.access.get(access).is_some_and(|known| known.counts(now))
+            }
+            Who::Device(name) => model.devices.contains_key(name),
+        };
+        counts
+            && actor.session.is_none_or(|digest| {
                 model.sessions.get(&digest).is_some_and(|record| record.expires_at > now)
             })
     }

@@ -11,6 +11,7 @@ use crate::api::{self, Activity, Category, EventKind, TimelineEvent};
 use crate::core::activity::{self, Filter};
 use crate::core::model::key;
 use crate::core::records::{AuditRecord, Meta};
+use crate::core::rights::{Action, Actor};
 use crate::core::timeline::{EventRecord, Ring};
 use crate::ports::store::StoreError;
 
@@ -64,7 +65,13 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::NotFound`], [`Failure::Invalid`] for a bad query, or a [`Failure`] when
     /// the store cannot be read.
-    pub fn timeline(&self, name: &str, query: &TimelineQuery) -> Listed<TimelineEvent> {
+    pub fn timeline(
+        &self,
+        actor: &Actor,
+        name: &str,
+        query: &TimelineQuery,
+    ) -> Listed<TimelineEvent> {
+        self.may(actor, Action::GetHistory, name)?;
         let limit = query.query.limit()?;
         let before = query.query.after.as_deref().map(str::parse::<u64>).transpose();
         let before = before.map_err(|_| not_ours())?.unwrap_or(u64::MAX);
@@ -98,7 +105,14 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn audit(&self, query: &Query, filter: &Filter, newest_first: bool) -> Listed<AuditRecord> {
+    pub fn audit(
+        &self,
+        actor: &Actor,
+        query: &Query,
+        filter: &Filter,
+        newest_first: bool,
+    ) -> Listed<AuditRecord> {
+        self.may(actor, Action::ListAudit, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().map(str::parse::<u64>).transpose();
         let after = after.map_err(|_| not_ours())?;
@@ -121,7 +135,8 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query, or a [`Failure`] when the store cannot be
     /// read.
-    pub fn activity(&self, query: &Query, filter: &Filter) -> Listed<Activity> {
+    pub fn activity(&self, actor: &Actor, query: &Query, filter: &Filter) -> Listed<Activity> {
+        self.may(actor, Action::ListActivity, "")?;
         let limit = query.limit()?;
         let mut feed = Feed::begin(self, filter, query.after.as_deref(), limit)?;
         let mut items = Vec::new();
@@ -301,12 +316,13 @@ impl Service {
     /// Returns a [`Failure`] when the store cannot be read.
     pub fn every_activity(
         &self,
+        actor: &Actor,
         filter: &Filter,
         take: &mut dyn FnMut(&Activity) -> bool,
     ) -> Result<(), Failure> {
         let mut query = Query { limit: Some(1_000), ..Query::default() };
         loop {
-            let api::List { items, metadata } = self.activity(&query, filter)?;
+            let api::List { items, metadata } = self.activity(actor, &query, filter)?;
             if !items.iter().all(&mut *take) {
                 return Ok(());
             }

@@ -11,6 +11,7 @@ use crate::api::{CreatedToken, NewToken, TokenDevice, TokenUse};
 use crate::core::enrolment::{MAX_LABELS, check_labels};
 use crate::core::model::{Device, key, sha256};
 use crate::core::records::{ANY_LABEL, TokenRecord};
+use crate::core::rights::{Action, Actor};
 use crate::core::view;
 
 /// Longest life of an enrolment token, in seconds: ten years.
@@ -28,7 +29,13 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad request, and [`Failure::Conflict`] when there are too
     /// many active tokens.
-    pub async fn create_token(&self, new: NewToken, by: &str) -> Result<CreatedToken, Failure> {
+    pub async fn create_token(
+        &self,
+        actor: &Actor,
+        new: NewToken,
+    ) -> Result<CreatedToken, Failure> {
+        let permit = self.may(actor, Action::CreateToken, "")?;
+        let by = permit.by();
         if new.ttl_seconds == 0 || new.ttl_seconds > MAX_TTL {
             return Err(Failure::invalid("ttlSeconds: from one second to ten years"));
         }
@@ -86,7 +93,8 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown token.
-    pub fn token(&self, id: &str) -> Result<TokenUse, Failure> {
+    pub fn token(&self, actor: &Actor, id: &str) -> Result<TokenUse, Failure> {
+        self.may(actor, Action::GetToken, id)?;
         let model = self.model();
         let record = model.tokens.get(id).ok_or_else(|| Failure::no("token", id))?;
         let of = |device: &&Device| *device.record.token == *record.id;
@@ -104,7 +112,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
-    pub async fn revoke_token(&self, id: &str, by: &str) -> Result<(), Failure> {
+    pub async fn revoke_token(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
+        let permit = self.may(actor, Action::RevokeToken, id)?;
+        let by = permit.by();
         self.change(|change| {
             let version = change.model.meta.version + 1;
             let record = change.model.tokens.get_mut(id).ok_or_else(|| Failure::no("token", id))?;

@@ -78,7 +78,7 @@ impl World {
 
     /// Returns the id of the newest event that was announced.
     fn told(&self) -> u64 {
-        *self.service.events().watch().borrow()
+        *self.service.events(&self.actor()).unwrap().watch().borrow()
     }
 }
 

@@ -212,13 +212,15 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     let running = tokio::spawn(run_alarms(Arc::clone(&world.service), stopping));
     until("it was asked", || *receiver.asked.lock().unwrap() > 0).await;
     until("the failure is seen", || {
-        let read = world.service.policy(PolicyKind::Notification, "night").unwrap();
+        let read = world.service.policy(&world.actor(), PolicyKind::Notification, "night").unwrap();
         let delivery = read.status.delivery.unwrap();
         delivery.last_error.as_deref() == Some("503 Service Unavailable: come back later")
             && delivery.queued == 1
     })
     .await;
-    let fleet = |world: &World| serde_json::to_value(&*world.service.summary()).unwrap();
+    let fleet = |world: &World| {
+        serde_json::to_value(&*world.service.summary(&world.actor()).unwrap()).unwrap()
+    };
     assert!(!fleet(&world).to_string().contains("night"), "one failure is no alarm");
     advance(6 * 60);
     until("the fleet's summary says it", || {
@@ -261,7 +263,10 @@ async fn alarms_are_acknowledged_and_silenced_with_a_note_and_audited() {
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let running = tokio::spawn(run_alarms(Arc::clone(&world.service), stopping));
     let query = holdfast_control::service::AlarmsQuery::default();
-    until("there are alarms", || world.service.alarms(&query).unwrap().items.len() == 2).await;
+    until("there are alarms", || {
+        world.service.alarms(&world.actor(), &query).unwrap().items.len() == 2
+    })
+    .await;
     let mine = json!({ "kind": "failing", "code": "w", "device": "d-1", "note": "Kim looks" });
     let (status, made) = world.request("POST", "/api/v1/alarms/acknowledge", mine.clone()).await;
     assert_eq!((status, &made["alarms"]), (201, &json!(1)), "{made}");
@@ -291,7 +296,10 @@ async fn alarms_are_acknowledged_and_silenced_with_a_note_and_audited() {
     let (status, _) = world.request("DELETE", &format!("/api/v1/silences/{id}"), json!(null)).await;
     assert_eq!(status, 204);
     advance(700);
-    until("the silence has ended", || world.service.silences().items.is_empty()).await;
+    until("the silence has ended", || {
+        world.service.silences(&world.actor()).unwrap().items.is_empty()
+    })
+    .await;
     let audit = get(&world, "/api/v1/audit").await.to_string();
     for said in ["alarm.acknowledge", "Kim looks", "alarm.silence", "alarm.unmute"] {
         assert!(audit.contains(said), "{said}: {audit}");

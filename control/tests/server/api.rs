@@ -23,7 +23,7 @@ async fn apply_says_what_it_does_and_does_all_or_nothing() {
     assert_eq!(status, 200, "{dry}");
     assert_eq!(dry["results"][0]["action"], "created");
     assert_eq!(dry["results"][0]["devices"], json!(["d-1"]));
-    assert!(world.service.workload("w").is_err());
+    assert!(world.service.workload(&world.actor(), "w").is_err());
     let (_, done) = apply("/api/v1/apply", json!([document("w", "1")])).await;
     assert_eq!(done, dry);
     let commits = world.service.counters().commits.load(Ordering::Relaxed);
@@ -38,7 +38,7 @@ async fn apply_says_what_it_does_and_does_all_or_nothing() {
         apply("/api/v1/apply", json!([document("x", "1"), { "kind": "Workload" }])).await;
     assert_eq!(status, 422, "{bad}");
     assert!(!bad["error"]["faults"].as_array().unwrap().is_empty());
-    assert!(world.service.workload("x").is_err());
+    assert!(world.service.workload(&world.actor(), "x").is_err());
     let (status, many) = apply("/api/v1/apply", json!(vec![document("x", "1"); 1_001])).await;
     assert_eq!(status, 422, "{many}");
     let fault = &many["error"]["faults"][0];
@@ -58,7 +58,7 @@ async fn a_key_that_stands_twice_is_refused() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert_eq!(status, 400, "{answer}");
     assert!(message.contains(r#"the key "kind" stands here twice"#), "{answer}");
-    assert!(world.service.workload("w").is_err());
+    assert!(world.service.workload(&world.actor(), "w").is_err());
 }
 
 #[tokio::test]

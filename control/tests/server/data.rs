@@ -233,7 +233,7 @@ async fn the_data_of_a_deleted_device_goes_and_its_name_begins_anew() {
     world.device("d-2").await;
     assert!(world.ship("d-1", &batch("s", 1, 9)).await);
     assert!(world.ship("d-2", &batch("s", 1, 9)).await);
-    world.service.delete_device("d-1", "test").await.unwrap();
+    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
     assert!(!world.ship("d-1", &batch("s", 10, 19)).await, "nobody knows it any more");
     world.device("d-1").await;
     assert!(world.ship("d-1", &batch("s", 1, 2)).await);

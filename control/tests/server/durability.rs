@@ -69,7 +69,7 @@ async fn everything_is_there_after_a_restart() {
     world.device("d-1").await;
     world.apply("w", "1").await.unwrap();
     world.apply("gone", "1").await.unwrap();
-    world.service.delete_workload("gone", None, "test").await.unwrap();
+    world.service.delete_workload(&world.actor(), "gone", None).await.unwrap();
     let desired = world.desired("d-1").unwrap();
     let report = report(true, desired.epoch, desired.generation, &[("w", 1)]);
     world.connect("d-1", 1);
@@ -88,9 +88,9 @@ async fn everything_is_there_after_a_restart() {
     );
     world.connect("d-1", 2);
     assert_eq!(world.view("d-1"), view, "times of states too");
-    assert!(world.service.workload("gone").is_err());
+    assert!(world.service.workload(&world.actor(), "gone").is_err());
     world.apply("gone", "2").await.unwrap();
-    let revision = world.service.workload("gone").unwrap().status.revision;
+    let revision = world.service.workload(&world.actor(), "gone").unwrap().status.revision;
     assert_eq!(revision, 2, "a revision's number is never used twice for a name");
 }
 

@@ -50,7 +50,7 @@ async fn a_name_belongs_to_one_key_and_a_certificate_to_the_present_one() {
     let stranger = Key::new();
     let refused = world.enrol(&stranger, &token, Some("d-1")).await.unwrap_err();
     assert!(matches!(refused, Failure::Conflict(_)), "{refused}");
-    world.service.delete_device("d-1", "test").await.unwrap();
+    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
     assert_eq!(world.service.admit(&id("d-1"), &serial(&old.certificate)), Err(Refusal::Unknown));
     let new = approved(world.enrol(&stranger, &token, Some("d-1")).await.unwrap());
     assert_eq!(world.service.admit(&id("d-1"), &serial(&old.certificate)), Err(Refusal::Revoked));
@@ -72,12 +72,12 @@ async fn approval_and_revocation() {
     assert_eq!(world.service.admit(&id("d-1"), &[]), Err(Refusal::Pending));
     assert_eq!(world.view("d-1")["status"]["connection"], "pending");
     assert!(world.desired("d-1").is_none());
-    world.service.approve("d-1", "test").await.unwrap();
+    world.service.approve(&world.actor(), "d-1").await.unwrap();
     let enrolment = approved(world.renew(&key).await.unwrap());
     assert!(world.service.admit(&id("d-1"), &serial(&enrolment.certificate)).is_ok());
     assert_eq!(world.desired("d-1").unwrap().workloads.len(), 1);
 
-    world.service.revoke("d-1", "test").await.unwrap();
+    world.service.revoke(&world.actor(), "d-1").await.unwrap();
     let refusal = world.service.admit(&id("d-1"), &serial(&enrolment.certificate));
     assert_eq!(refusal, Err(Refusal::Revoked));
     assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default.d-1"]);

@@ -39,7 +39,7 @@ async fn devices_follow_what_was_restored() {
     assert_eq!(after.workloads, before.workloads);
     assert_eq!(answer["epoch"], after.epoch);
     assert_eq!(world.view("d-1")["status"]["generation"]["applied"], 0, "it will say itself");
-    assert!(world.service.device("d-2").is_err());
+    assert!(world.service.device(&world.actor(), "d-2").is_err());
     assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default.d-1", "default.d-2"]);
     world.renew(&key).await.unwrap();
 
@@ -95,7 +95,7 @@ async fn what_is_no_whole_backup_changes_nothing() {
         let message = answer["error"]["message"].as_str().unwrap();
         assert!(message.contains(said), "{what}: {message}");
         assert!(!message.chars().any(char::is_control), "{what}: {message:?}");
-        assert!(world.service.device("d-1").is_ok(), "{what}");
+        assert!(world.service.device(&world.actor(), "d-1").is_ok(), "{what}");
     }
 }
 
@@ -235,7 +235,7 @@ async fn a_name_that_a_backup_gives_back_to_another_machine_costs_neither_its_da
     world.device("d-0").await;
     world.device("d-1").await;
     let early = backup(&world).await;
-    world.service.delete_device("d-1", "test").await.unwrap();
+    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
     world.device("d-1").await;
     assert!(world.ship("d-1", &batch("s", 1, 9)).await);
     let late = backup(&world).await;

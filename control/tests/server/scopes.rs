@@ -1,28 +1,34 @@
 //! Tests of the scopes and the life of access tokens, and of what a device's certificate permits.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::body::Body;
 use holdfast_control::adapters::http::openapi;
 use holdfast_control::api::Scope;
-use holdfast_control::core::scope::needed;
+use holdfast_control::core::rights::{Action, Actor, Need};
 use holdfast_control::service::Failure;
 use serde_json::{Value, json};
 
 use crate::world::{World, advance};
 
-/// Returns every route that needs an access token, by method and path as described.
-fn routes() -> Vec<(String, String)> {
+/// Returns every operation of the OpenAPI document, by method and path.
+fn described() -> BTreeMap<(String, String), Value> {
     let api: Value = serde_json::to_value(openapi()).unwrap();
-    let mut found = Vec::new();
+    let mut found = BTreeMap::new();
     for (path, operations) in api["paths"].as_object().unwrap() {
         for (method, operation) in operations.as_object().unwrap() {
-            let security = operation["security"].as_array().cloned().unwrap_or_default();
-            if security.iter().any(|one| one.get("bearer").is_some()) {
-                found.push((method.to_uppercase(), path.clone()));
-            }
+            found.insert((method.to_uppercase(), path.clone()), operation.clone());
         }
     }
-    assert!(found.len() > 30, "{found:?}");
+    assert!(found.len() > 60, "{found:?}");
     found
+}
+
+/// Returns a path with a name in each place for one.
+fn real(route: &str) -> String {
+    let route = route.replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
+    let parts = route.split('/').map(|part| if part.starts_with('{') { "x" } else { part });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 async fn token(world: &World, new: Value) -> String {
@@ -38,16 +44,129 @@ async fn ask(world: &World, method: &str, path: &str, token: &str) -> (u16, Valu
 }
 
 #[test]
-fn every_route_says_which_scope_it_needs() {
-    for (method, path) in routes() {
-        let scope = needed(&method, &path);
-        assert!(
-            scope.is_some(),
-            "{method} {path} is not in the table of control/core/src/scope.rs"
-        );
-        if method != "GET" {
-            assert!(scope > Some(Scope::Read), "{method} {path} changes something");
+fn every_route_has_an_action_of_its_own() {
+    let described = described();
+    let mut left: BTreeSet<Action> = Action::ALL.iter().copied().collect();
+    for ((method, path), operation) in &described {
+        let action = Action::of_route(method, path);
+        let action = action.unwrap_or_else(|| {
+            panic!("{method} {path} is not in the table of control/core/src/rights.rs")
+        });
+        assert!(left.remove(&action), "{method} {path}: {action:?} belongs to another route");
+        assert_eq!(operation["x-holdfast-action"], action.word(), "{method} {path}");
+        let security = operation["security"].as_array().cloned().unwrap_or_default();
+        let bearer = security.iter().any(|one| one.get("bearer").is_some());
+        match action.need() {
+            Need::Own => assert!(!bearer, "{method} {path} needs no token"),
+            Need::Scope(scope) => {
+                assert!(bearer, "{method} {path} needs a token");
+                let changes = method != "GET";
+                assert!(!changes || scope > Scope::Read, "{method} {path} changes something");
+            }
         }
+    }
+    assert!(left.is_empty(), "no route for {left:?}");
+}
+
+/// Public methods of the service that operators do not reach, each with whom it is for.
+const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
+    (
+        "the process that serves",
+        &[
+            "check",
+            "start",
+            "close",
+            "live",
+            "closed",
+            "is_closed",
+            "host",
+            "first_start",
+            "new_admin_token",
+            "admin_token_was_shown",
+            "tell_due",
+            "note_every_due",
+            "count_trend",
+        ],
+    ),
+    (
+        "open routes and counts without names: /healthz, /readyz, /metrics, /api/v1/ca",
+        &[
+            "refusing",
+            "needs_restart",
+            "has_diverged",
+            "counters",
+            "data_trouble",
+            "knows_streams",
+            "batches_waiting",
+            "room",
+            "data_readers",
+            "data_sums",
+            "fleet",
+            "absences",
+            "alarm_counts",
+            "horizons",
+            "ca_pem",
+            "authority",
+            "now",
+        ],
+    ),
+    (
+        "callers who have proved something else: a token, a password, a key or a certificate",
+        &[
+            "authorize",
+            "login",
+            "session",
+            "authorize_session",
+            "logout",
+            "enrol",
+            "renew",
+            "admit_device",
+        ],
+    ),
+    ("the gateway, which asks `reader` and `may_read` of the bus's directory", &["read_along"]),
+    ("the check of a backup before its restore, and tests", &["tenant", "each_stream"]),
+];
+
+/// Parameters that show that the caller was asked, or is.
+const WITNESSES: &[&str] = &["actor: &Actor", "actor: &'a Actor", "&Readable", "&[Readable]"];
+
+#[test]
+fn every_method_of_the_service_takes_an_actor_or_is_not_for_operators() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let all = NOT_FOR_OPERATORS.iter().flat_map(|(_, names)| *names);
+    let known: BTreeSet<&str> = all.copied().collect();
+    let (mut seen, mut bare, mut asked) = (BTreeSet::new(), Vec::new(), String::new());
+    for file in std::fs::read_dir(source.join("service")).unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        asked.push_str(text);
+        for part in text.split("\nimpl Service {").skip(1) {
+            let body = part.split("\n}\n").next().unwrap();
+            for method in body.split("\n    pub ").skip(1) {
+                let signature = method.split(" {\n").next().unwrap();
+                let signature = signature.trim_start_matches("async ");
+                let Some(rest) = signature.strip_prefix("fn ") else { continue };
+                let name = rest.split(['(', '<']).next().unwrap().to_owned();
+                let has = WITNESSES.iter().any(|witness| signature.contains(witness));
+                if !has && !known.contains(&*name) {
+                    bare.push(name.clone());
+                }
+                seen.insert(name);
+            }
+        }
+    }
+    assert!(bare.is_empty(), "whoever calls these is not asked what they may: {bare:?}");
+    let gone: Vec<_> = known.iter().filter(|name| !seen.contains(**name)).collect();
+    assert!(gone.is_empty() && seen.len() > 80, "no longer there: {gone:?} of {}", seen.len());
+    // Some handlers ask by themselves: what they do has no method of the service.
+    for file in std::fs::read_dir(source.join("adapters/http")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|it| it == "rs") {
+            asked.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+    for action in Action::ALL.iter().filter(|action| action.need() != Need::Own) {
+        assert!(asked.contains(&format!("Action::{action:?}")), "nobody asks for {action:?}");
     }
 }
 
@@ -56,16 +175,19 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
     let world = World::new().await;
     let reader = token(&world, json!({ "comment": "prometheus" })).await;
     let operator = token(&world, json!({ "scope": "operate" })).await;
-    for (method, path) in routes() {
-        let real = path.replace("{digest}", &format!("sha256:{}", "0".repeat(64)));
-        let real: Vec<&str> =
-            real.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect();
-        let real = real.join("/");
-        let scope = needed(&method, &path).unwrap();
+    for (method, path) in described().into_keys() {
+        let action = Action::of_route(&method, &path).unwrap();
+        let real = real(&path);
+        if path == "/api/v1/events" {
+            continue; // It never ends; it is read below.
+        }
+        let nobody = world.raw(&method, &real, &[], "").await.status().as_u16();
+        let Need::Scope(scope) = action.need() else {
+            assert!(path.ends_with("/session") || nobody != 401, "{method} {path}: {nobody}");
+            continue;
+        };
+        assert_eq!(nobody, 401, "{method} {path} by nobody");
         for (token, has) in [(&reader, Scope::Read), (&operator, Scope::Operate)] {
-            if path == "/api/v1/events" {
-                continue; // It never ends; it is read below.
-            }
             let (status, answer) = ask(&world, &method, &real, token).await;
             let refused = status == 403 && answer["error"]["code"] == "refused";
             assert_eq!(refused, scope > has, "{method} {path} by {has}: {status} {answer}");
@@ -189,7 +311,8 @@ async fn a_device_fetches_what_its_workloads_are_made_of_and_nothing_else() {
         let (status, answer) = world.request("POST", "/api/v1/apply", document).await;
         assert_eq!(status, 200, "{answer}");
     }
-    let device = "default.d-1".parse().unwrap();
+    let of = |name: &str| Actor::device("default".parse().unwrap(), name.parse().unwrap());
+    let device = of("d-1");
     let may = |digest: &str| world.service.may_fetch(&device, &digest.parse().unwrap());
     assert!(may(&digests[0]).is_ok());
     let refused = may(&digests[1]);
@@ -201,6 +324,6 @@ async fn a_device_fetches_what_its_workloads_are_made_of_and_nothing_else() {
     let next = workload("w", "a", &digests[1]);
     assert_eq!(world.request("POST", "/api/v1/apply", next).await.0, 200);
     assert!(may(&digests[0]).is_ok() && may(&digests[1]).is_ok());
-    let nobody = "default.nobody".parse().unwrap();
+    let nobody = of("nobody");
     assert!(world.service.may_fetch(&nobody, &digests[0].parse().unwrap()).is_err());
 }

@@ -4,6 +4,8 @@
 use std::sync::atomic::Ordering;
 
 use holdfast_base::codec;
+use holdfast_control::api::Scope;
+use holdfast_control::core::rights::Actor;
 use holdfast_protocol::message::{Phase, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -138,7 +140,7 @@ async fn a_night_of_a_device_is_told_newest_first_and_survives_a_restart() {
     assert_eq!(words(&world, D1).await, expected, "it is all on disk");
     let all = pages(&world, &format!("{D1}?"), 5).await;
     assert_eq!(all.len(), expected.len(), "by pages nothing is lost or told twice");
-    world.service.delete_device("d-1", "test").await.unwrap();
+    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
     world.device("d-1").await;
     assert!(words(&world, D1).await.is_empty(), "it is another one's");
 }
@@ -236,7 +238,8 @@ async fn activity_is_what_people_did_beside_what_devices_did() {
     for argument in ["1", "2"] {
         advance(60);
         let document = crate::world::document("w", argument);
-        world.service.apply(&[document], false, id).await.unwrap();
+        let night = Actor::operator(world.actor().tenant, id, Scope::Operate);
+        world.service.apply(&night, &[document], false).await.unwrap();
         let revision = argument.parse().unwrap();
         if revision == 1 {
             world.connect("d-1", 1);

@@ -18,6 +18,8 @@ use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::store::RedbStore;
+use holdfast_control::api::Scope;
+use holdfast_control::core::rights::Actor;
 use holdfast_control::ports::artifacts::ArtifactSizes;
 use holdfast_control::ports::bus::Line;
 use holdfast_control::ports::bus::{Bus, Directory, Done};
@@ -463,9 +465,14 @@ impl World {
         (key, enrolment)
     }
 
+    /// Returns an operator named `test` who may do everything in the world's tenant.
+    pub fn actor(&self) -> Actor {
+        Actor::operator("default".parse().unwrap(), "test", Scope::Admin)
+    }
+
     pub async fn apply(&self, name: &str, argument: &str) -> Result<(), Failure> {
         let document = document(name, argument);
-        self.service.apply(&[document], false, "test").await.map(|_| ())
+        self.service.apply(&self.actor(), &[document], false).await.map(|_| ())
     }
 
     /// Returns the device's desired state as it would be sent, after verifying it.
@@ -502,7 +509,7 @@ impl World {
 
     /// Waits until everything that was noted so far is on disk. A device d-1 must exist.
     pub async fn settle(&self) {
-        self.service.approve("d-1", "test").await.unwrap();
+        self.service.approve(&self.actor(), "d-1").await.unwrap();
     }
 
     /// Makes a change that has no effect.
@@ -516,7 +523,7 @@ impl World {
     }
 
     pub fn view(&self, name: &str) -> Value {
-        serde_json::to_value(self.service.device(name).unwrap()).unwrap()
+        serde_json::to_value(self.service.device(&self.actor(), name).unwrap()).unwrap()
     }
 }
 

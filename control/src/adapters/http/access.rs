@@ -5,10 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
 use super::{App, PageQuery};
 use crate::api::{Access, CreatedAccess, List, NewAccess};
+use crate::core::rights::Actor;
 use crate::service::Failure;
 
 /// Lists access tokens in the order of their ids, without their secrets.
@@ -17,9 +17,10 @@ use crate::service::Failure;
     responses((status = 200, body = List<Access>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<List<Access>>, Failure> {
-    app.service.access_tokens(&query.query()).map(Json)
+    app.service.access_tokens(&actor, &query.query()).map(Json)
 }
 
 /// Creates an access token.
@@ -30,11 +31,11 @@ pub(super) async fn list(
     responses((status = 201, body = CreatedAccess), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn create(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<(StatusCode, Json<CreatedAccess>), Failure> {
     let new: NewAccess = json(body, SMALL).await?;
-    let created = app.service.create_access(new, &by).await?;
+    let created = app.service.create_access(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -46,8 +47,8 @@ pub(super) async fn create(
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.delete_access(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.delete_access(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
 }

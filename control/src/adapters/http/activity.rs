@@ -3,11 +3,11 @@
 //!
 //! See decisions 0125 and 0126.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -18,6 +18,7 @@ use super::fleet::aside;
 use crate::api::{Activity, List, TimelineEvent};
 use crate::core::activity::{self, Asked, Filter};
 use crate::core::records::AuditRecord;
+use crate::core::rights::Actor;
 use crate::service::{Failure, Query, TimelineQuery};
 
 type JsonResult<T> = Result<Json<T>, Failure>;
@@ -55,6 +56,7 @@ pub(crate) struct TimelineParams {
     responses((status = 200, body = List<TimelineEvent>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn timeline(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     Params(params): Params<TimelineParams>,
 ) -> JsonResult<List<TimelineEvent>> {
@@ -70,7 +72,7 @@ pub(super) async fn timeline(
         workload: params.workload.filter(|name| !name.is_empty()),
         query: Query { limit: params.limit, after: params.after, ..Query::default() },
     };
-    aside(app, move |service| service.timeline(&name, &query)).await?.map(Json)
+    aside(app, move |service| service.timeline(&actor, &name, &query)).await?.map(Json)
 }
 
 /// Parameters of the audit log.
@@ -110,6 +112,7 @@ pub(crate) struct AuditParams {
     responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn audit(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(params): Params<AuditParams>,
 ) -> JsonResult<List<AuditRecord>> {
     let newest_first = match params.order.as_deref() {
@@ -121,7 +124,7 @@ pub(super) async fn audit(
     let asked = Asked { who, action, object, q, category, since, until };
     let filter = Filter::read(asked, app.service.now()).map_err(Failure::invalid)?;
     let query = Query { limit, after, ..Query::default() };
-    app.service.audit(&query, &filter, newest_first).map(Json)
+    app.service.audit(&actor, &query, &filter, newest_first).map(Json)
 }
 
 /// Parameters of the activity.
@@ -163,6 +166,7 @@ pub(crate) struct ActivityParams {
     responses((status = 200, body = List<Activity>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn activity(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(params): Params<ActivityParams>,
 ) -> Result<Response, Failure> {
     let ActivityParams { limit, after, who, action, object, q, category, since, until, format } =
@@ -172,7 +176,8 @@ pub(super) async fn activity(
     let form = match format.as_deref() {
         None | Some("" | "json") => {
             let query = Query { limit, after, ..Query::default() };
-            let page = aside(app, move |service| service.activity(&query, &filter)).await??;
+            let page =
+                aside(app, move |service| service.activity(&actor, &query, &filter)).await??;
             return Ok(Json(page).into_response());
         }
         Some("csv") => Form::Csv,
@@ -182,7 +187,7 @@ pub(super) async fn activity(
     if after.is_some() {
         return Err(Failure::invalid("continue goes with format=json: a file has all of it"));
     }
-    Ok(file(app, filter, limit.unwrap_or(usize::MAX), form))
+    Ok(file(app, actor, filter, limit.unwrap_or(usize::MAX), form))
 }
 
 /// Format of an exported file.
@@ -210,7 +215,7 @@ impl Form {
 }
 
 /// Writes the items into a file that is read from the disk as fast as the client takes it.
-fn file(app: App, filter: Filter, most: usize, form: Form) -> Response {
+fn file(app: App, actor: Actor, filter: Filter, most: usize, form: Form) -> Response {
     let (to, from) = mpsc::channel::<Result<Bytes, std::io::Error>>(4);
     let service = app.service;
     tokio::task::spawn_blocking(move || {
@@ -219,7 +224,7 @@ fn file(app: App, filter: Filter, most: usize, form: Form) -> Response {
             Form::Ndjson => String::new(),
         };
         let (mut left, mut defect) = (most, None);
-        let read = service.every_activity(&filter, &mut |item| {
+        let read = service.every_activity(&actor, &filter, &mut |item| {
             if left == 0 {
                 return false;
             }

@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 
 use super::App;
-use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
 use crate::api::Muting;
 use crate::api::{Alarm, AlarmState, List, NewSilence, Severity, Silence, Tested};
+use crate::core::rights::Actor;
 use crate::service::{AlarmsQuery, Failure};
 
 type JsonResult<T> = Result<Json<T>, Failure>;
@@ -74,11 +74,12 @@ impl ListAlarms {
     responses((status = 200, body = List<Alarm>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<ListAlarms>,
 ) -> JsonResult<List<Alarm>> {
     let query = query.query()?;
     let service = std::sync::Arc::clone(&app.service);
-    tokio::task::spawn_blocking(move || service.alarms(&query))
+    tokio::task::spawn_blocking(move || service.alarms(&actor, &query))
         .await
         .map_err(Failure::internal)?
         .map(Json)
@@ -92,11 +93,11 @@ pub(super) async fn list(
     responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn acknowledge(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<(StatusCode, Json<Silence>), Failure> {
     let new: NewSilence = json(body, SMALL).await?;
-    let made = app.service.mute(Muting::Acknowledgement, new, &by).await?;
+    let made = app.service.mute(&actor, Muting::Acknowledgement, new).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -106,11 +107,11 @@ pub(super) async fn acknowledge(
     responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn silence(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<(StatusCode, Json<Silence>), Failure> {
     let new: NewSilence = json(body, SMALL).await?;
-    let made = app.service.mute(Muting::Silence, new, &by).await?;
+    let made = app.service.mute(&actor, Muting::Silence, new).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -118,10 +119,13 @@ pub(super) async fn silence(
 #[utoipa::path(get, path = "/api/v1/silences", operation_id = "listSilences", tag = "alarms",
     security(("bearer" = [])),
     responses((status = 200, body = List<Silence>), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn silences(State(app): State<App>) -> JsonResult<List<Silence>> {
+pub(super) async fn silences(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+) -> JsonResult<List<Silence>> {
     let service = std::sync::Arc::clone(&app.service);
-    let listed = tokio::task::spawn_blocking(move || service.silences()).await;
-    listed.map(Json).map_err(Failure::internal)
+    let listed = tokio::task::spawn_blocking(move || service.silences(&actor)).await;
+    listed.map_err(Failure::internal)?.map(Json)
 }
 
 /// Ends an acknowledgement or a silence.
@@ -130,10 +134,10 @@ pub(super) async fn silences(State(app): State<App>) -> JsonResult<List<Silence>
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn end(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.unmute(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.unmute(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Sends a test message to a notification's receiver at once.
@@ -144,8 +148,8 @@ pub(super) async fn end(
     responses((status = 200, body = Tested), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn test(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Tested> {
-    app.service.test_notification(&name, &by).await.map(Json)
+    app.service.test_notification(&actor, &name).await.map(Json)
 }

@@ -22,11 +22,11 @@ use tokio::sync::mpsc;
 
 use super::App;
 use super::artifacts::{disk, take};
-use super::auth::Operator;
 use crate::adapters::artifacts::{Artifacts, Temporary, digest};
 use crate::adapters::authority::Keys;
 use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 use crate::core::model::{AUTHORITY, key};
+use crate::core::rights::Actor;
 use crate::service::{Backup, Checked, Checking, Failure};
 
 /// Maximum size of a backup that can be restored, artifacts included, in bytes.
@@ -100,9 +100,9 @@ impl Write for Pipe {
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn backup(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
 ) -> Result<Response, Failure> {
-    let backup = app.service.backup(&by).await?;
+    let backup = app.service.backup(&actor).await?;
     let (to, from) = mpsc::channel(8);
     let artifacts = Arc::clone(&app.artifacts);
     tokio::task::spawn_blocking(move || {
@@ -191,7 +191,7 @@ fn lines(backup: &Backup, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::
     responses((status = 200, body = Restored), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn restore(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<Json<Restored>, Failure> {
     let mut upload = app.artifacts.begin().await.map_err(disk)?;
@@ -207,7 +207,7 @@ pub(super) async fn restore(
     let tenant = app.service.tenant();
     let read = tokio::task::spawn_blocking(move || read_backup(&file.0, &artifacts, &tenant));
     let checked = read.await.map_err(Failure::internal)??;
-    app.service.restore(checked, &by).await.map(Json)
+    app.service.restore(&actor, checked).await.map(Json)
 }
 
 /// Space that a restore leaves free on the disk, in bytes, so that what it brings can be stored.

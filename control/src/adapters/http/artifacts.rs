@@ -16,10 +16,10 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::App;
-use super::auth::FetchingDevice;
 use super::extract::Path;
 use crate::adapters::artifacts::Upload;
 use crate::api::StoredArtifact;
+use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
 
 /// Time without a byte after which an upload is given up.
@@ -65,9 +65,11 @@ pub(super) fn disk(error: std::io::Error) -> Failure {
     responses((status = 200, body = StoredArtifact), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn put(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StoredArtifact>, Failure> {
+    app.service.may(&actor, Action::PutArtifact, "")?;
     let most = app.artifacts.max;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|size| size > most) {
@@ -121,15 +123,13 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
-    device: Option<Extension<FetchingDevice>>,
+    Extension(actor): Extension<Actor>,
     Path(digest): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let digest: Digest =
         digest.parse().map_err(|error| Failure::invalid(format!("digest: {error}")))?;
-    if let Some(Extension(FetchingDevice(device))) = device {
-        app.service.may_fetch(&device, &digest)?;
-    }
+    app.service.may_fetch(&actor, &digest)?;
     let none = || Failure::no("artifact", &digest.to_string());
     let size = app.artifacts.size(&digest).ok_or_else(none)?;
     let (status, first, last) = match part(&headers, size) {

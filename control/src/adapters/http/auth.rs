@@ -16,18 +16,13 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::App;
 use crate::adapters::seats::Seat;
-use crate::api::Scope;
-use crate::core::scope;
+use crate::core::rights::{Action, Actor};
 use crate::core::session::Secret;
-use crate::service::{Credential, Failure, Service};
+use crate::service::{Failure, Service};
 
 /// Address of the connection's client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PeerAddress(pub(super) IpAddr);
-
-/// Id of the caller's access token.
-#[derive(Debug, Clone)]
-pub(super) struct Operator(pub(super) Box<str>);
 
 /// Device whose certificate the connection showed. TLS has checked it against the CA.
 #[derive(Debug, Clone)]
@@ -36,10 +31,6 @@ pub(super) struct PeerDevice {
     serial: Box<[u8]>,
     not_after: i64,
 }
-
-/// Device that sent the request, when no operator did.
-#[derive(Debug, Clone)]
-pub(super) struct FetchingDevice(pub(super) DeviceId);
 
 impl PeerDevice {
     /// Reads the device from a certificate of our CA; `None` when it names no device.
@@ -88,41 +79,32 @@ pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure>
     }
 }
 
-/// Authenticates an operator's request and checks its scope.
-fn operator(service: &Service, request: &Request) -> Result<Credential, Failure> {
+/// Authenticates an operator's request and checks that the operator may do what the route is for,
+/// before anything of the request is read. The service asks again, with the object.
+fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
     let (method, headers) = (request.method(), request.headers());
-    let credential = match secret(headers) {
+    let actor = match secret(headers) {
         Err(_) => bearer(service, headers)?,
         Ok(secret) => {
-            let credential = service.authorize_session(&secret)?;
+            let actor = service.authorize_session(&secret)?;
             if !matches!(*method, Method::GET | Method::HEAD) {
                 meant(&secret, headers)?;
             }
-            credential
+            actor
         }
     };
     known(request);
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
-    // A route whose scope is not defined requires `admin`.
-    let needed = scope::needed(method.as_str(), route).unwrap_or(Scope::Admin);
-    allow(&credential, needed)?;
-    Ok(credential)
+    let action = Action::of_route(method.as_str(), route).ok_or_else(|| {
+        Failure::Refused(format!("{method} {route} has no action: nobody may use it"))
+    })?;
+    service.may(&actor, action, "")?;
+    Ok(actor)
 }
 
-/// Checks that the credential's scope suffices.
-fn allow(credential: &Credential, needed: Scope) -> Result<(), Failure> {
-    if credential.scope >= needed {
-        return Ok(());
-    }
-    Err(Failure::Refused(format!(
-        "this needs an access token of scope {needed}, and {} has scope {}: whoever has one of scope admin makes another, under Settings, Access tokens",
-        credential.access, credential.scope
-    )))
-}
-
-/// Credential of the request's bearer token.
-fn bearer(service: &Service, headers: &HeaderMap) -> Result<Credential, Failure> {
+/// Actor of the request's bearer token.
+fn bearer(service: &Service, headers: &HeaderMap) -> Result<Actor, Failure> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let (scheme, token) = given.and_then(|value| value.split_once(' ')).ok_or_else(|| {
         Failure::Unauthorized(
@@ -149,9 +131,8 @@ pub(super) async fn operators(
     next: Next,
 ) -> Response {
     match operator(&app.service, &request) {
-        Ok(credential) => {
-            request.extensions_mut().insert(Operator(credential.access.clone()));
-            request.extensions_mut().insert(credential);
+        Ok(actor) => {
+            request.extensions_mut().insert(actor);
             next.run(request).await
         }
         Err(failure) => failure.into_response(),
@@ -176,13 +157,16 @@ pub(super) async fn operators_and_devices(
     let allowed = match device {
         Some(device) if !request.headers().contains_key(header::AUTHORIZATION) => {
             let checked = device.check(&app.service);
-            request.extensions_mut().insert(FetchingDevice(device.device));
-            checked
+            let DeviceId { tenant, device } = device.device;
+            checked.map(|()| Actor::device(tenant, device))
         }
-        _ => operator(&app.service, &request).map(drop),
+        _ => operator(&app.service, &request),
     };
     match allowed {
-        Ok(()) => next.run(request).await,
+        Ok(actor) => {
+            request.extensions_mut().insert(actor);
+            next.run(request).await
+        }
         Err(failure) => failure.into_response(),
     }
 }

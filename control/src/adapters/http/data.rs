@@ -6,11 +6,11 @@
 use std::io::Write as _;
 use std::ops::ControlFlow;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::stream;
 use holdfast_query::parse;
@@ -27,9 +27,9 @@ use crate::api::{
     StreamItem,
 };
 use crate::core::listing::Filter;
+use crate::core::rights::{Action, Actor};
 use crate::core::values::{record_json, value_form, value_json};
-use crate::ports::data_store::StreamRow;
-use crate::service::{Failure, LedgerPart, Query, Service, Window};
+use crate::service::{Failure, LedgerPart, Query, Readable, Service, Window};
 
 type JsonResult<T> = Result<Json<T>, Failure>;
 
@@ -204,6 +204,7 @@ impl RecordsQuery {
     responses((status = 200, body = List<StreamItem>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn streams(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<StreamsQuery>,
 ) -> JsonResult<List<StreamItem>> {
     let selector = selector::parse(query.label_selector.as_deref().unwrap_or_default())
@@ -212,7 +213,7 @@ pub(super) async fn streams(
         .map_err(|error| Failure::invalid(format!("q: {error}")))?;
     let part = Query { limit: query.limit, after: query.after, selector };
     let device = query.device.filter(|name| !name.is_empty());
-    aside(app, move |service| service.streams(&part, device.as_deref(), text.as_deref()))
+    aside(app, move |service| service.streams(&actor, &part, device.as_deref(), text.as_deref()))
         .await
         .map(Json)
 }
@@ -224,9 +225,10 @@ pub(super) async fn streams(
     responses((status = 200, body = DeviceStreams), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn of_device(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<DeviceStreams> {
-    aside(app, move |service| service.device_streams(&name)).await.map(Json)
+    aside(app, move |service| service.device_streams(&actor, &name)).await.map(Json)
 }
 
 /// Returns data records of a stream.
@@ -240,6 +242,7 @@ pub(super) async fn of_device(
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn records(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((name, stream)): Path<(String, String)>,
     Params(query): Params<RecordsQuery>,
     headers: HeaderMap,
@@ -247,7 +250,7 @@ pub(super) async fn records(
     let window = query.window(app.service.now().saturating_mul(1_000))?;
     let needle = query.q.as_deref().map(str::trim).filter(|q| !q.is_empty());
     let needle = needle.map(str::to_lowercase);
-    let row = app.service.stream(&name, &stream)?;
+    let row = app.service.stream(&actor, Action::ListRecords, &name, &stream)?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let accept = accept.unwrap_or_default();
     if accept.contains("application/x-ndjson") {
@@ -272,7 +275,7 @@ fn has(value: &str, needle: Option<&str>) -> bool {
 /// Reads one page of records.
 fn page(
     service: &Service,
-    row: &StreamRow,
+    row: &Readable,
     window: Window,
     limit: usize,
     needle: Option<&str>,
@@ -335,7 +338,7 @@ impl Form {
 /// Streams records into a response. They are read from the disk as fast as the client takes them.
 fn stream_of(
     app: App,
-    row: StreamRow,
+    row: Readable,
     window: Window,
     (most, needle): (usize, Option<String>),
     form: Form,
@@ -382,6 +385,7 @@ fn stream_of(
     responses((status = 200, body = Series), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn series(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((name, stream)): Path<(String, String)>,
     Params(query): Params<SeriesQuery>,
 ) -> JsonResult<Series> {
@@ -395,7 +399,7 @@ pub(super) async fn series(
     if !(1..=POINTS.1).contains(&points) {
         return Err(Failure::invalid(format!("points={points}: from 1 to {}", POINTS.1)));
     }
-    let row = app.service.stream(&name, &stream)?;
+    let row = app.service.stream(&actor, Action::GetSeries, &name, &stream)?;
     let field = parse::path("field", &query.field.unwrap_or_default())
         .map_err(|fault| Failure::invalid(fault.to_string()))?;
     let (points, left_out) =
@@ -409,6 +413,7 @@ pub(super) async fn series(
     responses((status = 200, body = Ledger), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn ledger(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((name, stream)): Path<(String, String)>,
     Params(query): Params<LedgerQuery>,
 ) -> JsonResult<Ledger> {
@@ -421,9 +426,9 @@ pub(super) async fn ledger(
         Some(_) => return Err(Failure::invalid("only: missing or by-policy")),
     };
     let part = LedgerPart { after: query.after, limit, newest_first, by_policy };
-    if let Some(ledger) = app.service.ledger_of_nothing(&name, &stream)? {
+    if let Some(ledger) = app.service.ledger_of_nothing(&actor, &name, &stream)? {
         return Ok(Json(ledger));
     }
-    let row = app.service.stream(&name, &stream)?;
+    let row = app.service.stream(&actor, Action::GetLedger, &name, &stream)?;
     aside(app, move |service| service.ledger(&row, part)).await.map(Json)
 }

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use axum::{Extension, Json};
 
 use super::App;
-use super::auth::Operator;
 use super::extract::{Path, SMALL, json};
 use crate::api::{Device, LabelPatch};
+use crate::core::rights::Actor;
 use crate::service::Failure;
 
 type JsonResult<T> = Result<Json<T>, Failure>;
@@ -17,8 +17,12 @@ type JsonResult<T> = Result<Json<T>, Failure>;
 #[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "getDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> JsonResult<Device> {
-    app.service.device(&name).map(Json)
+pub(super) async fn get(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+) -> JsonResult<Device> {
+    app.service.device(&actor, &name).map(Json)
 }
 
 /// Sets and removes labels of a device.
@@ -29,12 +33,12 @@ pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> Jso
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn patch(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     body: Body,
 ) -> JsonResult<Device> {
     let patch: LabelPatch = json(body, SMALL).await?;
-    app.service.label(&name, patch, &by).await.map(Json)
+    app.service.label(&actor, &name, patch).await.map(Json)
 }
 
 /// Deletes a device.
@@ -45,10 +49,10 @@ pub(super) async fn patch(
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.delete_device(&name, &by).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.delete_device(&actor, &name).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Approves a device that is pending.
@@ -57,10 +61,10 @@ pub(super) async fn delete(
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn approve(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Device> {
-    app.service.approve(&name, &by).await.map(Json)
+    app.service.approve(&actor, &name).await.map(Json)
 }
 
 /// Revokes a device.
@@ -71,8 +75,8 @@ pub(super) async fn approve(
     responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn revoke(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Device> {
-    app.service.revoke(&name, &by).await.map(Json)
+    app.service.revoke(&actor, &name).await.map(Json)
 }

@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use super::App;
 use crate::api::Event;
 use crate::api::time::rfc3339;
-use crate::service::{Credential, Failure, Page, Service, Watch};
+use crate::core::rights::Actor;
+use crate::service::{Failure, Page, Service, Watch};
 
 /// Time between two heartbeats. A comment would be enough for a proxy, but a browser hides comments
 /// from the page, which can tell a broken link from a quiet fleet only by an event. Two missed
@@ -30,7 +31,7 @@ struct Reader {
     newest: watch::Receiver<u64>,
     stop: watch::Receiver<bool>,
     at: u64,
-    credential: Credential,
+    actor: Actor,
     beats: tokio::time::Interval,
     _counted: Watch,
 }
@@ -64,10 +65,10 @@ impl Reader {
     async fn next(&mut self) -> Option<Vec<sse::Event>> {
         loop {
             self.newest.mark_unchanged();
-            if !self.service.holds(&self.credential) {
+            if !self.service.holds(&self.actor) {
                 return None; // The token or login has ended.
             }
-            match self.service.events().after(self.at) {
+            match self.service.events(&self.actor).ok()?.after(self.at) {
                 Page::Reset(id) => {
                     self.at = id;
                     return Some(vec![reset(id, self.service.now())]);
@@ -101,11 +102,11 @@ impl Reader {
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn events(
     State(app): State<App>,
-    Extension(credential): Extension<Credential>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
-    let counted = app.service.unending("event streams", &credential)?;
-    let newest = app.service.events().watch();
+    let counted = app.service.unending("event streams", &actor)?;
+    let newest = app.service.events(&actor)?.watch();
     let now = *newest.borrow();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     // An unreadable id is treated as one that is no longer in the ring.
@@ -113,7 +114,7 @@ pub(super) async fn events(
     let App { service, stop, .. } = app;
     let mut beats = tokio::time::interval_at(tokio::time::Instant::now() + HEARTBEAT, HEARTBEAT);
     beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let reader = Reader { service, newest, stop, at, credential, beats, _counted: counted };
+    let reader = Reader { service, newest, stop, at, actor, beats, _counted: counted };
     let pages = stream::unfold(reader, |mut reader| async {
         let page = reader.next().await?;
         Some((stream::iter(page.into_iter().map(Ok)), reader))

@@ -5,6 +5,7 @@
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::header;
@@ -18,8 +19,8 @@ use super::data::times;
 use super::extract::{Params, Path};
 use crate::adapters::parquet::{Look, Table};
 use crate::api::selector;
-use crate::ports::data_store::StreamRow;
-use crate::service::{Failure, Service, Window};
+use crate::core::rights::{Action, Actor};
+use crate::service::{Failure, Readable, Service, Window};
 
 /// Size of one piece of the response, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -64,11 +65,12 @@ fn window(app: &App, since: Option<&str>, until: Option<&str>) -> Result<Window,
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn one(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((name, stream)): Path<(String, String)>,
     Params(query): Params<ExportQuery>,
 ) -> Result<Response, Failure> {
     let window = window(&app, query.since.as_deref(), query.until.as_deref())?;
-    let row = app.service.stream(&name, &stream)?;
+    let row = app.service.stream(&actor, Action::ExportStream, &name, &stream)?;
     export(app, vec![row], window, &format!("{name}-{stream}")).await
 }
 
@@ -82,13 +84,14 @@ pub(super) async fn one(
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn all(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(stream): Path<String>,
     Params(query): Params<FleetExportQuery>,
 ) -> Result<Response, Failure> {
     let window = window(&app, query.since.as_deref(), query.until.as_deref())?;
     let devices = selector::parse(query.label_selector.as_deref().unwrap_or_default())
         .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
-    let rows = app.service.streams_named(&stream, &devices)?;
+    let rows = app.service.streams_named(&actor, &stream, &devices)?;
     export(app, rows, window, &stream).await
 }
 
@@ -96,7 +99,7 @@ pub(super) async fn all(
 /// not a broken file.
 async fn export(
     app: App,
-    rows: Vec<StreamRow>,
+    rows: Vec<Readable>,
     window: Window,
     name: &str,
 ) -> Result<Response, Failure> {
@@ -133,7 +136,7 @@ async fn export(
 
 fn write(
     service: &Service,
-    rows: &[StreamRow],
+    rows: &[Readable],
     window: Window,
     look: Look,
     out: Pieces,

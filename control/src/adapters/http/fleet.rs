@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 
 use super::App;
 use super::extract::{Params, Path};
@@ -12,6 +12,7 @@ use crate::api::selector;
 use crate::api::{Device, Differences, Fleet, LabelsInUse, List};
 use crate::core::attention::Attention;
 use crate::core::listing::{Filter, Order};
+use crate::core::rights::Actor;
 use crate::service::{DevicesQuery, Failure, Query, Service};
 
 pub(super) type JsonResult<T> = Result<Json<T>, Failure>;
@@ -121,29 +122,38 @@ pub(super) async fn aside<T: Send + 'static>(
     responses((status = 200, body = List<Device>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn devices(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<ListDevices>,
     Params(which): Params<WhichDevices>,
 ) -> Result<Response, Failure> {
     let query = query.query(which.filter()?)?;
     // A long list is also written as JSON on that thread.
-    aside(app, move |service| service.devices(&query).map(|list| Json(list).into_response()))
-        .await?
+    aside(app, move |service| {
+        service.devices(&actor, &query).map(|list| Json(list).into_response())
+    })
+    .await?
 }
 
 /// Returns the fleet's summary: counts, what needs attention, and sites.
 #[utoipa::path(get, path = "/api/v1/fleet", operation_id = "getFleet", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = Fleet), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn fleet(State(app): State<App>) -> JsonResult<Arc<Fleet>> {
-    aside(app, Service::summary).await.map(Json)
+pub(super) async fn fleet(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+) -> JsonResult<Arc<Fleet>> {
+    aside(app, move |service| service.summary(&actor)).await?.map(Json)
 }
 
 /// Lists the label keys and values of devices, for suggestions.
 #[utoipa::path(get, path = "/api/v1/labels", operation_id = "listLabels", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn labels(State(app): State<App>) -> JsonResult<LabelsInUse> {
-    aside(app, Service::labels).await.map(Json)
+pub(super) async fn labels(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+) -> JsonResult<LabelsInUse> {
+    aside(app, move |service| service.labels(&actor)).await?.map(Json)
 }
 
 /// Compares a device's desired and reported state, workload by workload.
@@ -152,7 +162,8 @@ pub(super) async fn labels(State(app): State<App>) -> JsonResult<LabelsInUse> {
     responses((status = 200, body = Differences), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn differences(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Differences> {
-    app.service.differences(&name).map(Json)
+    app.service.differences(&actor, &name).map(Json)
 }

@@ -2,15 +2,16 @@
 //!
 //! See decisions 0129 and 0130.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use holdfast_base::ids::check_label_key;
 
 use super::App;
 use super::extract::Params;
 use super::fleet::{JsonResult, WhichDevices, aside};
 use crate::api::{DeviceGroups, Trend};
-use crate::service::{Failure, Service};
+use crate::core::rights::Actor;
+use crate::service::Failure;
 
 /// Label by which devices are grouped.
 #[derive(Debug, serde::Deserialize, utoipa::IntoParams)]
@@ -26,12 +27,13 @@ pub(crate) struct GroupBy {
     responses((status = 200, body = DeviceGroups), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn groups(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(GroupBy { by }): Params<GroupBy>,
     Params(which): Params<WhichDevices>,
 ) -> JsonResult<DeviceGroups> {
     check_label_key(&by).map_err(|error| Failure::invalid(format!("by: {error}")))?;
     let filter = which.filter()?;
-    aside(app, move |service| service.groups(by, &filter)).await.map(Json)
+    aside(app, move |service| service.groups(&actor, by, &filter)).await?.map(Json)
 }
 
 /// Returns counts of devices over the last 24 hours, one point for each five minutes.
@@ -40,6 +42,9 @@ pub(super) async fn groups(
 #[utoipa::path(get, path = "/api/v1/fleet/trend", operation_id = "getFleetTrend", tag = "devices",
     security(("bearer" = [])),
     responses((status = 200, body = Trend), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn trend(State(app): State<App>) -> JsonResult<Trend> {
-    aside(app, Service::trend).await.map(Json)
+pub(super) async fn trend(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+) -> JsonResult<Trend> {
+    aside(app, move |service| service.trend(&actor)).await?.map(Json)
 }

@@ -16,10 +16,10 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use super::App;
-use super::auth::Operator;
 use super::extract::{LARGE, Params, Path, json};
 use super::workloads::ApplyQuery;
 use crate::api::{OnDevices, PauseResult, RestartLine, RestartResult, Rollback, RolledBack};
+use crate::core::rights::Actor;
 use crate::service::{Failure, Restarting};
 
 /// Maximum number of lines that wait for a client. Further progress is left out.
@@ -31,13 +31,13 @@ const WAITING: usize = 16;
     responses((status = 200, body = RolledBack), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn rollback(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     Params(query): Params<ApplyQuery>,
     body: Body,
 ) -> Result<Json<RolledBack>, Failure> {
     let wanted: Rollback = json(body, LARGE).await?;
-    app.service.rollback(&name, &wanted, query.dry_run, &by).await.map(Json)
+    app.service.rollback(&actor, &name, &wanted, query.dry_run).await.map(Json)
 }
 
 /// Pauses a workload, on all of its devices or on selected ones.
@@ -48,12 +48,12 @@ pub(super) async fn rollback(
     responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn pause(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Json<PauseResult>, Failure> {
     let on: OnDevices = json(body, LARGE).await?;
-    app.service.pause(&name, &on, true, &by).await.map(Json)
+    app.service.pause(&actor, &name, &on, true).await.map(Json)
 }
 
 /// Resumes a paused workload, on all of its devices or on selected ones.
@@ -62,12 +62,12 @@ pub(super) async fn pause(
     responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn resume(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Json<PauseResult>, Failure> {
     let on: OnDevices = json(body, LARGE).await?;
-    app.service.pause(&name, &on, false, &by).await.map(Json)
+    app.service.pause(&actor, &name, &on, false).await.map(Json)
 }
 
 /// Restarts a workload on the devices that are connected.
@@ -82,13 +82,13 @@ pub(super) async fn resume(
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn restart(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let on: OnDevices = json(body, LARGE).await?;
-    let restarting = app.service.restart(&name, &on, &by).await?;
+    let restarting = app.service.restart(&actor, &name, &on).await?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/json")) {
         return Ok(Json(restarting.run(|_| {}).await).into_response());

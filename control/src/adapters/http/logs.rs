@@ -17,7 +17,8 @@ use super::App;
 use super::data::time;
 use super::extract::{Params, Path};
 use crate::api::log::{LogHead, LogPiece, LogText, place};
-use crate::service::{Credential, Failure, LogStream, Service, Watch};
+use crate::core::rights::Actor;
+use crate::service::{Failure, LogStream, Service, Watch};
 
 /// Media type of a framed log: for each piece a line of JSON, then as many bytes as the line says.
 const FRAMED: &str = "application/vnd.holdfast.log";
@@ -108,16 +109,16 @@ const TAIL: u32 = 100;
         (status = 503, description = "the device cannot be asked now", body = super::error_schema::ErrorBody)))]
 pub(super) async fn logs(
     State(app): State<App>,
-    Extension(credential): Extension<Credential>,
+    Extension(actor): Extension<Actor>,
     Path((name, workload)): Path<(String, String)>,
     Params(query): Params<LogQuery>,
 ) -> Result<Response, Failure> {
     let counted = match query.follow {
-        true => Some(app.service.unending("followed logs", &credential)?),
+        true => Some(app.service.unending("followed logs", &actor)?),
         false => None,
     };
     let part = query.part(app.service.now().saturating_mul(1_000))?;
-    let mut log = app.service.logs(&name, &workload, part)?;
+    let mut log = app.service.logs(&actor, &name, &workload, part)?;
     // The first piece decides about the status: an error of the device becomes an error response.
     // While a log is followed the first piece may be long in coming, so it is not awaited.
     let first = if query.follow { None } else { log.next().await };
@@ -131,17 +132,8 @@ pub(super) async fn logs(
     let App { service, stop, .. } = app;
     let text = LogText::new(query.timestamps);
     let framed = query.framed;
-    let sending = Sending {
-        service,
-        credential,
-        first,
-        log,
-        stop,
-        cut: None,
-        _counted: counted,
-        framed,
-        text,
-    };
+    let sending =
+        Sending { service, actor, first, log, stop, cut: None, _counted: counted, framed, text };
     let pieces = stream::unfold(sending, Sending::step);
     let kind = if framed { FRAMED } else { "text/plain; charset=utf-8" };
     Ok(([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response())
@@ -150,7 +142,7 @@ pub(super) async fn logs(
 /// Response that is being sent.
 struct Sending {
     service: Arc<Service>,
-    credential: Credential,
+    actor: Actor,
     first: Option<LogPiece>,
     log: LogStream,
     stop: tokio::sync::watch::Receiver<bool>,
@@ -177,7 +169,7 @@ impl Sending {
             piece = self.log.next() => piece?,
             _ = self.stop.changed() => Err("the control plane stops".to_owned()),
         };
-        if !self.service.holds(&self.credential) {
+        if !self.service.holds(&self.actor) {
             return None; // The token or login has ended.
         }
         let bytes = match piece {

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderName, header};
 use holdfast_records::Pattern;
@@ -14,6 +15,7 @@ use super::App;
 use super::extract::Params;
 use crate::api::selector;
 use crate::api::time::duration;
+use crate::core::rights::Actor;
 use crate::service::{Failure, WITHIN};
 
 /// Content type of Prometheus's text format.
@@ -48,6 +50,7 @@ pub(crate) struct LatestQuery {
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn streams(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<LatestQuery>,
 ) -> Result<([(HeaderName, &'static str); 1], String), Failure> {
     let devices = selector::parse(query.label_selector.as_deref().unwrap_or_default())
@@ -64,9 +67,9 @@ pub(super) async fn streams(
             .ok_or_else(|| Failure::invalid("maxAge: a length of time such as 5m, 2h or 30d"))?,
     };
     let text = tokio::task::spawn_blocking(move || {
-        app.service.latest_values(&devices, &patterns, age.saturating_mul(1_000))
+        app.service.latest_values(&actor, &devices, &patterns, age.saturating_mul(1_000))
     });
-    Ok((TEXT, text.await.map_err(Failure::internal)?))
+    Ok((TEXT, text.await.map_err(Failure::internal)??))
 }
 
 struct Text(String);

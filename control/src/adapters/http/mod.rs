@@ -52,6 +52,7 @@ use utoipa_axum::routes;
 
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::gateway::Gateway;
+use crate::core::rights::Action;
 use crate::core::session::COOKIE;
 use crate::service::{Failure, Service};
 
@@ -228,7 +229,27 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .merge(sessions())
         .split_for_parts();
     api.info.version = env!("CARGO_PKG_VERSION").into();
+    name_actions(&mut api);
     api
+}
+
+/// Writes the action of each route into the OpenAPI document, as `x-holdfast-action`.
+fn name_actions(api: &mut utoipa::openapi::OpenApi) {
+    for action in Action::ALL {
+        let (method, route) = action.route();
+        let Some(path) = api.paths.paths.get_mut(route) else { continue };
+        let operation = match method {
+            "GET" => &mut path.get,
+            "PUT" => &mut path.put,
+            "POST" => &mut path.post,
+            "PATCH" => &mut path.patch,
+            _ => &mut path.delete,
+        };
+        if let Some(operation) = operation {
+            let extensions = operation.extensions.get_or_insert_default();
+            extensions.insert("x-holdfast-action".into(), action.word().into());
+        }
+    }
 }
 
 /// Builds the router of all routes with their guards.

@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 
 use super::App;
 use super::extract::{Params, Path};
 use crate::api::Ping;
 use crate::core::answering::PATIENCE;
+use crate::core::rights::Actor;
 use crate::service::Failure;
 
 /// Parameters of a ping.
@@ -33,6 +34,7 @@ pub(crate) struct Within {
     responses((status = 200, body = Ping), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn ping(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     Params(Within { within }): Params<Within>,
 ) -> Result<Json<Ping>, Failure> {
@@ -42,5 +44,5 @@ pub(super) async fn ping(
     }
     // Slightly longer than the patience, so that its end is seen.
     let within = Duration::from_millis(within.saturating_mul(1_000).saturating_add(200));
-    app.service.ping(&name, within).await.map(Json)
+    app.service.ping(&actor, &name, within).await.map(Json)
 }

@@ -5,12 +5,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::auth::Operator;
 use super::extract::{Params, Path};
 use super::workloads::DeleteQuery;
 use super::{App, ListQuery};
 use crate::api::{List, Policy, PolicyDevice};
 use crate::core::records::PolicyKind;
+use crate::core::rights::Actor;
 use crate::service::Failure;
 
 type JsonResult<T> = Result<Json<T>, Failure>;
@@ -32,10 +32,11 @@ fn kind(word: &str) -> Result<PolicyKind, Failure> {
     responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(word): Path<String>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<Policy>> {
-    app.service.policies(kind(&word)?, &query.query()?).map(Json)
+    app.service.policies(&actor, kind(&word)?, &query.query()?).map(Json)
 }
 
 /// Returns a policy.
@@ -47,9 +48,10 @@ pub(super) async fn list(
     responses((status = 200, body = Policy), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((word, name)): Path<(String, String)>,
 ) -> JsonResult<Policy> {
-    app.service.policy(kind(&word)?, &name).map(Json)
+    app.service.policy(&actor, kind(&word)?, &name).map(Json)
 }
 
 /// Lists the devices whose desired state holds a policy, in the order of their names.
@@ -63,10 +65,11 @@ pub(super) async fn get(
     responses((status = 200, body = List<PolicyDevice>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn devices(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((word, name)): Path<(String, String)>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<PolicyDevice>> {
-    app.service.policy_devices(kind(&word)?, &name, &query.query()?).map(Json)
+    app.service.policy_devices(&actor, kind(&word)?, &name, &query.query()?).map(Json)
 }
 
 /// Deletes a policy.
@@ -78,12 +81,12 @@ pub(super) async fn devices(
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path((word, name)): Path<(String, String)>,
     Params(query): Params<DeleteQuery>,
 ) -> Result<StatusCode, Failure> {
     app.service
-        .delete_policy(kind(&word)?, &name, query.resource_version, &by)
+        .delete_policy(&actor, kind(&word)?, &name, query.resource_version)
         .await
         .map(|()| StatusCode::NO_CONTENT)
 }

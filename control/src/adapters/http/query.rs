@@ -5,11 +5,11 @@
     reason = "an adapter: the answer is written by a task of its own"
 )]
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::App;
 use super::extract::{self, Path};
 use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryResult};
+use crate::core::rights::Actor;
 use crate::service::{Asking, Failure};
 
 /// Maximum number of lines that wait for a client. Further progress is left out.
@@ -34,11 +35,12 @@ const WAITING: usize = 16;
         (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn query(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
     let wanted: NewQuery = extract::json(body, extract::SMALL).await?;
-    let asking = app.service.query(&wanted)?;
+    let asking = app.service.query(&actor, &wanted)?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/json")) {
         return Ok(Json(asking.run(|_| {}).await).into_response());
@@ -90,9 +92,10 @@ async fn answer(
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn end(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.end_query(&id).map(|()| StatusCode::NO_CONTENT)
+    app.service.end_query(&actor, &id).map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Makes a device ship data records unreduced, although its policy reduced or held them back.
@@ -103,9 +106,10 @@ pub(super) async fn end(
         (status = 503, description = "the device cannot be asked now", body = super::error_schema::ErrorBody)))]
 pub(super) async fn fetch(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((name, stream)): Path<(String, String)>,
     body: Body,
 ) -> Result<Json<FetchStarted>, Failure> {
     let wanted: NewFetch = extract::json(body, extract::SMALL).await?;
-    app.service.fetch(&name, &stream, &wanted).await.map(Json)
+    app.service.fetch(&actor, &name, &stream, &wanted).await.map(Json)
 }

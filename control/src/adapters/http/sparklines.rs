@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use holdfast_query::parse;
 use serde_json::Value;
 
@@ -13,6 +13,7 @@ use super::data::aside;
 use super::extract::{Params, Path};
 use crate::api::time::rfc3339;
 use crate::api::{Sparkline, Sparklines};
+use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
 
 /// Maximum number of streams in one response.
@@ -39,13 +40,14 @@ pub(crate) struct SparklinesQuery {
     responses((status = 200, body = Sparklines), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     Params(query): Params<SparklinesQuery>,
 ) -> Result<Json<Sparklines>, Failure> {
     let mut wanted = Vec::new();
     for line in query.of.lines().filter(|line| !line.is_empty()) {
         let (stream, field) = line.split_once('\t').unwrap_or((line, ""));
-        let row = app.service.stream(&name, stream)?;
+        let row = app.service.stream(&actor, Action::GetSparklines, &name, stream)?;
         let field = parse::path("of", field).map_err(|why| Failure::invalid(why.to_string()))?;
         wanted.push((row, field));
     }

@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
+use axum::{Extension, Json};
 
 use super::App;
 use crate::api::{About, Licences};
+use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
 
 /// Returns 200 while the process runs.
@@ -71,8 +72,11 @@ pub(super) async fn openapi(State(app): State<App>) -> Json<utoipa::openapi::Ope
 /// Returns the control plane's version, tenant, addresses and CA.
 #[utoipa::path(get, path = "/api/v1/about", operation_id = "getAbout", tag = "system", security(("bearer" = [])),
     responses((status = 200, body = About), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn about(State(app): State<App>) -> Result<Json<About>, Failure> {
-    app.service.about().map(Json)
+pub(super) async fn about(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+) -> Result<Json<About>, Failure> {
+    app.service.about(&actor).map(Json)
 }
 
 /// Returns the CA certificate in PEM.
@@ -88,8 +92,12 @@ pub(super) async fn ca(State(app): State<App>) -> ([(HeaderName, &'static str); 
 /// Lists the crates that the programs are made of, with their licences.
 #[utoipa::path(get, path = "/api/v1/licences", operation_id = "listLicences", tag = "system", security(("bearer" = [])),
     responses((status = 200, body = Licences), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn licences() -> ([(HeaderName, &'static str); 1], &'static str) {
-    ([(header::CONTENT_TYPE, "application/json")], LICENCES)
+pub(super) async fn licences(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+) -> Result<([(HeaderName, &'static str); 1], &'static str), Failure> {
+    app.service.may(&actor, Action::ListLicences, "")?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], LICENCES))
 }
 
 /// Licences as JSON, written from `cargo metadata` by a test.

@@ -5,10 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::auth::Operator;
 use super::extract::{Params, Path, SMALL, json};
 use super::{App, ListQuery};
 use crate::api::{CreatedToken, List, NewToken, Token, TokenUse};
+use crate::core::rights::Actor;
 use crate::service::Failure;
 
 type JsonResult<T> = Result<Json<T>, Failure>;
@@ -19,9 +19,10 @@ type JsonResult<T> = Result<Json<T>, Failure>;
     responses((status = 200, body = List<Token>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<Token>> {
-    app.service.tokens(&query.query()?).map(Json)
+    app.service.tokens(&actor, &query.query()?).map(Json)
 }
 
 /// Creates an enrolment token.
@@ -32,11 +33,11 @@ pub(super) async fn list(
     responses((status = 201, body = CreatedToken), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn create(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     body: Body,
 ) -> Result<(StatusCode, Json<CreatedToken>), Failure> {
     let new: NewToken = json(body, SMALL).await?;
-    let created = app.service.create_token(new, &by).await?;
+    let created = app.service.create_token(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -44,8 +45,12 @@ pub(super) async fn create(
 #[utoipa::path(get, path = "/api/v1/tokens/{id}", operation_id = "getToken", tag = "tokens",
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = TokenUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn read(State(app): State<App>, Path(id): Path<String>) -> JsonResult<TokenUse> {
-    app.service.token(&id).map(Json)
+pub(super) async fn read(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(id): Path<String>,
+) -> JsonResult<TokenUse> {
+    app.service.token(&actor, &id).map(Json)
 }
 
 /// Revokes an enrolment token.
@@ -56,8 +61,8 @@ pub(super) async fn read(State(app): State<App>, Path(id): Path<String>) -> Json
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn revoke(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.revoke_token(&id, &by).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.revoke_token(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
 }

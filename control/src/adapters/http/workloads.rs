@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::auth::Operator;
 use super::extract::{LARGE, Params, Path, json};
 use super::{App, ListQuery};
 use crate::api::strict::TOO_MANY;
 use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
+use crate::core::rights::Actor;
 use crate::service::Failure;
 
 type JsonResult<T> = Result<Json<T>, Failure>;
@@ -31,7 +31,7 @@ pub(crate) struct ApplyQuery {
     responses((status = 200, body = Applied), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn apply(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<ApplyQuery>,
     body: Body,
 ) -> JsonResult<Applied> {
@@ -41,7 +41,7 @@ pub(super) async fn apply(
         }
         other => other,
     })?;
-    app.service.apply(&documents, query.dry_run, &by).await.map(Json)
+    app.service.apply(&actor, &documents, query.dry_run).await.map(Json)
 }
 
 /// Lists workloads in the order of their names.
@@ -50,17 +50,22 @@ pub(super) async fn apply(
     responses((status = 200, body = List<Workload>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<Workload>> {
-    app.service.workloads(&query.query()?).map(Json)
+    app.service.workloads(&actor, &query.query()?).map(Json)
 }
 
 /// Returns the workload with this name.
 #[utoipa::path(get, path = "/api/v1/workloads/{name}", operation_id = "getWorkload", tag = "workloads",
     params(("name" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = Workload), (status = "4XX", body = super::error_schema::ErrorBody)))]
-pub(super) async fn get(State(app): State<App>, Path(name): Path<String>) -> JsonResult<Workload> {
-    app.service.workload(&name).map(Json)
+pub(super) async fn get(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(name): Path<String>,
+) -> JsonResult<Workload> {
+    app.service.workload(&actor, &name).map(Json)
 }
 
 /// Parameters of deleting an object.
@@ -81,12 +86,12 @@ pub(crate) struct DeleteQuery {
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
-    Extension(Operator(by)): Extension<Operator>,
+    Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
     Params(query): Params<DeleteQuery>,
 ) -> Result<StatusCode, Failure> {
     app.service
-        .delete_workload(&name, query.resource_version, &by)
+        .delete_workload(&actor, &name, query.resource_version)
         .await
         .map(|()| StatusCode::NO_CONTENT)
 }
@@ -113,12 +118,13 @@ pub(crate) struct RevisionsQuery {
     responses((status = 200, body = List<Revision>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn revisions(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Params(query): Params<RevisionsQuery>,
 ) -> JsonResult<List<Revision>> {
     let workload = query.workload;
     let (limit, after, label_selector) = (query.limit, query.after, query.label_selector);
     let query = ListQuery { limit, after, label_selector }.query()?;
-    app.service.revisions(&query, workload.as_deref()).map(Json)
+    app.service.revisions(&actor, &query, workload.as_deref()).map(Json)
 }
 
 /// Explains why a device, workload or policy is not in its desired state.
@@ -128,7 +134,8 @@ pub(super) async fn revisions(
     responses((status = 200, body = Explanation), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn explain(
     State(app): State<App>,
+    Extension(actor): Extension<Actor>,
     Path((kind, name)): Path<(String, String)>,
 ) -> JsonResult<Explanation> {
-    app.service.explain(&kind, &name).map(Json)
+    app.service.explain(&actor, &kind, &name).map(Json)
 }
