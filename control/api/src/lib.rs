@@ -778,7 +778,7 @@ pub struct Event {
 }
 
 /// Response to `POST /api/v1/restore`.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct Restored {
     /// Epoch of the desired state after the restore.
     pub epoch: u64,

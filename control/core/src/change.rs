@@ -1,6 +1,6 @@
-//! One change: the model in memory, the rows that go to the store for it, and what is told to
-//! others once it is durable. Nothing here writes or tells: the service carries it out, and so does
-//! the deterministic world of the tests.
+//! One change of a tenant: the model in memory, the rows that go to the store for it, and what is
+//! told to others once it is durable. Nothing here writes or tells: the service carries it out, and
+//! so does the deterministic world of the tests.
 //!
 //! See decisions 0018, 0027 and 0126.
 
@@ -26,8 +26,8 @@ pub struct Writes {
 /// Notices that are sent once the change is durable.
 #[derive(Debug, Default)]
 pub struct After {
-    /// Events for those who watch, each with its resource version.
-    pub events: Vec<(u64, Event)>,
+    /// Events for those who watch a tenant, each with the tenant and its resource version there.
+    pub events: Vec<(Name, u64, Event)>,
     /// Devices whose desired state changed.
     pub desired: Vec<DeviceId>,
     /// Devices whose connection is to end.
@@ -45,6 +45,23 @@ pub struct Finished {
     pub after: After,
     /// Keys of records that have no JSON and are not written, each with the error: a defect.
     pub defects: Vec<String>,
+}
+
+impl Finished {
+    /// Creates a change that does nothing, for [`Finished::add`].
+    pub fn new(number: u64) -> Self {
+        let (writes, after) = (Writes::default(), After::default());
+        Self { number, writes, after, defects: Vec::new() }
+    }
+
+    /// Adds the rows and notices of another change.
+    pub fn add(&mut self, other: Self) {
+        self.writes.rows.extend(other.writes.rows);
+        self.after.events.extend(other.after.events);
+        self.after.desired.extend(other.after.desired);
+        self.after.disconnect.extend(other.after.disconnect);
+        self.defects.extend(other.defects);
+    }
 }
 
 /// Change under way. A change must make all its checks before it touches the model: an error that
@@ -97,13 +114,11 @@ impl<'a> Change<'a> {
         self.raw(key, serde_json::to_vec(value));
     }
 
-    /// Replaces the model and all rows by those of a backup, in a higher epoch. `records` are the
-    /// backup's rows and `fresh` the model that was read from them. The row of the authority is
-    /// left to the caller.
+    /// Replaces the model and its rows by those of a backup, in a higher epoch. `records` are the
+    /// backup's rows of this tenant and `fresh` the model that was read from them. The caller
+    /// deletes all rows first, and writes the row of the authority.
     pub fn restore(&mut self, records: Vec<(String, Vec<u8>)>, mut fresh: Model, epoch: u64) {
-        self.clear();
-        let replaced =
-            |key: &str| key.starts_with("desired/") || key == key::META || key == AUTHORITY;
+        let replaced = |key: &str| key.starts_with("desired/") || key == key::META;
         for (key, value) in records {
             if !replaced(&key) {
                 self.put_bytes(key, value);
@@ -134,19 +149,22 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Deletes everything in the store before the batch's writes.
-    pub fn clear(&mut self) {
-        self.writes.clear = true;
-    }
-
     /// Writes a value that is JSON already.
     pub fn put_bytes(&mut self, key: String, value: Vec<u8>) {
-        self.writes.rows.push((key, Some(value)));
+        self.writes.rows.push((key::of(&self.model.tenant, &key), Some(value)));
+    }
+
+    /// Writes the authority's keys, which belong to no tenant.
+    pub fn put_authority<T: Serialize>(&mut self, keys: &T) {
+        match serde_json::to_vec(keys) {
+            Ok(bytes) => self.writes.rows.push((AUTHORITY.into(), Some(bytes))),
+            Err(error) => self.defects.push(format!("{AUTHORITY}: {error}")),
+        }
     }
 
     /// Deletes a row.
     pub fn delete(&mut self, key: String) {
-        self.writes.rows.push((key, None));
+        self.writes.rows.push((key::of(&self.model.tenant, &key), None));
     }
 
     /// Writes a device's record (identity, labels, standing) as the model has it.
@@ -245,14 +263,14 @@ impl<'a> Change<'a> {
         let at = rfc3339(self.now);
         let event = Event { kind, name: name.into(), action, at, message, parts: Vec::new() };
         let version = self.version();
-        self.after.events.push((version, event));
+        self.after.events.push((self.model.tenant.clone(), version, event));
     }
 
     /// Sends an event that names the parts of a device that changed, so that readers read only
     /// those again.
     pub fn device_event(&mut self, name: &Name, message: String, parts: Vec<String>) {
         self.event("device", name.as_str(), "changed", message);
-        if let Some((_, event)) = self.after.events.last_mut() {
+        if let Some((_, _, event)) = self.after.events.last_mut() {
             event.parts = parts;
         }
     }

@@ -24,6 +24,8 @@ const AHEAD: u64 = 600_000;
 
 /// Newest record of one stream.
 pub struct Latest<'a> {
+    /// Name of the tenant that the device belongs to.
+    pub tenant: &'a str,
     /// Name of the device that the stream belongs to.
     pub device: &'a str,
     /// Value of the device's label `site`.
@@ -93,7 +95,7 @@ impl Exposition {
 
     /// Adds the samples of a stream.
     pub fn add(&mut self, latest: &Latest<'_>) {
-        let mut labels = String::new();
+        let (tenant, mut labels) = (latest.tenant, String::new());
         label(&mut labels, "device", latest.device);
         label(&mut labels, "stream", latest.stream);
         if let Some(site) = latest.site {
@@ -105,7 +107,9 @@ impl Exposition {
         let seconds = rational(latest.time);
         write(
             &mut self.times,
-            format_args!("holdfast_stream_last_time_seconds{{{labels}}} {seconds}\n"),
+            format_args!(
+                "holdfast_stream_last_time_seconds{{{labels},tenant=\"{tenant}\"}} {seconds}\n"
+            ),
         );
         let (first, last) = self.window;
         if !(first..=last).contains(&latest.time) {
@@ -126,6 +130,7 @@ impl Exposition {
             if !field.is_empty() {
                 label(&mut all, "field", &field);
             }
+            label(&mut all, "tenant", tenant);
             let time = latest.time;
             write(
                 &mut self.values,
@@ -241,7 +246,7 @@ mod tests {
     fn latest<'a>(device: &'a str, stream: &'a str, time: u64, value: &str) -> Latest<'a> {
         let value = value.as_bytes().to_vec();
         let record = Some(Record { seq: 1, time, format: Format::Plain, value });
-        Latest { device, site: None, stream, time, record }
+        Latest { tenant: "acme", device, site: None, stream, time, record }
     }
 
     fn samples(text: &str) -> Vec<&str> {
@@ -274,8 +279,8 @@ mod tests {
             ]
         );
         for line in [
-            "holdfast_stream_last_time_seconds{device=\"d-1\",stream=\"pump/state\"} 1794999998.500",
-            "holdfast_stream_last_time_seconds{device=\"d-1\",stream=\"log\"} 1795000000.000",
+            "holdfast_stream_last_time_seconds{device=\"d-1\",stream=\"pump/state\",tenant=\"acme\"} 1794999998.500",
+            "holdfast_stream_last_time_seconds{device=\"d-1\",stream=\"log\",tenant=\"acme\"} 1795000000.000",
             "holdfast_streams_left_out{reason=\"time\"} 2",
             "holdfast_streams_left_out{reason=\"too-long\"} 1",
             "holdfast_streams_left_out{reason=\"too-many\"} 0",

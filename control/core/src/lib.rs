@@ -40,6 +40,7 @@ pub mod room;
 pub mod session;
 pub mod shipping;
 pub mod state;
+pub mod tenants;
 pub mod throttle;
 pub mod timeline;
 pub mod trend;

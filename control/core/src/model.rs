@@ -165,10 +165,11 @@ pub enum BadRecord {
     },
 }
 
-/// Complete state of the control plane, as read from the store and changed since.
+/// Complete state of one tenant, as read from the store and changed since. Those of all tenants are
+/// in [`super::tenants::Tenants`].
 #[derive(Debug)]
 pub struct Model {
-    /// Tenant that owns all devices.
+    /// Name of the tenant.
     pub tenant: Name,
     /// Epoch and counters of the control plane.
     pub meta: Meta,
@@ -195,7 +196,7 @@ pub struct Model {
     pub sessions: BTreeMap<[u8; 32], SessionRecord>,
     /// Audit log, oldest entry first.
     pub audit: VecDeque<AuditRecord>,
-    /// Number of the last batch given to the store.
+    /// Number of the last batch of this tenant given to the store.
     pub batches: u64,
     /// Time at which this control plane began to serve, in seconds since 1970; 0: not yet.
     pub started: u64,
@@ -206,7 +207,8 @@ pub struct Model {
 /// Key of the certificate authority's keys in the store.
 pub const AUTHORITY: &str = "authority";
 
-/// Keys of the rows in the store.
+/// Keys of the rows in the store. Those that are made here are within a tenant; [`key::of`] makes
+/// the store's key, `KIND/TENANT/REST`.
 pub mod key {
     use holdfast_base::ids::{Name, hex};
 
@@ -224,6 +226,26 @@ pub mod key {
 
     /// Key of the epoch and the counters.
     pub const META: &str = "meta";
+
+    /// Returns the store's key of a row of a tenant. The kind comes first, so that all rows of a
+    /// kind are next to each other.
+    pub fn of(tenant: &Name, local: &str) -> String {
+        match local.split_once('/') {
+            Some((kind, rest)) => format!("{kind}/{tenant}/{rest}"),
+            None => format!("{local}/{tenant}"),
+        }
+    }
+
+    /// Divides a store's key into the tenant and the key within it. None: it names no tenant.
+    pub fn divide(key: &str) -> Option<(Name, String)> {
+        let (kind, rest) = key.split_once('/')?;
+        let (tenant, local) = match rest.split_once('/') {
+            Some((tenant, rest)) if kind != META => (tenant, format!("{kind}/{rest}")),
+            None if kind == META => (rest, META.to_owned()),
+            _ => return None,
+        };
+        Some((tenant.parse().ok()?, local))
+    }
 
     /// Returns the key of a device's identity.
     pub fn device(name: &Name) -> String {

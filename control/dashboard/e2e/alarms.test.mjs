@@ -215,5 +215,5 @@ test("the command line does the same", async () => {
   const metrics = (await world.ask("GET", "/metrics")).body;
   assert.match(metrics, /^holdfast_notifications_sent_total [1-9]/m);
   assert.match(metrics, /^holdfast_notifications_failed_total [1-9]/m);
-  assert.match(metrics, /^holdfast_alarms\{severity="critical",state="firing"\} 1$/m);
+  assert.match(metrics, /^holdfast_alarms\{severity="critical",state="firing",tenant="default"\} 1$/m);
 });

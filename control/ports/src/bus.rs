@@ -44,6 +44,8 @@ pub trait Line: std::fmt::Debug + Send + Sync + 'static {
 /// Records of one stream that were stored together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
+    /// Name of the tenant that the device belongs to.
+    pub tenant: Name,
     /// Name of the device.
     pub device: Name,
     /// Name of the stream.
@@ -68,6 +70,8 @@ pub trait Feed: Send {
 /// Access token of a reader, as it was when the reader connected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Access {
+    /// Tenant that the token belongs to.
+    pub tenant: Name,
     /// Id of the token.
     pub id: Box<str>,
     /// Digest of the token's secret, so that a token that was created again under the same id is
@@ -125,9 +129,9 @@ pub trait Directory: Send + Sync + 'static {
     /// Returns whether the token may still read. It is called repeatedly while a reader is
     /// connected.
     fn may_read(&self, access: &Access) -> bool;
-    /// Returns a queue of the records that are stored from now on. Dropping it ends the
-    /// subscription.
-    fn read_along(&self, wanted: Wanted) -> Box<dyn Feed>;
+    /// Returns a queue of the records of the token's tenant that are stored from now on. Dropping it
+    /// ends the subscription.
+    fn read_along(&self, access: &Access, wanted: Wanted) -> Box<dyn Feed>;
 }
 
 /// Confirmation that a message is stored. When it is dropped without [`Done::stored`], the

@@ -8,7 +8,7 @@
 //!
 //! See decisions 0058 and 0059.
 
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{DeviceId, Name};
 use holdfast_records::{Range, StreamName};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,8 @@ use crate::store::StoreError;
 pub struct StreamRow {
     /// Number of the stream in this store, from 1. It is never used again.
     pub id: u64,
+    /// Name of the tenant that the device belongs to.
+    pub tenant: Name,
     /// Name of the device.
     pub device: Name,
     /// Number made from the digest of the device's key. Another machine that gets the name of a
@@ -35,9 +37,10 @@ pub struct StreamRow {
 }
 
 impl StreamRow {
-    /// Returns the device's name and the number of its key.
-    pub fn machine(&self) -> (Name, u64) {
-        (self.device.clone(), self.owner)
+    /// Returns the device's id and the number of its key.
+    pub fn machine(&self) -> (DeviceId, u64) {
+        let (tenant, device) = (self.tenant.clone(), self.device.clone());
+        (DeviceId { tenant, device }, self.owner)
     }
 }
 

@@ -384,7 +384,8 @@ mod tests {
 
     fn row(id: u64) -> StreamRow {
         let (device, stream) = ("d".parse().unwrap(), format!("s{id}").parse().unwrap());
-        StreamRow { id, device, owner: 7, stream, gone: false, tally: Tally::default() }
+        let tenant = "acme".parse().unwrap();
+        StreamRow { id, tenant, device, owner: 7, stream, gone: false, tally: Tally::default() }
     }
 
     fn block(first: u64) -> (u64, Head, Vec<u8>) {

@@ -11,7 +11,7 @@ use super::{Failure, Listed, Query, Service};
 use crate::api::Scope;
 use crate::api::{self, CreatedAccess, NewAccess};
 use crate::core::change::Change;
-use crate::core::model::{AUTHORITY, key, sha256};
+use crate::core::model::{key, sha256};
 use crate::core::records::{ADMIN, AccessRecord};
 use crate::core::rights::{Action, Actor};
 use crate::core::view;
@@ -39,7 +39,7 @@ impl Service {
     /// Returns a [`Failure`] when no random bytes are to be had or the change cannot be stored.
     pub async fn first_start(&self) -> Result<Option<String>, Failure> {
         let waits = {
-            let model = self.model();
+            let model = self.model(&self.settings.tenant);
             model.access.is_empty() || model.access.get(ADMIN).is_some_and(|known| known.unshown)
         };
         if waits { self.new_admin_token().await.map(Some) } else { Ok(None) }
@@ -52,10 +52,10 @@ impl Service {
     /// Returns a [`Failure`] when no random bytes are to be had or the change cannot be stored.
     pub async fn new_admin_token(&self) -> Result<String, Failure> {
         let (token, record) = self.new_token(ADMIN, "made at the first start")?;
-        self.change(|change| {
+        self.change(&self.settings.tenant, |change| {
             let record = AccessRecord { created_at: change.now, unshown: true, ..record };
             change.put(key::access(ADMIN), &record);
-            change.put(AUTHORITY.into(), self.authority.keys());
+            change.put_authority(self.authority.keys());
             change.model.access.insert(record.id.clone(), record);
             sessions::end(change, |session| *session.access == *ADMIN);
             change.event("access", ADMIN, "changed", "created".into());
@@ -77,7 +77,7 @@ impl Service {
     /// # Errors
     /// Returns a [`Failure`] when the change cannot be stored.
     pub async fn admin_token_was_shown(&self) -> Result<(), Failure> {
-        self.change(|change| {
+        self.change(&self.settings.tenant, |change| {
             if let Some(record) = change.model.access.get_mut(ADMIN) {
                 record.unshown = false;
                 let record = record.clone();
@@ -114,7 +114,7 @@ impl Service {
         self.may(actor, Action::ListAccess, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let items = model
             .access
             .iter()
@@ -149,7 +149,7 @@ impl Service {
         let id: [u8; 8] = self.authority.random().map_err(Failure::internal)?;
         let id = hex(&id);
         let (token, record) = self.new_token(&id, comment)?;
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let now = change.now;
             if change.model.access.len() >= MAX_ACCESS {
                 forget(change);
@@ -184,7 +184,7 @@ impl Service {
     pub async fn delete_access(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
         let permit = self.may(actor, Action::DeleteAccess, id)?;
         let by = permit.by();
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let Some(record) = change.model.access.get(id) else {
                 return Err(Failure::no("access token", id));
             };
@@ -222,35 +222,41 @@ impl Service {
         };
         let given = sha256(secret.as_bytes());
         let now = self.now();
-        let known = self
-            .model()
-            .access
-            .get(id)
+        let tables = self.tables();
+        let known = tables
+            .all()
+            .find_map(|model| Some((&model.tenant, model.access.get(id)?)))
             // Comparing digests instead of secrets needs no constant time: how far two digests
             // agree tells nothing about the secret.
-            .filter(|known| unhex::<32>(&known.secret_sha256) == Some(given))
-            .map(|known| (known.id.clone(), known.scope, known.counts(now), known.last_used));
-        let Some((access, scope, counts, last_used)) = known else {
+            .filter(|(_, known)| unhex::<32>(&known.secret_sha256) == Some(given))
+            .map(|(tenant, known)| {
+                let actor = Actor::operator(tenant.clone(), known.id.clone(), known.scope);
+                (actor, known.counts(now), known.last_used)
+            });
+        drop(tables);
+        let Some((actor, counts, last_used)) = known else {
             return Err(Failure::Unauthorized(
                 "this access token is not known here: it was revoked, mistyped, or made by another control plane".into(),
             ));
         };
         if !counts {
             return Err(Failure::Unauthorized(format!(
-                "the access token {access} has ended: ask for another one"
+                "the access token {} has ended: ask for another one",
+                actor.id()
             )));
         }
-        self.note_use(&access, last_used);
-        Ok(Actor::operator(self.model().tenant.clone(), access, scope))
+        self.note_use(&actor, last_used);
+        Ok(actor)
     }
 
     /// Updates the token's time of last use, at most once every [`NOTED_EVERY`] seconds.
-    fn note_use(&self, id: &str, last_used: u64) {
-        let now = self.now();
+    fn note_use(&self, actor: &Actor, last_used: u64) {
+        let (id, now) = (actor.id(), self.now());
         if now < last_used.saturating_add(NOTED_EVERY) {
             return;
         }
         let noted = self.note(
+            &actor.tenant,
             |change| {
                 let Some(record) = change.model.access.get_mut(id) else { return };
                 record.last_used = now;

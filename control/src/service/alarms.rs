@@ -5,13 +5,15 @@
 //! See decisions 0118 and 0120.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_base::ids::{Labels, Name, hex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::counts::AlarmCounts;
+use super::tenant::Tenant;
 use super::{Failure, Listed, Service};
 use crate::adapters::notify;
 use crate::api::selector::{self, Selector};
@@ -40,7 +42,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const FAILS_FOR: u64 = 5 * 60;
 
 /// Outcome of one delivery: the notification's name, the message's id, and what the receiver said.
-type Delivered = (Name, String, Outcome);
+type Delivered = (Name, Name, String, Outcome);
 
 /// Filter and page of a list of alarms. An empty filter matches every alarm.
 #[derive(Debug, Clone, Default)]
@@ -86,30 +88,28 @@ pub async fn run(service: Arc<Service>, mut stopping: watch::Receiver<bool>) {
 }
 
 impl Service {
-    /// Locks the alarm engine. Must not be called while the model is locked, see
-    /// [`Service::standings`].
-    fn engine(&self) -> MutexGuard<'_, Engine> {
-        self.alarms.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Makes one pass over every device and stores what follows from it.
+    /// Makes one pass over every device of each tenant and stores what follows from it.
     async fn pass(self: &Arc<Self>) {
-        let service = Arc::clone(self);
-        let looked = tokio::task::spawn_blocking(move || service.turn_alarms()).await;
-        match looked {
-            Ok((writes, ended, changed)) => self.keep(writes, ended, changed).await,
-            Err(error) => tracing::error!(%error, "a look at the alarms ended badly"),
+        for tenant in self.every_tenant() {
+            let (service, of) = (Arc::clone(self), Arc::clone(&tenant));
+            let looked = tokio::task::spawn_blocking(move || service.turn_alarms(&of)).await;
+            match looked {
+                Ok((writes, ended, changed)) => {
+                    self.keep(&tenant.name, writes, ended, changed).await;
+                }
+                Err(error) => tracing::error!(%error, "a look at the alarms ended badly"),
+            }
         }
     }
 
     /// Runs the engine over every device. Returns what to write, the ids of silences that have
     /// ended, and whether any alarm changed. Blocks for as long as a pass takes.
-    fn turn_alarms(&self) -> (Vec<Write>, Vec<Box<str>>, bool) {
+    fn turn_alarms(&self, tenant: &Tenant) -> (Vec<Write>, Vec<Box<str>>, bool) {
         let now = self.now();
         let watch = self.watch();
-        let mut engine = self.engine();
+        let mut engine = tenant.engine();
         engine.begin();
-        self.every_device(|device| {
+        self.every_device(&tenant.name, |device| {
             let record = &device.record;
             for alarm in watch.alarms(device) {
                 let message = message(&alarm);
@@ -117,11 +117,11 @@ impl Service {
             }
         });
         let (documents, silences) = {
-            let model = self.model();
+            let model = self.model(&tenant.name);
             (documents(&model), model.silences.values().cloned().collect::<Vec<_>>())
         };
         let presence = |name: &Name| {
-            let model = self.model();
+            let model = self.model(&tenant.name);
             match model.devices.get(name) {
                 None => Presence::Gone,
                 Some(device) if device.record.standing == records::Standing::Revoked => {
@@ -137,12 +137,12 @@ impl Service {
     }
 
     /// Stores the engine's decisions and sends an event to the pages.
-    async fn keep(&self, writes: Vec<Write>, ended: Vec<Box<str>>, changed: bool) {
+    async fn keep(&self, tenant: &Name, writes: Vec<Write>, ended: Vec<Box<str>>, changed: bool) {
         if writes.is_empty() && ended.is_empty() && !changed {
             return;
         }
         let kept = self
-            .change(|change| {
+            .change(tenant, |change| {
                 put(change, writes);
                 for id in ended {
                     if change.model.silences.remove(&id).is_some() {
@@ -160,13 +160,19 @@ impl Service {
 
     /// Starts one delivery for each notification whose next attempt is due.
     fn start_deliveries(self: &Arc<Self>, under_way: &mut JoinSet<Delivered>) {
-        let jobs = self.engine().due(self.now());
+        for tenant in self.every_tenant() {
+            self.start_deliveries_of(&tenant, under_way);
+        }
+    }
+
+    fn start_deliveries_of(&self, tenant: &Tenant, under_way: &mut JoinSet<Delivered>) {
+        let jobs = tenant.engine().due(self.now());
         for job in jobs {
             let document = {
-                let model = self.model();
+                let model = self.model(&tenant.name);
                 notification(&model, job.notification.as_str())
             };
-            let clock = self.settings.clock;
+            let (clock, of) = (self.settings.clock, tenant.name.clone());
             under_way.spawn(async move {
                 let (name, id) = (job.notification, job.message.id.clone());
                 let outcome = match document {
@@ -176,18 +182,19 @@ impl Service {
                     }
                     None => Err("the notification was deleted".into()),
                 };
-                (name, id, outcome)
+                (of, name, id, outcome)
             });
         }
     }
 
     /// Tells the engine the outcome of a delivery, and stores what follows.
-    async fn delivered(&self, (name, id, outcome): Delivered) {
+    async fn delivered(&self, (tenant, name, id, outcome): Delivered) {
+        let tenant = self.tenant_of(&tenant);
         let jitter = self.authority.random::<2>().map_or(500, |bytes| {
             u32::from(u16::from_le_bytes(bytes)) * 1_000 / u32::from(u16::MAX)
         });
-        let before = self.engine().standing(name.as_str());
-        let writes = self.engine().done(&name, &id, &outcome, self.now(), jitter);
+        let before = tenant.engine().standing(name.as_str());
+        let writes = tenant.engine().done(&name, &id, &outcome, self.now(), jitter);
         self.counters.notified(outcome.is_ok());
         match &outcome {
             Ok(_) if before.failing_since > 0 => {
@@ -201,7 +208,7 @@ impl Service {
         }
         let told = name.to_string();
         let kept = self
-            .change(|change| {
+            .change(&tenant.name, |change| {
                 put(change, writes);
                 change.event("notification", &told, "changed", String::new());
                 Ok(())
@@ -213,8 +220,8 @@ impl Service {
     }
 
     /// Returns the engine's whole stored state, for a store that is written anew.
-    pub(super) fn told(&self) -> Vec<Write> {
-        self.engine().writes()
+    pub(super) fn told(&self, tenant: &Name) -> Vec<Write> {
+        self.tenant_of(tenant).engine().writes()
     }
 
     /// Lists alarms: the most urgent first, those of equal severity by age.
@@ -235,10 +242,11 @@ impl Service {
         };
         let now = self.now();
         let (silences, version) = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             (model.silences.values().cloned().collect::<Vec<_>>(), model.meta.version)
         };
-        let engine = self.engine();
+        let tenant = self.tenant_of(&actor.tenant);
+        let engine = tenant.engine();
         let chosen = |(name, labels, known): &(&Name, &Labels, &Known)| {
             query.kind.as_ref().is_none_or(|kind| *kind == known.kind)
                 && query.code.as_ref().is_none_or(|code| *code == known.code)
@@ -276,12 +284,13 @@ impl Service {
         self.may(actor, Action::ListSilences, "")?;
         let now = self.now();
         let (mut silences, version) = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             (model.silences.values().cloned().collect::<Vec<_>>(), model.meta.version)
         };
         silences.retain(|one| one.lasts(now));
         silences.sort_by_key(|one| std::cmp::Reverse(one.at));
-        let engine = self.engine();
+        let tenant = self.tenant_of(&actor.tenant);
+        let engine = tenant.engine();
         let items = silences
             .iter()
             .map(|one| {
@@ -325,13 +334,13 @@ impl Service {
             now,
             hex(&self.authority.random::<8>().map_err(Failure::internal)?),
         )?;
-        if muting == Muting::Acknowledgement && self.count(&made, now) == 0 {
+        if muting == Muting::Acknowledgement && self.count(&actor.tenant, &made, now) == 0 {
             return Err(Failure::NotFound(format!(
                 "no alarm matches ({}): there is nothing to acknowledge",
                 made.matcher.words()
             )));
         }
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             if change.model.silences.len() >= MAX_SILENCES {
                 return Err(Failure::Conflict(format!(
                     "there are {MAX_SILENCES} acknowledgements and silences: end some"
@@ -353,13 +362,14 @@ impl Service {
         })
         .await?;
         self.alarms_asked.notify_one();
-        let alarms = self.count(&made, now);
+        let alarms = self.count(&actor.tenant, &made, now);
         Ok(api::Silence { alarms, ..silence(&made) })
     }
 
     /// Number of active alarms that a silence mutes now.
-    fn count(&self, one: &Silence, now: u64) -> u64 {
-        let engine = self.engine();
+    fn count(&self, tenant: &Name, one: &Silence, now: u64) -> u64 {
+        let tenant = self.tenant_of(tenant);
+        let engine = tenant.engine();
         let of = engine.active().filter(|(name, labels, known)| {
             one.mutes(now, (name, labels), (&known.kind, &known.code), known.since)
         });
@@ -374,7 +384,7 @@ impl Service {
     pub async fn unmute(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
         let permit = self.may(actor, Action::EndSilence, id)?;
         let by = permit.by();
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let gone = change.model.silences.remove(id);
             let gone = gone.ok_or_else(|| Failure::no("acknowledgement or silence", id))?;
             change.delete(key::silence(id));
@@ -395,9 +405,9 @@ impl Service {
         let permit = self.may(actor, Action::TestNotification, name)?;
         let by = permit.by();
         let none = || Failure::no("notification", name);
-        let document = notification(&self.model(), name).ok_or_else(none)?;
+        let document = notification(&self.model(&actor.tenant), name).ok_or_else(none)?;
         let parsed: Name = name.parse().map_err(|_| none())?;
-        let id = self.engine().fresh_id();
+        let id = self.tenant_of(&actor.tenant).engine().fresh_id();
         let now = self.now();
         let message = Message::test(id, &parsed, by, now, document.link.as_deref());
         let began = now_instant();
@@ -407,7 +417,7 @@ impl Service {
         self.counters.notified(delivered);
         let answer = outcome.unwrap_or_else(|why| why);
         let told = format!("{}: {answer}", if delivered { "delivered" } else { "not delivered" });
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             change.audit(by, "notification.test", name, told);
             Ok(())
         })
@@ -417,18 +427,21 @@ impl Service {
 
     /// Delivery state of the notifications; empty for any other kind of document. Must be called
     /// before the model is locked: a pass locks the alarm engine first and the model then.
-    pub(super) fn standings(&self, kind: PolicyKind) -> Standings {
-        if kind == PolicyKind::Notification { self.engine().standings() } else { Standings::new() }
+    pub(super) fn standings(&self, tenant: &Name, kind: PolicyKind) -> Standings {
+        if kind != PolicyKind::Notification {
+            return Standings::new();
+        }
+        self.tenant_of(tenant).engine().standings()
     }
 
     /// Returns an attention item for each notification that has failed for [`FAILS_FOR`] or longer.
-    pub(super) fn failing_notifications(&self) -> Vec<api::AttentionItem> {
+    pub(super) fn failing_notifications(&self, tenant: &Tenant) -> Vec<api::AttentionItem> {
         let (now, names) = {
-            let model = self.model();
+            let model = self.model(&tenant.name);
             let names = documents(&model).into_iter().map(|document| document.name);
             (self.now(), names.collect::<Vec<_>>())
         };
-        let engine = self.engine();
+        let engine = tenant.engine();
         let failing = names.into_iter().filter_map(|name| {
             let Standing { failing_since, last_error, .. } = engine.standing(name.as_str());
             let lasts = failing_since > 0 && now.saturating_sub(failing_since) >= FAILS_FOR;
@@ -437,23 +450,23 @@ impl Service {
         failing.map(|(name, since, why)| failing_item(&name, since, &why, now)).collect()
     }
 
-    /// Returns the number of alarms by (severity, state), the number of messages that wait for
-    /// delivery, and the number of alarms that were dropped because too many were active.
-    pub fn alarm_counts(&self) -> (BTreeMap<(&'static str, &'static str), u64>, u64, u64) {
+    /// Returns the number of a tenant's alarms by (severity, state), the number of messages that wait
+    /// for delivery, and the number of alarms that were dropped because too many were active.
+    pub(super) fn alarm_counts_of(&self, tenant: &Tenant) -> AlarmCounts {
         let now = self.now();
         let (silences, names) = {
-            let model = self.model();
+            let model = self.model(&tenant.name);
             let silences = model.silences.values().cloned().collect::<Vec<_>>();
             (silences, documents(&model))
         };
-        let engine = self.engine();
+        let engine = tenant.engine();
         let mut counts = BTreeMap::new();
         for (name, labels, known) in engine.active() {
             let state = state_of(mute(&silences, now, name, labels, known));
             *counts.entry((known.severity.as_str(), state.as_str())).or_insert(0) += 1;
         }
         let waiting = names.iter().map(|one| engine.standing(one.name.as_str()).queued as u64);
-        (counts, waiting.sum(), engine.not_kept())
+        AlarmCounts { counts, waiting: waiting.sum(), skipped: engine.not_kept() }
     }
 }
 

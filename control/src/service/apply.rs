@@ -10,7 +10,7 @@ use crate::api::Applied;
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
 use crate::core::records::PolicyKind;
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Permit};
 
 impl Service {
     /// Admits documents and applies them, all or nothing. With `dry_run` it only says what applying
@@ -25,7 +25,6 @@ impl Service {
         dry_run: bool,
     ) -> Result<Applied, Failure> {
         let permit = self.may(actor, Action::Apply, "")?;
-        let by = permit.by();
         let admitted = self.admit_documents(documents).map_err(|faults| {
             let message = match faults.len() {
                 1 => "refused, there is a fault".to_owned(),
@@ -33,7 +32,7 @@ impl Service {
             };
             Failure::Invalid { message, faults }
         })?;
-        self.apply_admitted(admitted, dry_run, by, None).await
+        self.apply_admitted(permit, admitted, dry_run, None).await
     }
 
     /// Admits documents, with the artifacts that are stored here.
@@ -44,22 +43,23 @@ impl Service {
     /// Applies admitted documents. `former`: the document is that of this former revision.
     pub(super) async fn apply_admitted(
         &self,
+        permit: Permit<'_>,
         admitted: Vec<Admitted>,
         dry_run: bool,
-        by: &str,
         former: Option<u64>,
     ) -> Result<Applied, Failure> {
+        let (tenant, by) = (permit.tenant(), permit.by());
         if dry_run {
-            return Ok(plan(&self.model(), admitted, self.now())?.applied);
+            return Ok(plan(&self.model(tenant), admitted, self.now())?.applied);
         }
-        let applied = self.change(|change| {
+        let applied = self.change(tenant, |change| {
             let plan = plan(change.model, admitted, change.now)?;
             let rules = plan.changes_rules();
             Ok((plan.carry_out(change, by, former), rules))
         });
         let (applied, rules) = applied.await?;
         if rules {
-            self.note_every_due();
+            self.note_every_due_of(tenant);
         }
         Ok(applied)
     }
@@ -78,7 +78,8 @@ impl Service {
     ) -> Result<(), Failure> {
         let permit = self.may(actor, Action::DeleteWorkload, name)?;
         let by = permit.by();
-        self.change(|change| Ok(apply::delete_workload(change, name, expected, by)?)).await
+        self.change(&actor.tenant, |change| Ok(apply::delete_workload(change, name, expected, by)?))
+            .await
     }
 
     /// Deletes a policy; devices go on without it. When `expected` is given, the policy must still
@@ -96,9 +97,12 @@ impl Service {
     ) -> Result<(), Failure> {
         let permit = self.may(actor, Action::DeletePolicy, name)?;
         let by = permit.by();
-        self.change(|change| Ok(apply::delete_policy(change, kind, name, expected, by)?)).await?;
+        self.change(&actor.tenant, |change| {
+            Ok(apply::delete_policy(change, kind, name, expected, by)?)
+        })
+        .await?;
         if kind == PolicyKind::DevicePolicy {
-            self.note_every_due();
+            self.note_every_due_of(&actor.tenant);
         }
         Ok(())
     }

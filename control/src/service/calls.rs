@@ -100,8 +100,8 @@ pub(super) struct Calls {
     pub(super) answers: Semaphore,
     /// One permit for each question under way.
     pub(super) questions: Arc<Semaphore>,
-    /// Questions under way by their id, each with what ends it.
-    open_questions: Mutex<BTreeMap<String, Arc<Notify>>>,
+    /// Questions under way by tenant and id, each with what ends it.
+    open_questions: Mutex<BTreeMap<(Name, String), Arc<Notify>>>,
 }
 
 impl Default for Calls {
@@ -126,7 +126,7 @@ impl Calls {
     }
 
     /// Locks the questions under way.
-    pub(super) fn open_questions(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Notify>>> {
+    pub(super) fn open_questions(&self) -> MutexGuard<'_, BTreeMap<(Name, String), Arc<Notify>>> {
         self.open_questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -243,7 +243,7 @@ impl From<NotCalled> for NoAnswer {
 /// stop.
 struct Ending {
     service: Arc<Service>,
-    device: Name,
+    device: DeviceId,
     id: u64,
 }
 
@@ -262,7 +262,7 @@ impl Drop for Ending {
 #[derive(Debug)]
 pub struct LogStream {
     service: Arc<Service>,
-    device: Name,
+    device: DeviceId,
     id: u64,
     method: Method,
     follow: bool,
@@ -382,7 +382,7 @@ impl Service {
         let id = self.calls.next_id();
         let (sender, pieces) = mpsc::channel(WAITING);
         let (name, workload) = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let known = model.devices.get(device).ok_or_else(|| Failure::no("device", device))?;
             let workload: Name = workload.parse().map_err(|_| Failure::no("workload", workload))?;
             let there = known.report.workload(&workload).is_some()
@@ -397,9 +397,9 @@ impl Service {
             if calls.len() >= CALLS || logs >= LOGS {
                 return Err(Failure::Unavailable("too many logs are being read already".into()));
             }
-            let name = known.record.name.clone();
+            let name = model.id(&known.record.name);
             let call = PendingCall {
-                device: model.id(&name),
+                device: name.clone(),
                 next: 0,
                 is_log: true,
                 pieces: sender,
@@ -439,29 +439,30 @@ impl Service {
 
     /// Sends a call whose reply nobody waits for. Returns false when the device cannot be called at
     /// the moment.
-    pub(super) fn try_ask(&self, name: &Name, method: Method) -> bool {
+    pub(super) fn try_ask(&self, name: &DeviceId, method: Method) -> bool {
         self.try_call(name, self.calls.next_id(), method).is_ok()
     }
 
-    fn send_call(&self, name: &Name, id: u64, method: Method) -> Result<(), Failure> {
+    fn send_call(&self, name: &DeviceId, id: u64, method: Method) -> Result<(), Failure> {
         self.try_call(name, id, method).map(|_bytes| ()).map_err(|why| match why {
             NotCalled::Never(failure) => failure,
             NotCalled::Now(text) => Failure::Unavailable(format!(
-                "device {name} {text}: its log can be read when it is back, or on the device itself"
+                "device {} {text}: its log can be read when it is back, or on the device itself",
+                name.device
             )),
         })
     }
 
     /// Sends a call to a device. Returns the number of bytes that it takes on the link.
-    fn try_call(&self, name: &Name, id: u64, method: Method) -> Result<u64, NotCalled> {
+    fn try_call(&self, name: &DeviceId, id: u64, method: Method) -> Result<u64, NotCalled> {
         let (device, shard, session) = {
-            let model = self.model();
-            let known = model.devices.get(name);
-            let known = known.ok_or_else(|| Failure::no("device", name.as_str()))?;
+            let model = self.model(&name.tenant);
+            let known = model.devices.get(&name.device);
+            let known = known.ok_or_else(|| Failure::no("device", name.device.as_str()))?;
             if known.live.connection == 0 {
                 return Err(NotCalled::Now("is offline"));
             }
-            (model.id(name), known.record.shard, known.live.session)
+            (name.clone(), known.record.shard, known.live.session)
         };
         if session == 0 {
             return Err(NotCalled::Now("has only just connected"));
@@ -483,7 +484,7 @@ impl Service {
     /// end, it tells the device to stop.
     pub(super) async fn ask(
         self: &Arc<Self>,
-        name: &Name,
+        name: &DeviceId,
         method: Method,
         most: usize,
         crossed: &Arc<AtomicU64>,
@@ -492,10 +493,10 @@ impl Service {
         let (sender, mut pieces) = mpsc::channel(WAITING);
         {
             let (device, shard) = {
-                let model = self.model();
-                let known = model.devices.get(name);
-                let known = known.ok_or_else(|| Failure::no("device", name.as_str()))?;
-                (model.id(name), known.record.shard)
+                let model = self.model(&name.tenant);
+                let known = model.devices.get(&name.device);
+                let known = known.ok_or_else(|| Failure::no("device", name.device.as_str()))?;
+                (name.clone(), known.record.shard)
             };
             let mut calls = self.calls.lock();
             if calls.len() >= CALLS {

@@ -1,6 +1,6 @@
 //! Actions of people on devices: label, approve, revoke, delete.
 
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{DeviceId, Name};
 
 use super::{Failure, Service, ingest};
 use crate::api::{self, LabelPatch};
@@ -53,7 +53,7 @@ impl Service {
     ) -> Result<api::Device, Failure> {
         let permit = self.may(actor, Action::LabelDevice, name)?;
         let by = permit.by();
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let device = known(change, name)?;
             let version = device.record.version;
             if patch.resource_version.is_some_and(|expected| expected != version) {
@@ -93,7 +93,7 @@ impl Service {
     pub async fn approve(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
         let permit = self.may(actor, Action::ApproveDevice, name)?;
         let by = permit.by();
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let device = known(change, name)?;
             let name = device.record.name.clone();
             match device.record.standing {
@@ -126,7 +126,7 @@ impl Service {
     pub async fn revoke(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
         let permit = self.may(actor, Action::RevokeDevice, name)?;
         let by = permit.by();
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let device = known(change, name)?;
             if device.record.standing == Standing::Revoked {
                 return Ok(view::device(&device, self.now()));
@@ -151,7 +151,7 @@ impl Service {
         let permit = self.may(actor, Action::DeleteDevice, name)?;
         let by = permit.by();
         let (name, key) = self
-            .change(|change| {
+            .change(&actor.tenant, |change| {
                 let device = known(change, name)?;
                 let name = device.record.name.clone();
                 change.model.devices.remove(&name);
@@ -173,7 +173,8 @@ impl Service {
                 Ok((name, device.record.public_key))
             })
             .await?;
-        self.ingest.forget(name, ingest::owner(&key));
+        let device = DeviceId { tenant: actor.tenant.clone(), device: name };
+        self.ingest.forget(device, ingest::owner(&key));
         Ok(())
     }
 }

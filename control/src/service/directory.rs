@@ -17,6 +17,7 @@ use crate::adapters::authority::serial_is_of;
 use crate::core::change::Change;
 use crate::core::lineage::Lineage;
 use crate::core::liveness;
+use crate::core::model::Device;
 use crate::core::records::Standing;
 use crate::core::rights::{Action, Actor};
 use crate::core::timeline::{Before, Said, What, problems};
@@ -24,10 +25,7 @@ use crate::ports::bus::{Access, Directory, Done, Feed, Line, Refusal, Wanted};
 
 impl Directory for Service {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
-        let model = self.model();
-        if device.tenant != model.tenant {
-            return Err(Refusal::Unknown);
-        }
+        let model = self.model(&device.tenant);
         let known = model.devices.get(&device.device).ok_or(Refusal::Unknown)?;
         match known.record.standing {
             Standing::Revoked => Err(Refusal::Revoked),
@@ -42,7 +40,7 @@ impl Directory for Service {
 
     fn desired(&self, device: &DeviceId) -> Option<Bytes> {
         let state = {
-            let model = self.model();
+            let model = self.model(&device.tenant);
             let known = model.devices.get(&device.device)?;
             if known.desired_in > self.durable.load(Ordering::Acquire) {
                 return None; // The writer tells the gateway when it is durable.
@@ -92,8 +90,9 @@ impl Directory for Service {
                 change.device_event(name, "online".into(), vec!["connection".into()]);
             }
         };
-        if !self.note(begin, |_| {})
-            && let Some(known) = self.model_mut().devices.get_mut(name)
+        if !self.note(&device.tenant, begin, |_| {})
+            && let Some(model) = self.tables_mut().of_mut(&device.tenant)
+            && let Some(known) = model.devices.get_mut(name)
         {
             newer = known.live.begin(connection);
             if newer {
@@ -103,7 +102,7 @@ impl Directory for Service {
         if newer {
             // A call that was sent on a former connection gets no reply on this one.
             self.calls.device_gone(device);
-            self.looking.gone(name);
+            self.looking.gone(device);
         }
     }
 
@@ -126,8 +125,10 @@ impl Directory for Service {
                 change.device_event(name, message, vec!["connection".into()]);
             }
         };
-        if !self.note(end, |_| {})
-            && let (now, Some(known)) = (self.now(), self.model_mut().devices.get_mut(name))
+        if !self.note(&device.tenant, end, |_| {})
+            && let now = self.now()
+            && let Some(model) = self.tables_mut().of_mut(&device.tenant)
+            && let Some(known) = model.devices.get_mut(name)
         {
             let heard = known.heard_at(now);
             over = known.live.end(connection);
@@ -137,8 +138,8 @@ impl Directory for Service {
         }
         if over {
             self.calls.device_gone(device);
-            self.looking.gone(name);
-            self.note_due(name);
+            self.looking.gone(device);
+            self.note_due(device);
         }
     }
 
@@ -147,19 +148,22 @@ impl Directory for Service {
             self.counters.malformed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%device, channel = channel.as_str(), %error, "refused");
         };
-        self.heard(&device.device);
+        self.heard(device);
         match channel {
             Channel::State => match codec::decode(&payload) {
-                Ok(report) => self.report(&device.device, report, done),
+                Ok(report) => self.report(device, report, done),
                 Err(error) => malformed(error),
             },
             // An empty message keeps an idle connection alive; its arrival alone counts.
             Channel::Presence if payload.is_empty() => done.stored(),
             Channel::Presence => match codec::decode::<Presence>(&payload) {
                 Ok(presence) => {
-                    if let Some(known) = self.model_mut().devices.get_mut(&device.device) {
+                    let mut tables = self.tables_mut();
+                    let model = tables.of_mut(&device.tenant);
+                    if let Some(known) = model.and_then(|it| it.devices.get_mut(&device.device)) {
                         known.live.session = if presence.online { presence.session } else { 0 };
                     }
+                    drop(tables);
                     done.stored();
                 }
                 Err(error) => malformed(error),
@@ -177,25 +181,25 @@ impl Directory for Service {
     }
 
     fn reader(&self, token: &str) -> Option<Access> {
-        let id: Box<str> = self.authorize(token).ok()?.id().into();
-        let secret_sha256 = self.secret_of(&id)?;
-        Some(Access { id, secret_sha256 })
+        let actor = self.authorize(token).ok()?;
+        let secret_sha256 = self.secret_of(&actor.tenant, actor.id())?;
+        Some(Access { tenant: actor.tenant.clone(), id: actor.id().into(), secret_sha256 })
     }
 
     fn may_read(&self, access: &Access) -> bool {
-        self.secret_of(&access.id) == Some(access.secret_sha256)
+        self.secret_of(&access.tenant, &access.id) == Some(access.secret_sha256)
     }
 
-    fn read_along(&self, wanted: Wanted) -> Box<dyn Feed> {
-        Box::new(Self::read_along(self, wanted))
+    fn read_along(&self, access: &Access, wanted: Wanted) -> Box<dyn Feed> {
+        Box::new(Self::read_along(self, access.tenant.clone(), wanted))
     }
 }
 
 impl Service {
     /// SHA-256 digest of an access token's secret; `None` when the token is unknown, has ended, or
     /// may not read records.
-    fn secret_of(&self, access: &str) -> Option<[u8; 32]> {
-        let model = self.model();
+    fn secret_of(&self, tenant: &Name, access: &str) -> Option<[u8; 32]> {
+        let model = self.model(tenant);
         let known = model.access.get(access).filter(|known| known.counts(self.now()))?;
         let actor = Actor::operator(model.tenant.clone(), known.id.clone(), known.scope);
         self.may(&actor, Action::ListRecords, "").ok()?;
@@ -205,7 +209,8 @@ impl Service {
     /// Drops timeline entries of more than an hour ago from memory. They stay in the store.
     pub(super) fn settle_timelines(&self) {
         let now = self.now();
-        for device in self.model_mut().devices.values_mut() {
+        let mut tables = self.tables_mut();
+        for device in tables.all_mut().flat_map(|model| model.devices.values_mut()) {
             if device.recent.as_mut().is_some_and(|recent| recent.settle(now)) {
                 device.recent = None;
             }
@@ -235,17 +240,21 @@ impl Service {
                 change.event("device", name.as_str(), "changed", message);
             }
         };
-        let any = self.model().devices.values().any(|device| {
+        let diverged = |device: &Device| {
             device.report.lineage.as_deref().is_some_and(|lineage| lineage.problem().is_some())
-        });
-        if any {
-            let _later = self.note(settle, |_| {});
+        };
+        for tenant in self.tenant_names() {
+            let any = self.model(&tenant).devices.values().any(diverged);
+            if any {
+                let _later = self.note(&tenant, settle, |_| {});
+            }
         }
     }
 
     /// Takes a state report: model, timeline, event and, when the device's history diverged, the
     /// repair of its data. `done` is called once the report is durable.
-    fn report(&self, name: &Name, report: StateReport, done: Done) {
+    fn report(&self, device: &DeviceId, report: StateReport, done: Done) {
+        let name = &device.device;
         self.counters.reports.fetch_add(1, Ordering::Relaxed);
         let mut diverged = None;
         let take = |change: &mut Change<'_>| {
@@ -274,15 +283,15 @@ impl Service {
             }
         };
         // When the report is not stored, the device gets no PUBACK and sends it again.
-        self.note(take, move |stored| {
+        self.note(&device.tenant, take, move |stored| {
             if stored {
                 done.stored();
             }
         });
-        self.note_due(name);
+        self.note_due(device);
         if let Some(history) = diverged {
-            tracing::warn!(device = %name, "the device came back with an earlier state of its data folder, or as a copy: it is told which sequence numbers are known");
-            self.ingest.diverged(name.clone(), history);
+            tracing::warn!(%device, "the device came back with an earlier state of its data folder, or as a copy: it is told which sequence numbers are known");
+            self.ingest.diverged(device.clone(), history);
         }
     }
 }

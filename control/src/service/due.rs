@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{DeviceId, Name};
 
 use super::Service;
 use crate::core::change::Change;
+use crate::core::model::Device;
 
 /// Time between two checks for devices whose next packet is overdue, in seconds. A check looks at
 /// every device and takes a few milliseconds for 50,000.
@@ -20,13 +21,13 @@ const LATE_EVERY: u64 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// Next time of each device, in seconds since 1970; at most one for each.
-    moments: Mutex<BTreeMap<Name, u64>>,
+    moments: Mutex<BTreeMap<DeviceId, u64>>,
     /// Time of the last check, in seconds since 1970.
     looked: AtomicU64,
 }
 
 impl Due {
-    fn set(&self, name: &Name, at: Option<u64>) {
+    fn set(&self, name: &DeviceId, at: Option<u64>) {
         let mut all = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         match at {
             Some(at) => drop(all.insert(name.clone(), at)),
@@ -35,9 +36,9 @@ impl Due {
     }
 
     /// Returns the devices whose time has come, and removes their times.
-    fn take(&self, now: u64) -> Vec<Name> {
+    fn take(&self, now: u64) -> Vec<DeviceId> {
         let mut all = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<Name> =
+        let due: Vec<DeviceId> =
             all.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
         for name in &due {
             all.remove(name);
@@ -48,22 +49,32 @@ impl Due {
 
 impl Service {
     /// Computes when the state of a device changes by itself next, and notes it.
-    pub(super) fn note_due(&self, name: &Name) {
+    pub(super) fn note_due(&self, id: &DeviceId) {
         let watch = self.watch();
-        let at = self.model().devices.get(name).and_then(|device| watch.next_change(device));
-        self.due.set(name, at);
+        let at = {
+            let model = self.model(&id.tenant);
+            model.devices.get(&id.device).and_then(|device| watch.next_change(device))
+        };
+        self.due.set(id, at);
     }
 
-    /// Computes for every device when its state changes by itself next: at the start, and when a
-    /// policy changes what is expected of devices.
+    /// Computes for every device when its state changes by itself next: at the start, and after a
+    /// restore.
     pub fn note_every_due(&self) {
+        for tenant in self.tenant_names() {
+            self.note_every_due_of(&tenant);
+        }
+    }
+
+    /// Computes for every device of a tenant when its state changes by itself next, because a policy
+    /// changed what is expected of devices.
+    pub(super) fn note_every_due_of(&self, tenant: &Name) {
         let watch = self.watch();
-        let moments: Vec<(Name, Option<u64>)> = self
-            .model()
-            .devices
-            .iter()
-            .map(|(name, device)| (name.clone(), watch.next_change(device)))
-            .collect();
+        let moments: Vec<(DeviceId, Option<u64>)> = {
+            let model = self.model(tenant);
+            let of = |(name, device): (&Name, &Device)| (model.id(name), watch.next_change(device));
+            model.devices.iter().map(of).collect()
+        };
         for (name, at) in &moments {
             self.due.set(name, *at);
         }
@@ -71,9 +82,9 @@ impl Service {
 
     /// Sends an event for each device whose next packet has become overdue, and for each that was
     /// heard again.
-    fn tell_late(&self, now: u64) {
+    fn tell_late(&self, tenant: &Name, now: u64) {
         let mut changed: Vec<Name> = Vec::new();
-        self.every_device(|device| {
+        self.every_device(tenant, |device| {
             if device.live.overdue(now).is_some() != device.live.late {
                 changed.push(device.record.name.clone());
             }
@@ -94,7 +105,7 @@ impl Service {
             }
         };
         // When the change is not taken, the next check finds the same devices.
-        let _taken = self.note(tell, |_| {});
+        let _taken = self.note(tenant, tell, |_| {});
     }
 
     /// Sends an event for every device whose state has changed by itself since the last call. Must
@@ -106,20 +117,23 @@ impl Service {
             self.note_every_due();
         }
         if now.is_multiple_of(LATE_EVERY) {
-            self.tell_late(now);
+            for tenant in self.tenant_names() {
+                self.tell_late(&tenant, now);
+            }
         }
         let due = self.due.take(now);
-        if due.is_empty() {
-            return;
+        // The ids of one tenant are next to each other.
+        for due in due.chunk_by(|one, next| one.tenant == next.tenant) {
+            let Some(first) = due.first() else { continue };
+            let tell = |change: &mut Change<'_>| {
+                for id in due {
+                    change.device_event(&id.device, String::new(), vec!["connection".into()]);
+                }
+            };
+            // When the change is not taken, the store takes nothing: readers are told to read
+            // everything again when it does.
+            let _taken = self.note(&first.tenant, tell, |_| {});
         }
-        let tell = |change: &mut Change<'_>| {
-            for name in &due {
-                change.device_event(name, String::new(), vec!["connection".into()]);
-            }
-        };
-        // When the change is not taken, the store takes nothing: readers are told to read
-        // everything again when it does.
-        let _taken = self.note(tell, |_| {});
         for name in &due {
             self.note_due(name);
         }

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::Ordering;
 
-use holdfast_base::ids::{Name, hex};
+use holdfast_base::ids::{DeviceId, Name, hex};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
@@ -107,14 +107,16 @@ impl Service {
         let refuse = |refused: Refused| self.refuse(refused.word(), refused.into());
         // The first decision gives the name for the certificate. The second one counts: it is made
         // under the write lock, where nothing can change any more.
-        let first = asked.decide(&self.model(), self.now()).map_err(refuse)?;
+        let tenant = self.tenant_of_token(&token.id);
+        let first = asked.decide(&self.model(&tenant), self.now()).map_err(refuse)?;
         let name = match &first {
             Decision::Same(name) | Decision::New { name, .. } => name.clone(),
         };
-        let held = asked.held_back(&self.model());
-        let certificate = self.certify(&name, &request.public_key)?;
+        let held = asked.held_back(&self.model(&tenant));
+        let id = DeviceId { tenant: tenant.clone(), device: name.clone() };
+        let certificate = self.certify(&id, &request.public_key)?;
         let standing = self
-            .change(|change| {
+            .change(&tenant, |change| {
                 let decision = asked.decide(change.model, change.now).map_err(refuse)?;
                 match decision {
                     Decision::Same(same) if same == name => renewed(change, &name, &certificate),
@@ -142,7 +144,7 @@ impl Service {
                 }
             })
             .await?;
-        self.answer(&name, standing, certificate, held)
+        self.answer(id, standing, certificate, held)
     }
 
     /// Renews a known device's certificate. For a pending device it says whether it has been
@@ -156,14 +158,18 @@ impl Service {
         if !proves(&request.public_key, &message, &request.proof) {
             return Err(self.refuse("bad-proof", bad_proof()));
         }
-        let (name, standing) = {
-            let model = self.model();
-            let known = model.by_key(&request.public_key).ok_or_else(|| {
+        let (id, standing) = {
+            let tables = self.tables();
+            let mut known = tables.all().filter_map(|model| {
+                let device = model.by_key(&request.public_key)?;
+                Some((model.id(&device.record.name), device.record.standing))
+            });
+            known.next().ok_or_else(|| {
                 let text = "the device is not known here: it was deleted, or enrolled at another control plane; enrol it with a token";
                 self.refuse("unknown-device", Failure::Refused(text.into()))
-            })?;
-            (known.record.name.clone(), known.record.standing)
+            })?
         };
+        let name = id.device.clone();
         match standing {
             Standing::Pending => return Ok(pending(&name)),
             Standing::Revoked => {
@@ -172,34 +178,41 @@ impl Service {
             }
             Standing::Approved => {}
         }
-        let certificate = self.certify(&name, &request.public_key)?;
-        let standing = self.change(|change| renewed(change, &name, &certificate)).await?;
+        let certificate = self.certify(&id, &request.public_key)?;
+        let standing =
+            self.change(&id.tenant, |change| renewed(change, &name, &certificate)).await?;
         self.counters.renewed.fetch_add(1, Ordering::Relaxed);
-        self.answer(&name, standing, certificate, Vec::new())
+        self.answer(id, standing, certificate, Vec::new())
     }
 
-    fn certify(&self, name: &Name, public_key: &str) -> Result<Certificate, Failure> {
-        let id = self.model().id(name);
+    /// Tenant that an enrolment token belongs to. For an unknown token it is the first one, which
+    /// refuses it.
+    fn tenant_of_token(&self, token: &str) -> Name {
+        let tables = self.tables();
+        let mut of = tables.all().filter(|model| model.tokens.contains_key(token));
+        of.next().map_or_else(|| self.settings.tenant.clone(), |model| model.tenant.clone())
+    }
+
+    fn certify(&self, id: &DeviceId, public_key: &str) -> Result<Certificate, Failure> {
         self.authority
-            .certify(&id, public_key, self.settings.device_ttl, self.now())
+            .certify(id, public_key, self.settings.device_ttl, self.now())
             .map_err(Failure::internal)
     }
 
     fn answer(
         &self,
-        name: &Name,
+        id: DeviceId,
         standing: Standing,
         certificate: Certificate,
         held_labels: Vec<String>,
     ) -> Result<EnrolAnswer, Failure> {
         if standing == Standing::Pending {
-            return Ok(pending(name));
+            return Ok(pending(&id.device));
         }
-        let (id, shard) = {
-            let model = self.model();
-            let known =
-                model.devices.get(name).ok_or_else(|| Failure::no("device", name.as_str()))?;
-            (model.id(name), known.record.shard)
+        let shard = {
+            let model = self.model(&id.tenant);
+            let known = model.devices.get(&id.device);
+            known.ok_or_else(|| Failure::no("device", id.device.as_str()))?.record.shard
         };
         Ok(EnrolAnswer::Approved(Box::new(Enrolment {
             topic_prefix: topic::prefix(shard, &id),

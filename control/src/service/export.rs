@@ -37,12 +37,14 @@ impl Service {
         let none = || Failure::NotFound(format!("no such device has sent a stream {stream:?}"));
         let name: StreamName = stream.parse().map_err(|_| none())?;
         let chosen: Vec<Name> = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let chosen =
                 model.devices.iter().filter(|(_, known)| devices.matches(&known.record.labels));
             chosen.map(|(name, _)| name.clone()).collect()
         };
-        let row = |device: &Name| self.of_device(device, |streams| streams.get(&name).cloned());
+        let row = |device: &Name| {
+            self.of_device(&actor.tenant, device, |streams| streams.get(&name).cloned())
+        };
         let rows: Vec<Readable> = chosen.iter().filter_map(row).map(Readable).collect();
         if rows.is_empty() { Err(none()) } else { Ok(rows) }
     }

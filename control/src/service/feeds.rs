@@ -7,6 +7,8 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
+use holdfast_base::ids::Name;
+
 use crate::ports::bus::{Feed, Stored, Wanted};
 
 /// Maximum number of batches that wait for one reader.
@@ -29,8 +31,9 @@ struct Backlog {
     waker: Option<Waker>,
 }
 
-/// Reader's place among the feeds: which streams it reads, and what waits for it.
+/// Reader's place among the feeds: whose streams it reads and which, and what waits for it.
 struct Queue {
+    tenant: Name,
     wanted: Wanted,
     backlog: Mutex<Backlog>,
 }
@@ -77,9 +80,9 @@ impl Feeds {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a reader that gets the records of the wanted streams from now on.
-    pub fn subscribe(&self, wanted: Wanted) -> DataFeed {
-        let queue = Arc::new(Queue { wanted, backlog: Mutex::default() });
+    /// Adds a reader that gets the records of a tenant's wanted streams from now on.
+    pub fn subscribe(&self, tenant: Name, wanted: Wanted) -> DataFeed {
+        let queue = Arc::new(Queue { tenant, wanted, backlog: Mutex::default() });
         let mut queues = self.lock();
         queues.retain(|known| known.strong_count() > 0);
         queues.push(Arc::downgrade(&queue));
@@ -90,8 +93,10 @@ impl Feeds {
     pub fn publish(&self, stored: Stored) {
         let queues = self.lock();
         let chosen = queues.iter().filter_map(Weak::upgrade);
-        let mut chosen =
-            chosen.filter(|queue| (queue.wanted)(&stored.device, &stored.stream)).peekable();
+        let wants = |queue: &Arc<Queue>| {
+            queue.tenant == stored.tenant && (queue.wanted)(&stored.device, &stored.stream)
+        };
+        let mut chosen = chosen.filter(wants).peekable();
         if chosen.peek().is_none() {
             return;
         }
@@ -169,24 +174,28 @@ mod tests {
 
     fn stored(seq: u64, size: usize) -> Stored {
         let record = Record { seq, time: 0, format: Format::Plain, value: vec![0; size] };
-        Stored { device: "d".parse().unwrap(), stream: "s".parse().unwrap(), records: vec![record] }
+        let (tenant, device) = ("acme".parse().unwrap(), "d".parse().unwrap());
+        Stored { tenant, device, stream: "s".parse().unwrap(), records: vec![record] }
     }
 
     #[test]
     fn a_slow_reader_loses_the_oldest_and_is_told_how_many() {
         let feeds = Feeds::default();
-        let mut slow = feeds.subscribe(Box::new(|_, _| true));
-        let mut none = feeds.subscribe(Box::new(|device, _| device.as_str() == "other"));
-        assert_eq!(feeds.readers(), 2);
+        let mut slow = feeds.subscribe("acme".parse().unwrap(), Box::new(|_, _| true));
+        let other = Box::new(|device: &Name, _: &_| device.as_str() == "other");
+        let mut none = feeds.subscribe("acme".parse().unwrap(), other);
+        let mut stranger = feeds.subscribe("zeta".parse().unwrap(), Box::new(|_, _| true));
+        assert_eq!(feeds.readers(), 3);
         let count = WAITING as u64 + 10;
         (1..=count).for_each(|seq| feeds.publish(stored(seq, 1)));
         assert_eq!(slow.try_next().unwrap().records[0].seq, 11);
         assert_eq!((slow.missed(), slow.missed()), (10, 0));
         assert!(none.try_next().is_none());
+        assert!(stranger.try_next().is_none(), "it is of another tenant");
         (1..=9).for_each(|seq| feeds.publish(stored(seq, WAITING_BYTES / 4)));
         assert!(slow.missed() > WAITING as u64, "bytes are bounded as well");
         assert_eq!(slow.try_next().unwrap().records[0].seq, 7);
-        drop((slow, none));
+        drop((slow, none, stranger));
         assert_eq!(feeds.readers(), 0);
         feeds.publish(stored(1, 1));
     }

@@ -90,9 +90,9 @@ enum Job {
     Wake,
 }
 
-/// Machine that owns streams: a device's name, and a number from the digest of its key. After a
+/// Machine that owns streams: a device's id, and a number from the digest of its key. After a
 /// backup was restored the name may belong to another machine; each keeps its own streams.
-pub(super) type Machine = (Name, u64);
+pub(super) type Machine = (DeviceId, u64);
 
 /// Streams of one machine, by their names.
 pub(super) type Streams = BTreeMap<StreamName, StreamRow>;
@@ -125,7 +125,7 @@ pub(super) struct Ingest {
     forgotten: Mutex<Vec<Machine>>,
     /// Devices whose history has diverged, with the history's number. The thread tells each which
     /// sequence numbers are known.
-    diverged: Mutex<BTreeMap<Name, u32>>,
+    diverged: Mutex<BTreeMap<DeviceId, u32>>,
     closing: AtomicBool,
     /// True when the store could not be read or written at the last attempt.
     failing: AtomicBool,
@@ -202,7 +202,7 @@ impl Ingest {
     }
 
     /// Asks the thread to remove the streams of a deleted device.
-    pub(super) fn forget(&self, device: Name, owner: u64) {
+    pub(super) fn forget(&self, device: DeviceId, owner: u64) {
         let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
         forgotten.push((device, owner));
         drop(forgotten);
@@ -211,7 +211,7 @@ impl Ingest {
 
     /// Asks the thread to tell a device, whose history has diverged, which sequence numbers are
     /// known. It does so once everything that was received before is stored.
-    pub(super) fn diverged(&self, device: Name, history: u32) {
+    pub(super) fn diverged(&self, device: DeviceId, history: u32) {
         let mut diverged = self.diverged.lock().unwrap_or_else(PoisonError::into_inner);
         diverged.insert(device, history);
         drop(diverged);
@@ -284,13 +284,14 @@ impl Service {
             .map(Bytes::from)
     }
 
-    /// Subscribes to the records of the wanted streams once they are durable: each record once, and
-    /// never again after a restart. A slow reader loses the oldest.
+    /// Subscribes to the records of a tenant's wanted streams once they are durable: each record
+    /// once, and never again after a restart. A slow reader loses the oldest.
     pub fn read_along(
         &self,
+        tenant: Name,
         wanted: impl Fn(&Name, &StreamName) -> bool + Send + Sync + 'static,
     ) -> DataFeed {
-        self.ingest.feeds.subscribe(Box::new(wanted))
+        self.ingest.feeds.subscribe(tenant, Box::new(wanted))
     }
 
     /// Number of readers of the live feeds.
@@ -305,10 +306,13 @@ impl Service {
         known.machines.values().flat_map(BTreeMap::values).for_each(visit);
     }
 
-    /// Returns the number of streams, of stored records, and of these records' bytes.
-    pub fn data_sums(&self) -> (u64, u64, u64) {
+    /// Returns the number of a tenant's streams, of stored records, and of these records' bytes.
+    pub fn data_sums(&self, tenant: &Name) -> (u64, u64, u64) {
         let mut sums = (0, 0, 0);
         self.each_stream(|row| {
+            if row.tenant != *tenant {
+                return;
+            }
             sums = (sums.0 + 1, sums.1 + row.tally.kept, sums.2 + row.tally.bytes);
         });
         sums
@@ -502,9 +506,12 @@ fn load(service: &Service) -> Result<(), StoreError> {
 fn tell_store_id(service: &Service) {
     let Some(bytes) = Directory::store_notice(service) else { return };
     let connected: Vec<DeviceId> = {
-        let model = service.model();
-        let devices = model.devices.iter().filter(|(_, device)| device.live.connection != 0);
-        devices.map(|(name, _)| model.id(name)).collect()
+        let tables = service.tables();
+        let all = tables.all().flat_map(|model| {
+            let devices = model.devices.iter().filter(|(_, device)| device.live.connection != 0);
+            devices.map(|(name, _)| model.id(name))
+        });
+        all.collect()
     };
     for device in connected {
         service.bus.ack(&device, bytes.clone());
@@ -588,14 +595,14 @@ fn tell_diverged(service: &Service) -> Result<(), StoreError> {
         let mut diverged = service.ingest.diverged.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *diverged)
     };
-    for (name, history) in diverged {
-        let rows: Vec<StreamRow> =
-            service.of_device(&name, |streams| streams.values().cloned().collect());
+    for (device, history) in diverged {
+        let rows: Vec<StreamRow> = service.of_device(&device.tenant, &device.device, |streams| {
+            streams.values().cloned().collect()
+        });
         let mut given = Vec::with_capacity(rows.len());
         for row in rows {
             given.push(Given { highest: service.highest(&row)?, stream: row.stream });
         }
-        let device = service.model().id(&name);
         let parts = given.chunks(MAX_GIVEN).map(<[_]>::to_vec);
         let mut parts: Vec<Vec<Given>> = parts.collect();
         let last = parts.pop().unwrap_or_default();
@@ -772,9 +779,11 @@ impl Group<'_> {
     /// Adds one batch to the group. An error of the store returns the batch, so that its device can
     /// be told to send again.
     fn take(&mut self, arrival: Arrival) -> Result<Outcome, (Arrival, StoreError)> {
-        let device = arrival.device.device.clone();
-        let key =
-            self.service.model().devices.get(&device).map(|known| known.record.public_key.clone());
+        let device = arrival.device.clone();
+        let key = {
+            let model = self.service.model(&device.tenant);
+            model.devices.get(&device.device).map(|known| known.record.public_key.clone())
+        };
         let Some(owner) = key.map(|key| owner(&key)) else {
             return Ok(Outcome::Dropped); // The device was deleted meanwhile.
         };
@@ -854,7 +863,8 @@ impl Group<'_> {
         self.last_id += 1;
         let row = StreamRow {
             id: self.last_id,
-            device: machine.0.clone(),
+            tenant: machine.0.tenant.clone(),
+            device: machine.0.device.clone(),
             owner: machine.1,
             stream: stream.clone(),
             gone: false,
@@ -965,7 +975,9 @@ impl Group<'_> {
         service.ingest.failing.store(false, Ordering::Relaxed);
         for (((device, _), stream), open) in self.open {
             if !open.records.is_empty() {
-                service.ingest.feeds.publish(Stored { device, stream, records: open.records });
+                let DeviceId { tenant, device } = device;
+                let records = open.records;
+                service.ingest.feeds.publish(Stored { tenant, device, stream, records });
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::message::Method;
 
 use super::calls::NoAnswer;
@@ -31,6 +31,7 @@ const ANSWER: usize = 1_024;
 #[derive(Debug)]
 pub struct Restarting {
     service: Arc<Service>,
+    tenant: Name,
     workload: Name,
     devices: Vec<Name>,
     not_asked: Vec<NotRestarted>,
@@ -52,13 +53,12 @@ impl Service {
         dry_run: bool,
     ) -> Result<RolledBack, Failure> {
         let permit = self.may(actor, Action::RollBackWorkload, name)?;
-        let by = permit.by();
-        let (to, document) = jobs::former(&self.model(), name, wanted)?;
+        let (to, document) = jobs::former(&self.model(&actor.tenant), name, wanted)?;
         let admitted = self.admit_documents(&[document]).map_err(|faults| Failure::Invalid {
             message: format!("revision {to} cannot be applied any more"),
             faults,
         })?;
-        let applied = self.apply_admitted(admitted, dry_run, by, Some(to)).await?;
+        let applied = self.apply_admitted(permit, admitted, dry_run, Some(to)).await?;
         Ok(RolledBack { to, results: applied.results })
     }
 
@@ -79,7 +79,7 @@ impl Service {
             name,
         )?;
         let by = permit.by();
-        self.change(|change| Ok(jobs::pause(change, name, on, paused, by)?)).await
+        self.change(&actor.tenant, |change| Ok(jobs::pause(change, name, on, paused, by)?)).await
     }
 
     /// Determines the devices on which a workload is restarted, and adds an entry to the audit log.
@@ -95,9 +95,16 @@ impl Service {
     ) -> Result<Restarting, Failure> {
         let permit = self.may(actor, Action::RestartWorkload, name)?;
         let by = permit.by();
-        let begun = self.change(|change| Ok(jobs::restart(change, name, on, by)?)).await?;
+        let begun =
+            self.change(&actor.tenant, |change| Ok(jobs::restart(change, name, on, by)?)).await?;
         let Restart { workload, devices, not_asked } = begun;
-        Ok(Restarting { service: Arc::clone(self), workload, devices, not_asked })
+        Ok(Restarting {
+            service: Arc::clone(self),
+            tenant: actor.tenant.clone(),
+            workload,
+            devices,
+            not_asked,
+        })
     }
 }
 
@@ -107,11 +114,12 @@ impl Restarting {
     pub async fn run(self, mut tell: impl FnMut(RestartProgress)) -> RestartResult {
         let of = self.devices.len() as u64;
         let mut result = RestartResult { not_asked: self.not_asked, ..Default::default() };
-        let (service, workload) = (&self.service, &self.workload);
+        let (service, tenant, workload) = (&self.service, &self.tenant, &self.workload);
         tell(RestartProgress { answered: 0, of });
         let asked = stream::iter(self.devices)
             .map(|device| async move {
-                let answer = one(service, &device, workload).await;
+                let id = DeviceId { tenant: tenant.clone(), device: device.clone() };
+                let answer = one(service, &id, workload).await;
                 (device.to_string(), answer)
             })
             .buffer_unordered(AT_ONCE);
@@ -136,7 +144,11 @@ impl Restarting {
 
 /// Has one device restart the workload. An error holds whether the device was asked, and the
 /// reason.
-async fn one(service: &Arc<Service>, device: &Name, workload: &Name) -> Result<(), (bool, String)> {
+async fn one(
+    service: &Arc<Service>,
+    device: &DeviceId,
+    workload: &Name,
+) -> Result<(), (bool, String)> {
     let method = Method::Restart { workload: workload.clone() };
     match service.ask(device, method, ANSWER, &Arc::default()).await {
         Ok(_) => Ok(()),

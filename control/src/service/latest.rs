@@ -48,7 +48,7 @@ impl Service {
         self.may(actor, Action::ReadStreamMetrics, "")?;
         let mut out = Exposition::new(self.now().saturating_mul(1_000), age);
         let chosen: Vec<(Name, Option<String>)> = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let of = |(name, device): (&Name, &crate::core::model::Device)| {
                 let labels = &device.record.labels;
                 let site = labels.iter().find(|(key, _)| key.as_str() == SITE);
@@ -63,14 +63,16 @@ impl Service {
                 streams.is_empty() || streams.iter().any(|pattern| pattern.matches(name))
             };
             // The values are copied, so that no writer waits for their parsing.
-            let found: Vec<(StreamName, ingest::Latest)> = self.of_device(&device, |known| {
-                let known = known.iter().filter(|(name, _)| wanted(name));
-                known
-                    .filter_map(|(name, row)| Some((name.clone(), row.tally.latest.clone()?)))
-                    .collect()
-            });
+            let found: Vec<(StreamName, ingest::Latest)> =
+                self.of_device(&actor.tenant, &device, |known| {
+                    let known = known.iter().filter(|(name, _)| wanted(name));
+                    known
+                        .filter_map(|(name, row)| Some((name.clone(), row.tally.latest.clone()?)))
+                        .collect()
+                });
             for (stream, latest) in found {
                 out.add(&Latest {
+                    tenant: actor.tenant.as_str(),
                     device: device.as_str(),
                     site: site.as_deref(),
                     stream: stream.as_str(),
@@ -83,10 +85,10 @@ impl Service {
     }
 
     /// Number of approved devices by the cause of their horizon, with its distance.
-    pub fn horizons(&self) -> BTreeMap<HorizonCause, Horizons> {
+    pub(super) fn horizons_of(&self, tenant: &Name) -> BTreeMap<HorizonCause, Horizons> {
         let now = self.now();
         let mut found: BTreeMap<HorizonCause, Horizons> = BTreeMap::new();
-        for device in self.model().devices.values() {
+        for device in self.model(tenant).devices.values() {
             if device.record.standing != Standing::Approved {
                 continue;
             }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use holdfast_base::ids::Name;
+use holdfast_base::ids::DeviceId;
 use holdfast_protocol::message::{LogPart, Method};
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -42,17 +42,17 @@ pub(super) struct Looking {
     /// Number of devices that are looked at. It spares most messages the lock, because nobody looks
     /// at their device.
     many: AtomicUsize,
-    devices: Mutex<BTreeMap<Name, Known>>,
+    devices: Mutex<BTreeMap<DeviceId, Known>>,
 }
 
 impl Looking {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Name, Known>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Known>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that somebody looks at a device. Returns what to do, and what wakes the waiting;
     /// `None` when too many devices are looked at.
-    fn look(&self, name: &Name, now: u64) -> Option<(Look, Arc<Notify>)> {
+    fn look(&self, name: &DeviceId, now: u64) -> Option<(Look, Arc<Notify>)> {
         let mut devices = self.lock();
         devices.retain(|known, it| known == name || !it.answering.is_over(now));
         if devices.len() >= DEVICES && !devices.contains_key(name) {
@@ -66,7 +66,7 @@ impl Looking {
 
     /// Notes that something arrived from a device. Returns true when the device had been silent and
     /// answers again.
-    fn heard(&self, name: &Name, now: u64) -> bool {
+    fn heard(&self, name: &DeviceId, now: u64) -> bool {
         if self.many.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -78,7 +78,7 @@ impl Looking {
 
     /// Forgets a device whose connection began or ended: a question on the former connection gets
     /// no reply.
-    pub(super) fn gone(&self, name: &Name) {
+    pub(super) fn gone(&self, name: &DeviceId) {
         let mut devices = self.lock();
         if let Some(known) = devices.remove(name) {
             known.heard.notify_waiters();
@@ -86,7 +86,7 @@ impl Looking {
         self.many.store(devices.len(), Ordering::Relaxed);
     }
 
-    fn change<T>(&self, name: &Name, change: impl FnOnce(&mut Answering) -> T) -> Option<T> {
+    fn change<T>(&self, name: &DeviceId, change: impl FnOnce(&mut Answering) -> T) -> Option<T> {
         self.lock().get_mut(name).map(|known| change(&mut known.answering))
     }
 }
@@ -106,9 +106,9 @@ impl Service {
         self.may(actor, Action::PingDevice, device)?;
         let began = Instant::now();
         let name = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let known = model.devices.get(device).ok_or_else(|| Failure::no("device", device))?;
-            known.record.name.clone()
+            model.id(&known.record.name)
         };
         let mut answers = None;
         if let Some((look, heard)) = self.looking_at(&name) {
@@ -125,7 +125,7 @@ impl Service {
                 }
             };
         }
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let known = model.devices.get(device).ok_or_else(|| Failure::no("device", device))?;
         let connection = known.live.seen(known.record.standing, known.report.last_seen > 0);
         let silent = known.live.silent;
@@ -144,7 +144,7 @@ impl Service {
     }
 
     /// Asks a device for a sign of life when it gave none recently, without waiting for it.
-    pub(super) fn look(self: &Arc<Self>, name: &Name) {
+    pub(super) fn look(self: &Arc<Self>, name: &DeviceId) {
         if let Some((Look::Ask, _)) = self.looking_at(name) {
             self.ask_for_life(name);
         }
@@ -152,19 +152,22 @@ impl Service {
 
     /// Notes that somebody looks at a device. Returns `None` when it is not connected, or too many
     /// are looked at.
-    fn looking_at(&self, name: &Name) -> Option<(Look, Arc<Notify>)> {
-        let connected = self.model().devices.get(name).is_some_and(|it| it.live.connection != 0);
+    fn looking_at(&self, name: &DeviceId) -> Option<(Look, Arc<Notify>)> {
+        let connected = {
+            let model = self.model(&name.tenant);
+            model.devices.get(&name.device).is_some_and(|it| it.live.connection != 0)
+        };
         connected.then(|| self.looking.look(name, self.now())).flatten()
     }
 
     /// Asks a device for no line of a log: the shortest question that every agent answers. Returns
     /// false when the device cannot be called.
     #[allow(clippy::disallowed_methods, reason = "it ends by itself after PATIENCE seconds")]
-    fn ask_for_life(self: &Arc<Self>, name: &Name) -> bool {
+    fn ask_for_life(self: &Arc<Self>, name: &DeviceId) -> bool {
         let now = self.now();
         let shortest = {
-            let model = self.model();
-            let workloads = model.devices.get(name).map(|known| &known.report.workloads);
+            let model = self.model(&name.tenant);
+            let workloads = model.devices.get(&name.device).map(|known| &known.report.workloads);
             let names = workloads.into_iter().flatten().map(|(workload, _)| workload);
             names.min_by_key(|workload| workload.as_str().len()).cloned()
         };
@@ -184,28 +187,30 @@ impl Service {
     }
 
     /// Marks a device as silent when nothing has arrived since it was asked.
-    fn late(&self, name: &Name, asked: u64) {
+    fn late(&self, name: &DeviceId, asked: u64) {
         let Some(Some(since)) = self.looking.change(name, |it| it.late(asked)) else { return };
         let message = format!("does not answer since {}", rfc3339(since));
         self.note_silence(name, since, message);
     }
 
     /// Notes that something arrived from a device.
-    pub(super) fn heard(&self, name: &Name) {
+    pub(super) fn heard(&self, name: &DeviceId) {
         if self.looking.heard(name, self.now()) {
             self.note_silence(name, 0, "answers again".to_owned());
         }
     }
 
     /// Sets since when a device has been silent (0: it is not), and sends an event.
-    fn note_silence(&self, name: &Name, since: u64, message: String) {
+    fn note_silence(&self, name: &DeviceId, since: u64, message: String) {
         let parts = vec!["connection".to_owned(), "problems".to_owned()];
+        let device = &name.device;
         let _later = self.note(
+            &name.tenant,
             |change| {
-                let Some(known) = change.model.devices.get_mut(name) else { return };
+                let Some(known) = change.model.devices.get_mut(device) else { return };
                 if known.live.connection != 0 && known.live.silent != since {
                     known.live.silent = since;
-                    change.device_event(name, message, parts);
+                    change.device_event(device, message, parts);
                 }
             },
             |_| {},

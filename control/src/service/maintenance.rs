@@ -88,7 +88,7 @@ impl Maintenance {
             let key = (row.machine(), row.stream.clone());
             self.at = Some(Some(key.clone()));
             let of = {
-                let model = service.model();
+                let model = service.model(&row.tenant);
                 let device = model.devices.get(&row.device);
                 device
                     .filter(|device| owner(&device.record.public_key) == row.owner)
@@ -138,8 +138,8 @@ impl Maintenance {
             let row = known.machines.get(machine).and_then(|streams| streams.get(stream));
             let Some(row) = row.filter(|row| row.id == scan.id).cloned() else { return Ok(()) };
             drop(known);
-            let model = service.model();
-            let device = model.devices.get(&machine.0);
+            let model = service.model(&machine.0.tenant);
+            let device = model.devices.get(&machine.0.device);
             let device = device.filter(|device| owner(&device.record.public_key) == machine.1);
             let Some(device) = device else { return Ok(()) };
             let retention = model.retention(&device.record.labels, stream);

@@ -9,6 +9,7 @@ mod alarms;
 mod apply;
 mod calls;
 mod counters;
+mod counts;
 mod devices;
 mod directory;
 mod due;
@@ -30,25 +31,28 @@ mod records;
 mod restore;
 mod rights;
 mod sessions;
+mod tenant;
 mod timeline;
 mod tokens;
 mod watching;
 mod writer;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{DeviceId, Name};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::adapters::authority::Authority;
+use crate::api::Event;
 use crate::core::alarms::Engine;
 use crate::core::change::{After, Change, Finished, Writes};
-use crate::core::model::{BadRecord, Late, Model, key};
+use crate::core::model::{BadRecord, Model, key};
 use crate::core::rights::{Action, Actor};
+use crate::core::tenants::{AllLate, Tenants};
 use crate::core::throttle::Throttle;
-use crate::core::trend::Points;
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::bus::Bus;
 use crate::ports::data_store::DataStore;
@@ -57,6 +61,7 @@ use crate::ports::store::{Batch, Fence, LeaseError, Shard, Store, StoreError};
 pub use alarms::{AlarmsQuery, run as run_alarms};
 pub use calls::{Cut, LogStream, Part, Piece};
 pub use counters::Counters;
+pub use counts::{AlarmCounts, Counts};
 pub use events::{Events, Page};
 pub use failure::Failure;
 pub use feeds::{DataFeed, Feeds};
@@ -70,12 +75,13 @@ pub use restore::{Backup, Checked, Checking};
 pub use timeline::TimelineQuery;
 pub use watching::Watch;
 
+use tenant::{AllTenants, Tables, Tenant};
 use writer::Job;
 
 /// Settings of the service, fixed at its start.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Name of the only tenant.
+    /// Name of the tenant that a new store begins with.
     pub tenant: Name,
     /// Life of a device's certificate, in seconds.
     pub device_ttl: u64,
@@ -94,9 +100,10 @@ pub struct Settings {
 
 /// The control plane's service.
 pub struct Service {
-    model: RwLock<Model>,
+    tables: RwLock<Tenants>,
+    tenants: AllTenants,
     store: Arc<dyn Store>,
-    /// Lease that this process took at its start; the model's commits carry it.
+    /// Lease that this process took at its start; the tables' commits carry it.
     fence: Fence,
     jobs: mpsc::Sender<Job>,
     /// Number of the last batch that is durable.
@@ -105,7 +112,6 @@ pub struct Service {
     authority: Arc<Authority>,
     artifacts: Arc<dyn ArtifactSizes>,
     settings: Settings,
-    events: Events,
     calls: calls::Calls,
     looking: looking::Looking,
     counters: Counters,
@@ -115,14 +121,10 @@ pub struct Service {
     /// Time at which this process began to serve, in seconds since 1970.
     started: u64,
     throttle: Mutex<Throttle>,
-    summary: Mutex<Option<overview::Summary>>,
-    trend: Mutex<Points>,
     due: due::Due,
     watching: Arc<watching::Watching>,
     /// Error of the store that refused the last change; `None` when it took it.
     refusing: Mutex<Option<String>>,
-    /// Alarms and the delivery of their notifications.
-    alarms: Mutex<Engine>,
     /// Wakes the alarm task for a pass at once.
     alarms_asked: Notify,
     /// True when the memory differs from the store after a failure and could not be read again: no
@@ -193,13 +195,19 @@ fn engine(model: &mut Model, authority: &Authority, now: u64) -> Engine {
     engine
 }
 
-/// Reads the whole store into a model.
-fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
-    let mut model = Model::empty(tenant.clone());
-    let mut late = Late::default();
+/// Makes the state of a tenant from its tables, with the stored state of its alarms.
+fn new_tenant(model: &mut Model, authority: &Authority, now: u64) -> Tenant {
+    let alarms = engine(model, authority, now);
+    Tenant::new(model.tenant.clone(), model.meta.version, now, alarms)
+}
+
+/// Reads the whole store into tables. There is at least the tenant `first`.
+fn load(store: &dyn Store, first: &Name) -> Result<Tenants, StartError> {
+    let mut tables = Tenants::new(first.clone());
+    let mut late = AllLate::default();
     let mut bad = None;
     store.snapshot()?.visit(&[key::HISTORIES], &mut |key, value| {
-        if let Err(error) = model.take(&mut late, key, value) {
+        if let Err(error) = tables.take(&mut late, key, value) {
             bad.get_or_insert(error);
         }
         Ok(())
@@ -207,8 +215,8 @@ fn load(store: &dyn Store, tenant: &Name) -> Result<Model, StartError> {
     if let Some(error) = bad {
         return Err(error.into());
     }
-    model.settle(late);
-    Ok(model)
+    tables.settle(late);
+    Ok(tables)
 }
 
 /// Takes a change apart: its number, the batch for the store, and what is told afterwards.
@@ -244,22 +252,26 @@ impl Service {
         settings: Settings,
     ) -> Result<(Arc<Self>, Threads), StartError> {
         let fence = store.lease(SHARD, "serve", LEASE)?;
-        let mut model = load(&*store, &settings.tenant)?;
-        model.meta.version += VERSION_GAP;
+        let mut tables = load(&*store, &settings.tenant)?;
         let started = (settings.clock)();
-        model.started = started;
-        model.settle_rules();
-        if model.meta.epoch == 0 {
-            // A new control plane may inherit devices of a lost one. A time as the epoch is higher
-            // than what those devices hold.
-            model.meta.epoch = (settings.clock)().max(1);
+        let mut tenants = BTreeMap::new();
+        for model in tables.all_mut() {
+            model.meta.version += VERSION_GAP;
+            model.started = started;
+            model.settle_rules();
+            if model.meta.epoch == 0 {
+                // A new control plane may inherit devices of a lost one. A time as the epoch is
+                // higher than what those devices hold.
+                model.meta.epoch = started.max(1);
+            }
+            let tenant = new_tenant(model, &authority, started);
+            tenants.insert(model.tenant.clone(), Arc::new(tenant));
         }
-        let alarms = engine(&mut model, &authority, (settings.clock)());
         let (jobs, queue) = mpsc::channel(writer::QUEUE);
         let (ingest, batches) = ingest::Ingest::new(data, settings.reserve);
         let service = Arc::new(Self {
-            events: Events::new(model.meta.version),
-            model: RwLock::new(model),
+            tables: RwLock::new(tables),
+            tenants: RwLock::new(tenants),
             store,
             fence,
             jobs,
@@ -274,13 +286,10 @@ impl Service {
             restart_needed: AtomicBool::new(false),
             started,
             throttle: Mutex::default(),
-            summary: Mutex::default(),
-            trend: Mutex::new(Points::new((settings.clock)())),
             due: due::Due::default(),
             watching: Arc::default(),
             refusing: Mutex::default(),
             diverged: AtomicBool::new(false),
-            alarms: Mutex::new(alarms),
             alarms_asked: Notify::new(),
             settings,
         });
@@ -305,8 +314,10 @@ impl Service {
     /// Stores the present time as the last sign of life: after a crash, devices that were connected
     /// count as connected until about then. Also drops what is outdated of timelines.
     pub fn live(&self) {
-        // When the change is not taken, the next call's is.
-        let _taken = self.note(|change| change.live(), |_| {});
+        for tenant in self.tenant_names() {
+            // When the change is not taken, the next call's is.
+            let _taken = self.note(&tenant, |change| change.live(), |_| {});
+        }
         self.settle_lineages();
         self.settle_timelines();
     }
@@ -349,9 +360,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns [`Failure::Refused`] when the actor may not watch.
-    pub fn events(&self, actor: &Actor) -> Result<&Events, Failure> {
+    pub fn events(&self, actor: &Actor) -> Result<Arc<Events>, Failure> {
         self.may(actor, Action::WatchEvents, "")?;
-        Ok(&self.events)
+        Ok(Arc::clone(&self.tenant_of(&actor.tenant).events))
     }
 
     /// Certificate authority and signing key.
@@ -375,33 +386,77 @@ impl Service {
         self.restart_needed.load(Ordering::Relaxed)
     }
 
-    fn model(&self) -> RwLockReadGuard<'_, Model> {
-        self.model.read().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the tables for reading.
+    fn tables(&self) -> RwLockReadGuard<'_, Tenants> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn model_mut(&self) -> RwLockWriteGuard<'_, Model> {
-        self.model.write().unwrap_or_else(PoisonError::into_inner)
+    fn tables_mut(&self) -> RwLockWriteGuard<'_, Tenants> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a change and returns once it is durable. A change that turns out to do nothing also
-    /// waits until everything before it is durable.
+    /// Locks the tables of a tenant for reading. Those of an unknown tenant are empty.
+    fn model<'a>(&'a self, tenant: &'a Name) -> Tables<'a> {
+        Tables { all: self.tables(), tenant }
+    }
+
+    /// Names of all tenants.
+    fn tenant_names(&self) -> Vec<Name> {
+        self.tables().names()
+    }
+
+    /// Returns the state of a tenant besides its tables. For a tenant that came with a restore it
+    /// is made now.
+    fn tenant_of(&self, tenant: &Name) -> Arc<Tenant> {
+        let known =
+            self.tenants.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned();
+        known.unwrap_or_else(|| {
+            let (version, now) = (self.model(tenant).meta.version, self.now());
+            let seed = self.authority.random::<8>().map_or(now, u64::from_le_bytes);
+            let made = Tenant::new(tenant.clone(), version, now, Engine::new(now, seed));
+            let mut all = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(tenant.clone()).or_insert_with(|| Arc::new(made)))
+        })
+    }
+
+    /// States of all tenants besides their tables.
+    fn every_tenant(&self) -> Vec<Arc<Tenant>> {
+        self.tenant_names().iter().map(|name| self.tenant_of(name)).collect()
+    }
+
+    /// Makes a change of a tenant's tables and returns once it is durable. A change that turns out to
+    /// do nothing also waits until everything before it is durable.
     async fn change<T>(
         &self,
+        tenant: &Name,
         act: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (none, now) = (|| Failure::no("tenant", tenant.as_str()), self.now());
+        self.change_all(|tables| {
+            let mut change = tables.begin(tenant, now).ok_or_else(none)?;
+            let out = act(&mut change)?;
+            Ok((out, change.finish()))
+        })
+        .await
+    }
+
+    /// Makes a change that may touch the tables of all tenants, and returns once it is durable.
+    async fn change_all<T>(
+        &self,
+        act: impl FnOnce(&mut Tenants) -> Result<(T, Finished), Failure>,
     ) -> Result<T, Failure> {
         let closed = || Failure::Unavailable("the control plane is stopping".into());
         let permit = self.jobs.reserve().await.map_err(|_| closed())?;
         let (answer, answered) = oneshot::channel();
         let out = {
-            let mut model = self.model_mut();
-            if !self.ensure_in_sync(&mut model) {
+            let mut tables = self.tables_mut();
+            if !self.ensure_in_sync(&mut tables) {
                 return Err(Failure::Unavailable(
                     "the store could not be read after a failure: nothing is changed until it can; see the log".into(),
                 ));
             }
-            let mut change = Change::new(&mut model, self.now());
-            let out = act(&mut change)?;
-            let (number, batch, after) = prepared(change.finish());
+            let (out, finished) = act(&mut tables)?;
+            let (number, batch, after) = prepared(finished);
             let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
                 if result.is_ok() {
                     service.tell(after);
@@ -421,6 +476,7 @@ impl Service {
     /// when too many changes wait for the disk; then nothing was done.
     fn note(
         &self,
+        tenant: &Name,
         act: impl FnOnce(&mut Change<'_>),
         then: impl FnOnce(bool) + Send + 'static,
     ) -> bool {
@@ -428,11 +484,11 @@ impl Service {
             self.counters.overloads.fetch_add(1, Ordering::Relaxed);
             return false;
         };
-        let mut model = self.model_mut();
-        if !self.ensure_in_sync(&mut model) {
+        let mut tables = self.tables_mut();
+        if !self.ensure_in_sync(&mut tables) {
             return false;
         }
-        let mut change = Change::new(&mut model, self.now());
+        let Some(mut change) = tables.begin(tenant, self.now()) else { return false };
         act(&mut change);
         let (number, batch, after) = prepared(change.finish());
         let tell = Box::new(move |service: &Self, result: Result<(), StoreError>| {
@@ -447,16 +503,24 @@ impl Service {
 
     /// Tells devices and watchers about a durable change.
     fn tell(&self, after: After) {
-        let names: std::collections::BTreeSet<Name> = after
+        let devices: BTreeSet<DeviceId> = after
             .events
             .iter()
-            .filter(|(_, event)| event.kind == "device")
-            .filter_map(|(_, event)| event.name.parse().ok())
+            .filter(|(_, _, event)| event.kind == "device")
+            .filter_map(|(tenant, _, event)| {
+                Some(DeviceId { tenant: tenant.clone(), device: event.name.parse().ok()? })
+            })
             .collect();
-        for name in &names {
-            self.note_due(name);
+        for device in &devices {
+            self.note_due(device);
         }
-        self.events.publish(after.events);
+        let mut by_tenant: BTreeMap<Name, Vec<(u64, Event)>> = BTreeMap::new();
+        for (tenant, version, event) in after.events {
+            by_tenant.entry(tenant).or_default().push((version, event));
+        }
+        for (tenant, events) in by_tenant {
+            self.tenant_of(&tenant).events.publish(events);
+        }
         for device in &after.desired {
             self.bus.desired_changed(device);
         }
@@ -469,15 +533,15 @@ impl Service {
     /// and are refused too, and the model is read from the store again. Connections stay as they
     /// are. Returns true when the closing job was among the waiting ones.
     fn after_failure(&self, jobs: &mut mpsc::Receiver<Job>, error: &StoreError) -> bool {
-        let mut model = self.model_mut();
+        let mut tables = self.tables_mut();
         let mut stale = Vec::new();
         while let Ok(job) = jobs.try_recv() {
             stale.push(job);
         }
         let last = stale.iter().any(|job| job.last);
         self.diverged.store(true, Ordering::Relaxed);
-        self.ensure_in_sync(&mut model);
-        drop(model);
+        self.ensure_in_sync(&mut tables);
+        drop(tables);
         for job in stale {
             (job.tell)(self, Err(error.clone()));
         }
@@ -487,13 +551,13 @@ impl Service {
     /// Ensures that the model equals the store, which it is read from again after a failure. Returns
     /// false when that fails: no change may be made then, because it would be built on something that
     /// is not stored.
-    fn ensure_in_sync(&self, model: &mut Model) -> bool {
+    fn ensure_in_sync(&self, tables: &mut Tenants) -> bool {
         if !self.has_diverged() {
             return true;
         }
         match load(&*self.store, &self.settings.tenant) {
             Ok(fresh) => {
-                self.replace(model, fresh);
+                self.replace(tables, fresh);
                 self.diverged.store(false, Ordering::Relaxed);
                 true
             }
@@ -510,20 +574,27 @@ impl Service {
     }
 
     /// Replaces the model by one that was read from the store, keeping the connections.
-    fn replace(&self, model: &mut Model, mut fresh: Model) {
-        for (name, device) in &mut fresh.devices {
-            if let Some(known) = model.devices.get(name) {
-                device.live = known.live.clone();
-                device.report.connected = known.report.connected;
+    fn replace(&self, tables: &mut Tenants, mut fresh: Tenants) {
+        fresh.batches = tables.batches;
+        for fresh in fresh.all_mut() {
+            let model = tables.of(&fresh.tenant);
+            for (name, device) in &mut fresh.devices {
+                if let Some(known) = model.devices.get(name) {
+                    device.live = known.live.clone();
+                    device.report.connected = known.report.connected;
+                }
+            }
+            fresh.batches = model.batches;
+            fresh.started = self.started;
+            fresh.settle_rules();
+            fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
+            // Lists may have shown the versions of changes that were refused: none is given again.
+            fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
+            let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(tenant) = tenants.get(&fresh.tenant) {
+                tenant.events.reset(fresh.meta.version);
             }
         }
-        fresh.batches = model.batches;
-        fresh.started = model.started;
-        fresh.settle_rules();
-        fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
-        // Lists may have shown the versions of changes that were refused: none is given again.
-        fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
-        self.events.reset(fresh.meta.version);
-        *model = fresh;
+        *tables = fresh;
     }
 }

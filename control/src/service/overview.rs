@@ -7,7 +7,10 @@
 
 use std::sync::{Arc, PoisonError};
 
+use holdfast_base::ids::Name;
+
 use super::read::page;
+use super::tenant::Tenant;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, DeviceGroups, Differences, Fleet, LabelsInUse, List, ListMeta, Trend};
 use crate::core::attention::Watch;
@@ -56,10 +59,10 @@ impl Service {
 
     /// Calls `add` with every device, in the order of names. Releases the lock after every 1,000
     /// devices, so that changes come in between.
-    pub(super) fn every_device(&self, mut add: impl FnMut(&Device)) {
+    pub(super) fn every_device(&self, tenant: &Name, mut add: impl FnMut(&Device)) {
         let mut last = None;
         loop {
-            last = some(&self.model(), last.as_ref(), AT_ONCE, &mut add);
+            last = some(&self.model(tenant), last.as_ref(), AT_ONCE, &mut add);
             if last.is_none() {
                 return;
             }
@@ -72,24 +75,25 @@ impl Service {
     /// Returns [`Failure::Refused`] when the actor may not read it.
     pub fn summary(&self, actor: &Actor) -> Result<Arc<Fleet>, Failure> {
         self.may(actor, Action::GetFleet, "")?;
-        Ok(self.whole_summary())
+        Ok(self.summary_of(&self.tenant_of(&actor.tenant)))
     }
 
-    fn whole_summary(&self) -> Arc<Fleet> {
-        let mut kept = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
-        let (batches, now) = (self.model().batches, self.now());
+    fn summary_of(&self, tenant: &Tenant) -> Arc<Fleet> {
+        let name = &tenant.name;
+        let mut kept = tenant.summary.lock().unwrap_or_else(PoisonError::into_inner);
+        let (batches, now) = (self.model(name).batches, self.now());
         if let Some(known) = &*kept
             && known.batches == batches
             && (known.at..known.at + FRESH).contains(&now)
         {
             return Arc::clone(&known.fleet);
         }
-        let silences = self.model().silences.values().cloned().collect();
+        let silences = self.model(name).silences.values().cloned().collect();
         let mut tally = Tally::new(self.watch(), silences);
-        self.every_device(|device| tally.add(device));
-        let mut fleet = tally.fleet(self.model().workloads.keys());
+        self.every_device(name, |device| tally.add(device));
+        let mut fleet = tally.fleet(self.model(name).workloads.keys());
         // Failing notifications come first: whoever relies on them gets no message about them.
-        fleet.attention.splice(0..0, self.failing_notifications());
+        fleet.attention.splice(0..0, self.failing_notifications(tenant));
         let fleet = Arc::new(fleet);
         *kept = Some(Summary { batches, at: now, fleet: Arc::clone(&fleet) });
         fleet
@@ -105,7 +109,7 @@ impl Service {
         self.may(actor, Action::GroupDevices, "")?;
         let watch = self.watch();
         let mut tally = GroupTally::new(by);
-        self.every_device(|device| {
+        self.every_device(&actor.tenant, |device| {
             if filter.chooses(device, watch) {
                 tally.add(device, watch.now);
             }
@@ -116,25 +120,28 @@ impl Service {
     /// Adds a point to the device counts of the last day when one is due.
     pub fn count_trend(&self) {
         let now = self.now();
-        let points = || self.trend.lock().unwrap_or_else(PoisonError::into_inner);
-        if !points().is_due(now) {
-            return;
+        for tenant in self.every_tenant() {
+            let points = || tenant.trend.lock().unwrap_or_else(PoisonError::into_inner);
+            if points().is_due(now) {
+                let counts = self.summary_of(&tenant).devices;
+                points().add(now, counts);
+            }
         }
-        let counts = self.whole_summary().devices;
-        points().add(now, counts);
     }
 
     /// Returns the device counts of the last day.
     pub fn trend(&self, actor: &Actor) -> Result<Trend, Failure> {
         self.may(actor, Action::GetTrend, "")?;
-        Ok(self.trend.lock().unwrap_or_else(PoisonError::into_inner).trend())
+        let tenant = self.tenant_of(&actor.tenant);
+        let points = tenant.trend.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(points.trend())
     }
 
     /// Returns the label keys and values in use.
     pub fn labels(&self, actor: &Actor) -> Result<LabelsInUse, Failure> {
         self.may(actor, Action::ListLabels, "")?;
         let mut tally = LabelTally::default();
-        self.every_device(|device| tally.add(device));
+        self.every_device(&actor.tenant, |device| tally.add(device));
         Ok(LabelsInUse { items: tally.labels() })
     }
 
@@ -147,7 +154,7 @@ impl Service {
         let limit = query.query.limit()?;
         let after = query.query.after()?;
         let watch = self.watch();
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let chosen = model.devices.values().filter(|device| query.filter.chooses(device, watch));
         if query.order.is_none() && query.offset.is_none() {
             let mut total = 0;
@@ -191,7 +198,7 @@ impl Service {
     /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn differences(&self, actor: &Actor, name: &str) -> Result<Differences, Failure> {
         self.may(actor, Action::GetDifferences, name)?;
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let device = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
         Ok(Differences { items: explain::differences(device, self.now()) })
     }

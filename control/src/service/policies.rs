@@ -19,8 +19,8 @@ impl Service {
         self.may(actor, Action::ListPolicies, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
-        let told = self.standings(kind);
-        let model = self.model();
+        let told = self.standings(&actor.tenant, kind);
+        let model = self.model(&actor.tenant);
         let mut statuses = Statuses::new(&model, &told, kind, None, self.now());
         let items = model
             .policies
@@ -48,8 +48,8 @@ impl Service {
     ) -> Result<api::Policy, Failure> {
         self.may(actor, Action::GetPolicy, name)?;
         let none = || Failure::no(kind.word(), name);
-        let told = self.standings(kind);
-        let model = self.model();
+        let told = self.standings(&actor.tenant, kind);
+        let model = self.model(&actor.tenant);
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
         let now = self.now();
@@ -74,7 +74,7 @@ impl Service {
         let limit = query.limit()?;
         let none = || Failure::no(kind.word(), name);
         let after = query.after.as_deref().unwrap_or_default();
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
         let items = approved(&model)
@@ -96,12 +96,13 @@ impl Service {
     /// Returns [`Failure::NotFound`] for an unknown policy.
     pub(super) fn explain_policy(
         &self,
+        actor: &Actor,
         kind: PolicyKind,
         name: &str,
     ) -> Result<Explanation, Failure> {
         let none = || Failure::no(kind.word(), name);
-        let told = self.standings(kind);
-        let model = self.model();
+        let told = self.standings(&actor.tenant, kind);
+        let model = self.model(&actor.tenant);
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
         Ok(policies::explain(&model, &told, record, self.now()))

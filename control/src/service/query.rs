@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use holdfast_base::codec::{self, MAX_MESSAGE};
-use holdfast_base::ids::{Labels, Name};
+use holdfast_base::ids::{DeviceId, Labels, Name};
 use holdfast_protocol::enrol;
 use holdfast_protocol::message::{Fetched, Method, ReplyCode, ReplyError, WITHIN_MS};
 use holdfast_query::{Fault, Partial, Question};
@@ -47,22 +47,26 @@ const NAMED: usize = 3;
 /// is no longer registered.
 struct OpenQuestion {
     service: Arc<Service>,
+    tenant: Name,
     id: String,
     enough: Arc<Notify>,
 }
 
 impl OpenQuestion {
-    fn new(service: &Arc<Service>) -> Result<Self, Failure> {
+    fn new(service: &Arc<Service>, tenant: &Name) -> Result<Self, Failure> {
         let id = service.authority.random().map(u64::from_le_bytes).map_err(Failure::internal)?;
         let (id, enough) = (format!("{id:016x}"), Arc::<Notify>::default());
-        service.calls.open_questions().insert(id.clone(), Arc::clone(&enough));
-        Ok(Self { service: Arc::clone(service), id, enough })
+        let tenant = tenant.clone();
+        let key = (tenant.clone(), id.clone());
+        service.calls.open_questions().insert(key, Arc::clone(&enough));
+        Ok(Self { service: Arc::clone(service), tenant, id, enough })
     }
 }
 
 impl Drop for OpenQuestion {
     fn drop(&mut self) {
-        self.service.calls.open_questions().remove(&self.id);
+        let key = (self.tenant.clone(), self.id.clone());
+        self.service.calls.open_questions().remove(&key);
     }
 }
 
@@ -142,7 +146,7 @@ impl Service {
         };
         let (since, until) = self.window(&wanted.since, &wanted.until)?;
         let devices: Vec<(Name, Labels)> = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let asked = model.devices.values().filter(|device| {
                 device.record.standing == Standing::Approved
                     && selector.matches(&device.record.labels)
@@ -159,7 +163,7 @@ impl Service {
             Failure::Unavailable("too many questions are being asked already: try again".into())
         })?;
         Ok(Asking {
-            open: OpenQuestion::new(self)?,
+            open: OpenQuestion::new(self, &actor.tenant)?,
             service: Arc::clone(self),
             stream,
             asked,
@@ -176,7 +180,8 @@ impl Service {
     pub fn end_query(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
         self.may(actor, Action::EndQuery, id)?;
         let open = self.calls.open_questions();
-        let enough = open.get(id).ok_or_else(|| Failure::no("question", id))?;
+        let key = (actor.tenant.clone(), id.to_owned());
+        let enough = open.get(&key).ok_or_else(|| Failure::no("question", id))?;
         enough.notify_one();
         Ok(())
     }
@@ -198,32 +203,34 @@ impl Service {
         let stream = stream_name(stream)?;
         let (since, until) = self.window(&wanted.since, &wanted.until)?;
         let name = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let known = model.devices.get(device).ok_or_else(|| Failure::no("device", device))?;
             known.record.name.clone()
         };
         let bytes = Some(wanted.bytes.unwrap_or(FETCH_BYTES));
+        let id = DeviceId { tenant: actor.tenant.clone(), device: name.clone() };
         let method = Method::Fetch { stream: stream.clone(), since, until, bytes };
         let crossed = Arc::default();
-        let (id, body) =
-            self.ask(&name, method, MOST, &crossed).await.map_err(|why| match why {
-                NoAnswer::Now(text) => Failure::Unavailable(format!(
-                    "device {name} {text}: its records can be fetched when it is back"
-                )),
-                NoAnswer::Silent => {
-                    Failure::Unavailable(format!("device {name} {SILENT}: try again"))
-                }
-                NoAnswer::Said(why) => Failure::Unavailable(format!("device {name}: {why}")),
-                NoAnswer::Never(failure) => failure,
-            })?;
+        let (id, body) = self.ask(&id, method, MOST, &crossed).await.map_err(|why| match why {
+            NoAnswer::Now(text) => Failure::Unavailable(format!(
+                "device {name} {text}: its records can be fetched when it is back"
+            )),
+            NoAnswer::Silent => Failure::Unavailable(format!("device {name} {SILENT}: try again")),
+            NoAnswer::Said(why) => Failure::Unavailable(format!("device {name}: {why}")),
+            NoAnswer::Never(failure) => failure,
+        })?;
         let Fetched { records, bytes } = codec::from_slice(&body).map_err(|error| {
             Failure::Unavailable(format!("device {name} answered what is not understood: {error}"))
         })?;
         // Only the device knows all of its streams: its last report may be older than this one.
-        if records == 0 && !self.has_stream(&name, &stream) {
+        if records == 0 && !self.has_stream(&actor.tenant, &name, &stream) {
             return Err(no_stream(&name, stream.as_str()));
         }
-        let waits = if records > 0 { self.held_back(&name, &stream, true) } else { Vec::new() };
+        let waits = if records > 0 {
+            self.held_back(&actor.tenant, &name, &stream, true)
+        } else {
+            Vec::new()
+        };
         let waits = (!waits.is_empty()).then(|| waits.join("; "));
         Ok(FetchStarted { id: format!("{id:016x}"), records, bytes, waits })
     }
@@ -305,7 +312,7 @@ impl Asking {
 
     /// Reason for a device that had not answered when the question was ended.
     fn why_late(&self, name: &Name) -> &'static str {
-        let model = self.service.model();
+        let model = self.service.model(&self.open.tenant);
         let there = model.devices.get(name).is_some_and(|known| known.live.connection != 0);
         if there { "had not answered when the question was ended" } else { "is offline" }
     }
@@ -314,7 +321,7 @@ impl Asking {
     async fn is_back(&self, name: &Name) {
         while self.until.is_some_and(|until| Instant::now() + SOON < until) {
             let there = {
-                let model = self.service.model();
+                let model = self.service.model(&self.open.tenant);
                 model.devices.get(name).is_none_or(|known| known.live.session != 0)
             };
             if there {
@@ -330,8 +337,9 @@ impl Asking {
         let _turn = turn.map_err(|_| NoAnswer::Now("cannot be asked now".into()))?;
         let question: Box<Question> = Box::new(self.asked.question.clone());
         let stream = self.stream.clone();
+        let device = DeviceId { tenant: self.open.tenant.clone(), device: name.clone() };
         let method = Method::Query { stream, question, within_ms: WITHIN_MS };
-        let (_, body) = self.service.ask(name, method, MOST, crossed).await?;
+        let (_, body) = self.service.ask(&device, method, MOST, crossed).await?;
         Partial::unpack(&body, &self.asked.question)
             .map_err(|why| NoAnswer::Said(ReplyError::new(ReplyCode::Failed, why)))
     }

@@ -7,11 +7,11 @@ use holdfast_base::ids::{Labels, Name, hex};
 use super::{Failure, Service};
 use crate::api::selector::Selector;
 use crate::api::time::rfc3339;
-use crate::api::{self, Absence, Connection, List, ListMeta};
+use crate::api::{self, List, ListMeta};
 use crate::core::model::Workload;
 use crate::core::records::{PolicyKind, RevisionRecord};
 use crate::core::rights::{Action, Actor, Who};
-use crate::core::{absence, explain, revisions, view};
+use crate::core::{explain, revisions, view};
 
 /// Number of items of a page when the request does not say.
 const DEFAULT_LIMIT: usize = 500;
@@ -76,7 +76,7 @@ impl Service {
     /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn device(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
         self.may(actor, Action::GetDevice, name)?;
-        let (model, now) = (self.model(), self.now());
+        let (model, now) = (self.model(&actor.tenant), self.now());
         model
             .devices
             .get(name)
@@ -91,7 +91,7 @@ impl Service {
     pub fn workloads(&self, actor: &Actor, query: &Query) -> Listed<api::Workload> {
         self.may(actor, Action::ListWorkloads, "")?;
         let (limit, after) = (query.limit()?, query.after()?);
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let summaries = view::summaries(&model, None, self.now());
         let items = model
             .workloads
@@ -112,7 +112,7 @@ impl Service {
     /// Returns [`Failure::NotFound`] for an unknown workload.
     pub fn workload(&self, actor: &Actor, name: &str) -> Result<api::Workload, Failure> {
         self.may(actor, Action::GetWorkload, name)?;
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let none = || Failure::no("workload", name);
         let (name, workload) = model.workloads.get_key_value(name).ok_or_else(none)?;
         let summary =
@@ -144,7 +144,7 @@ impl Service {
                 Some((name.parse().map_err(|_| bad())?, number.parse().map_err(|_| bad())?))
             }
         };
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let reported = revisions::reported(&model, workload);
         let shown = |(known, at, record): (&Workload, usize, &RevisionRecord)| {
             let key = (record.workload.clone(), record.revision);
@@ -178,7 +178,7 @@ impl Service {
         self.may(actor, Action::ListTokens, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
-        let (model, now) = (self.model(), self.now());
+        let (model, now) = (self.model(&actor.tenant), self.now());
         let items = model
             .tokens
             .iter()
@@ -200,7 +200,7 @@ impl Service {
         name: &str,
     ) -> Result<api::Explanation, Failure> {
         self.may(actor, Action::Explain, name)?;
-        let (model, now) = (self.model(), self.now());
+        let (model, now) = (self.model(&actor.tenant), self.now());
         match kind {
             "device" | "devices" => {
                 let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
@@ -214,7 +214,7 @@ impl Service {
             other => match PolicyKind::parse(other) {
                 Some(kind) => {
                     drop(model);
-                    self.explain_policy(kind, name)
+                    self.explain_policy(actor, kind, name)
                 }
                 None => Err(Failure::no("kind", other)),
             },
@@ -233,7 +233,7 @@ impl Service {
             pem: self.ca_pem(),
             not_after: rfc3339(authority.ca_end().map_err(Failure::internal)?),
         };
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         Ok(api::About {
             version: env!("CARGO_PKG_VERSION").into(),
             epoch: model.meta.epoch,
@@ -251,39 +251,6 @@ impl Service {
     /// CA certificate in PEM.
     pub fn ca_pem(&self) -> String {
         self.authority.keys().ca_pem.clone()
-    }
-
-    /// Number of devices by connection, and the number of messages that all of them have refused.
-    pub fn fleet(&self) -> ([(Connection, u64); 5], u64) {
-        let mut count = [
-            (Connection::Online, 0),
-            (Connection::Offline, 0),
-            (Connection::NeverSeen, 0),
-            (Connection::Pending, 0),
-            (Connection::Revoked, 0),
-        ];
-        let mut refused = 0;
-        for device in self.model().devices.values() {
-            let connection = device.live.seen(device.record.standing, device.report.last_seen > 0);
-            count.iter_mut().filter(|(known, _)| *known == connection).for_each(|(_, n)| *n += 1);
-            refused += device.report.agent.as_deref().map_or(0, |agent| agent.refused);
-        }
-        (count, refused)
-    }
-
-    /// Number of absent devices by class of absence, the number of those whose absence is an alarm,
-    /// and the number of connected devices that were not heard for longer than their keep-alive.
-    pub fn absences(&self) -> ([(Absence, u64); 3], u64, u64) {
-        let mut count = Absence::ALL.map(|class| (class, 0));
-        let (mut lost, mut overdue) = (0, 0);
-        let now = self.now();
-        for device in self.model().devices.values() {
-            overdue += u64::from(device.live.overdue(now).is_some());
-            let Some(away) = absence::of(device, now, self.started) else { continue };
-            count.iter_mut().filter(|(known, _)| *known == away.class).for_each(|(_, n)| *n += 1);
-            lost += u64::from(away.is_alarm(now));
-        }
-        (count, lost, overdue)
     }
 
     /// Checks that a device with this certificate may fetch artifacts.
@@ -314,7 +281,7 @@ impl Service {
         self.may(actor, Action::GetArtifact, &digest.to_string())?;
         match &actor.who {
             Who::Operator { .. } => Ok(()),
-            Who::Device(name) if self.model().names_artifact(name, digest) => Ok(()),
+            Who::Device(name) if self.model(&actor.tenant).names_artifact(name, digest) => Ok(()),
             Who::Device(name) => Err(Failure::Refused(format!(
                 "{digest} belongs to no workload that device {}.{name} should run",
                 actor.tenant

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{DeviceId, Name};
 use holdfast_query::{Found, Number};
 use holdfast_records::block::unpack;
 use holdfast_records::{Range, RangeSet, Record, StreamName, StreamReport};
@@ -163,44 +163,46 @@ impl Service {
         stream: &str,
     ) -> Result<Readable, Failure> {
         self.may(actor, action, device)?;
-        let name = self.device_of_streams(device)?;
+        let name = self.device_of_streams(&actor.tenant, device)?;
         let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;
-        let sent = self.of_device(&name, |streams| streams.get(&stream).cloned());
-        sent.map(Readable)
-            .ok_or_else(|| self.why_none(&name, &stream).map_or_else(none, Failure::NothingShipped))
+        let sent = self.of_device(&actor.tenant, &name, |streams| streams.get(&stream).cloned());
+        sent.map(Readable).ok_or_else(|| {
+            self.why_none(&actor.tenant, &name, &stream).map_or_else(none, Failure::NothingShipped)
+        })
     }
 
     /// Explains why no record of a stream was received although its device reports the stream.
     /// `None` when it does not report it.
-    fn why_none(&self, device: &Name, stream: &StreamName) -> Option<String> {
+    fn why_none(&self, tenant: &Name, device: &Name, stream: &StreamName) -> Option<String> {
         let said = {
-            let model = self.model();
+            let model = self.model(tenant);
             let data = model.devices.get(device)?.report.data.as_deref()?;
             data.streams.get(stream)?.clone()
         };
-        let reasons = self.held_back(device, stream, false);
+        let reasons = self.held_back(tenant, device, stream, false);
         Some(nothing_shipped(device.as_str(), stream, &said, &reasons))
     }
 
     /// Returns true when records of a stream were received, or its device reports the stream.
-    pub(super) fn has_stream(&self, device: &Name, stream: &StreamName) -> bool {
+    pub(super) fn has_stream(&self, tenant: &Name, device: &Name, stream: &StreamName) -> bool {
         let said = {
-            let model = self.model();
+            let model = self.model(tenant);
             let data = model.devices.get(device).and_then(|known| known.report.data.as_deref());
             data.is_some_and(|data| data.streams.contains_key(stream))
         };
-        said || self.of_device(device, |streams| streams.contains_key(stream))
+        said || self.of_device(tenant, device, |streams| streams.contains_key(stream))
     }
 
     /// Reasons that hold back records of a stream on its device, for a person.
     pub(super) fn held_back(
         &self,
+        tenant: &Name,
         device: &Name,
         stream: &StreamName,
         fetched: bool,
     ) -> Vec<String> {
-        let model = self.model();
+        let model = self.model(tenant);
         let Some(known) = model.devices.get(device) else { return Vec::new() };
         let wanted = model.desired_state(device).and_then(|desired| desired.data);
         let now = Circumstances {
@@ -213,13 +215,13 @@ impl Service {
     }
 
     /// Resolves a device's name. Fails while the data store is being opened.
-    fn device_of_streams(&self, device: &str) -> Result<Name, Failure> {
+    fn device_of_streams(&self, tenant: &Name, device: &str) -> Result<Name, Failure> {
         if !self.ingest.known().loaded {
             return Err(Failure::Unavailable(
                 "the data store is still being opened: ask again in a moment".into(),
             ));
         }
-        let model = self.model();
+        let model = self.model(tenant);
         let found = model.devices.get_key_value(device).map(|(name, _)| name.clone());
         found.ok_or_else(|| Failure::no("device", device))
     }
@@ -228,16 +230,18 @@ impl Service {
     /// default when there is none.
     pub(super) fn of_device<T: Default>(
         &self,
+        tenant: &Name,
         device: &Name,
         look: impl FnOnce(&Streams) -> T,
     ) -> T {
         let owner = {
-            let model = self.model();
+            let model = self.model(tenant);
             model.devices.get(device).map(|known| owner(&known.record.public_key))
         };
         let Some(owner) = owner else { return T::default() };
         let known = self.ingest.known();
-        known.machines.get(&(device.clone(), owner)).map(look).unwrap_or_default()
+        let id = DeviceId { tenant: tenant.clone(), device: device.clone() };
+        known.machines.get(&(id, owner)).map(look).unwrap_or_default()
     }
 
     /// Visits records of a stream in the order of their sequence numbers. Blocks that cannot be
@@ -515,13 +519,13 @@ impl Service {
         stream: &str,
     ) -> Result<Option<Ledger>, Failure> {
         self.may(actor, Action::GetLedger, device)?;
-        let name = self.device_of_streams(device)?;
+        let name = self.device_of_streams(&actor.tenant, device)?;
         let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;
-        if self.of_device(&name, |streams| streams.contains_key(&stream)) {
+        if self.of_device(&actor.tenant, &name, |streams| streams.contains_key(&stream)) {
             return Ok(None);
         }
-        let note = self.why_none(&name, &stream).ok_or_else(none)?;
+        let note = self.why_none(&actor.tenant, &name, &stream).ok_or_else(none)?;
         let ledger = ledger_page(&ingest::Tally::default(), Vec::new(), None);
         Ok(Some(Ledger { note: Some(note), ..ledger }))
     }
@@ -645,10 +649,10 @@ impl Service {
             }
         };
         if let Some(device) = device {
-            self.device_of_streams(device)?;
+            self.device_of_streams(&actor.tenant, device)?;
         }
         let devices: Vec<Name> = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let from = after.as_ref().map(|(name, _)| name.clone());
             let chosen = model.devices.iter().filter(|(name, known)| {
                 device.is_none_or(|only| only == name.as_str())
@@ -659,7 +663,7 @@ impl Service {
         };
         let mut items = Vec::new();
         for name in devices {
-            let rest = self.streams_of(&name).into_iter().filter(|item| {
+            let rest = self.streams_of(&actor.tenant, &name).into_iter().filter(|item| {
                 let new = after.as_ref().is_none_or(|(device, stream)| {
                     *device != name || item.stream.as_str() > stream.as_str()
                 });
@@ -674,18 +678,18 @@ impl Service {
                 break;
             }
         }
-        Ok(page(items, limit, self.model().meta.version))
+        Ok(page(items, limit, self.model(&actor.tenant).meta.version))
     }
 
     /// Streams of a device: those of which records were received, and those that it reports.
-    fn streams_of(&self, name: &Name) -> Vec<StreamItem> {
+    fn streams_of(&self, tenant: &Name, name: &Name) -> Vec<StreamItem> {
         let (device, mut reported) = {
-            let model = self.model();
+            let model = self.model(tenant);
             let Some(device) = model.devices.get(name) else { return Vec::new() };
             let reported = device.report.data.as_deref().map(|data| data.streams.clone());
             (device.record.name.clone(), reported.unwrap_or_default())
         };
-        let mut items = self.of_device(name, |streams| {
+        let mut items = self.of_device(tenant, name, |streams| {
             let item = |(stream, row): (&StreamName, &StreamRow)| {
                 item(&device, stream, &row.tally, reported.remove(stream))
             };
@@ -705,13 +709,13 @@ impl Service {
     /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn device_streams(&self, actor: &Actor, device: &str) -> Result<DeviceStreams, Failure> {
         self.may(actor, Action::ListDeviceStreams, device)?;
-        let name = self.device_of_streams(device)?;
+        let name = self.device_of_streams(&actor.tenant, device)?;
         let (data, link) = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let known = model.devices.get(&name);
             (known.and_then(view::reported), known.and_then(device_link))
         };
-        Ok(DeviceStreams { items: self.streams_of(&name), data, link })
+        Ok(DeviceStreams { items: self.streams_of(&actor.tenant, &name), data, link })
     }
 }
 

@@ -3,19 +3,20 @@
 //!
 //! See decisions 0005 and 0099.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use holdfast_base::ids::Name;
 
-use super::ingest::owner;
+use super::ingest::{Machine, owner};
 use super::{Failure, Service};
 use crate::adapters::authority::{Authority, Keys};
 use crate::api::Restored;
-use crate::core::change::Change;
-use crate::core::model::{AUTHORITY, Device, Late, Model, key};
+use crate::core::alarms::Write;
+use crate::core::model::{Device, key};
 use crate::core::records::Meta;
 use crate::core::rights::{Action, Actor};
+use crate::core::tenants::{AllLate, Tenants};
 use crate::ports::store::Snapshot;
 
 /// Content of a backup besides the artifacts.
@@ -39,15 +40,15 @@ impl std::fmt::Debug for Backup {
 #[derive(Debug)]
 pub struct Checking {
     records: Vec<(String, Vec<u8>)>,
-    model: Model,
-    late: Late,
+    tables: Tenants,
+    late: AllLate,
 }
 
 /// Backup that was read to its end and is valid.
 #[derive(Debug)]
 pub struct Checked {
     records: Vec<(String, Vec<u8>)>,
-    model: Model,
+    tables: Tenants,
     keys: Keys,
 }
 
@@ -56,10 +57,10 @@ fn bad(what: impl std::fmt::Display) -> Failure {
 }
 
 impl Checking {
-    /// Begins to check a backup for this tenant.
+    /// Begins to check a backup. Of the tenants, `tenant` must be able to log in with it.
     pub fn new(tenant: &Name) -> Self {
-        let model = Model::empty(tenant.clone());
-        Self { records: Vec::new(), model, late: Late::default() }
+        let tables = Tenants::new(tenant.clone());
+        Self { records: Vec::new(), tables, late: AllLate::default() }
     }
 
     /// Checks and adds the next record of the store.
@@ -73,7 +74,7 @@ impl Checking {
         if told || key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
             return Ok(());
         }
-        self.model.take(&mut self.late, &key, &value).map_err(bad)?;
+        self.tables.take(&mut self.late, &key, &value).map_err(bad)?;
         self.records.push((key, value));
         Ok(())
     }
@@ -85,14 +86,14 @@ impl Checking {
     /// token.
     pub fn finish(mut self, keys: Keys) -> Result<Checked, Failure> {
         Authority::new(keys.clone(), "check").map_err(bad)?;
-        self.model.settle(self.late);
-        if self.model.meta == Meta::default() {
+        self.tables.settle(self.late);
+        if self.tables.all().all(|model| model.meta == Meta::default()) {
             return Err(bad("its store has no \"meta\""));
         }
-        if self.model.access.is_empty() {
+        if self.tables.all().all(|model| model.access.is_empty()) {
             return Err(bad("it holds no access token: nobody could log in"));
         }
-        Ok(Checked { records: self.records, model: self.model, keys })
+        Ok(Checked { records: self.records, tables: self.tables, keys })
     }
 }
 
@@ -110,11 +111,11 @@ impl Service {
     /// # Errors
     /// Returns a [`Failure`] when the store cannot be read.
     pub async fn backup(&self, actor: &Actor) -> Result<Backup, Failure> {
-        let permit = self.may(actor, Action::ReadBackup, "")?;
+        let permit = self.may_whole(actor, Action::ReadBackup)?;
         let by = permit.by();
         tracing::info!(by, "a backup is read");
         let audited = self
-            .change(|change| {
+            .change(&actor.tenant, |change| {
                 let detail = "with the CA's and the signing key".to_owned();
                 change.audit(by, "backup.read", "control plane", detail);
                 Ok(())
@@ -130,9 +131,9 @@ impl Service {
         })
     }
 
-    /// Name of the tenant.
+    /// Name of the tenant that a new store begins with.
     pub fn tenant(&self) -> Name {
-        self.model().tenant.clone()
+        self.settings.tenant.clone()
     }
 
     /// Replaces the whole state by a backup. Its artifacts must be stored already.
@@ -140,37 +141,39 @@ impl Service {
     /// # Errors
     /// Returns a [`Failure`] when the store does not take it; then nothing was changed.
     pub async fn restore(&self, actor: &Actor, checked: Checked) -> Result<Restored, Failure> {
-        let permit = self.may(actor, Action::Restore, "")?;
+        let permit = self.may_whole(actor, Action::Restore)?;
         let by = permit.by();
-        let told = self.told();
+        let mut told: BTreeMap<Name, Vec<Write>> = BTreeMap::new();
+        for tenant in self.tenant_names() {
+            let writes = self.told(&tenant);
+            told.insert(tenant, writes);
+        }
         let other_authority = checked.keys != *self.authority.keys();
+        let now = self.now();
         let restored = self
-            .change(|change| {
-                let all: Vec<Name> = change.model.devices.keys().cloned().collect();
-                for name in &all {
-                    change.disconnect(name);
-                }
-                let epoch = change
-                    .model
-                    .meta
-                    .epoch
-                    .max(checked.model.meta.epoch)
-                    .saturating_add(1)
-                    .max(change.now);
-                take(change, checked, epoch);
-                // What receivers were told before the restore stays told, whatever the backup says.
-                super::alarms::put(change, told);
-                change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
-                Ok(Restored {
-                    epoch,
-                    devices: change.model.devices.len() as u64,
-                    workloads: change.model.workloads.len() as u64,
-                    notes: Vec::new(),
-                })
+            .change_all(|tables| {
+                let Checked { records, tables: fresh, keys } = checked;
+                let mut restored = Restored::default();
+                let done = tables.restore(records, fresh, now, |change| {
+                    let model = &change.model;
+                    let epoch = model.meta.epoch;
+                    restored.epoch = restored.epoch.max(epoch);
+                    restored.devices += model.devices.len() as u64;
+                    restored.workloads += model.workloads.len() as u64;
+                    // What receivers were told before the restore stays told, whatever the backup
+                    // says.
+                    let told = told.remove(&change.model.tenant).unwrap_or_default();
+                    super::alarms::put(change, told);
+                    change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
+                    change.put_authority(&keys);
+                });
+                Ok((restored, done))
             })
             .await?;
-        let version = self.model().meta.version;
-        self.events.reset(version);
+        for tenant in self.every_tenant() {
+            let version = self.model(&tenant.name).meta.version;
+            tenant.events.reset(version);
+        }
         self.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");
         Ok(Restored { notes: self.notes(other_authority), ..restored })
@@ -202,24 +205,20 @@ impl Service {
 impl Service {
     /// Number of streams whose machine is unknown, and of their stored records.
     fn orphans(&self) -> (u64, u64) {
-        let owners: BTreeMap<Name, u64> = {
-            let model = self.model();
-            let owner = |device: &Device| owner(&device.record.public_key);
-            model.devices.iter().map(|(name, device)| (name.clone(), owner(device))).collect()
+        let owners: BTreeSet<Machine> = {
+            let tables = self.tables();
+            let machines = tables.all().flat_map(|model| {
+                let of = |device: &Device| owner(&device.record.public_key);
+                model.devices.iter().map(move |(name, device)| (model.id(name), of(device)))
+            });
+            machines.collect()
         };
         let mut found = (0, 0);
         self.each_stream(|row| {
-            if owners.get(&row.device) != Some(&row.owner) {
+            if !owners.contains(&row.machine()) {
                 found = (found.0 + 1, found.1 + row.tally.kept);
             }
         });
         found
     }
-}
-
-/// Replaces model and store by the backup's.
-fn take(change: &mut Change<'_>, checked: Checked, epoch: u64) {
-    let Checked { records, model, keys } = checked;
-    change.restore(records, model, epoch);
-    change.put(AUTHORITY.into(), &keys);
 }

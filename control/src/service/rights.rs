@@ -36,4 +36,19 @@ impl Service {
         let object = Object { tenant: &actor.tenant, name };
         Ok(rights::may(actor, action, &object)?)
     }
+
+    /// Decides whether an actor may do an action to the control plane as a whole, all tenants
+    /// included. That belongs to the tenant that the control plane began with.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] with what the actor lacks, and [`Failure::NotFound`] for an
+    /// actor of another tenant.
+    pub(super) fn may_whole<'a>(
+        &self,
+        actor: &'a Actor,
+        action: Action,
+    ) -> Result<Permit<'a>, Failure> {
+        let object = Object { tenant: &self.settings.tenant, name: "control plane" };
+        Ok(rights::may(actor, action, &object)?)
+    }
 }

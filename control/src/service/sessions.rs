@@ -12,10 +12,11 @@ use crate::api;
 use crate::api::Scope;
 use crate::api::time::rfc3339;
 use crate::core::change::Change;
-use crate::core::model::key;
+use crate::core::model::{Model, key};
 use crate::core::records::{AccessRecord, SessionRecord};
 use crate::core::rights::{Actor, Who};
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
+use crate::core::tenants::Tenants;
 
 impl Service {
     /// Begins a login. Returns its secret, which goes into the cookie, and the document for the
@@ -29,11 +30,12 @@ impl Service {
         token: &str,
         from: IpAddr,
     ) -> Result<(Secret, api::Session), Failure> {
-        let access: Box<str> = self.authorize_slowly(token, from)?.id().into();
+        let actor = self.authorize_slowly(token, from)?;
+        let access: Box<str> = actor.id().into();
         let secret = Secret::new(self.authority.random().map_err(Failure::internal)?);
         let digest = secret.digest();
         let (record, scope, title) = self
-            .change(|change| {
+            .change(&actor.tenant, |change| {
                 let now = change.now;
                 let Some(known) = change.model.access.get(&access).filter(|it| it.counts(now))
                 else {
@@ -78,8 +80,9 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::Unauthorized`] when there is none, or it has ended.
     pub fn session(&self, secret: &Secret) -> Result<api::Session, Failure> {
-        let model = self.model();
-        let record = model.sessions.get(&secret.digest());
+        let (digest, tables) = (secret.digest(), self.tables());
+        let model = of_session(&tables, &digest)?;
+        let record = model.sessions.get(&digest);
         let record = record.filter(|record| record.expires_at > self.now());
         let record = record.ok_or_else(over)?;
         let known = model.access.get(&record.access).ok_or_else(over)?;
@@ -91,8 +94,8 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::Unauthorized`] when there is none, or it has ended.
     pub fn authorize_session(&self, secret: &Secret) -> Result<Actor, Failure> {
-        let digest = secret.digest();
-        let model = self.model();
+        let (digest, tables) = (secret.digest(), self.tables());
+        let model = of_session(&tables, &digest)?;
         let record = model.sessions.get(&digest);
         let record = record.filter(|record| record.expires_at > self.now()).ok_or_else(over)?;
         let known = model.access.get(&record.access).filter(|known| known.counts(self.now()));
@@ -104,7 +107,7 @@ impl Service {
     /// Returns true while an actor is still known. Tokens and logins may end while long responses are
     /// being sent.
     pub fn holds(&self, actor: &Actor) -> bool {
-        let (model, now) = (self.model(), self.now());
+        let (model, now) = (self.model(&actor.tenant), self.now());
         let counts = match &actor.who {
             Who::Operator { access, .. } => {
                 model.access.get(access).is_some_and(|known| known.counts(now))
@@ -124,7 +127,8 @@ impl Service {
     /// cannot be stored.
     pub async fn logout(&self, secret: &Secret) -> Result<(), Failure> {
         let digest = secret.digest();
-        self.change(|change| {
+        let tenant = of_session(&self.tables(), &digest)?.tenant.clone();
+        self.change(&tenant, |change| {
             let record = change.model.sessions.remove(&digest).ok_or_else(over)?;
             change.delete(key::session(&digest));
             change.audit(&record.access, "session.end", &record.access, String::new());
@@ -132,6 +136,11 @@ impl Service {
         })
         .await
     }
+}
+
+/// Tables of the tenant that a login belongs to.
+fn of_session<'a>(tables: &'a Tenants, digest: &[u8; 32]) -> Result<&'a Model, Failure> {
+    tables.all().find(|model| model.sessions.contains_key(digest)).ok_or_else(over)
 }
 
 fn over() -> Failure {

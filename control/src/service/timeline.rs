@@ -5,6 +5,8 @@
 //!
 //! See decisions 0124 and 0125.
 
+use holdfast_base::ids::Name;
+
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::{self, Activity, Category, EventKind, TimelineEvent};
@@ -76,7 +78,7 @@ impl Service {
         let before = query.query.after.as_deref().map(str::parse::<u64>).transpose();
         let before = before.map_err(|_| not_ours())?.unwrap_or(u64::MAX);
         let (name, version) = {
-            let model = self.model();
+            let model = self.model(&actor.tenant);
             let known = model.devices.get_key_value(name);
             let known = known.map(|(name, _)| name.clone());
             (known.ok_or_else(|| Failure::no("device", name))?, model.meta.version)
@@ -85,7 +87,7 @@ impl Service {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut events: Vec<EventRecord> = self
             .store
-            .read(&key::history_of(&name), most)?
+            .read(&key::of(&actor.tenant, &key::history_of(&name)), most)?
             .iter()
             .filter_map(|(key, value)| read(key, value))
             .filter(|record| record.number < before)
@@ -116,7 +118,7 @@ impl Service {
         let limit = query.limit()?;
         let after = query.after.as_deref().map(str::parse::<u64>).transpose();
         let after = after.map_err(|_| not_ours())?;
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let item = |record: &AuditRecord| (record.number.to_string(), record.clone());
         let chosen = |record: &&AuditRecord| filter.chooses(record);
         let items = if newest_first {
@@ -138,13 +140,13 @@ impl Service {
     pub fn activity(&self, actor: &Actor, query: &Query, filter: &Filter) -> Listed<Activity> {
         self.may(actor, Action::ListActivity, "")?;
         let limit = query.limit()?;
-        let mut feed = Feed::begin(self, filter, query.after.as_deref(), limit)?;
+        let mut feed = Feed::begin(self, &actor.tenant, filter, query.after.as_deref(), limit)?;
         let mut items = Vec::new();
         while items.len() <= limit {
             let Some(item) = feed.next()? else { break };
             items.push((feed.place(), item));
         }
-        let version = self.model().meta.version;
+        let version = self.model(&actor.tenant).meta.version;
         Ok(page(items, limit, version))
     }
 }
@@ -164,13 +166,19 @@ struct Back {
 
 impl Back {
     /// Returns the newest event that was not taken yet.
-    fn peek(&mut self, service: &Service) -> Result<Option<&EventRecord>, StoreError> {
+    fn peek(
+        &mut self,
+        service: &Service,
+        tenant: &Name,
+    ) -> Result<Option<&EventRecord>, StoreError> {
         while self.ready.is_empty() && self.below > self.end {
             let from = self.below.saturating_sub(AT_ONCE).max(self.end);
             let places: Vec<u32> = (from..self.below).collect();
             self.below = from;
-            let keys: Vec<String> =
-                places.iter().map(|place| key::fleet_event(self.ring, *place)).collect();
+            let keys: Vec<String> = places
+                .iter()
+                .map(|place| key::of(tenant, &key::fleet_event(self.ring, *place)))
+                .collect();
             let values = service.store.pick(&keys)?;
             let found = places.into_iter().zip(&keys).zip(values);
             let found =
@@ -192,6 +200,7 @@ impl Back {
 /// Audit log and rings of the fleet as one list, the newest first.
 struct Feed<'a> {
     service: &'a Service,
+    tenant: &'a Name,
     filter: &'a Filter,
     /// Entries of the audit log, the newest last.
     people: Vec<AuditRecord>,
@@ -204,12 +213,13 @@ struct Feed<'a> {
 impl<'a> Feed<'a> {
     fn begin(
         service: &'a Service,
+        tenant: &'a Name,
         filter: &'a Filter,
         after: Option<&str>,
         most: usize,
     ) -> Result<Self, Failure> {
         // The counts come from the store, because events that are only in memory are not there yet.
-        let stored = service.store.pick(&[key::META.to_owned()])?;
+        let stored = service.store.pick(&[key::of(tenant, key::META)])?;
         let stored = stored.into_iter().next().flatten();
         let meta: Meta = stored
             .map(|stored| serde_json::from_slice(&stored.value))
@@ -222,7 +232,7 @@ impl<'a> Feed<'a> {
             None => (u64::MAX, newest),
         };
         let mut people: Vec<AuditRecord> = if audit > 0 {
-            let model = service.model();
+            let model = service.model(tenant);
             let older = model.audit.iter().rev().filter(|record| record.number < audit);
             let chosen = older.filter(|record| filter.chooses(record));
             chosen.take(most + 1).cloned().collect()
@@ -245,7 +255,7 @@ impl<'a> Feed<'a> {
             })
             .collect();
         let audit = people.last().map_or(0, |record| record.number + 1);
-        Ok(Self { service, filter, people, rings, at: (audit, places) })
+        Ok(Self { service, tenant, filter, people, rings, at: (audit, places) })
     }
 
     /// Returns the next item.
@@ -254,7 +264,7 @@ impl<'a> Feed<'a> {
             let person = self.people.last().map(|record| (record.at, 0));
             let mut newest: Option<((u64, u64), usize)> = None;
             for (which, back) in self.rings.iter_mut().enumerate() {
-                if let Some(record) = back.peek(self.service)? {
+                if let Some(record) = back.peek(self.service, self.tenant)? {
                     let age = (record.at, record.number + 1);
                     if newest.is_none_or(|(known, _)| age > known) {
                         newest = Some((age, which));

@@ -54,7 +54,7 @@ impl Service {
         let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
         let ca_sha256 = self.authority.ca_sha256();
         let token = EnrolToken { id: hex(&id), secret, ca_sha256 };
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let now = change.now;
             if change.model.tokens.len() >= MAX_TOKENS {
                 let over = change.model.tokens.values().find(|known| known.state(now) != "active");
@@ -95,7 +95,7 @@ impl Service {
     /// Returns [`Failure::NotFound`] for an unknown token.
     pub fn token(&self, actor: &Actor, id: &str) -> Result<TokenUse, Failure> {
         self.may(actor, Action::GetToken, id)?;
-        let model = self.model();
+        let model = self.model(&actor.tenant);
         let record = model.tokens.get(id).ok_or_else(|| Failure::no("token", id))?;
         let of = |device: &&Device| *device.record.token == *record.id;
         let mut devices: Vec<&Device> = model.devices.values().filter(of).collect();
@@ -115,7 +115,7 @@ impl Service {
     pub async fn revoke_token(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
         let permit = self.may(actor, Action::RevokeToken, id)?;
         let by = permit.by();
-        self.change(|change| {
+        self.change(&actor.tenant, |change| {
             let version = change.model.meta.version + 1;
             let record = change.model.tokens.get_mut(id).ok_or_else(|| Failure::no("token", id))?;
             if record.revoked {

@@ -135,8 +135,11 @@ async fn who_is_expected_to_be_away_is_counted_apart_and_raises_no_alarm() {
     assert_eq!(world.get("/api/v1/explain/workload/w").await["settled"], true);
     let (_, text) = world.send("GET", "/metrics", &[], Body::empty()).await;
     let text = String::from_utf8(text.to_vec()).unwrap();
-    assert!(text.contains("holdfast_devices_absent{absence=\"expected\"} 1\n"), "{text}");
-    assert!(text.contains("holdfast_devices_lost 0\n"));
+    assert!(
+        text.contains("holdfast_devices_absent{absence=\"expected\",tenant=\"default\"} 1\n"),
+        "{text}"
+    );
+    assert!(text.contains("holdfast_devices_lost{tenant=\"default\"} 0\n"));
     let document = world.get("/api/v1/policies/devicepolicies/ships").await;
     assert_eq!(document["status"]["absence"]["expectedNames"], json!(["d-2"]));
 

@@ -196,7 +196,7 @@ async fn ten_thousand_batches_repeated_and_reordered_count_once_each() {
     let sent = batches.len() as u64;
     let batches = shuffled(batches, 7);
     let lanes: Vec<Vec<Batch>> = batches.chunks(80).map(<[Batch]>::to_vec).collect();
-    let mut feed = world.service.read_along(|_, _| true);
+    let mut feed = world.service.read_along(world.actor().tenant, |_, _| true);
     let told = tokio::spawn(async move {
         let mut seen = std::collections::BTreeSet::new();
         while seen.len() < 20_000 {

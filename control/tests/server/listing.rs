@@ -60,6 +60,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             workloads: wanted.clone().map(|name| (name.clone(), 1)).collect(),
             ..DesiredRecord::default()
         };
+        let tenant = "default".parse().unwrap();
         let said = |name: &holdfast_base::ids::Name| {
             let phase = if mixed % 4 == 0 { Phase::Failed } else { Phase::Running };
             let reason = String::new();
@@ -73,11 +74,14 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             problems: problems.into_iter().take((mixed % 29 % 3) as usize).collect(),
             ..ReportRecord::default()
         };
-        all.push((key::device(&name), serde_json::to_vec(&device).unwrap()));
+        all.push((key::of(&tenant, &key::device(&name)), serde_json::to_vec(&device).unwrap()));
         if !desired.workloads.is_empty() {
-            all.push((key::desired(&name), serde_json::to_vec(&desired).unwrap()));
+            all.push((
+                key::of(&tenant, &key::desired(&name)),
+                serde_json::to_vec(&desired).unwrap(),
+            ));
         }
-        all.push((key::report(&name), serde_json::to_vec(&report).unwrap()));
+        all.push((key::of(&tenant, &key::report(&name)), serde_json::to_vec(&report).unwrap()));
     }
     all
 }

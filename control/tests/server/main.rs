@@ -36,5 +36,6 @@ mod restore;
 mod scopes;
 mod session;
 mod short;
+mod tenants;
 mod timeline;
 mod world;

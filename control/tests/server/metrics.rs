@@ -58,7 +58,7 @@ async fn every_line_is_of_the_text_format_and_every_family_stands_once() {
     }
     assert!(families.len() > 20, "{families:?}");
     for wanted in [
-        ("holdfast_devices", "connection=\"offline\""),
+        ("holdfast_devices", "connection=\"offline\",tenant=\"default\""),
         ("holdfast_enrolments_total", ""),
         ("holdfast_http_requests_total", "status=\"2xx\""),
     ] {

@@ -60,13 +60,15 @@ async fn the_latest_values_of_streams_are_there_for_prometheus() {
         lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
     };
     let berlin = [
-        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="flow.l"} 3"#,
-        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="on"} 1"#,
-        r#"holdfast_stream_value{device="d-1",stream="temp",site="berlin"} 21.5"#,
+        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="flow.l",tenant="default"} 3"#,
+        r#"holdfast_stream_value{device="d-1",stream="pump/state",site="berlin",field="on",tenant="default"} 1"#,
+        r#"holdfast_stream_value{device="d-1",stream="temp",site="berlin",tenant="default"} 21.5"#,
     ];
-    let other = r#"holdfast_stream_value{device="d-2",stream="temp"} -4"#;
+    let other = r#"holdfast_stream_value{device="d-2",stream="temp",tenant="default"} -4"#;
     assert_eq!(samples(&text), [&berlin[..], &[other]].concat());
-    assert!(text.contains(r#"holdfast_stream_last_time_seconds{device="d-2",stream="log"} "#));
+    assert!(text.contains(
+        r#"holdfast_stream_last_time_seconds{device="d-2",stream="log",tenant="default"} "#
+    ));
 
     let (_, text) = world.text(&format!("{METRICS}?labelSelector=site%3Dberlin")).await;
     assert_eq!(samples(&text), berlin);
@@ -101,14 +103,14 @@ async fn horizons_are_counted_by_cause_without_names() {
     let (_, text) = world.text("/metrics").await;
     assert!(!text.contains("d-1"), "{text}");
     for line in [
-        r#"holdfast_devices_horizon_seconds{cause="buffer"} 1800"#,
-        r#"holdfast_devices_horizon_seconds{cause="certificate"} 1728000"#,
-        r#"holdfast_devices_horizon_seconds{cause="clock"} 0"#,
-        r#"holdfast_devices_horizon_within{cause="buffer",within="0s"} 0"#,
-        r#"holdfast_devices_horizon_within{cause="buffer",within="1h"} 1"#,
-        r#"holdfast_devices_horizon_within{cause="buffer",within="7d"} 2"#,
-        r#"holdfast_devices_horizon_within{cause="buffer",within="any"} 2"#,
-        r#"holdfast_devices_horizon_within{cause="clock",within="0s"} 1"#,
+        r#"holdfast_devices_horizon_seconds{cause="buffer",tenant="default"} 1800"#,
+        r#"holdfast_devices_horizon_seconds{cause="certificate",tenant="default"} 1728000"#,
+        r#"holdfast_devices_horizon_seconds{cause="clock",tenant="default"} 0"#,
+        r#"holdfast_devices_horizon_within{cause="buffer",within="0s",tenant="default"} 0"#,
+        r#"holdfast_devices_horizon_within{cause="buffer",within="1h",tenant="default"} 1"#,
+        r#"holdfast_devices_horizon_within{cause="buffer",within="7d",tenant="default"} 2"#,
+        r#"holdfast_devices_horizon_within{cause="buffer",within="any",tenant="default"} 2"#,
+        r#"holdfast_devices_horizon_within{cause="clock",within="0s",tenant="default"} 1"#,
     ] {
         assert!(text.lines().any(|known| known == line), "{line}:\n{text}");
     }

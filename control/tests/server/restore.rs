@@ -223,10 +223,10 @@ async fn the_data_of_a_device_that_a_backup_lacks_stays_for_a_day() {
     round(&world).await;
     advance(70_000);
     round(&world).await;
-    assert_eq!(world.service.data_sums().0, 2);
+    assert_eq!(world.service.data_sums(&world.actor().tenant).0, 2);
     advance(20_000);
     round(&world).await;
-    assert_eq!(world.service.data_sums().0, 1, "nobody came for it");
+    assert_eq!(world.service.data_sums(&world.actor().tenant).0, 1, "nobody came for it");
 }
 
 #[tokio::test]

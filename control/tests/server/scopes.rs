@@ -95,16 +95,13 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "needs_restart",
             "has_diverged",
             "counters",
+            "counts",
             "data_trouble",
             "knows_streams",
             "batches_waiting",
             "room",
             "data_readers",
             "data_sums",
-            "fleet",
-            "absences",
-            "alarm_counts",
-            "horizons",
             "ca_pem",
             "authority",
             "now",
@@ -258,7 +255,7 @@ async fn tokens_from_before_there_were_scopes_may_do_everything() {
     let world = World::new().await;
     let old = token(&world, json!({ "scope": "read" })).await;
     let id = old.split('.').nth(1).unwrap().to_owned();
-    let key = format!("access/{id}");
+    let key = format!("access/default/{id}");
     let kept = holdfast_control::ports::store::Store::read(&*world.store, &key, 1).unwrap();
     let mut record: Value = serde_json::from_slice(&kept[0].1).unwrap();
     record.as_object_mut().unwrap().remove("scope").unwrap();

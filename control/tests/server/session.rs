@@ -170,7 +170,10 @@ async fn sessions_survive_a_restart_and_end_in_time() {
         let record = SessionRecord { access: "admin".into(), created_at: 1, expires_at };
         let secret = Secret::new([byte; 32]);
         let record = serde_json::to_vec(&record).unwrap();
-        (secret.cookie(), (key::session(&secret.digest()), record))
+        (
+            secret.cookie(),
+            (key::of(&"default".parse().unwrap(), &key::session(&secret.digest())), record),
+        )
     };
     let (over, over_record) = of(1, clock());
     let (short, short_record) = of(2, clock() + 1_000);
@@ -197,7 +200,10 @@ async fn there_is_an_end_to_the_number_of_sessions() {
         let (created_at, expires_at) = (1 + number, clock() + 1_000);
         let record = SessionRecord { access: "admin".into(), created_at, expires_at };
         let digest = Secret::new(random).digest();
-        records.push((key::session(&digest), serde_json::to_vec(&record).unwrap()));
+        records.push((
+            key::of(&"default".parse().unwrap(), &key::session(&digest)),
+            serde_json::to_vec(&record).unwrap(),
+        ));
     }
     let world = world.with_records(records).await;
     let of = |number: u64| {
@@ -241,13 +247,13 @@ async fn a_backup_holds_no_session_and_a_restore_ends_them() {
     world.disconnect("d-1", 1, "gone");
     let (_, tar) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
     let text = String::from_utf8_lossy(&tar);
-    assert!(text.contains("access/admin") && text.contains("device/d-1"));
+    assert!(text.contains("access/default/admin") && text.contains("device/default/d-1"));
     assert!(!text.contains("session/"), "a stolen backup opens no session");
     assert!(!text.contains("history/"));
     // A backup into which somebody wrote a session opens none either.
     let secret = Secret::new([7; 32]);
     let record = json!({ "access": "admin", "createdAt": 1, "expiresAt": clock() + 1_000 });
-    let line = json!({ "key": key::session(&secret.digest()), "value": record }).to_string();
+    let line = json!({ "key": key::of(&"default".parse().unwrap(), &key::session(&secret.digest())), "value": record }).to_string();
     let forged = with_line(&tar, &line);
     for tar in [tar.to_vec(), forged] {
         let (status, answer) = world.send("POST", "/api/v1/restore", &[], Body::from(tar)).await;

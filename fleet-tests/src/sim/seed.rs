@@ -58,9 +58,9 @@ pub fn seed(data: &Path, devices: u64, now: u64) -> anyhow::Result<()> {
         bail!("{} is there already: seed an empty folder", path.display());
     }
     let store = RedbStore::open(&path)?;
-    let mut writing = Writing { store, batch: Batch::default() };
+    let mut writing = Writing { store, tenant: "default".parse()?, batch: Batch::default() };
     // A store without an authority counts as damaged.
-    writing.put(AUTHORITY.into(), &Keys::generate(now)?)?;
+    writing.batch.put(AUTHORITY.into(), serde_json::to_vec(&Keys::generate(now)?)?);
     for (name, role, _) in WORKLOADS {
         workload(&mut writing, name, role, now)?;
     }
@@ -72,11 +72,13 @@ pub fn seed(data: &Path, devices: u64, now: u64) -> anyhow::Result<()> {
 
 struct Writing {
     store: RedbStore,
+    tenant: Name,
     batch: Batch,
 }
 
 impl Writing {
     fn put(&mut self, key: String, value: &impl Serialize) -> anyhow::Result<()> {
+        let key = key::of(&self.tenant, &key);
         self.batch.put(key, serde_json::to_vec(value)?);
         if self.batch.writes.len() >= AT_ONCE { self.commit() } else { Ok(()) }
     }
@@ -248,7 +250,7 @@ fn report(
 mod tests {
     use super::*;
     use holdfast_control::core::desired::{Documents, project};
-    use holdfast_control::core::model::{Late, Model};
+    use holdfast_control::core::tenants::{AllLate, Tenants};
 
     #[test]
     fn a_control_plane_can_read_what_was_seeded() {
@@ -256,16 +258,18 @@ mod tests {
         seed(folder.path(), 500, 1_795_000_000).unwrap();
         assert!(seed(folder.path(), 1, 1_795_000_000).is_err(), "nothing is written over");
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
-        let (mut model, mut late) = (Model::empty("default".parse().unwrap()), Late::default());
+        let tenant: Name = "default".parse().unwrap();
+        let (mut tables, mut late) = (Tenants::new(tenant.clone()), AllLate::default());
         let mut take = |key: &str, value: &[u8]| {
-            model.take(&mut late, key, value).map_err(std::io::Error::other)
+            tables.take(&mut late, key, value).map_err(std::io::Error::other)
         };
         store.snapshot().unwrap().visit(&[key::HISTORIES], &mut take).unwrap();
-        model.settle(late);
+        tables.settle(late);
+        let model = tables.of(&tenant);
         assert_eq!((model.devices.len(), model.workloads.len()), (500, WORKLOADS.len()));
         for device in model.devices.values() {
             if device.record.standing == Standing::Approved {
-                let wanted = project(&Documents::of(&model), device);
+                let wanted = project(&Documents::of(model), device);
                 assert_eq!(
                     device.desired.workloads, wanted.workloads,
                     "it is what an apply would have given"

@@ -15,7 +15,7 @@ use holdfast_control::core::apply::{self, plan};
 use holdfast_control::core::change::Change;
 use holdfast_control::core::desired::{self, Documents, Wanted, project};
 use holdfast_control::core::jobs;
-use holdfast_control::core::model::{Device, Late, Model};
+use holdfast_control::core::model::{Device, Late, Model, key};
 use holdfast_protocol::message::{DesiredState, StateReport};
 use holdfast_protocol::signing::Signer;
 use holdfast_protocol::workload::{
@@ -68,7 +68,8 @@ fn device_name(number: usize) -> Name {
 fn loaded(rows: &Rows) -> Model {
     let (mut model, mut late) = (Model::empty("acme".parse().unwrap()), Late::default());
     for (key, value) in rows {
-        model.take(&mut late, key, value).unwrap();
+        let (_, local) = key::divide(key).unwrap();
+        model.take(&mut late, &local, value).unwrap();
     }
     model.settle(late);
     model
@@ -246,9 +247,11 @@ impl Control {
     fn restore(&mut self) {
         if let Some(backup) = self.backup.clone() {
             let fresh = loaded(&backup);
+            self.stored.clear();
+            let rows = backup.into_iter().map(|(key, value)| (key::divide(&key).unwrap().1, value));
             self.change(|change| {
                 let epoch = change.model.meta.epoch.max(fresh.meta.epoch) + 1;
-                change.restore(backup.into_iter().collect(), fresh, epoch);
+                change.restore(rows.collect(), fresh, epoch);
             });
         }
     }

@@ -90,7 +90,8 @@ impl FakeDirectory {
     /// Announces that records of a device were stored.
     pub fn stored(&self, device: &str, stream: &str, records: Vec<Record>) {
         let (device, stream) = (device.parse().unwrap(), stream.parse().unwrap());
-        self.feeds.publish(Stored { device, stream, records });
+        let tenant = "acme".parse().unwrap();
+        self.feeds.publish(Stored { tenant, device, stream, records });
     }
 
     /// Returns the number of connected readers.
@@ -270,15 +271,19 @@ impl Directory for FakeDirectory {
 
     fn reader(&self, token: &str) -> Option<Access> {
         let known = self.with(|state| state.tokens.contains(token));
-        known.then(|| Access { id: token.into(), secret_sha256: [0; 32] })
+        known.then(|| Access {
+            tenant: "acme".parse().unwrap(),
+            id: token.into(),
+            secret_sha256: [0; 32],
+        })
     }
 
     fn may_read(&self, access: &Access) -> bool {
         self.with(|state| state.tokens.contains(&*access.id))
     }
 
-    fn read_along(&self, wanted: Wanted) -> Box<dyn Feed> {
-        Box::new(self.feeds.subscribe(wanted))
+    fn read_along(&self, access: &Access, wanted: Wanted) -> Box<dyn Feed> {
+        Box::new(self.feeds.subscribe(access.tenant.clone(), wanted))
     }
 }
 

@@ -93,9 +93,15 @@ fn a_change_writes_and_tells_all_that_it_did() {
     planned.carry_out(&mut change, "me", Some(3));
     let done = change.finish();
     let keys: Vec<&str> = done.writes.rows.iter().map(|(key, _)| &**key).collect();
-    let audit = "audit/00000000000000000000";
-    let revision = "revision/w/00000000000000000001";
-    assert_eq!(keys, [audit, "workload/w", revision, "desired/d-1", "desired/d-2", "meta"]);
+    let expected = [
+        "audit/default/00000000000000000000",
+        "workload/default/w",
+        "revision/default/w/00000000000000000001",
+        "desired/default/d-1",
+        "desired/default/d-2",
+        "meta/default",
+    ];
+    assert_eq!(keys, expected);
     let told: Vec<String> = done.after.desired.iter().map(|id| id.device.to_string()).collect();
     assert_eq!(told, ["d-1", "d-2"]);
     assert_eq!(model.audit[0].action, "workload.rollback");

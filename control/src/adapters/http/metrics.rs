@@ -16,7 +16,7 @@ use super::extract::Params;
 use crate::api::selector;
 use crate::api::time::duration;
 use crate::core::rights::Actor;
-use crate::service::{Failure, WITHIN};
+use crate::service::{Counts, Failure, WITHIN};
 
 /// Content type of Prometheus's text format.
 const TEXT: [(HeaderName, &str); 1] =
@@ -41,8 +41,8 @@ pub(crate) struct LatestQuery {
 
 /// Returns the latest values of streams in Prometheus's text format.
 ///
-/// Samples are `holdfast_stream_value{device,stream,field,site}` with their time. There are at most
-/// 50,000, and 64 of one record. Values that are left out are counted in
+/// Samples are `holdfast_stream_value{device,stream,site,field,tenant}` with their time. There are
+/// at most 50,000, and 64 of one record. Values that are left out are counted in
 /// `holdfast_streams_left_out`.
 #[utoipa::path(get, path = "/api/v1/metrics/streams", operation_id = "getStreamMetrics", tag = "data",
     params(LatestQuery), security(("bearer" = [])),
@@ -110,33 +110,53 @@ impl Text {
 
 /// Returns metrics of the control plane in Prometheus's text format.
 ///
-/// They are counts without names, and need no access token.
+/// They are counts without names but those of tenants, and need no access token.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "system",
     responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
     let mut text = Text(String::with_capacity(8 * 1024));
     gateway(&app, &mut text);
+    let all = app.service.counts();
+    devices(&all, &mut text);
     service(&app, &mut text);
-    data(&app, &mut text);
-    horizons(&app, &mut text);
-    alarms(&app, &mut text);
+    data(&app, &all, &mut text);
+    horizons(&all, &mut text);
+    alarms(&app, &all, &mut text);
     (TEXT, text.0)
 }
 
-fn alarms(app: &App, text: &mut Text) {
-    let (counts, waiting, skipped) = app.service.alarm_counts();
+/// One value of each tenant, with the tenant as its label.
+fn each(
+    text: &mut Text,
+    (name, help): (&str, &str),
+    all: &[Counts],
+    value: impl Fn(&Counts) -> u64,
+) {
+    text.family(name, "gauge", help);
+    for counts in all {
+        let (tenant, value) = (&counts.tenant, value(counts));
+        text.line(format_args!("{name}{{tenant=\"{tenant}\"}} {value}"));
+    }
+}
+
+fn alarms(app: &App, all: &[Counts], text: &mut Text) {
     let name = "holdfast_alarms";
-    text.family(name, "gauge", "Active alarms, by severity and state.");
-    for severity in ["critical", "warning", "info"] {
-        for state in ["firing", "acknowledged", "silenced"] {
-            let count = counts.get(&(severity, state)).copied().unwrap_or(0);
-            text.line(format_args!("{name}{{severity=\"{severity}\",state=\"{state}\"}} {count}"));
+    text.family(name, "gauge", "Active alarms, by severity, state and tenant.");
+    for of in all {
+        let tenant = &of.tenant;
+        for severity in ["critical", "warning", "info"] {
+            for state in ["firing", "acknowledged", "silenced"] {
+                let count = of.alarms.counts.get(&(severity, state)).copied().unwrap_or(0);
+                text.line(format_args!(
+                    "{name}{{severity=\"{severity}\",state=\"{state}\",tenant=\"{tenant}\"}} {count}"
+                ));
+            }
         }
     }
     let help = "Alarms that are not tracked because there are more than 100,000.";
-    text.one("holdfast_alarms_skipped", "gauge", help, skipped);
+    each(text, ("holdfast_alarms_skipped", help), all, |of| of.alarms.skipped);
     let help = "Messages about alarms that wait to be delivered.";
-    text.one("holdfast_notifications_waiting", "gauge", help, waiting);
+    each(text, ("holdfast_notifications_waiting", help), all, |of| of.alarms.waiting);
     let counters = app.service.counters();
     let help = "Messages about alarms that receivers accepted, tests included.";
     text.counter("holdfast_notifications_sent_total", help, &counters.notifications_sent);
@@ -144,21 +164,26 @@ fn alarms(app: &App, text: &mut Text) {
     text.counter("holdfast_notifications_failed_total", help, &counters.notifications_failed);
 }
 
-fn horizons(app: &App, text: &mut Text) {
-    let found = app.service.horizons();
+fn horizons(all: &[Counts], text: &mut Text) {
     let name = "holdfast_devices_horizon_seconds";
     text.family(name, "gauge", "Seconds until the nearest horizon of a device, by cause.");
-    for (cause, horizons) in &found {
-        let (cause, least) = (cause.as_str(), horizons.least);
-        text.line(format_args!("{name}{{cause=\"{cause}\"}} {least}"));
+    for of in all {
+        for (cause, horizons) in &of.horizons {
+            let (cause, tenant, least) = (cause.as_str(), &of.tenant, horizons.least);
+            text.line(format_args!("{name}{{cause=\"{cause}\",tenant=\"{tenant}\"}} {least}"));
+        }
     }
     let name = "holdfast_devices_horizon_within";
     text.family(name, "gauge", "Devices whose horizon is within a time, by cause.");
-    for (cause, horizons) in &found {
-        let counts = WITHIN.iter().map(|(word, _)| *word).zip(horizons.within);
-        for (within, count) in counts.chain([("any", horizons.devices)]) {
-            let cause = cause.as_str();
-            text.line(format_args!("{name}{{cause=\"{cause}\",within=\"{within}\"}} {count}"));
+    for of in all {
+        for (cause, horizons) in &of.horizons {
+            let counts = WITHIN.iter().map(|(word, _)| *word).zip(horizons.within);
+            for (within, count) in counts.chain([("any", horizons.devices)]) {
+                let (cause, tenant) = (cause.as_str(), &of.tenant);
+                text.line(format_args!(
+                    "{name}{{cause=\"{cause}\",within=\"{within}\",tenant=\"{tenant}\"}} {count}"
+                ));
+            }
         }
     }
 }
@@ -213,29 +238,37 @@ fn gateway(app: &App, text: &mut Text) {
     }
 }
 
+fn devices(all: &[Counts], text: &mut Text) {
+    let name = "holdfast_devices";
+    text.family(name, "gauge", "Devices, by connection and tenant.");
+    for of in all {
+        for (connection, count) in of.devices {
+            let (connection, tenant) = (connection.as_str(), &of.tenant);
+            text.line(format_args!(
+                "{name}{{connection=\"{connection}\",tenant=\"{tenant}\"}} {count}"
+            ));
+        }
+    }
+    let name = "holdfast_devices_absent";
+    let help =
+        "Devices that are offline or were never connected, by whether their policy expects it.";
+    text.family(name, "gauge", help);
+    for of in all {
+        for (class, count) in of.absent {
+            let (class, tenant) = (class.as_str(), &of.tenant);
+            text.line(format_args!("{name}{{absence=\"{class}\",tenant=\"{tenant}\"}} {count}"));
+        }
+    }
+    let help = "Devices whose absence is an alarm.";
+    each(text, ("holdfast_devices_lost", help), all, |of| of.lost);
+    let help = "Connected devices that were not heard for longer than their keep-alive.";
+    each(text, ("holdfast_devices_overdue", help), all, |of| of.overdue);
+    let help = "Inputs that devices refused, summed.";
+    each(text, ("holdfast_device_refused", help), all, |of| of.refused);
+}
+
 fn service(app: &App, text: &mut Text) {
     let counters = app.service.counters();
-    let (devices, refused) = app.service.fleet();
-    text.labelled(
-        ("holdfast_devices", "gauge", "Devices, by connection."),
-        "connection",
-        devices.into_iter().map(|(connection, count)| (connection.as_str(), count)),
-    );
-    let (absences, lost, overdue) = app.service.absences();
-    text.labelled(
-        (
-            "holdfast_devices_absent",
-            "gauge",
-            "Devices that are offline or were never connected, by whether their policy expects it.",
-        ),
-        "absence",
-        absences.into_iter().map(|(class, count)| (class.as_str(), count)),
-    );
-    let help = "Devices whose absence is an alarm.";
-    text.one("holdfast_devices_lost", "gauge", help, lost);
-    let help = "Connected devices that were not heard for longer than their keep-alive.";
-    text.one("holdfast_devices_overdue", "gauge", help, overdue);
-    text.one("holdfast_device_refused", "gauge", "Inputs that devices refused, summed.", refused);
     let reasons = counters.refused();
     text.labelled(
         ("holdfast_enrolments_refused_total", "counter", "Refused enrolments and renewals."),
@@ -274,7 +307,7 @@ fn service(app: &App, text: &mut Text) {
     );
 }
 
-fn data(app: &App, text: &mut Text) {
+fn data(app: &App, all: &[Counts], text: &mut Text) {
     let (service, counters) = (&app.service, app.service.counters());
     for (name, help, counter) in [
         ("data_batches", "Batches of records from devices.", &counters.batches),
@@ -305,11 +338,11 @@ fn data(app: &App, text: &mut Text) {
     ] {
         text.counter(&format!("holdfast_{name}_total"), help, counter);
     }
-    let (streams, kept, bytes) = service.data_sums();
+    each(text, ("holdfast_data_streams", "Streams of devices."), all, |of| of.data.0);
+    each(text, ("holdfast_data_records_kept", "Records in the data store."), all, |of| of.data.1);
+    let help = "Bytes of the blocks in the data store.";
+    each(text, ("holdfast_data_bytes_kept", help), all, |of| of.data.2);
     for (name, help, value) in [
-        ("data_streams", "Streams of devices.", streams),
-        ("data_records_kept", "Records in the data store.", kept),
-        ("data_bytes_kept", "Bytes of the blocks in the data store.", bytes),
         ("data_batches_waiting", "Batches that wait to be stored.", service.batches_waiting()),
         ("data_readers", "Readers of live data.", service.data_readers() as u64),
         (

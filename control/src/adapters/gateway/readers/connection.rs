@@ -19,7 +19,7 @@ use crate::adapters::gateway::meter::Meter;
 use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
 use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
-use crate::ports::bus::{Directory, Feed, Stored};
+use crate::ports::bus::{Directory, Feed, Stored, Wanted};
 
 /// Topic filters of a reader, shared with the thread that stores records.
 type Filters = Arc<Mutex<Vec<Box<str>>>>;
@@ -108,15 +108,17 @@ impl Connection {
         self.known = true;
         count(&self.shared.counters.readers);
         let filters = Arc::clone(&self.filters);
-        self.feed = Some(self.directory.read_along(Box::new(move |device, stream| {
+        let wanted: Wanted = Box::new(move |device, stream| {
             let filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
             !filters.is_empty()
                 && Form::ALL
                     .map(|form| form.topic(device, stream))
                     .iter()
                     .any(|topic| filters.iter().any(|filter| matches(filter, topic)))
-        })));
-        let access = self.session.policy().access().map_or("", |access| &*access.id);
+        });
+        let Some(access) = self.session.policy().access() else { return };
+        self.feed = Some(self.directory.read_along(access, wanted));
+        let access = &*access.id;
         tracing::info!(peer = %self.peer, access, "a reader is connected");
     }
 

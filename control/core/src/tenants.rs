@@ -1,0 +1,240 @@
+//! Whole state of the control plane: the tables of each tenant. A function of the core is given the
+//! tables of one tenant, so it cannot show or change what belongs to another one.
+//!
+//! See decision NEW-tenant-keys.
+
+use std::collections::BTreeMap;
+
+use holdfast_base::ids::Name;
+
+use super::change::{Change, Finished};
+use super::model::{AUTHORITY, BadRecord, Late, Model, key};
+
+/// Tables of all tenants.
+#[derive(Debug)]
+pub struct Tenants {
+    tables: BTreeMap<Name, Model>,
+    /// Tables of every tenant that there is not. They are always empty.
+    nobody: Model,
+    /// Number of the last batch given to the store, over all tenants.
+    pub batches: u64,
+}
+
+/// Rows that wait for their device or workload while the store is read, by tenant.
+#[derive(Debug, Default)]
+pub struct AllLate(BTreeMap<Name, Late>);
+
+impl Tenants {
+    /// Creates the state with one tenant, whose tables are empty.
+    pub fn new(first: Name) -> Self {
+        let nobody = Model::empty(first.clone());
+        let tables = BTreeMap::from([(first.clone(), Model::empty(first))]);
+        Self { tables, nobody, batches: 0 }
+    }
+
+    /// Returns the tables of a tenant. Those of an unknown tenant are empty.
+    pub fn of(&self, tenant: &Name) -> &Model {
+        self.tables.get(tenant).unwrap_or(&self.nobody)
+    }
+
+    /// Returns the tables of a tenant for a change that is stored nowhere. None: there is no such
+    /// tenant.
+    pub fn of_mut(&mut self, tenant: &Name) -> Option<&mut Model> {
+        self.tables.get_mut(tenant)
+    }
+
+    /// Adds a tenant with empty tables, unless there is one of this name.
+    pub fn add(&mut self, tenant: &Name) -> &mut Model {
+        self.tables.entry(tenant.clone()).or_insert_with(|| Model::empty(tenant.clone()))
+    }
+
+    /// Names of all tenants, in their order.
+    pub fn names(&self) -> Vec<Name> {
+        self.tables.keys().cloned().collect()
+    }
+
+    /// Tables of all tenants, in the order of the tenants' names.
+    pub fn all(&self) -> impl Iterator<Item = &Model> {
+        self.tables.values()
+    }
+
+    /// Tables of all tenants, for changes that are stored nowhere.
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Model> {
+        self.tables.values_mut()
+    }
+
+    /// Begins a change of a tenant's tables at the time `now`, in seconds since 1970, with the next
+    /// number of all batches. None: there is no such tenant.
+    pub fn begin(&mut self, tenant: &Name, now: u64) -> Option<Change<'_>> {
+        let model = self.tables.get_mut(tenant)?;
+        model.batches = self.batches;
+        self.batches += 1;
+        Some(Change::new(model, now))
+    }
+
+    /// Adds one row of the store to the tables of the tenant that its key names.
+    ///
+    /// # Errors
+    /// [`BadRecord`]. A key without a tenant was written by an earlier version.
+    pub fn take(&mut self, late: &mut AllLate, key: &str, value: &[u8]) -> Result<(), BadRecord> {
+        if key == AUTHORITY {
+            return Ok(());
+        }
+        let unknown = || BadRecord::Key(key.chars().take(200).collect());
+        let (tenant, local) = key::divide(key).ok_or_else(unknown)?;
+        let waiting = late.0.entry(tenant.clone()).or_default();
+        self.add(&tenant).take(waiting, &local, value)
+    }
+
+    /// Adds the rows that waited for their device or workload.
+    pub fn settle(&mut self, late: AllLate) {
+        for (tenant, late) in late.0 {
+            self.add(&tenant).settle(late);
+        }
+    }
+
+    /// Replaces the whole state by that of a backup, in a higher epoch. `records` are the backup's
+    /// rows and `fresh` the tables that were read from them. `more` adds to the change of each
+    /// tenant, after its tables were replaced. Tenants that the backup does not know end.
+    pub fn restore(
+        &mut self,
+        records: Vec<(String, Vec<u8>)>,
+        mut fresh: Self,
+        now: u64,
+        mut more: impl FnMut(&mut Change<'_>),
+    ) -> Finished {
+        let mut rows: BTreeMap<Name, Vec<(String, Vec<u8>)>> = BTreeMap::new();
+        for (key, value) in records {
+            if let Some((tenant, local)) = key::divide(&key) {
+                rows.entry(tenant).or_default().push((local, value));
+            }
+        }
+        self.batches += 1;
+        let mut whole = Finished::new(self.batches);
+        whole.writes.clear = true;
+        let mut present = std::mem::take(&mut self.tables);
+        let started = present.values().map(|model| model.started).max().unwrap_or(0);
+        for tenant in fresh.names() {
+            let mut model = present.remove(&tenant).unwrap_or_else(|| Model::empty(tenant.clone()));
+            let Some(of_backup) = fresh.tables.remove(&tenant) else { continue };
+            model.batches = self.batches.saturating_sub(1);
+            model.started = started;
+            let mut change = Change::new(&mut model, now);
+            let devices: Vec<Name> = change.model.devices.keys().cloned().collect();
+            devices.iter().for_each(|name| change.disconnect(name));
+            let before = change.model.meta.epoch.max(of_backup.meta.epoch);
+            let epoch = before.saturating_add(1).max(now);
+            change.restore(rows.remove(&tenant).unwrap_or_default(), of_backup, epoch);
+            more(&mut change);
+            whole.add(change.finish());
+            self.tables.insert(tenant, model);
+        }
+        for (tenant, model) in present {
+            let ids = model.devices.keys().map(|name| model.id(name));
+            whole.after.disconnect.extend(ids);
+            self.tables.insert(tenant.clone(), Model::empty(tenant));
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::DeviceRecord;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    fn device(tenants: &mut Tenants, tenant: &str, device: &str) -> Finished {
+        let record: DeviceRecord = serde_json::from_value(serde_json::json!({
+            "name": device, "shard": 0, "publicKey": format!("{tenant} {device}"),
+            "standing": "approved", "createdAt": 0, "updatedAt": 0, "version": 0, "token": "",
+        }))
+        .unwrap();
+        tenants.add(&name(tenant));
+        let mut change = tenants.begin(&name(tenant), 7).unwrap();
+        let device = crate::model::Device::new(record);
+        let of = device.record.name.clone();
+        change.model.devices.insert(of.clone(), device);
+        change.put_device(&of);
+        change.event("device", of.as_str(), "changed", String::new());
+        change.finish()
+    }
+
+    fn two() -> (Tenants, Vec<(String, Vec<u8>)>) {
+        let mut tenants = Tenants::new(name("acme"));
+        let mut rows = Vec::new();
+        for (tenant, of) in [("acme", "pump-1"), ("zeta", "pump-1"), ("zeta", "pump-2")] {
+            let done = device(&mut tenants, tenant, of);
+            rows.extend(done.writes.rows.into_iter().map(|(key, value)| (key, value.unwrap())));
+        }
+        (tenants, rows)
+    }
+
+    #[test]
+    fn one_name_in_two_tenants_is_two_devices_in_memory_and_in_the_store() {
+        let (tenants, rows) = two();
+        let count = |tenant: &str| tenants.of(&name(tenant)).devices.len();
+        assert_eq!((count("acme"), count("zeta"), count("nobody")), (1, 2, 0));
+        let keys: Vec<&str> = rows.iter().map(|(key, _)| &**key).collect();
+        assert_eq!(
+            keys,
+            [
+                "device/acme/pump-1",
+                "meta/acme",
+                "device/zeta/pump-1",
+                "meta/zeta",
+                "device/zeta/pump-2",
+                "meta/zeta"
+            ]
+        );
+        let (mut again, mut late) = (Tenants::new(name("acme")), AllLate::default());
+        for (key, value) in &rows {
+            again.take(&mut late, key, value).unwrap();
+        }
+        again.settle(late);
+        for tenant in ["acme", "zeta"] {
+            let (before, after) = (tenants.of(&name(tenant)), again.of(&name(tenant)));
+            assert!(before.devices.keys().eq(after.devices.keys()), "{tenant}");
+            assert_eq!(before.meta.version, after.meta.version, "versions are counted alone");
+        }
+        assert_eq!(tenants.batches, 3, "and the batches together");
+    }
+
+    #[test]
+    fn a_row_without_a_tenant_is_of_an_earlier_version() {
+        for key in ["device/pump-1", "meta", "audit/00000000000000000000", "meta/acme/x"] {
+            let taken = Tenants::new(name("acme")).take(&mut AllLate::default(), key, b"{}");
+            assert!(matches!(taken, Err(BadRecord::Key(_))), "{key}: {taken:?}");
+        }
+    }
+
+    #[test]
+    fn a_restore_replaces_every_tenant() {
+        let (mut tenants, rows) = two();
+        device(&mut tenants, "acme", "later");
+        device(&mut tenants, "newcomer", "pump-9");
+        let (mut backup, mut late) = (Tenants::new(name("acme")), AllLate::default());
+        for (key, value) in &rows {
+            backup.take(&mut late, key, value).unwrap();
+        }
+        backup.settle(late);
+        let done = tenants.restore(rows, backup, 50, |_| {});
+        let count = |tenant: &str| tenants.of(&name(tenant)).devices.len();
+        assert_eq!((count("acme"), count("zeta"), count("newcomer")), (1, 2, 0));
+        assert!(done.writes.clear && done.number == tenants.batches);
+        let mut cut: Vec<String> = done.after.disconnect.iter().map(ToString::to_string).collect();
+        cut.sort();
+        let all = ["acme.later", "acme.pump-1", "newcomer.pump-9", "zeta.pump-1", "zeta.pump-2"];
+        assert_eq!(cut, all);
+        let (mut again, mut late) = (Tenants::new(name("acme")), AllLate::default());
+        for (key, value) in done.writes.rows {
+            again.take(&mut late, &key, &value.unwrap()).unwrap();
+        }
+        again.settle(late);
+        assert_eq!(again.of(&name("zeta")).devices.len(), 2);
+        assert!(again.all().all(|model| model.meta.epoch == 50));
+    }
+}
