@@ -272,10 +272,16 @@ mod tests {
         assert_eq!(
             samples(&text),
             [
-                format!("{head}\"temp\",site=\"ber\\\"lin\\\\\\n\"}} 21.5 {NOW}"),
-                format!("{head}\"pump/state\",field=\"big\"}} 1e300 {}", NOW - 1_500),
-                format!("{head}\"pump/state\",field=\"flow.l\"}} -3e-9 {}", NOW - 1_500),
-                format!("{head}\"pump/state\",field=\"on\"}} 1 {}", NOW - 1_500),
+                format!("{head}\"temp\",site=\"ber\\\"lin\\\\\\n\",tenant=\"acme\"}} 21.5 {NOW}"),
+                format!(
+                    "{head}\"pump/state\",field=\"big\",tenant=\"acme\"}} 1e300 {}",
+                    NOW - 1_500
+                ),
+                format!(
+                    "{head}\"pump/state\",field=\"flow.l\",tenant=\"acme\"}} -3e-9 {}",
+                    NOW - 1_500
+                ),
+                format!("{head}\"pump/state\",field=\"on\",tenant=\"acme\"}} 1 {}", NOW - 1_500),
             ]
         );
         for line in [
@@ -296,6 +302,7 @@ mod tests {
         let text = out.finish();
         let found = samples(&text).into_iter().map(|line| {
             let (labels, rest) = line.rsplit_once('}').unwrap();
+            let labels = labels.strip_suffix(",tenant=\"acme\"").unwrap();
             let field = labels.split_once(",field=").map_or("", |(_, field)| field);
             (field.to_owned(), rest.split(' ').nth(1).unwrap().to_owned())
         });
