@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
-use crate::adapters::{crash, files, kernel, status};
+use crate::adapters::{crash, files, kernel, log_lines, status};
 use crate::config::Config;
 use crate::driver::Driver;
 
@@ -69,9 +69,9 @@ struct Enroll {
 
 impl Enroll {
     fn of(call: &mut Call) -> Result<Self, String> {
-        let name = call.text("name")?.map(|name| {
-            name.parse().map_err(|error| format!("--name '{name}': {error}"))
-        });
+        let name = call
+            .text("name")?
+            .map(|name| name.parse().map_err(|error| format!("--name '{name}': {error}")));
         Ok(Self {
             url: call.text("url")?.unwrap_or_default(),
             token: call.text("token")?,
@@ -177,15 +177,7 @@ fn log_to_stderr() {
         Ok("warn") => tracing::Level::WARN,
         _ => tracing::Level::INFO,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        // A log that cannot be written (a full disk, a closed pipe) must not end the agent: the
-        // library would report it on the same standard error, and panic.
-        .log_internal_errors(false)
-        .init();
+    log_lines::to_stderr(level);
 }
 
 fn in_runtime(work: impl Future<Output = i32>) -> i32 {

@@ -39,8 +39,9 @@ fn clap_command(of: &'static commands::Command) -> Command {
         command = command.after_help(of.after);
     }
     if let Some(argument) = &of.argument {
-        command = command
-            .arg(Arg::new(argument.value).value_name(argument.value).help(argument.help).required(true));
+        command = command.arg(
+            Arg::new(argument.value).value_name(argument.value).help(argument.help).required(true),
+        );
     }
     command
         .args(of.options.iter().map(clap_option))

@@ -26,6 +26,7 @@ pub mod kernel;
 pub mod launcher;
 pub mod link;
 pub mod lock;
+pub mod log_lines;
 pub mod log_watch;
 pub mod logs;
 pub mod machine;

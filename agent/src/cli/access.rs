@@ -95,7 +95,6 @@ impl LocalAccess {
             }
         }
     }
-
 }
 
 impl Action {

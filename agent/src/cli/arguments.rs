@@ -83,10 +83,14 @@ impl Reading {
                     self.word(word)?;
                     continue;
                 }
-                Arg::Short(letter) => self.option(&format!("-{letter}"), |it| it.short == Some(letter))?,
+                Arg::Short(letter) => {
+                    self.option(&format!("-{letter}"), |it| it.short == Some(letter))?
+                }
                 Arg::Long(name) => self.option(&format!("--{name}"), |it| it.long == name)?,
             };
-            let value = parser.value().map_err(|_| format!("--{} needs a value: --{0} {}", named.long, named.value))?;
+            let value = parser
+                .value()
+                .map_err(|_| format!("--{} needs a value: --{0} {}", named.long, named.value))?;
             self.value(named, value)?;
         }
         self.finish()
@@ -260,7 +264,13 @@ mod tests {
 
     #[test]
     fn values_reach_their_options_however_they_are_written() {
-        for line in ["status -o json", "status -ojson", "status --output json", "status --output=json", "status -o=json"] {
+        for line in [
+            "status -o json",
+            "status -ojson",
+            "status --output json",
+            "status --output=json",
+            "status -o=json",
+        ] {
             assert_eq!(call(line).choice("output"), "json", "{line}");
         }
         assert_eq!(call("status").choice("output"), "text");
@@ -277,12 +287,21 @@ mod tests {
     #[test]
     fn each_fault_is_said() {
         for (line, why) in [
-            ("enrol", "there is no command 'enrol'; the commands are enroll, run, status, local-access"),
-            ("local-access make", "there is no command 'make'; the commands are create, list, remove"),
+            (
+                "enrol",
+                "there is no command 'enrol'; the commands are enroll, run, status, local-access",
+            ),
+            (
+                "local-access make",
+                "there is no command 'make'; the commands are create, list, remove",
+            ),
             ("enroll", "--url URL is missing"),
             ("enroll --url", "--url needs a value: --url URL"),
             ("enroll --url a --url b", "--url stands twice"),
-            ("enroll --url a --token b --token-file c", "--token and --token-file cannot be given together"),
+            (
+                "enroll --url a --token b --token-file c",
+                "--token and --token-file cannot be given together",
+            ),
             ("enroll --url a --frob", "--frob is no option of this command"),
             ("status -x", "-x is no option of this command"),
             ("status -o yaml", "--output is one of text, json, not 'yaml'"),
