@@ -50,7 +50,8 @@ pub(super) fn read(
     root: &'static Command,
     words: impl IntoIterator<Item = OsString>,
 ) -> Result<Asked, Fault> {
-    let mut reading = Reading { path: vec![root], argument: None, values: Vec::new() };
+    let mut reading =
+        Reading { path: vec![root], command: root, argument: None, values: Vec::new() };
     match reading.words(words.into_iter().collect()) {
         Ok(asked) => Ok(asked),
         Err(why) => Err(Fault { why, at: reading.path }),
@@ -59,15 +60,13 @@ pub(super) fn read(
 
 struct Reading {
     path: Vec<&'static Command>,
+    /// Last command of the path.
+    command: &'static Command,
     argument: Option<OsString>,
     values: Vec<(&'static Opt, OsString)>,
 }
 
 impl Reading {
-    fn command(&self) -> &'static Command {
-        self.path[self.path.len() - 1]
-    }
-
     fn words(&mut self, words: Vec<OsString>) -> Result<Asked, String> {
         let mut parser = Parser::from_args(words);
         while let Some(word) = parser.next().map_err(|error| error.to_string())? {
@@ -77,7 +76,7 @@ impl Reading {
                 }
                 Arg::Short('V') | Arg::Long("version") => return Ok(Asked::Version),
                 Arg::Value(word) => {
-                    if word == "help" && !self.command().commands.is_empty() {
+                    if word == "help" && !self.command.commands.is_empty() {
                         return self.help(&mut parser);
                     }
                     self.word(word)?;
@@ -105,12 +104,12 @@ impl Reading {
     }
 
     fn option(&self, typed: &str, is: impl Fn(&Opt) -> bool) -> Result<&'static Opt, String> {
-        let found = self.command().options.iter().find(|option| is(option));
+        let found = self.command.options.iter().find(|option| is(option));
         found.ok_or_else(|| format!("{typed} is no option of this command"))
     }
 
     fn word(&mut self, word: OsString) -> Result<(), String> {
-        let command = self.command();
+        let command = self.command;
         if !command.commands.is_empty() {
             let Some(found) = command.commands.iter().find(|it| word == it.name) else {
                 let names: Vec<_> = shown(command).map(|it| it.name).collect();
@@ -121,6 +120,7 @@ impl Reading {
                 ));
             };
             self.path.push(found);
+            self.command = found;
             return Ok(());
         }
         if command.argument.is_none() || self.argument.is_some() {
@@ -142,7 +142,7 @@ impl Reading {
     }
 
     fn finish(&mut self) -> Result<Asked, String> {
-        let command = self.command();
+        let command = self.command;
         if !command.commands.is_empty() {
             return Ok(Asked::Help(self.path.clone(), true));
         }

@@ -247,11 +247,11 @@ pub static PROGRAM: Command = Command {
 /// Returns the commands of a path of names below the program, the program first. A name that is not
 /// there ends the path.
 pub fn path(names: &[&str]) -> Vec<&'static Command> {
-    let mut path: Vec<&'static Command> = vec![&PROGRAM];
+    let (mut path, mut last) = (vec![&PROGRAM], &PROGRAM);
     for name in names {
-        let commands = path[path.len() - 1].commands;
-        let Some(found) = commands.iter().find(|command| command.name == *name) else { break };
+        let Some(found) = last.commands.iter().find(|command| command.name == *name) else { break };
         path.push(found);
+        last = found;
     }
     path
 }

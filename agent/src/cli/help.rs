@@ -87,11 +87,12 @@ fn wrapped(text: &mut String, line: &str, indent: usize) {
     let (mut room, mut least) = (WIDE, indent);
     while rest.len() > room {
         let last = rest.get(..=room).and_then(|start| start.rfind(' '));
-        let Some(at) = last.filter(|at| *at > least) else { break };
-        text.push_str(rest[..at].trim_end());
+        let cut = last.filter(|at| *at > least).and_then(|at| rest.split_at_checked(at));
+        let Some((line, further)) = cut else { break };
+        text.push_str(line.trim_end());
         text.push('\n');
         text.extend(std::iter::repeat_n(' ', indent));
-        rest = rest[at..].trim_start();
+        rest = further.trim_start();
         (room, least) = (WIDE - indent, 0);
     }
     text.push_str(rest);
