@@ -1,6 +1,6 @@
 //! Command line of the agent.
 //!
-//! See decisions 0025 and NEW-agent-command-line.
+//! See decisions 0025 and 0141.
 #![allow(
     clippy::disallowed_methods,
     reason = "the command line reads the files and the environment that it is told to"

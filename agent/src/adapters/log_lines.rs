@@ -1,6 +1,6 @@
 //! The agent's own log: one line to standard error for each event, as the journal takes it.
 //!
-//! See decisions 0025 and NEW-agent-command-line.
+//! See decisions 0025 and 0141.
 
 #![allow(clippy::disallowed_methods, reason = "an adapter: it reads the clock for each line")]
 

@@ -1,6 +1,6 @@
 //! Parser of the agent's command line: what the table of commands says, by `lexopt`.
 //!
-//! See decision NEW-agent-command-line.
+//! See decision 0141.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

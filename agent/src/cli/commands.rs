@@ -1,7 +1,7 @@
 //! Commands of the agent's command line as one table: the parser, the help, the manual pages and the
 //! completions are made of it.
 //!
-//! See decision NEW-agent-command-line.
+//! See decision 0141.
 
 /// One command with its options and its subcommands.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Help texts of the agent's command line, laid out from the table of commands.
 //!
-//! See decision NEW-agent-command-line.
+//! See decision 0141.
 
 use std::fmt::Write as _;
 
