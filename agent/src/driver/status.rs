@@ -25,7 +25,7 @@ impl Driver {
                 (name.to_string(), report)
             })
             .collect();
-        let identity = self.identity.as_ref();
+        let identity = self.identity.present();
         let device = identity
             .and_then(Identity::device)
             .map(|device| device.to_string())
@@ -46,7 +46,7 @@ impl Driver {
             "bus": self.inlets.status(),
             "refused": self.trouble.refused,
             "certificateNotAfter": identity.and_then(Identity::life).map(|life| life.not_after),
-            "data": self.data_status(),
+            "data": self.shipping.status(self.identity.life()),
             "version": env!("CARGO_PKG_VERSION"),
         })
     }

@@ -87,6 +87,7 @@ impl Contents {
         self.marked.clear();
         self.forgotten.clear();
         self.gone.clear();
+        self.reductions.clear();
         self.segments = found.closed.into_iter().collect();
         self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
         let damaged = !found.damaged.is_empty();
