@@ -2,8 +2,9 @@
 //!
 //! See decision 0068.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use holdfast_base::collect;
 use holdfast_base::ids::Name;
 use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{
@@ -33,7 +34,7 @@ impl Shipping {
         let now = uptime_ms();
         let rates = &mut self.rates;
         let present = &self.summary.streams;
-        let names: BTreeSet<&StreamName> = present.iter().map(|it| &it.name).collect();
+        let names = collect::set(present.iter().map(|it| &it.name));
         rates.streams.retain(|name, _| names.contains(name));
         for stream in present {
             rates.streams.entry(stream.name.clone()).or_default().note(stream.taken, now);
@@ -72,7 +73,7 @@ impl Shipping {
                 .and_then(|endurance| life(endurance, written.total(), written.since, now)),
         };
         DataReport {
-            streams: streams.collect(),
+            streams: collect::map(streams),
             storage,
             link: self.link.report(&self.policies),
             horizon: self.horizon(certificate),
@@ -122,19 +123,14 @@ impl Shipping {
             let policy = self.policies.of(&it.name);
             (it.name.to_string(), stream_status(it, policy, now_ms))
         };
-        let streams: BTreeMap<String, Value> = self.summary.streams.iter().map(shown).collect();
-        let classes: BTreeMap<&str, Value> = report
-            .link
-            .classes
-            .iter()
-            .map(|(class, it)| {
-                let shown = json!({
-                    "sent": it.sent, "received": it.received, "budget": it.budget,
-                    "waits": it.waits,
-                });
-                (class.as_str(), shown)
-            })
-            .collect();
+        let streams = collect::map(self.summary.streams.iter().map(shown));
+        let classes = collect::map(report.link.classes.iter().map(|(class, it)| {
+            let shown = json!({
+                "sent": it.sent, "received": it.received, "budget": it.budget,
+                "waits": it.waits,
+            });
+            (class.as_str().to_owned(), shown)
+        }));
         json!({
             "streams": streams,
             "storage": {

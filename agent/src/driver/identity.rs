@@ -1,7 +1,7 @@
 //! Identity of the device: who it is, the renewal of its certificate, and what the link and the
 //! artifacts are given to connect with.
 //!
-//! See decisions 0017, 0040, 0075 and NEW-decisions-of-the-driver-are-values.
+//! See decisions 0017, 0040 and NEW-decisions-of-the-driver-are-values.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ use crate::core::renewal::{Failure, Renewal};
 
 /// Handles that an identity is used with.
 pub(super) struct Around {
-    /// Data folder.
+    /// Folder of all that the agent stores.
     pub(super) data: PathBuf,
     pub(super) time: Time,
     pub(super) meter: Meter,

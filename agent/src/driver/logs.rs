@@ -2,10 +2,11 @@
 //!
 //! See decisions 0001, 0038 and 0107.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use holdfast_base::collect;
 use holdfast_base::ids::Name;
 
 use super::HOUSEKEEPING;
@@ -161,7 +162,7 @@ impl Logs {
         let all = now >= self.all_at;
         if all {
             self.all_at = now + HOUSEKEEPING;
-            let known: BTreeSet<&Name> = names.iter().collect();
+            let known = collect::set(names);
             self.polls.retain(|name, _| known.contains(name));
             self.histories.lock().retain(|name, _| known.contains(name));
         }

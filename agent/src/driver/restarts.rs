@@ -1,6 +1,6 @@
 //! Restarts that an operator asked for, each answered once its outcome is known.
 //!
-//! See decision 0117.
+//! See decision 0116.
 
 use holdfast_base::ids::Name;
 

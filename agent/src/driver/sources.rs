@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_base::collect;
 use holdfast_base::ids::Name;
 use holdfast_records::{DataPolicies, Format, Range, Source, StreamName};
 use serde::{Deserialize, Serialize};
@@ -207,7 +208,7 @@ impl Sources {
     /// Takes over the policies of a desired state. Returns the streams that the agent itself fills.
     pub(super) fn follow(&mut self, policies: Option<&DataPolicies>) -> BTreeSet<StreamName> {
         let Named { logs, figures, trouble } = Named::of(policies);
-        let streams = logs.keys().chain(figures.keys()).cloned().collect();
+        let streams = collect::set(logs.keys().chain(figures.keys()).cloned());
         let now = uptime_ms();
         self.trouble = trouble;
         self.stale |= !self.followers.is_empty();

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use holdfast_base::collect;
 use holdfast_base::ids::{Name, hex};
 use tokio::sync::{mpsc, watch};
 
@@ -189,7 +190,7 @@ impl Driver {
     /// controllers back while the agent was not running.
     fn renew_limits(&self) {
         let Ok(cgroups) = &self.place.cgroups else { return };
-        let running: BTreeSet<&Name> = self.agent.instances().map(|(name, _)| name).collect();
+        let running = collect::set(self.agent.instances().map(|(name, _)| name));
         for (name, saved) in self.agent.saved().filter(|(name, _)| running.contains(name)) {
             let Some(current) = &saved.current else { continue };
             if let Err(error) = cgroups.prepare(name, current.spec.resources) {
@@ -313,5 +314,5 @@ fn known_by_saved(name: &Name, saved: &SavedWorkload, boot: &str, found: &mut Ve
 
 fn folders(workloads: &Path) -> BTreeSet<Name> {
     let entries = std::fs::read_dir(workloads).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    collect::set(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }

@@ -1,7 +1,6 @@
 //! Content of `holdfast-agent status`: a stable JSON document, documented in the README.
 
-use std::collections::BTreeMap;
-
+use holdfast_base::collect;
 use serde_json::{Value, json};
 
 use super::Driver;
@@ -11,20 +10,16 @@ impl Driver {
     /// Status document of the whole agent.
     pub(super) fn status(&self) -> Value {
         let view = self.agent.view();
-        let workloads: BTreeMap<String, Value> = view
-            .workloads
-            .iter()
-            .map(|(name, report)| {
-                let report = json!({
-                    "revision": report.revision,
-                    "phase": report.phase,
-                    "pid": report.pid,
-                    "restarts": report.restarts,
-                    "reason": report.reason,
-                });
-                (name.to_string(), report)
-            })
-            .collect();
+        let workloads = collect::map(view.workloads.iter().map(|(name, report)| {
+            let report = json!({
+                "revision": report.revision,
+                "phase": report.phase,
+                "pid": report.pid,
+                "restarts": report.restarts,
+                "reason": report.reason,
+            });
+            (name.to_string(), report)
+        }));
         let identity = self.identity.present();
         let device = identity
             .and_then(Identity::device)

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use holdfast_base::collect;
 use holdfast_records::{Given, RangeSet, StreamName};
 
 use super::block::Packed;
@@ -215,7 +216,7 @@ impl Worker {
 
     /// Lowers the ceilings to what was given, since no more numbers are given until the next start.
     fn lower(&mut self) {
-        let given = self.contents.given().into_iter().collect();
+        let given = collect::map(self.contents.given());
         if let Err(error) = self.ceilings.lower(given, self.contents.base()) {
             tracing::warn!(%error, "data.ceilings stays as it is");
         }
