@@ -19,6 +19,7 @@ use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::crash;
 use crate::adapters::link::Outlet;
 use crate::adapters::meter::Meter;
+use crate::adapters::tasks;
 use crate::core::data::Limits;
 use crate::core::data::damage::Aside;
 use crate::core::data::outbound::{Outbound, Outcome, Sent};
@@ -152,7 +153,7 @@ impl Shipping {
     /// Carries out work in a task of its own, whose result comes back to the loop.
     pub(super) fn spawn(&self, work: impl Future<Output = Option<BufferResult>> + Send + 'static) {
         let tell = self.tell.clone();
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             if let Some(result) = work.await {
                 let _agent_ends = tell.send(TaskResult::Data(result)).await;
             }

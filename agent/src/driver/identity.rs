@@ -16,6 +16,7 @@ use crate::adapters::https::{Api, HttpsError};
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::Credentials;
 use crate::adapters::meter::Meter;
+use crate::adapters::tasks;
 use crate::core::backoff::Entropy;
 use crate::core::certificate::Life;
 use crate::core::renewal::{Failure, Renewal};
@@ -169,7 +170,7 @@ impl DeviceIdentity {
         }
         let (mut identity, time, tell) = (identity.clone(), time.clone(), tell.clone());
         let tap = meter.tap(TrafficClass::Control);
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let result = identity.renew(&time, tap).await.map(|approved| (identity, approved));
             let _agent_ends = tell.send(TaskResult::Renewed(Box::new(result))).await;
         });

@@ -23,7 +23,7 @@ use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
 use crate::adapters::machine::Machine;
 use crate::adapters::runtime::RuntimeContext;
-use crate::adapters::{files, logs};
+use crate::adapters::{files, logs, tasks};
 use crate::core::follow::{Follower, Found, Piece, Position, SEARCHED, Search};
 
 /// Bytes that are read of a log at once: some thousand lines, one durable step of the buffer.
@@ -238,7 +238,7 @@ impl Sources {
     /// the log is read from its beginning.
     fn find(&self, stream: StreamName, log: PathBuf, stored: Option<Position>) {
         let (buffer, tell) = (self.buffer.clone(), self.tell.clone());
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let found = find(&buffer, &stream, &log, stored).await;
             let _agent_ends =
                 tell.send(TaskResult::Source(SourceResult::Found(stream, found))).await;
@@ -280,7 +280,7 @@ impl Sources {
         let records = records.into_iter().map(|it| (Format::Plain, it)).collect();
         let stored = self.intake.append(None, stream.clone(), records);
         let tell = self.tell.clone();
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let result = SourceResult::Stored(stream, stored.await);
             let _agent_ends = tell.send(TaskResult::Source(result)).await;
         });
