@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use holdfast_base::collect;
 use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 use holdfast_protocol::enrol::EnrolToken;
 use serde_json::Value;
@@ -281,7 +282,7 @@ async fn enrol(enroll: Enroll) -> i32 {
     if let Some(why) = data.canonicalize().ok().and_then(|data| files::closed_to_others(&data)) {
         complain(&format!("warning: {why}"));
     }
-    let labels: Labels = enroll.labels.into_iter().collect();
+    let labels: Labels = collect::map(enroll.labels);
     let result = async {
         let mut identity = Identity::prepare(&data, &url, &token)?;
         let approved = identity.enrol(&url, &token, enroll.name, labels, &Time::default()).await?;

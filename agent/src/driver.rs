@@ -11,9 +11,11 @@ mod data;
 mod data_report;
 mod desired;
 mod health;
+mod identity;
 mod intake;
 mod link_use;
 mod logs;
+mod restarts;
 mod sources;
 mod start;
 mod status;
@@ -29,21 +31,18 @@ use holdfast_protocol::topic::Channel;
 use holdfast_records::TrafficClass;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::adapters::artifacts::Artifacts;
-use crate::adapters::calls::{Calls, Done, FetchCall, LogCall, QueryCall};
+use crate::adapters::calls::{Calls, FetchCall, LogCall, QueryCall};
 use crate::adapters::census::Census;
 use crate::adapters::clock::{Time, uptime_ms};
-use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
-use crate::adapters::link::{Credentials, LinkEvent, Outlet};
-use crate::adapters::meter::Meter;
+use crate::adapters::link::{LinkEvent, Outlet};
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Runtime, RuntimeContext, Sweep, on_own_thread};
 use crate::adapters::store::Store;
 use crate::adapters::{crash, files, folder, probe, status as status_socket};
-use crate::config::Config;
 use crate::core::agent::Agent;
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
@@ -93,9 +92,8 @@ struct Link {
     full: bool,
 }
 
-/// State of the whole agent, owned by the loop.
+/// State of the whole agent, owned by the loop. Each part with a state of its own is a type.
 pub struct Driver {
-    config: Config,
     data: PathBuf,
     place: Arc<RuntimeContext>,
     runtime: Runtime,
@@ -104,25 +102,15 @@ pub struct Driver {
     /// True if the store lacks something that memory has, because a write failed.
     store_behind: bool,
     agent: Agent,
-    /// Lowest version that is accepted: an older desired state is a replay, even if the last one
-    /// was lost from disk.
-    least: StateVersion,
-    /// True if the followed desired state is that of another device or another control plane, so
-    /// that its version says nothing.
-    afresh: bool,
+    desired: desired::DesiredStates,
     reporter: Reporter,
     calls: Calls,
     time: Time,
     floor_stored: u64,
-    identity: Option<Identity>,
-    credentials: watch::Sender<Option<Credentials>>,
-    api: watch::Sender<Option<Api>>,
+    identity: identity::DeviceIdentity,
     link: Link,
     trouble: health::Trouble,
-    waiting: Option<desired::Waiting>,
-    /// Restarts under way, each with the call to reply to.
-    restarts: Vec<(Name, Done)>,
-    renewal: health::Renewal,
+    restarts: restarts::Restarts,
     entropy: Entropy,
     observed: mpsc::Receiver<Observed>,
     observe: mpsc::Sender<Observed>,
@@ -135,7 +123,6 @@ pub struct Driver {
     housekeeping_at: u64,
     logs: logs::Logs,
     shipping: data::Shipping,
-    meter: Meter,
     /// History of this data folder, compared with the one that the control plane knows.
     lineage: Lineage,
     inlets: intake::Inlets,
@@ -168,7 +155,7 @@ impl Driver {
                     status_socket::answer(reader, self.status().to_string());
                 }
                 written = self.logs.written() => self.logs.note(written),
-                () = self.shipping.changed() => self.look_at_data(),
+                () = self.shipping.changed() => self.shipping.look(),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = watchdog.tick() => self.notifier.alive(),
@@ -184,9 +171,9 @@ impl Driver {
         tracing::info!("the agent ends; workloads go on");
         self.notifier.stopping();
         self.keep_floor();
-        self.keep_places();
+        self.sources.keep_places();
         self.inlets.stop().await;
-        self.keep_histories();
+        self.logs.keep_histories();
         self.shipping.close().await;
         if let Some(outlet) = self.link.outlet.take() {
             outlet.close();
@@ -226,8 +213,11 @@ impl Driver {
             self.housekeeping_at = uptime_ms() + HOUSEKEEPING;
             self.keep_house();
         }
-        self.bound_logs();
-        self.feed_sources();
+        if uptime_ms() >= self.logs.next_wake() {
+            let names: Vec<Name> = self.agent.saved().map(|(name, _)| name.clone()).collect();
+            self.logs.bound(&names, &mut self.sources, &mut self.entropy);
+        }
+        self.sources.feed();
         // Each round reacts to the one before. A few rounds are usual; the bound keeps a fault in
         // the core from blocking the loop.
         for _ in 0..32 {
@@ -237,19 +227,9 @@ impl Driver {
             }
             self.carry_out(effects);
         }
-        self.answer_restarts();
+        self.restarts.answer(&self.agent);
         self.report();
-        self.ship();
-    }
-
-    fn answer_restarts(&mut self) {
-        for (workload, tell) in std::mem::take(&mut self.restarts) {
-            match self.agent.restarted(&workload) {
-                // The caller may be gone; the restart is done all the same.
-                Some(result) => drop(tell.send(result.map_err(Into::into))),
-                None => self.restarts.push((workload, tell)),
-            }
-        }
+        self.shipping.ship(self.link.outlet.is_some());
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -356,7 +336,10 @@ impl Driver {
                 }
             }
             TaskResult::Reported(false) => self.reporter.refused(uptime_ms()),
-            TaskResult::Renewed(result) => self.renewed(*result),
+            TaskResult::Renewed(result) => {
+                let used = self.identity.renewed(*result, &mut self.entropy);
+                self.identity_used(used);
+            }
             TaskResult::FolderRemoved(name, result) => {
                 if result.is_ok() {
                     let stored = self.store.put(&[(name.clone(), None)]);
@@ -366,7 +349,7 @@ impl Driver {
                 self.agent.observe(Observed::Removed(name, result), uptime_ms());
             }
             TaskResult::Data(result) => self.buffer_task_ended(result),
-            TaskResult::Source(result) => self.source_task_ended(result),
+            TaskResult::Source(result) => self.sources.task_ended(result),
         }
     }
 
@@ -382,14 +365,14 @@ impl Driver {
             }
             LinkEvent::Down { reason, refused } => {
                 self.calls.end();
-                self.restarts.clear();
+                self.restarts.forget_calls();
                 self.reporter.disconnected();
                 self.shipping.disconnected();
                 self.notifier.status(&format!("not connected: {reason}"));
                 let refusal = refused.then(|| reason.clone());
                 if refused {
                     // The reply over HTTPS says why, and a renewal may cure it.
-                    self.renewal.ask_soon();
+                    self.identity.ask_soon();
                 }
                 self.link = Link { refusal, reason, ..Link::default() };
                 self.housekeeping_at = uptime_ms();
@@ -426,9 +409,7 @@ impl Driver {
     }
 
     fn called(&mut self, bytes: &[u8]) {
-        let Some(identity) = &self.identity else { return };
-        let Some(device) = identity.device() else { return };
-        let key = identity.signing_key();
+        let Some((key, device)) = self.identity.key() else { return };
         let call = match signing::open_call(bytes, &key, &device, self.link.session) {
             Ok(call) => call,
             Err(SigningError::Signature) => {
@@ -462,17 +443,11 @@ impl Driver {
                 let window = (since, until.saturating_sub(1));
                 let call = FetchCall { id: call.id, stream, window, bytes };
                 self.calls.fetch(outlet, buffer, call);
-                self.look_at_data();
+                self.shipping.look();
             }
             Method::Restart { workload } => {
                 let Some(tell) = self.calls.defer(outlet, call.id) else { return };
-                match self.agent.restart(&workload) {
-                    Ok(()) => {
-                        tracing::info!(%workload, "restarting: the control plane asks for it");
-                        self.restarts.push((workload, tell));
-                    }
-                    Err(why) => drop(tell.send(Err(why.into()))),
-                }
+                self.restarts.begin(&mut self.agent, workload, tell);
             }
             Method::Cancel => self.calls.cancel(call.id),
         }
@@ -488,16 +463,13 @@ impl Driver {
     fn report(&mut self) {
         let Some(outlet) = self.link.outlet.clone() else { return };
         let problems = self.problems();
-        let data = Some(self.data_report());
+        let life = self.identity.life();
+        let data = Some(self.shipping.report(life));
         let info = || AgentInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             arch: std::env::consts::ARCH.into(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            certificate_not_after: self
-                .identity
-                .as_ref()
-                .and_then(Identity::life)
-                .map(|it| it.not_after),
+            certificate_not_after: life.map(|it| it.not_after),
             refused: self.trouble.refused,
         };
         let now = uptime_ms();

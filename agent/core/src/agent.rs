@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holdfast_base::collect;
 use holdfast_base::ids::{Digest, Name, StateVersion};
 use holdfast_protocol::message::{DesiredState, WorkloadReport};
 
@@ -329,8 +330,7 @@ impl Agent {
         }
         if self.is_settled() && self.unidentified.is_empty() {
             self.applied = self.desired;
-            let keep: BTreeSet<Digest> =
-                self.workloads.values().flat_map(Workload::artifacts).collect();
+            let keep = collect::set(self.workloads.values().flat_map(Workload::artifacts));
             if self.kept.as_ref() != Some(&keep) {
                 self.artifacts.retain(|digest| keep.contains(digest));
                 self.pending.push(Effect::Collect { keep: keep.clone() });
@@ -359,16 +359,13 @@ impl Agent {
         View {
             desired: self.desired,
             applied: self.applied,
-            workloads: self
-                .workloads
-                .iter()
-                .map(|(name, it)| (name.clone(), it.report()))
-                .chain(
+            workloads: collect::map(
+                self.workloads.iter().map(|(name, it)| (name.clone(), it.report())).chain(
                     self.unidentified
                         .iter()
                         .filter_map(|(name, it)| Some((name.clone(), it.report()?))),
-                )
-                .collect(),
+                ),
+            ),
             settled: self.is_settled(),
         }
     }
@@ -422,5 +419,5 @@ fn is_paused(desired: &DesiredState, name: &Name) -> bool {
 fn wanted_revisions(desired: &DesiredState) -> BTreeMap<Name, Revision> {
     let revision = |number: u64, spec: &_| Revision { number, spec: Arc::new(Clone::clone(spec)) };
     let workloads = desired.workloads.iter();
-    workloads.map(|(name, it)| (name.clone(), revision(it.revision, &it.spec))).collect()
+    collect::map(workloads.map(|(name, it)| (name.clone(), revision(it.revision, &it.spec))))
 }

@@ -4,6 +4,7 @@
 //!
 //! See decision 0134.
 
+pub mod acceptance;
 pub mod agent;
 pub mod backoff;
 pub mod bodies;
@@ -19,6 +20,7 @@ pub mod history;
 mod lifecycle;
 pub mod lineage;
 pub mod log_poll;
+pub mod renewal;
 pub mod report;
 pub mod restart;
 pub mod saved;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec::{self, CodecError};
+use holdfast_base::collect;
 use holdfast_base::ids::StateVersion;
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
 use holdfast_records::DataReport;
@@ -190,11 +191,9 @@ fn full(present: &Reported, info: AgentInfo) -> StateReport {
         full: true,
         epoch: present.applied.epoch,
         generation: present.applied.generation,
-        workloads: present
-            .workloads
-            .iter()
-            .map(|(name, report)| (name.clone(), Some(report.clone())))
-            .collect(),
+        workloads: collect::map(
+            present.workloads.iter().map(|(name, report)| (name.clone(), Some(report.clone()))),
+        ),
         problems: Some(present.problems.clone()),
         agent: Some(info),
         data: present.data.clone(),
@@ -218,7 +217,7 @@ fn amendment(reported: &Reported, present: &Reported) -> StateReport {
         full: false,
         epoch: present.applied.epoch,
         generation: present.applied.generation,
-        workloads: changed.chain(gone).collect(),
+        workloads: collect::map(changed.chain(gone)),
         problems: (reported.problems != present.problems).then(|| present.problems.clone()),
         agent: None,
         data: present.data.clone().filter(|_| reported.data != present.data),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_base::collect;
 use holdfast_base::ids::Digest;
 use holdfast_protocol::workload::Artifact;
 use http_body_util::{BodyExt as _, Full};
@@ -61,7 +62,7 @@ impl Artifacts {
         files::folder(&folder, 0o711)?;
         files::folder(&partial, 0o700)?;
         // A file under its digest is complete: it was renamed to it after the check.
-        let there = names(&folder)?.into_iter().filter_map(|name| digest_of(&name)).collect();
+        let there = collect::set(names(&folder)?.into_iter().filter_map(|name| digest_of(&name)));
         let slots = Arc::new(Semaphore::new(MAX_DOWNLOADS));
         let fetching = BTreeMap::new();
         Ok((Self { folder, partial, tell, api, slots, fetching, seed }, there))

@@ -141,7 +141,7 @@ impl Api {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
         // Ends when the response has been read or dropped.
-        tokio::spawn(async move {
+        super::tasks::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to the control plane's API");
             }

@@ -40,6 +40,7 @@ pub mod resolve;
 pub mod runtime;
 pub mod status;
 pub mod store;
+pub mod tasks;
 pub mod tls;
 mod tree;
 pub mod users;

@@ -3,11 +3,12 @@
 //!
 //! See decisions 0015, 0036 and 0071.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use holdfast_base::collect;
 use holdfast_base::ids::Name;
 
 use super::procfs;
@@ -159,7 +160,7 @@ fn own(workload: &Name, workloads: &Path) -> User {
         return User { uid, gid: uid };
     }
     let pids = procfs::pids().unwrap_or_default();
-    let running: BTreeSet<u32> = pids.into_iter().filter_map(procfs::user).collect();
+    let running = collect::set(pids.into_iter().filter_map(procfs::user));
     let size = OWN.end - OWN.start;
     let path = workloads.as_os_str().as_encoded_bytes();
     let bytes = path.iter().chain(workload.as_str().as_bytes());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use holdfast_base::collect;
 use holdfast_base::words::{moment, size, until};
 use holdfast_records::NEVER;
 
@@ -48,7 +49,7 @@ fn number(of: &Value, key: &str) -> u64 {
 
 fn map<'a>(of: &'a Value, key: &str) -> BTreeMap<&'a str, &'a Value> {
     let object = of.get(key).and_then(Value::as_object);
-    object.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect()
+    collect::map(object.into_iter().flatten().map(|(key, value)| (key.as_str(), value)))
 }
 
 /// Puts `lead` before a text, unless that is empty.

@@ -8,11 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use holdfast_base::collect;
 use holdfast_base::ids::{Name, hex};
-use holdfast_protocol::message::DesiredState;
 use tokio::sync::{mpsc, watch};
 
-use super::{Driver, HOUSEKEEPING, Link, OBSERVATIONS, TaskResult, desired, health, intake, logs};
+use super::{
+    Driver, HOUSEKEEPING, Link, OBSERVATIONS, TaskResult, data as shipping, desired, health,
+    identity as own, intake, logs, restarts, sources,
+};
 use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
@@ -24,7 +27,6 @@ use crate::adapters::ending::Awaited;
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
-use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
 use crate::adapters::runtime::{Runtime, RuntimeContext};
 use crate::adapters::store::Store;
@@ -78,19 +80,18 @@ impl Driver {
         let seed = random()?;
         let (store, loaded) = Store::open(&data.join("store.redb"));
         let mut trouble = health::Trouble { damage: loaded.damage, ..Default::default() };
-        let identity = Identity::load(&data).unwrap_or_else(|error| {
-            tracing::error!(%error, "no identity: what runs goes on");
-            trouble.identity = Some(error.to_string());
-            None
-        });
+        let (identity, unreadable) = match Identity::load(&data) {
+            Ok(identity) => (identity, None),
+            Err(error) => {
+                tracing::error!(%error, "no identity: what runs goes on");
+                (None, Some(error.to_string()))
+            }
+        };
+        let has_saved = !loaded.saved.is_empty();
         let on_disk = known(&identity)
-            .map(|(key, device)| desired::load(&data, &key, &device))
+            .map(|(key, device)| desired::load(&data, &key, &device, has_saved))
             .unwrap_or_default();
         trouble.untrusted = on_disk.trouble.map(|why| format!("{why}: what ran goes on"));
-        let least = on_disk.spare.as_ref().map(DesiredState::version).unwrap_or_default();
-        // The saved states say better than an older desired state what ran; without them, it is all
-        // there is.
-        let former = on_disk.spare.filter(|_| loaded.saved.is_empty());
         let time = Time::new(loaded.floor);
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
         let (tell, results) = mpsc::channel::<TaskResult>(OBSERVATIONS);
@@ -104,15 +105,21 @@ impl Driver {
         let place = Arc::new(place.map_err(failed)?);
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
-        let sources = super::sources::Sources::new(&data, buffer.clone(), intake.clone());
+        let sources = sources::Sources::new(
+            &data,
+            buffer.clone(),
+            intake.clone(),
+            Arc::clone(&place),
+            tell.clone(),
+        );
         let inlets = intake::Inlets::new(access, intake);
         let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
         let seen = Census::take(&place).map_err(processes)?;
         let found = found(&seen, &place, loaded.saved.iter());
         let folders = folders(&place.workloads);
         let start = Start {
-            desired: on_disk.state,
-            former,
+            desired: on_disk.desired,
+            former: on_disk.former,
             saved: loaded.saved,
             found,
             folders,
@@ -122,28 +129,34 @@ impl Driver {
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
         tokio::spawn(place.awaited.clone().reap_orphans());
         tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
+        let shipping =
+            shipping::Shipping::new(buffer, config.storage, (time.clone(), tell.clone()), seed ^ 3);
+        let around = own::Around {
+            data: data.clone(),
+            time: time.clone(),
+            meter: shipping.meter(),
+            keep_alive: config.keep_alive,
+            tell: tell.clone(),
+        };
+        // Workloads come first: disk and certificate are checked in the second turn.
+        let soon = uptime_ms() + HOUSEKEEPING / 50;
+        let logs = logs::Logs::new(&data, Arc::clone(&place), time.clone(), config.log_bytes, soon);
         let mut driver = Self {
-            config,
             runtime: Runtime::new(Arc::clone(&place), observe.clone()),
             place,
             artifacts,
             store,
             store_behind: loaded.behind,
             agent: Agent::new(start, uptime_ms()),
-            least,
-            afresh: false,
+            desired: desired::DesiredStates::new(&data, on_disk.least),
             reporter: Reporter::default(),
             calls: Calls::default(),
             time,
             floor_stored: loaded.floor,
-            identity: None,
-            credentials,
-            api,
+            identity: own::DeviceIdentity::new(around, credentials, api, unreadable),
             link: Link { reason: super::NOT_TRIED.into(), ..Link::default() },
             trouble,
-            waiting: None,
-            restarts: Vec::new(),
-            renewal: health::Renewal::default(),
+            restarts: restarts::Restarts::default(),
             entropy: Entropy::new(seed ^ 2),
             observed,
             observe,
@@ -152,11 +165,9 @@ impl Driver {
             tell,
             listener: None,
             notifier: Notifier::from_environment(),
-            // Workloads come first: disk and certificate are checked in the second turn.
-            housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
-            logs: logs::Logs::new(&data, uptime_ms() + HOUSEKEEPING / 50),
-            shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
-            meter: Meter::default(),
+            housekeeping_at: soon,
+            logs,
+            shipping,
             lineage: Lineage::read(
                 &std::fs::read_to_string(data.join(super::HISTORY)).unwrap_or_default(),
             ),
@@ -167,7 +178,7 @@ impl Driver {
         };
         driver.listen();
         driver.admit_known();
-        driver.follow_sources(policies.as_deref());
+        driver.follow_policies(policies.as_deref());
         driver.renew_limits();
         if let Some(identity) = identity {
             driver.use_identity(identity);
@@ -179,7 +190,7 @@ impl Driver {
     /// controllers back while the agent was not running.
     fn renew_limits(&self) {
         let Ok(cgroups) = &self.place.cgroups else { return };
-        let running: BTreeSet<&Name> = self.agent.instances().map(|(name, _)| name).collect();
+        let running = collect::set(self.agent.instances().map(|(name, _)| name));
         for (name, saved) in self.agent.saved().filter(|(name, _)| running.contains(name)) {
             let Some(current) = &saved.current else { continue };
             if let Err(error) = cgroups.prepare(name, current.spec.resources) {
@@ -303,5 +314,5 @@ fn known_by_saved(name: &Name, saved: &SavedWorkload, boot: &str, found: &mut Ve
 
 fn folders(workloads: &Path) -> BTreeSet<Name> {
     let entries = std::fs::read_dir(workloads).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    collect::set(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }

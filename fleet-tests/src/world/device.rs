@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holdfast_agent::core::acceptance::{Acceptance, FILE_STEPS, FileStep, Offered, begin};
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
 use holdfast_agent::core::report::Reporter;
 use holdfast_agent::core::saved::{Exit, Found, Instance, SavedWorkload};
-use holdfast_agent::core::version::{VersionCheck, check};
 use holdfast_base::codec;
-use holdfast_base::ids::{DeviceId, Digest, Name};
+use holdfast_base::ids::{DeviceId, Digest, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, DesiredState};
 use holdfast_protocol::signing;
 use holdfast_protocol::workload::{RestartPolicy, WorkloadSpec};
@@ -22,6 +22,8 @@ pub(super) struct Disk {
     pub(super) desired: Option<Vec<u8>>,
     /// True: `desired` cannot be read any more.
     pub(super) damaged: bool,
+    /// Copy of the desired state before the last one.
+    spare: Option<Vec<u8>>,
     /// Decoded content of `desired`.
     pub(super) state: Option<DesiredState>,
     pub(super) saved: BTreeMap<Name, SavedWorkload>,
@@ -92,7 +94,7 @@ pub(super) struct Device {
     pub(super) connected: bool,
     /// True: faults may happen, the agent is killed between steps.
     pub(super) brittle: bool,
-    waiting: Option<(Vec<u8>, DesiredState)>,
+    acceptance: Acceptance<()>,
     pub(super) refused: u64,
     /// Time at which the agent wants to be woken.
     timer: u64,
@@ -122,7 +124,7 @@ impl Device {
             ran: BTreeMap::new(),
             connected: false,
             brittle: false,
-            waiting: None,
+            acceptance: Acceptance::new(StateVersion::default()),
             refused: 0,
             timer: u64::MAX,
             schedule: Vec::new(),
@@ -141,13 +143,18 @@ impl Device {
         }
         self.life += 1;
         self.timer = u64::MAX;
-        let readable = self.disk.desired.as_ref().filter(|_| !self.disk.damaged);
-        let desired = readable.map(|bytes| {
-            signing::verify::<DesiredState>(bytes, &self.key, &self.id).expect("it was checked")
-        });
+        let read = |bytes: &Option<Vec<u8>>| {
+            let verify = |bytes| signing::verify::<DesiredState>(bytes, &self.key, &self.id);
+            bytes.as_ref().map(|bytes| verify(bytes).expect("it was checked"))
+        };
+        let damaged = Err("it cannot be read".to_owned());
+        let present = if self.disk.damaged { damaged } else { Ok(read(&self.disk.desired)) };
+        let spare = || read(&self.disk.spare);
+        let begun = begin(present, spare, !self.disk.saved.is_empty());
+        self.acceptance = Acceptance::new(begun.least);
         let start = Start {
-            desired,
-            former: None,
+            desired: begun.desired,
+            former: begun.former,
             saved: self.disk.saved.clone(),
             found: self.census(),
             folders: self.disk.folders.clone(),
@@ -182,7 +189,7 @@ impl Device {
     pub(super) fn kill_agent(&mut self) {
         self.agent = None;
         self.restarting.clear();
-        self.waiting = None;
+        self.acceptance = Acceptance::new(StateVersion::default());
         self.fetching.clear();
         // A restarted agent sees which artifacts exist.
         self.lost.clear();
@@ -239,26 +246,41 @@ impl Device {
             self.refused += 1;
             return;
         };
-        let waiting = self.waiting.as_ref().map(|(_, state)| state.version());
-        match check(agent.version().max(waiting.unwrap_or_default()), state.version()) {
-            VersionCheck::Follow { .. } => {
-                self.waiting = Some((bytes, state));
-                self.store_desired(dice);
-            }
-            VersionCheck::Known => {}
-            VersionCheck::Stale { .. } => self.refused += 1,
+        match self.acceptance.offer(agent.version(), &bytes, state, ()) {
+            Offered::Store { .. } => self.store_desired(dice),
+            Offered::Known(_) => {}
+            Offered::Stale { .. } => self.refused += 1,
         }
         self.turn(now, dice);
     }
 
+    /// Stores the desired state that waits, in the order of the shipped steps; the process may end
+    /// between any two.
     fn store_desired(&mut self, dice: &mut Dice) {
-        if self.disk.full || self.waiting.is_none() || self.crash_point(dice) {
-            return;
+        let Some(waiting) = self.acceptance.waiting() else { return };
+        let (bytes, state) = (waiting.bytes.clone(), waiting.state.clone());
+        for step in FILE_STEPS {
+            if self.crash_point(dice) {
+                return;
+            }
+            let disk = &mut self.disk;
+            match step {
+                FileStep::DropSpare => disk.spare = None,
+                FileStep::KeepSpare => disk.spare = disk.desired.clone().filter(|_| !disk.damaged),
+                FileStep::Replace if disk.full => {
+                    if let Some(agent) = &mut self.agent {
+                        agent.end_unwanted(&state);
+                    }
+                    return;
+                }
+                FileStep::Replace => {
+                    disk.desired = Some(bytes.clone());
+                    disk.damaged = false;
+                    disk.state = Some(state.clone());
+                }
+            }
         }
-        let Some((bytes, state)) = self.waiting.take() else { return };
-        self.disk.desired = Some(bytes);
-        self.disk.damaged = false;
-        self.disk.state = Some(state.clone());
+        self.acceptance.stored();
         if self.crash_point(dice) {
             return;
         }
@@ -284,9 +306,7 @@ impl Device {
 
     /// Does the driver's work between events.
     pub(super) fn turn(&mut self, now: u64, dice: &mut Dice) {
-        if self.waiting.is_some() {
-            self.store_desired(dice);
-        }
+        self.store_desired(dice);
         for _ in 0..64 {
             let uptime = self.uptime(now);
             let Some(agent) = &mut self.agent else { return };
@@ -317,7 +337,7 @@ impl Device {
         let wakes = [agent.next_wake(), self.reporter.next_wake()];
         let wake = wakes.into_iter().flatten().min();
         let wake = wake.map(|wake| self.booted_at + wake.max(uptime + 1));
-        let retry = self.waiting.is_some().then_some(now + 5_000);
+        let retry = self.acceptance.waiting().is_some().then_some(now + 5_000);
         if let Some(at) = wake.into_iter().chain(retry).min()
             && (at < self.timer || self.timer <= now)
         {
@@ -430,6 +450,10 @@ impl Device {
         let Some(proc) = self.procs.get(&pid).filter(|proc| proc.open) else { return };
         let Some(state) = &self.disk.state else { return };
         let wanted = state.workloads.get(&proc.name).filter(|wanted| !wanted.paused);
+        // A newer state that the disk cannot take ends what it does not contain.
+        let newer = self.acceptance.waiting();
+        let wanted = wanted
+            .filter(|_| newer.is_none_or(|newer| newer.state.workloads.contains_key(&proc.name)));
         let well = Behaviour::of(&proc.spec).works() && !self.restarting.contains(&proc.name);
         assert!(
             !(well && wanted.is_some_and(|wanted| wanted.spec == *proc.spec)),

@@ -35,6 +35,7 @@ use tokio::task::AbortHandle;
 use super::access::{Access, HOST};
 use super::clock::uptime_ms;
 use super::intake::Intake;
+use super::tasks;
 use super::users;
 use crate::core::bus::Rights;
 use connection::Connection;
@@ -293,14 +294,14 @@ impl Bus {
     fn listen(&mut self) {
         if self.saving.is_none() {
             let saving = save_changes(Arc::clone(&self.shared));
-            self.saving = Some(tokio::spawn(saving).abort_handle());
+            self.saving = Some(tasks::spawn(saving).abort_handle());
         }
         if self.on_socket.is_none() {
             let path = self.shared.access.bus_socket();
             match super::status::bind_for_all(&path) {
                 Ok(listener) => {
                     let accept = accept_on_socket(listener, Arc::clone(&self.shared));
-                    self.on_socket = Some(tokio::spawn(accept).abort_handle());
+                    self.on_socket = Some(tasks::spawn(accept).abort_handle());
                     self.socket_trouble = None;
                 }
                 Err(error) => {
@@ -321,7 +322,7 @@ impl Bus {
         match self.bind() {
             Ok(listener) => {
                 let accept = accept(listener, Arc::clone(&self.shared));
-                self.listening = Some(tokio::spawn(accept).abort_handle());
+                self.listening = Some(tasks::spawn(accept).abort_handle());
                 if self.trouble.take().is_some() {
                     tracing::info!("the local bus listens");
                 }

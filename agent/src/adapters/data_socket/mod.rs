@@ -107,7 +107,7 @@ impl DataSocket {
         match super::status::bind_for_all(path) {
             Ok(listener) => {
                 let shared = Arc::clone(&self.shared);
-                self.listening = Some(tokio::spawn(accept(listener, shared)).abort_handle());
+                self.listening = Some(super::tasks::spawn(accept(listener, shared)).abort_handle());
                 self.trouble = None;
             }
             Err(error) => {

@@ -2,14 +2,14 @@
 //! in the order of their sequence numbers; its output waits here until it is acknowledged. After a
 //! restart, what was not acknowledged is read and reduced again.
 //!
-//! See decision 0051.
+//! See decisions 0051 and NEW-batches-are-built-in-the-core.
 
 use holdfast_query::Number;
 use holdfast_records::{GapReason, Range, RangeSet, Record, Ship};
 
-use super::super::Ready;
-use super::{Worker, batch};
-use crate::core::data::reduce::Reducer;
+use super::batch::{MAX_GATHERED, Ready, Target};
+use super::{Blocks, Contents};
+use crate::data::reduce::Reducer;
 
 /// Bytes of blocks that one call reads; the rest follows with the next batch.
 const MAX_READ: u64 = 2 * 1024 * 1024;
@@ -105,42 +105,46 @@ impl Reduction {
     }
 }
 
-impl Worker {
+impl Contents {
     /// Builds the next batch of a reduced stream. `range` holds its first sequence numbers that are
     /// not acknowledged.
-    pub(super) fn batch_of_reduced(
+    pub(super) fn batch_of_reduced<B: Blocks>(
         &mut self,
-        id: u32,
+        blocks: &B,
+        target: &Target,
         range: Range,
-        bytes: usize,
-    ) -> Option<Ready> {
-        let policy = self.policy(id);
+    ) -> Result<Option<Ready>, B::Error> {
+        let ship = &target.policy.ship;
         let mut reduction = self
             .reductions
-            .remove(&id)
-            .unwrap_or_else(|| Reduction::new(policy.ship.clone(), range.from, None));
-        reduction.align(&policy.ship, range.from);
-        let whole = self.reduce(id, range, &mut reduction);
-        let made =
-            if whole { self.batch_of_decided(id, range, &reduction, &policy, bytes) } else { None };
-        self.reductions.insert(id, reduction);
-        made
+            .remove(&target.id)
+            .unwrap_or_else(|| Reduction::new(ship.clone(), range.from, None));
+        reduction.align(ship, range.from);
+        // After a failure the reduction begins anew: nothing of it is stored.
+        let whole = self.reduce(blocks, target, range, &mut reduction)?;
+        let made = if whole { self.batch_of_decided(target, range, &reduction) } else { None };
+        self.reductions.insert(target.id, reduction);
+        Ok(made)
     }
 
     /// Reads on and reduces. False when a damaged block changed what there is to read.
-    fn reduce(&mut self, id: u32, range: Range, reduction: &mut Reduction) -> bool {
+    fn reduce<B: Blocks>(
+        &mut self,
+        blocks: &B,
+        target: &Target,
+        range: Range,
+        reduction: &mut Reduction,
+    ) -> Result<bool, B::Error> {
         let mut read = 0;
         while reduction.next <= range.to
             && read < MAX_READ
-            && reduction.records.len() < batch::MAX_GATHERED
+            && reduction.records.len() < MAX_GATHERED
         {
             let ahead = Range { from: reduction.next, to: range.to };
-            let Some(found) = self.read_range(id, ahead, false, READ_AT_ONCE) else {
-                return false;
-            };
+            let found = self.read_range(blocks, target.id, ahead, false, READ_AT_ONCE)?;
             let span = found.span(ahead, false);
-            if !self.record_lost(id, &found, span) {
-                return false;
+            if !self.record_lost(target, &found, span) {
+                return Ok(false);
             }
             read += u64::try_from(READ_AT_ONCE).unwrap_or(0);
             if u64::try_from(found.records.len()).is_ok_and(|count| count < span.len()) {
@@ -155,10 +159,10 @@ impl Worker {
                 }
             }
         }
-        let now = self.queue.time.now_ms();
+        let now = target.at.wall;
         if let Some(reducer) = &mut reduction.reducer {
             let ends = reduction.next > range.to
-                && self.contents.stream(id).is_some_and(|stream| range.to + 1 < stream.next());
+                && self.stream(target.id).is_some_and(|stream| range.to + 1 < stream.next());
             // The next number is acknowledged or lost, so no later record can complete a window of
             // this range: it is closed now.
             reducer.close(if ends { u64::MAX } else { now });
@@ -173,22 +177,20 @@ impl Worker {
                 reduction.to = reduction.to.max(range.to);
             }
         }
-        true
+        Ok(true)
     }
 
     fn batch_of_decided(
         &self,
-        id: u32,
+        target: &Target,
         range: Range,
         reduction: &Reduction,
-        policy: &holdfast_records::StreamPolicy,
-        bytes: usize,
     ) -> Option<Ready> {
         if reduction.to < reduction.from {
             return None;
         }
-        let stream = self.contents.stream(id)?;
-        let now = self.queue.time.now_ms();
+        let stream = self.stream(target.id)?;
+        let now = target.at.wall;
         let due = !reduction.records.is_empty()
             || stream.has_unreported_gaps()
             || (reduction.to >= range.to && range.to + 1 < stream.next())
@@ -200,6 +202,6 @@ impl Worker {
         let span = Range { from: reduction.from, to: reduction.to };
         let whole = reduction.thinned.within(span.from, span.to).is_empty();
         let why = if whole { GapReason::Reduced } else { GapReason::Thinned };
-        self.fit(id, span, reduction.records.clone(), why, false, policy, bytes)
+        self.fit(target, span, reduction.records.clone(), why, false)
     }
 }

@@ -1,7 +1,7 @@
 //! Builds the next batch of a stream: its range of sequence numbers, its records, and the gaps it
 //! reports.
 //!
-//! See decision 0044.
+//! See decisions 0044 and NEW-batches-are-built-in-the-core.
 
 use std::time::Instant;
 
@@ -10,14 +10,11 @@ use holdfast_base::codec;
 use holdfast_records::block as wire;
 use holdfast_records::message::{MAX_BATCH, MAX_BATCH_RECORDS};
 use holdfast_records::{
-    Batch, GapReason, Layout, Order, Range, RangeSet, Record, Ship, StreamName, StreamPolicy,
+    Batch, DataPolicies, GapReason, Layout, Order, Range, RangeSet, Record, Ship, StreamName,
+    StreamPolicy,
 };
 
-use super::super::Ready;
-use super::super::block::Head;
-use super::super::file::FileError;
-use super::Worker;
-use crate::core::data::step::Blocks as _;
+use super::{Blocks, Contents, Stored as _};
 
 /// Most gaps in one batch: a few hundred bytes.
 const MAX_GAPS: usize = 64;
@@ -27,6 +24,36 @@ pub(super) const MAX_GATHERED: usize = 8_192;
 const MAX_CUTS: usize = 8;
 /// Most damaged blocks that are met while one batch is made.
 const MAX_ROUNDS: usize = 16;
+
+/// A batch of one stream that is ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// Stream that the records belong to.
+    pub stream: StreamName,
+    /// Sequence numbers that the batch accounts for, records and gaps together.
+    pub range: Range,
+    /// Number of records in the batch.
+    pub records: u64,
+    /// Encoded batch, as it goes over the link.
+    pub payload: Vec<u8>,
+}
+
+/// Time at which a batch is built, by two clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub wall: u64,
+    /// Monotonic time, for marks that are stored later.
+    pub now: Instant,
+}
+
+/// Stream that a batch is built of, its policy, and the size that is aimed at.
+pub(super) struct Target {
+    pub(super) id: u32,
+    pub(super) policy: StreamPolicy,
+    pub(super) bytes: usize,
+    pub(super) at: Moment,
+}
 
 /// Records that were read, and the sequence numbers they account for.
 #[derive(Default)]
@@ -38,60 +65,72 @@ pub(super) struct ReadRecords {
     whole: bool,
 }
 
-impl Worker {
-    /// Builds the next batch, of about `bytes` bytes. Damaged blocks that are met become gaps, and
-    /// the choice is made again. Records that were requested in full go first, then what is
-    /// unshipped, then gaps.
-    pub(super) fn batch(&mut self, name: &StreamName, bytes: usize) -> Option<Ready> {
-        self.open()?;
-        let id = self.contents.id(name)?;
-        let policy = self.policy(id);
+impl Contents {
+    /// Builds the next batch of a stream, of about `bytes` bytes; `None` when there is nothing to
+    /// ship. Records that were requested in full go first, then what is unshipped, then gaps.
+    /// Damaged blocks that are met become gaps, and the choice is made again. What is marked on the
+    /// way is stored with the next step.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn batch<B: Blocks>(
+        &mut self,
+        blocks: &B,
+        policies: &DataPolicies,
+        name: &StreamName,
+        bytes: usize,
+        at: Moment,
+    ) -> Result<Option<Ready>, B::Error> {
+        let Some(id) = self.id(name) else { return Ok(None) };
+        let policy = self.policy(policies, id).cloned().unwrap_or_default();
+        let target = Target { id, policy, bytes, at };
         for _ in 0..MAX_ROUNDS {
-            let stream = self.contents.stream(id)?;
+            let Some(stream) = self.stream(id) else { return Ok(None) };
             let open = stream.unshipped();
-            let next = match policy.order {
+            let next = match target.policy.order {
                 Order::OldestFirst => open.iter().next(),
                 Order::NewestFirst => open.iter().next_back(),
             };
             let wanted = stream.kept().wanted.iter().next();
             let gap = stream.unreported_gaps(1).first().copied();
             let made = match (wanted, next) {
-                (Some(range), _) => self.batch_of_wanted(id, range, &policy, bytes),
-                (None, Some(range)) if policy.ship == Ship::Never => {
-                    self.encode(id, range, Some(GapReason::Withheld), &[], &policy)
+                (Some(range), _) => self.batch_of_wanted(blocks, &target, range)?,
+                (None, Some(range)) if target.policy.ship == Ship::Never => {
+                    self.encode(&target, range, Some(GapReason::Withheld), &[])
                 }
-                (None, Some(_)) if policy.ship != Ship::Always => {
+                (None, Some(_)) if target.policy.ship != Ship::Always => {
                     // By rising sequence number whatever the policy's order, for the reducer
                     // compares each record with the one before.
-                    let first = open.iter().next()?;
-                    match self.batch_of_reduced(id, first, bytes) {
-                        None if self.contents.stream(id)?.unshipped() == open => return None,
-                        made => made,
+                    let Some(first) = open.iter().next() else { return Ok(None) };
+                    let made = self.batch_of_reduced(blocks, &target, first)?;
+                    let same = self.stream(id).is_none_or(|stream| stream.unshipped() == open);
+                    if made.is_none() && same {
+                        return Ok(None);
                     }
+                    made
                 }
-                (None, Some(range)) => self.batch_of_unshipped(id, range, &policy, bytes),
+                (None, Some(range)) => self.batch_of_unshipped(blocks, &target, range)?,
                 (None, None) => {
-                    let gap = gap?;
+                    let Some(gap) = gap else { return Ok(None) };
                     let range = Range { from: gap.from, to: gap.to };
-                    self.encode(id, range, Some(gap.reason), &[], &policy)
+                    self.encode(&target, range, Some(gap.reason), &[])
                 }
             };
             if made.is_some() {
-                return made;
+                return Ok(made);
             }
         }
-        None
+        Ok(None)
     }
 
     /// Builds a batch of records that were requested in full, as far as they are still there.
-    fn batch_of_wanted(
+    fn batch_of_wanted<B: Blocks>(
         &mut self,
-        id: u32,
+        blocks: &B,
+        target: &Target,
         range: Range,
-        policy: &StreamPolicy,
-        bytes: usize,
-    ) -> Option<Ready> {
-        let found = self.read_range(id, range, false, bytes)?;
+    ) -> Result<Option<Ready>, B::Error> {
+        let found = self.read_range(blocks, target.id, range, false, target.bytes)?;
         let run = found.covered.iter().next();
         let gone = match run {
             Some(run) if run.from > range.from => {
@@ -101,54 +140,55 @@ impl Worker {
             None => Some(range),
         };
         if let Some(gone) = gone {
-            self.contents.had(id, gone, Instant::now());
-            self.queue.changed.notify_one();
+            self.had(target.id, gone, target.at.now);
         }
-        let run = run?;
+        let Some(run) = run else { return Ok(None) };
         let records = found.records.into_iter().filter(|it| (run.from..=run.to).contains(&it.seq));
-        self.fit(id, run, records.collect(), GapReason::Thinned, false, policy, bytes)
+        Ok(self.fit(target, run, records.collect(), GapReason::Thinned, false))
     }
 
-    fn batch_of_unshipped(
+    fn batch_of_unshipped<B: Blocks>(
         &mut self,
-        id: u32,
+        blocks: &B,
+        target: &Target,
         range: Range,
-        policy: &StreamPolicy,
-        bytes: usize,
-    ) -> Option<Ready> {
-        let newest = policy.order == Order::NewestFirst;
-        let found = self.read_range(id, range, newest, bytes)?;
+    ) -> Result<Option<Ready>, B::Error> {
+        let newest = target.policy.order == Order::NewestFirst;
+        let found = self.read_range(blocks, target.id, range, newest, target.bytes)?;
         let span = found.span(range, newest);
-        if !self.record_lost(id, &found, span) {
-            return None;
+        if !self.record_lost(target, &found, span) {
+            return Ok(None);
         }
-        self.fit(id, span, found.records, GapReason::Thinned, newest, policy, bytes)
+        Ok(self.fit(target, span, found.records, GapReason::Thinned, newest))
     }
 
     /// Notes as lost what should have been on disk and is missing or damaged. False when there was
     /// something.
-    pub(super) fn record_lost(&mut self, id: u32, found: &ReadRecords, span: Range) -> bool {
+    pub(super) fn record_lost(
+        &mut self,
+        target: &Target,
+        found: &ReadRecords,
+        span: Range,
+    ) -> bool {
         let lost = found.covered.missing(span.from, span.to);
-        lost.iter().for_each(|lost| self.contents.bad_block(id, lost, Instant::now()));
+        lost.iter().for_each(|lost| self.bad_block(target.id, lost, target.at.now));
         lost.is_empty()
     }
 
     /// Builds a batch of the span and cuts it until it fits. `why` is the reason for the numbers of
     /// the span that none of the records has.
-    #[allow(clippy::too_many_arguments, reason = "one step of two callers next to it")]
     pub(super) fn fit(
         &self,
-        id: u32,
+        target: &Target,
         mut span: Range,
         mut records: Vec<Record>,
         why: GapReason,
         newest: bool,
-        policy: &StreamPolicy,
-        bytes: usize,
     ) -> Option<Ready> {
+        let bytes = target.bytes;
         for _ in 0..MAX_CUTS {
             let holes = span.len() > u64::try_from(records.len()).unwrap_or(u64::MAX);
-            let ready = self.encode(id, span, holes.then_some(why), &records, policy)?;
+            let ready = self.encode(target, span, holes.then_some(why), &records)?;
             let size = ready.payload.len();
             let fits = size <= (bytes + bytes / 4).min(MAX_BATCH);
             if fits || records.len() <= 1 {
@@ -169,64 +209,54 @@ impl Worker {
         None
     }
 
-    pub(super) fn read_range(
-        &mut self,
-        id: u32,
-        range: Range,
-        newest: bool,
-        bytes: usize,
-    ) -> Option<ReadRecords> {
-        self.try_read_range(id, range, newest, bytes).map_err(|error| self.read_failed(&error)).ok()
-    }
-
     /// Reads records of a range, block by block, until they take about `bytes` bytes on disk.
-    fn try_read_range(
+    pub(super) fn read_range<B: Blocks>(
         &self,
+        blocks: &B,
         id: u32,
         range: Range,
         newest: bool,
         bytes: usize,
-    ) -> Result<ReadRecords, FileError> {
+    ) -> Result<ReadRecords, B::Error> {
         let mut found = ReadRecords { whole: true, ..ReadRecords::default() };
-        let (Some(stream), Some(file)) = (self.contents.stream(id), &self.file) else {
-            return Err(FileError::Other("the buffer is not open".into()));
-        };
-        let within: Vec<(u64, u64)> = stream
+        let Some(stream) = self.stream(id) else { return Ok(found) };
+        let mut segments: Vec<(u64, u64)> = stream
             .segments()
             .filter(|(_, segment)| segment.last >= range.from && segment.first <= range.to)
             .map(|(_, segment)| (segment.first.max(range.from), segment.last.min(range.to)))
             .collect();
         let mut size = 0;
         let most = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let (mut blocks, mut records): (Vec<Head>, usize) = (Vec::new(), 0);
-        let mut segments = within;
+        let (mut chosen, mut records): (Vec<B::Head>, usize) = (Vec::new(), 0);
         if newest {
             segments.reverse();
         }
         'all: for (from, to) in segments {
-            let (mut heads, _) = file.heads(id, from, to)?;
+            let (mut heads, _) = blocks.heads(id, from, to)?;
             if newest {
                 heads.reverse();
             }
             for head in heads {
-                let count = usize::try_from(head.block.count).unwrap_or(usize::MAX);
+                let block = head.block();
+                let count = usize::try_from(block.count).unwrap_or(usize::MAX);
                 let many = records.saturating_add(count) > MAX_BATCH_RECORDS;
-                if !blocks.is_empty() && (size + head.block.bytes > most || many) {
+                if !chosen.is_empty() && (size + block.bytes > most || many) {
                     found.whole = false;
                     break 'all;
                 }
-                size += head.block.bytes;
+                size += block.bytes;
                 records = records.saturating_add(count);
-                blocks.push(head);
+                chosen.push(head);
             }
         }
         if newest {
-            blocks.reverse();
+            chosen.reverse();
         }
-        for head in blocks {
+        for head in chosen {
             // A damaged block stays uncovered, and becomes a gap.
-            let Some(all) = file.records(id, &head)? else { continue };
-            let (from, to) = (head.block.first.max(range.from), head.block.last.min(range.to));
+            let Some(all) = blocks.records(id, &head)? else { continue };
+            let block = head.block();
+            let (from, to) = (block.first.max(range.from), block.last.min(range.to));
             found.covered.insert(from, to);
             found.records.extend(all.into_iter().filter(|it| (from..=to).contains(&it.seq)));
         }
@@ -236,13 +266,12 @@ impl Worker {
     /// Encodes a batch, with gaps that were not reported yet.
     fn encode(
         &self,
-        id: u32,
+        target: &Target,
         range: Range,
         rest: Option<GapReason>,
         records: &[Record],
-        policy: &StreamPolicy,
     ) -> Option<Ready> {
-        let stream = self.contents.stream(id)?;
+        let stream = self.stream(target.id)?;
         // A record that was requested again was acknowledged before.
         let fetched = stream.is_fetched(range);
         let (answered, gaps) = stream.gaps_with(range, MAX_GAPS);
@@ -253,7 +282,7 @@ impl Worker {
         let block = if records.is_empty() {
             Vec::new()
         } else {
-            wire::pack(records, Layout::Smallest, policy.compress)
+            wire::pack(records, Layout::Smallest, target.policy.compress)
         };
         let (from, to) = (range.from, range.to);
         let doubt = stream.is_unsure(from);
