@@ -20,9 +20,10 @@ use serde_json::Value;
 use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
-use crate::adapters::{crash, files, kernel, status};
+use crate::adapters::{crash, files, status};
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::runtimes::process::{kernel, launcher};
 
 use access::LocalAccess;
 
@@ -143,7 +144,7 @@ impl Cli {
     /// Runs the command and returns its exit code.
     pub fn run(self) -> i32 {
         match self.command {
-            Command::Launch => crate::adapters::launcher::main(),
+            Command::Launch => launcher::main(),
             Command::CrashPoints => say(&(crash::POINTS.join("\n") + "\n")),
             Command::Status { output, data } => show_status(&data.folder(), output),
             Command::LocalAccess(command) => command.run(),

@@ -13,11 +13,11 @@ use crate::adapters::calls::known_seconds;
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::log_watch::LogWatch;
 use crate::adapters::logs::Histories;
-use crate::adapters::runtime::RuntimeContext;
 use crate::adapters::{files, logs};
 use crate::core::backoff::Entropy;
 use crate::core::history::History;
 use crate::core::log_poll::LogPoll;
+use crate::runtimes::Runtimes;
 
 /// Delay until a log that cannot be watched is polled again after it was too long, and first after
 /// a start, in milliseconds.
@@ -73,7 +73,7 @@ impl Logs {
     }
 
     /// Stores the histories if they have changed and it is time.
-    fn keep(&mut self, place: &RuntimeContext, now: u64) {
+    fn keep(&mut self, runtimes: &Runtimes, now: u64) {
         if !self.stale || now < self.keep_at {
             return;
         }
@@ -82,7 +82,7 @@ impl Logs {
         for (name, history) in &*self.histories.lock() {
             // A history that was read at the start and not compared with the log since.
             let tail = match history.tail.as_slice() {
-                [] => logs::last_bytes(&place.log(name), history),
+                [] => logs::last_bytes(&runtimes.log(name), history),
                 tail => tail.to_vec(),
             };
             all.insert(name.clone(), history.pack(&tail));
@@ -128,7 +128,7 @@ impl Driver {
     /// Stores the histories, because the agent ends.
     pub(super) fn keep_histories(&mut self) {
         self.logs.keep_at = 0;
-        self.logs.keep(&self.place, uptime_ms());
+        self.logs.keep(&self.runtimes, uptime_ms());
     }
 
     /// Polls the logs that are due, and cuts those that are too long, of ended workloads too.
@@ -155,7 +155,7 @@ impl Driver {
             if !all && poll.due().is_none_or(|due| now < due) {
                 continue;
             }
-            let log = self.place.log(name);
+            let log = self.runtimes.log(name);
             // Armed before the size is read, so that a write after it is noticed.
             let armed = watch.arm(name, &log);
             // The records are read before the log is cut.
@@ -184,6 +184,6 @@ impl Driver {
                 }
             }
         }
-        self.logs.keep(&self.place, now);
+        self.logs.keep(&self.runtimes, now);
     }
 }

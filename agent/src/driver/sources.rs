@@ -260,7 +260,7 @@ impl Driver {
         position: Option<Position>,
         missed: u64,
     ) {
-        let log = self.place.log(&workload);
+        let log = self.runtimes.log(&workload);
         let follower = Follower {
             workload,
             log: log.clone(),

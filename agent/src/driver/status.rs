@@ -10,7 +10,7 @@ use crate::adapters::identity::Identity;
 impl Driver {
     /// Status document of the whole agent.
     pub(super) fn status(&self) -> Value {
-        let view = self.agent.view();
+        let view = self.view();
         let workloads: BTreeMap<String, Value> = view
             .workloads
             .iter()
@@ -18,7 +18,7 @@ impl Driver {
                 let report = json!({
                     "revision": report.revision,
                     "phase": report.phase,
-                    "pid": report.pid,
+                    "pid": report.pid(),
                     "restarts": report.restarts,
                     "reason": report.reason,
                 });
