@@ -42,7 +42,7 @@ type Answer = oneshot::Sender<Vec<Option<Remains>>>;
 
 #[derive(Default)]
 struct State {
-    /// What was asked since the test looked last, in words.
+    /// Asks since the test looked last, in words.
     asked: Vec<String>,
     instances: Vec<Instance>,
     created: u64,

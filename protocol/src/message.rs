@@ -159,7 +159,7 @@ pub struct WorkloadReport {
     /// instance. Another number: it was started anew in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u32>,
-    /// What only the runtime of the instance knows of it; nothing is decided by it.
+    /// Facts of the instance that only its runtime knows; nothing is decided by them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
     /// Explanation of the phase for a person, where it is not plain; at most [`MAX_REASON`] bytes.

@@ -75,7 +75,7 @@ pub struct Sweep {
     pub kill: bool,
 }
 
-/// What a sweep found of one workload.
+/// Counts of a sweep for one workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Remains {
     /// Number of those that were left behind and ended, without those of probes.
@@ -141,7 +141,7 @@ pub trait Runtime: Send + Sync {
     /// Text about limits of these workloads that are not enforced as they should be.
     fn limits_problem(&self, wanted: &[(&Name, &WorkloadSpec)]) -> Option<String>;
 
-    /// What it knows of an instance beside the common state, for reports.
+    /// Returns the facts of an instance that only this runtime knows, for reports.
     fn detail(&self, instance: &Handle) -> Option<Detail>;
 }
 
@@ -312,7 +312,7 @@ impl Runtimes {
         (!said.is_empty()).then(|| said.join("; "))
     }
 
-    /// What its runtime knows of an instance beside the common state.
+    /// Returns the facts of an instance that only its runtime knows.
     pub fn detail(&self, instance: &Handle) -> Option<Detail> {
         self.of(instance)?.detail(instance)
     }

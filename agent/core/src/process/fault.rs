@@ -1,6 +1,6 @@
-//! Whose fault it is that a process cannot be prepared: that of the revision, which can never start
-//! as it is written, or that of the machine, on which it may start later. A revision is given up for
-//! its own faults alone.
+//! Attribution of faults: a process cannot be prepared for a fault of the revision, which can never
+//! start as it is written, or for one of the machine, on which it may start later. A revision is
+//! given up for its own faults alone.
 //!
 //! See decision 0010.
 

@@ -1,4 +1,5 @@
-//! Whose a process is, and what is left of a workload: a wrong answer kills somebody else's process.
+//! Attribution of processes: whose a process is, and what is left of a workload. A wrong answer kills
+//! somebody else's process.
 //!
 //! Everything that a workload starts inherits
 //! `HOLDFAST_INSTANCE=<agent>/<workload>/<revision>/<nonce>`, but a process can change its

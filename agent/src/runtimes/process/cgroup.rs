@@ -39,7 +39,7 @@ pub enum NoCgroups {
     },
 }
 
-/// Limit of a workload that cannot be set.
+/// Limit of a workload that cannot be set, and why not.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {source}")]
 pub struct LimitError {

@@ -26,7 +26,7 @@ const FOLDERS: usize = 1_000;
 /// Mode of a configuration file: readable by the workload's user and group, writable by the user.
 const MODE: u32 = 0o640;
 
-/// What is in the way of a configuration file.
+/// Obstacle in the way of a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum Obstacle {
     /// A link on the way, which is not followed.
@@ -74,7 +74,7 @@ pub enum LayError {
     InTheWay {
         /// Path of the configuration file, as the workload's document has it.
         path: String,
-        /// What is there.
+        /// Obstacle that was found there.
         obstacle: Obstacle,
     },
     /// The file system refuses.

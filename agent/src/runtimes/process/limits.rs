@@ -1,4 +1,4 @@
-//! What is said of limits that control groups do not enforce.
+//! Text about limits that control groups do not enforce.
 //!
 //! See decision 0073.
 
