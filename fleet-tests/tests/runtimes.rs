@@ -5,7 +5,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails loudly where it stands"
+    clippy::disallowed_methods,
+    reason = "a test fails loudly where it stands, and reads what was written"
 )]
 
 use std::collections::BTreeMap;
@@ -276,6 +277,7 @@ async fn a_job_that_was_stored_and_never_started_is_started_and_one_that_may_hav
     agent.waits(100).await;
     let sweep = "sweep fake-1 spare - kill";
     assert_eq!(place.machine.asked(), [sweep, sweep, "prepare 1", "start fake-2"]);
+    drop(agent);
     place.machine.reboot();
     let mut agent = place.agent();
     agent.settle().await;
@@ -361,7 +363,7 @@ async fn a_runtime_that_does_not_answer_delays_no_sweep_of_another() {
     let quick = RuntimeKind::new("other");
     runtimes.sweep(vec![
         sweep("slow", &[KIND], Some(KIND)),
-        sweep("quick", &[quick.clone()], Some(quick)),
+        sweep("quick", std::slice::from_ref(&quick), Some(quick.clone())),
         sweep("both", &[], Some(KIND)),
     ]);
     assert_eq!(observed.recv().await.unwrap(), Observed::Swept("quick".parse().unwrap(), 0));

@@ -39,9 +39,8 @@ impl Failed {
             AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory,
         };
         match self {
-            Self::User | Self::InTheWay => true,
+            Self::User | Self::InTheWay | Self::File { looped: true, .. } => true,
             Self::Limits | Self::Launcher => false,
-            Self::File { looped: true, .. } => true,
             Self::File { kind, looped: false } => matches!(
                 kind,
                 AlreadyExists | InvalidFilename | InvalidInput | IsADirectory | NotADirectory

@@ -43,7 +43,7 @@ use crate::adapters::crash;
 use crate::core::effect::Observed;
 use crate::core::process::ProcessId;
 use crate::core::process::fault::Failed;
-use crate::core::runtime::{Found, Halt, Handle, Known, NotPrepared, Reason, RuntimeKind};
+use crate::core::runtime::{Found, Halt, Handle, Known, Reason, RuntimeKind};
 use crate::core::saved::Exit;
 
 /// Number of SIGKILL on Linux.
@@ -87,7 +87,7 @@ impl Runtime for Processes {
                     let kept = gate.map(|gate| keep(&gates, &ask.name, gate));
                     kept.map_err(|error| Failed::Launcher.because(Reason::of(&error)))
                 }
-                Err(why) => Err::<Handle, NotPrepared>(why),
+                Err(why) => Err(why),
             };
             send(&tell, Observed::Prepared(ask.name, prepared)).await;
         });
