@@ -24,9 +24,10 @@ use serde_json::Value;
 use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
-use crate::adapters::{crash, files, kernel, log_lines, status};
+use crate::adapters::{crash, files, log_lines, status};
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::runtimes::process::{kernel, launcher};
 
 use access::LocalAccess;
 use arguments::{Asked, Call};
@@ -117,7 +118,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> i32 {
 
 fn carry_out(mut call: Call) -> Result<i32, String> {
     Ok(match *call.path.as_slice() {
-        ["launch"] => crate::adapters::launcher::main(),
+        ["launch"] => launcher::main(),
         ["crash-points"] => say(&(crash::POINTS.join("\n") + "\n")),
         ["status"] => {
             let output = Output::of(&mut call);

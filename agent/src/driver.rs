@@ -21,7 +21,6 @@ mod start;
 mod status;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::ids::{Name, StateVersion};
@@ -35,19 +34,19 @@ use tokio::sync::mpsc;
 
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::calls::{Calls, FetchCall, LogCall, QueryCall};
-use crate::adapters::census::Census;
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::{LinkEvent, Outlet};
 use crate::adapters::notify::Notifier;
-use crate::adapters::runtime::{Runtime, RuntimeContext, Sweep, on_own_thread};
 use crate::adapters::store::Store;
-use crate::adapters::{crash, files, folder, probe, status as status_socket};
-use crate::core::agent::Agent;
+use crate::adapters::{crash, files, status as status_socket};
+use crate::core::agent::{Agent, View};
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
 use crate::core::lineage::{self, Lineage};
 use crate::core::report::{self, Reporter};
+use crate::core::runtime::{Found, Reason};
+use crate::runtimes::{Prepare, Probing, Runtimes, Sweep, on_own_thread};
 
 pub use start::StartError;
 
@@ -70,13 +69,13 @@ enum TaskResult {
     /// Result of a renewal: the identity, and true if its certificate was issued.
     Renewed(Box<Result<(Identity, bool), IdentityError>>),
     /// Result of the removal of a workload's folder.
-    FolderRemoved(Name, Result<(), String>),
+    FolderRemoved(Name, Result<(), Reason>),
     /// Result from the buffer, or of shipping.
     Data(data::BufferResult),
     /// Result of a stream that the agent itself fills.
     Source(sources::SourceResult),
-    /// All processes of workloads on the machine.
-    Census(std::io::Result<Census>),
+    /// Everything of workloads on the machine.
+    Census(std::io::Result<Vec<Found>>),
 }
 
 /// State of the link, as the driver sees it.
@@ -95,8 +94,7 @@ struct Link {
 /// State of the whole agent, owned by the loop. Each part with a state of its own is a type.
 pub struct Driver {
     data: PathBuf,
-    place: Arc<RuntimeContext>,
-    runtime: Runtime,
+    runtimes: Runtimes,
     artifacts: Artifacts,
     store: Store,
     /// True if the store lacks something that memory has, because a write failed.
@@ -113,7 +111,6 @@ pub struct Driver {
     restarts: restarts::Restarts,
     entropy: Entropy,
     observed: mpsc::Receiver<Observed>,
-    observe: mpsc::Sender<Observed>,
     links: mpsc::Receiver<LinkEvent>,
     results: mpsc::Receiver<TaskResult>,
     tell: mpsc::Sender<TaskResult>,
@@ -232,6 +229,11 @@ impl Driver {
         self.shipping.ship(self.link.outlet.is_some());
     }
 
+    /// Snapshot of all workloads, with what their runtimes know of them.
+    fn view(&self) -> View {
+        self.agent.view().detailed(|instance| self.runtimes.detail(instance))
+    }
+
     fn carry_out(&mut self, effects: Vec<Effect>) {
         let (mut states, mut sweeps) = (Vec::new(), Vec::new());
         for effect in effects {
@@ -239,43 +241,36 @@ impl Driver {
                 Effect::Save { name, saved } => states.push((name, Some(*saved))),
                 Effect::Fetch(artifact) => self.artifacts.fetch(artifact),
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
-                Effect::Launch { name, revision, nonce, stale_config } => {
+                Effect::Prepare { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");
                     self.inlets.admit(&name, &revision.spec.bus, Some(nonce));
-                    self.runtime.launch(name, revision, nonce, stale_config);
+                    self.runtimes.prepare(Prepare { name, revision, nonce, stale_config });
                 }
-                Effect::Open { name, instance } => {
-                    self.logs.begin(&name, &self.place.log(&name), &mut self.entropy);
-                    self.runtime.open(name, instance);
+                Effect::Start { name, instance } => {
+                    self.logs.begin(&name, &self.runtimes.log(&name), &mut self.entropy);
+                    self.runtimes.start(name, instance);
                 }
                 Effect::Watch { name, instance } => {
-                    tracing::info!(workload = %name, pid = instance.pid, "watching");
+                    tracing::info!(workload = %name, instance = %instance.id, "watching");
                     self.inlets.adopted(&name, instance.nonce);
-                    self.runtime.watch(name, instance);
+                    self.runtimes.watch(name, instance);
                 }
-                Effect::Signal { name, instance, signal } => {
-                    tracing::info!(workload = %name, pid = instance.pid, signal, "stopping");
-                    self.runtime.signal(&instance, signal);
+                Effect::Stop { name, instance, how } => {
+                    tracing::info!(workload = %name, instance = %instance.id, ?how, "stopping");
+                    self.runtimes.stop(name, instance, how);
                 }
-                Effect::Sweep { name, last, spare, kill } => {
-                    sweeps.push(Sweep { name, last, spare, kill });
+                Effect::Sweep { name, runtimes, last, spare, kill } => {
+                    sweeps.push(Sweep { name, runtimes, last, spare, kill });
                 }
                 Effect::Probe { name, instance, probe, spec, timeout_ms } => {
-                    let (place, tell) = (Arc::clone(&self.place), self.observe.clone());
-                    tokio::spawn(async move {
-                        let (who, which) = (name.clone(), instance.clone());
-                        let result = probe::run(place, name, instance, probe, spec, timeout_ms);
-                        let _agent_ends =
-                            tell.send(Observed::Probed(who, which, result.await)).await;
-                    });
+                    self.runtimes.probe(Probing { name, instance, probe, spec, timeout_ms });
                 }
                 Effect::Remove { name } => self.remove(name),
-                Effect::Census => self.look_at_processes(),
+                Effect::Census => self.take_census(),
             }
         }
         if !sweeps.is_empty() {
-            // One listing of the processes serves all sweeps.
-            self.runtime.sweep(sweeps);
+            self.runtimes.sweep(sweeps);
         }
         if !states.is_empty() {
             self.save(states);
@@ -294,22 +289,20 @@ impl Driver {
     fn remove(&mut self, name: Name) {
         tracing::info!(workload = %name, "removing its folder");
         self.inlets.dismiss(&name);
-        let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
+        let (runtimes, tell) = (self.runtimes.clone(), self.tell.clone());
         // A folder may hold millions of files: not removed in the loop's own thread.
         tokio::task::spawn_blocking(move || {
-            let removed = folder::remove(&place.folder(&name)).map_err(|error| error.to_string());
-            if let Ok(cgroups) = &place.cgroups {
-                cgroups.remove(&name);
-            }
+            let removed = runtimes.remove(&name).map_err(|error| Reason::of(&error));
             crash::point("folder-removed");
             let _agent_ends = tell.blocking_send(TaskResult::FolderRemoved(name, removed));
         });
     }
 
-    fn look_at_processes(&self) {
-        let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
+    fn take_census(&self) {
+        let (runtimes, tell) = (self.runtimes.clone(), self.tell.clone());
+        let known = self.agent.known();
         tokio::spawn(async move {
-            let seen = on_own_thread(move || Census::take(&place)).await;
+            let seen = on_own_thread(move || runtimes.census(&known)).await;
             let _agent_ends = tell.send(TaskResult::Census(seen)).await;
         });
     }
@@ -318,10 +311,7 @@ impl Driver {
         match result {
             TaskResult::Census(seen) => {
                 let seen = match seen {
-                    Ok(seen) => {
-                        let saved = self.agent.saved();
-                        Observed::Census(start::found(&seen, &self.place, saved))
-                    }
+                    Ok(found) => Observed::Census(found),
                     Err(error) => {
                         tracing::warn!(%error, "the processes cannot be looked at now");
                         Observed::Blind
@@ -423,7 +413,7 @@ impl Driver {
         match call.method {
             Method::Logs { workload, part } => {
                 let here = self.agent.view().workloads.contains_key(&workload);
-                let log = here.then(|| self.place.log(&workload));
+                let log = here.then(|| self.runtimes.log(&workload));
                 if here {
                     self.logs.know(&workload, &mut self.entropy);
                 }
@@ -473,8 +463,7 @@ impl Driver {
             refused: self.trouble.refused,
         };
         let now = uptime_ms();
-        let Some(mut report) = self.reporter.next(&self.agent.view(), &problems, data, info, now)
-        else {
+        let Some(mut report) = self.reporter.next(&self.view(), &problems, data, info, now) else {
             return;
         };
         self.link.full = report.full;

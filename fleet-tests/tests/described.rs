@@ -76,7 +76,7 @@ fn one_module_alone_holds_unsafe_code() {
             }
         }
     }
-    assert_eq!(opted_in, [Path::new("agent/src/adapters/kernel.rs")]);
+    assert_eq!(opted_in, [Path::new("agent/src/runtimes/process/kernel.rs")]);
 }
 
 #[test]

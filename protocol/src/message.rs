@@ -155,12 +155,31 @@ pub struct WorkloadReport {
     /// Number of starts of this revision after the first.
     #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub restarts: u32,
-    /// Process id of the main process; absent while there is none.
+    /// Number of the run, drawn at random when its instance was prepared; absent while there is no
+    /// instance. Another number: it was started anew in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
+    pub run: Option<u32>,
+    /// Facts of the instance that only its runtime knows; nothing is decided by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
     /// Explanation of the phase for a person, where it is not plain; at most [`MAX_REASON`] bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+impl WorkloadReport {
+    /// Process id of the main process, if the instance is a process of the device.
+    pub fn pid(&self) -> Option<u32> {
+        self.detail.map(|Detail::Process(pid)| pid)
+    }
+}
+
+/// Detail of a running instance, by the runtime that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detail {
+    /// Process of the device, with the process id of its main process.
+    Process(u32),
 }
 
 /// Longest [`WorkloadReport::reason`] in bytes: one line for a person, and small on a metered link.

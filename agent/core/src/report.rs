@@ -232,13 +232,20 @@ mod tests {
 
     fn view(generation: u64, phase: Phase, settled: bool) -> View {
         let version = StateVersion { epoch: 1, generation };
-        let report =
-            WorkloadReport { revision: 1, phase, restarts: 0, pid: Some(7), reason: String::new() };
+        let report = WorkloadReport {
+            revision: 1,
+            phase,
+            restarts: 0,
+            run: Some(7),
+            detail: None,
+            reason: String::new(),
+        };
         View {
             desired: version,
             applied: version,
             workloads: [("w".parse().unwrap(), report)].into(),
             settled,
+            instances: Default::default(),
         }
     }
 

@@ -5,14 +5,12 @@
 use std::io;
 
 use holdfast_protocol::message::Problem;
-use holdfast_protocol::workload::Run;
 
 use super::Driver;
 use super::data::ASIDE;
 use super::identity::Used;
 use crate::adapters::clock::{system_seconds, uptime_ms};
 use crate::adapters::identity::Identity;
-use crate::adapters::runtime::counts_alone;
 use crate::adapters::store::StoreError;
 use crate::adapters::{files, status};
 use crate::core::clock;
@@ -22,9 +20,6 @@ use crate::core::data::damage::Aside;
 const FULL: u64 = 256 * 1024;
 /// Free space below which it is reported as low, in bytes.
 pub(super) const LOW: u64 = 32 * 1024 * 1024;
-
-/// Maximum number of workloads that a problem names.
-const NAMED: usize = 3;
 
 /// Reason for which the link is down while the certificate has expired.
 const OVER: &str = "not tried: by this device's clock its certificate has expired; it is renewed as soon as it can be, and if the clock is wrong, set it";
@@ -60,7 +55,7 @@ impl Driver {
     /// Does everything that is due at intervals.
     pub(super) fn keep_house(&mut self) {
         self.trouble.free = files::free_bytes(&self.data).ok();
-        let closed = files::closed_to_others(&self.place.workloads);
+        let closed = files::closed_to_others(self.runtimes.workloads());
         if let Some(why) = closed.as_ref().filter(|_| closed != self.trouble.closed) {
             tracing::error!("{why}");
         }
@@ -234,43 +229,13 @@ impl Driver {
         Some(self.identity.refusal_problem(refusal))
     }
 
-    /// Text about limits that are asked for and not enforced by control groups, and how they are
-    /// enforced instead.
+    /// Text about limits that are asked for and not enforced as they should be.
     fn limits_problem(&self) -> Option<String> {
-        let why = self.place.cgroups.as_ref().err()?;
         let wanted = self.agent.saved().filter_map(|(name, saved)| {
-            let spec = &saved.current.as_ref()?.spec;
-            let Run::Process(process) = &spec.run;
-            Some((name, spec.resources, process))
+            let current = saved.current.as_ref()?;
+            Some((name, &*current.spec))
         });
-        let (mut cpu, mut memory, mut pids) = (false, false, false);
-        let mut uncounted: Vec<&str> = Vec::new();
-        for (name, resources, process) in wanted {
-            cpu |= resources.cpu_millis.is_some();
-            memory |= resources.memory_bytes.is_some();
-            if resources.pids.is_some() {
-                if counts_alone(process) { pids = true } else { uncounted.push(name.as_str()) }
-            }
-        }
-        let mut parts = Vec::new();
-        if cpu {
-            parts.push("cpu is not enforced".to_owned());
-        }
-        if memory {
-            parts.push("memory is enforced for each process alone, with twice the limit and 128 MiB of private memory (RLIMIT_DATA, RLIMIT_AS)".into());
-        }
-        if pids {
-            parts.push("pids by the workload's own user (RLIMIT_NPROC)".into());
-        }
-        if !uncounted.is_empty() {
-            let more = if uncounted.len() > NAMED { ", …" } else { "" };
-            uncounted.truncate(NAMED);
-            let names = uncounted.join(", ");
-            parts.push(format!("pids is not enforced where the user is shared ({names}{more})"));
-        }
-        let how = parts.join("; ");
-        (!parts.is_empty()).then(|| {
-            format!("limits of workloads are not enforced by control groups: {how}. {why}")
-        })
+        let wanted: Vec<_> = wanted.collect();
+        self.runtimes.limits_problem(&wanted)
     }
 }

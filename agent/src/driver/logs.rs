@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
@@ -16,11 +15,11 @@ use crate::adapters::calls::known_seconds;
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::log_watch::LogWatch;
 use crate::adapters::logs::Histories;
-use crate::adapters::runtime::RuntimeContext;
 use crate::adapters::{files, logs};
 use crate::core::backoff::Entropy;
 use crate::core::history::History;
 use crate::core::log_poll::LogPoll;
+use crate::runtimes::Runtimes;
 
 /// Delay until a log that cannot be watched is polled again after it was too long, and first after
 /// a start, in milliseconds.
@@ -33,7 +32,7 @@ const KEEP: u64 = 300_000;
 /// Histories and size polls of all logs.
 pub(super) struct Logs {
     data: PathBuf,
-    place: Arc<RuntimeContext>,
+    runtimes: Runtimes,
     time: Time,
     /// Longest log of a workload, in bytes.
     limit: u64,
@@ -53,7 +52,7 @@ impl Logs {
     /// `all_at`.
     pub(super) fn new(
         data: &Path,
-        place: Arc<RuntimeContext>,
+        runtimes: Runtimes,
         time: Time,
         limit: u64,
         all_at: u64,
@@ -69,7 +68,7 @@ impl Logs {
         }
         Self {
             data: data.to_owned(),
-            place,
+            runtimes,
             time,
             limit,
             watch: LogWatch::begin(),
@@ -108,7 +107,7 @@ impl Logs {
         for (name, history) in &*self.histories.lock() {
             // A history that was read at the start and not compared with the log since.
             let tail = match history.tail.as_slice() {
-                [] => logs::last_bytes(&self.place.log(name), history),
+                [] => logs::last_bytes(&self.runtimes.log(name), history),
                 tail => tail.to_vec(),
             };
             all.insert(name.clone(), history.pack(&tail));
@@ -175,7 +174,7 @@ impl Logs {
             if !all && poll.due().is_none_or(|due| now < due) {
                 continue;
             }
-            let log = self.place.log(name);
+            let log = self.runtimes.log(name);
             // Armed before the size is read, so that a write after it is noticed.
             let armed = self.watch.arm(name, &log);
             // The records are read before the log is cut.

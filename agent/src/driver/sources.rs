@@ -22,7 +22,7 @@ use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
 use crate::adapters::machine::Machine;
-use crate::adapters::runtime::RuntimeContext;
+use crate::runtimes::Runtimes;
 use crate::adapters::{files, logs, tasks};
 use crate::core::follow::{Follower, Found, Piece, Position, SEARCHED, Search};
 
@@ -73,7 +73,7 @@ pub(super) struct Sources {
     intake: Arc<dyn Intake>,
     tell: mpsc::Sender<TaskResult>,
     /// Knows the logs of the workloads.
-    place: Arc<RuntimeContext>,
+    runtimes: Runtimes,
     file: PathBuf,
     data: PathBuf,
     followers: BTreeMap<StreamName, Followed>,
@@ -121,7 +121,7 @@ impl Sources {
         data: &Path,
         buffer: Buffer,
         intake: Arc<dyn Intake>,
-        place: Arc<RuntimeContext>,
+        runtimes: Runtimes,
         tell: mpsc::Sender<TaskResult>,
     ) -> Self {
         let file = data.join("sources.json");
@@ -133,7 +133,7 @@ impl Sources {
             buffer,
             intake,
             tell,
-            place,
+            runtimes,
             file,
             data: data.to_owned(),
             followers: BTreeMap::new(),
@@ -225,7 +225,7 @@ impl Sources {
             if !self.followers.contains_key(&stream) {
                 let kept = self.kept.get(&stream).filter(|it| it.workload == workload);
                 let position = kept.map(|it| it.position.clone());
-                let log = self.place.log(&workload);
+                let log = self.runtimes.log(&workload);
                 self.find(stream.clone(), log.clone(), position.clone());
                 let follower = Follower::new(position);
                 self.followers.insert(stream, Followed { workload, log, follower });

@@ -9,12 +9,12 @@ use crate::adapters::identity::Identity;
 impl Driver {
     /// Status document of the whole agent.
     pub(super) fn status(&self) -> Value {
-        let view = self.agent.view();
+        let view = self.view();
         let workloads = collect::map(view.workloads.iter().map(|(name, report)| {
             let report = json!({
                 "revision": report.revision,
                 "phase": report.phase,
-                "pid": report.pid,
+                "pid": report.pid(),
                 "restarts": report.restarts,
                 "reason": report.reason,
             });

@@ -375,7 +375,8 @@ pub struct WorkloadStatus {
     pub phase: Phase,
     /// Number of restarts of this revision on the device.
     pub restarts: u32,
-    /// Process id of the workload's main process. Null: no process runs.
+    /// Process id of the workload's main process. Null: no process runs, or the workload is not run
+    /// as a process.
     pub pid: Option<u32>,
     /// Reason for the phase in words, as the device reports it; may be empty.
     pub reason: String,

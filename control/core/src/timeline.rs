@@ -364,9 +364,9 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
     let revision = was.map_or(0, |was| was.revision);
     let restarts = match was {
         Some(was) if was.revision == now.revision => {
-            // Another process in the same phase is a restart too, as after a reboot of the device.
-            let is_other = was.phase == now.phase && was.pid.is_some() && now.pid.is_some();
-            let anew = u32::from(is_other && was.pid != now.pid);
+            // Another run in the same phase is a restart too, as after a reboot of the device.
+            let is_other = was.phase == now.phase && was.run.is_some() && now.run.is_some();
+            let anew = u32::from(is_other && was.run != now.run);
             now.restarts.saturating_sub(was.restarts).max(anew)
         }
         _ => now.restarts,

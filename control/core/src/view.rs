@@ -111,7 +111,7 @@ fn workload_status(
         revision: said.revision,
         phase: said.phase,
         restarts: said.restarts,
-        pid: said.pid,
+        pid: said.pid(),
         reason: said.reason.clone(),
         state: is.map(|is| is.state),
         since: is.and_then(|is| is.since).map(rfc3339),

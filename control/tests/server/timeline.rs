@@ -24,7 +24,8 @@ async fn says(
             revision: *revision,
             phase: *phase,
             restarts: *restarts,
-            pid: None,
+            run: None,
+            detail: None,
             reason: if *phase == Phase::Backoff { "exit code 3".into() } else { String::new() },
         };
         (name.parse().unwrap(), Some(report))

@@ -34,7 +34,7 @@ use holdfast_control::service::{Failure, Service, Settings, Threads};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
-use holdfast_protocol::message::{DesiredState, Presence, StateReport, WorkloadReport};
+use holdfast_protocol::message::{DesiredState, Detail, Presence, StateReport, WorkloadReport};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::Range;
@@ -550,7 +550,8 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
                 revision: *revision,
                 phase: holdfast_protocol::message::Phase::Running,
                 restarts: 0,
-                pid: Some(7),
+                run: Some(7),
+                detail: Some(Detail::Process(7)),
                 reason: String::new(),
             };
             (name.parse().unwrap(), Some(report))

@@ -17,7 +17,7 @@ use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_protocol::enrol::SERVER_NAME;
 use holdfast_protocol::message::{
-    AgentInfo, DesiredState, Phase, Presence, StateReport, WorkloadReport,
+    AgentInfo, DesiredState, Detail, Phase, Presence, StateReport, WorkloadReport,
 };
 use holdfast_protocol::signing::verify;
 use rustls::ClientConfig;
@@ -311,7 +311,8 @@ fn running(revision: u64) -> WorkloadReport {
         revision,
         phase: Phase::Running,
         restarts: 0,
-        pid: Some(4_711),
+        run: Some(4_711),
+        detail: Some(Detail::Process(4_711)),
         reason: String::new(),
     }
 }

@@ -15,7 +15,7 @@ use holdfast_control::core::records::{
 };
 use holdfast_control::core::timeline::{Counts, Recent, What};
 use holdfast_control::ports::store::{Batch, Store as _};
-use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
+use holdfast_protocol::message::{AgentInfo, Detail, Phase, Problem, WorkloadReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -217,7 +217,8 @@ fn report(
             revision: 1,
             phase: if fails { Phase::Backoff } else { Phase::Running },
             restarts: if fails { 12 } else { 0 },
-            pid: (!fails).then_some(1_234),
+            run: (!fails).then_some(1_234),
+            detail: (!fails).then_some(Detail::Process(1_234)),
             reason: if fails { "it ended with exit code 1".into() } else { String::new() },
         };
         let workload: Name = workload.parse()?;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use holdfast_agent::core::acceptance::{Acceptance, FILE_STEPS, FileStep, Offered, begin};
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
+use holdfast_agent::core::process::ProcessId;
 use holdfast_agent::core::report::Reporter;
-use holdfast_agent::core::saved::{Exit, Found, Instance, SavedWorkload};
+use holdfast_agent::core::runtime::{Found, Halt, Handle, NotPrepared, Reason, Role};
+use holdfast_agent::core::saved::{Exit, SavedWorkload};
 use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, Digest, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, DesiredState};
@@ -38,7 +40,7 @@ pub(super) struct Proc {
     pub(super) name: Name,
     pub(super) revision: u64,
     pub(super) spec: Arc<WorkloadSpec>,
-    pub(super) instance: Instance,
+    pub(super) instance: Handle,
     /// True: it executes; false: it waits at the gate.
     pub(super) open: bool,
     /// Life of the agent that would reap the process.
@@ -63,11 +65,16 @@ pub(super) enum Happening {
 pub(super) enum Work {
     /// Download and its ticket: a download that was given up has no effect.
     Fetch(Digest, u64),
-    Launch(Effect),
-    Open(Name, Instance),
-    Probe(Name, Instance, Arc<WorkloadSpec>),
+    Prepare(Effect),
+    Start(Name, Handle),
+    Probe(Name, Handle, Arc<WorkloadSpec>),
     Tell(Observed),
     Remove(Name),
+}
+
+/// Process id of an instance.
+pub(super) fn pid(instance: &Handle) -> u32 {
+    ProcessId::of(instance).expect("the device runs processes alone").pid
 }
 
 /// Device of the world.
@@ -78,6 +85,9 @@ pub(super) struct Device {
     pub(super) procs: BTreeMap<u32, Proc>,
     pub(super) agent: Option<Agent>,
     reporter: Reporter,
+    /// True: the runtime is one that keeps what it prepared without the agent, as a container engine
+    /// does. False: it is as processes at their gates.
+    is_prepared_for_good: bool,
     life: u64,
     boot: u64,
     booted_at: u64,
@@ -113,6 +123,7 @@ impl Device {
             procs: BTreeMap::new(),
             agent: None,
             reporter: Reporter::default(),
+            is_prepared_for_good: number % 2 == 1,
             life: 0,
             boot: 1,
             booted_at: 0,
@@ -171,8 +182,8 @@ impl Device {
             workload: proc.name.clone(),
             revision: proc.revision,
             instance: proc.instance.clone(),
-            leader: true,
-            at_gate: !proc.open,
+            role: if proc.open { Role::Main } else { Role::Prepared },
+            order: (u64::from(pid(&proc.instance)), 0),
         };
         self.procs.values().map(found).collect()
     }
@@ -185,7 +196,8 @@ impl Device {
         self.ran.clear();
     }
 
-    /// Kills the agent with SIGKILL. Launchers at their gates end by their pipes.
+    /// Kills the agent with SIGKILL. Launchers at their gates end by their pipes; containers that
+    /// were created and not started stay.
     pub(super) fn kill_agent(&mut self) {
         self.agent = None;
         self.restarting.clear();
@@ -196,13 +208,14 @@ impl Device {
         self.connected = false;
         self.reporter = Reporter::default();
         self.outbox.clear();
-        self.procs.retain(|_, proc| proc.open);
+        let stays = self.is_prepared_for_good;
+        self.procs.retain(|_, proc| proc.open || stays);
     }
 
     /// Switches power off and on: nothing runs, and the boot id is another.
     pub(super) fn reboot(&mut self, now: u64) {
         self.kill_agent();
-        self.procs.clear();
+        self.procs.retain(|_, proc| !proc.open);
         self.boot += 1;
         self.booted_at = now;
         // Events of the former boot have no effect any more.
@@ -360,7 +373,7 @@ impl Device {
     fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
         match effect {
             Effect::Fetch(artifact) => self.fetch(artifact.digest, now, dice),
-            launch @ Effect::Launch { .. } => self.later(now, dice, 50, Work::Launch(launch)),
+            prepare @ Effect::Prepare { .. } => self.later(now, dice, 50, Work::Prepare(prepare)),
             Effect::Save { name, saved } => {
                 let stored = !self.disk.full;
                 if stored {
@@ -373,11 +386,12 @@ impl Device {
                     self.observe(Observed::Saved(name, stored), now);
                 }
             }
-            Effect::Open { name, instance } => {
-                self.later(now, dice, 20, Work::Open(name, instance));
+            Effect::Start { name, instance } => {
+                self.later(now, dice, 20, Work::Start(name, instance));
             }
             Effect::Watch { name, instance } => {
-                let lives = self.procs.get(&instance.pid).is_some_and(|it| it.instance == instance);
+                let lives =
+                    self.procs.get(&pid(&instance)).is_some_and(|it| it.instance == instance);
                 if !lives {
                     let exited = Observed::Exited(name, instance, Exit::Unseen);
                     self.later(now, dice, 5, Work::Tell(exited));
@@ -386,18 +400,18 @@ impl Device {
             Effect::Probe { name, instance, spec, .. } => {
                 self.later(now, dice, 100, Work::Probe(name, instance, spec));
             }
-            Effect::Signal { name, instance, signal } => {
+            Effect::Stop { name, instance, how } => {
                 // The job was cut short for another desired state: if it is desired again, it runs
                 // again.
                 self.ran.remove(&name);
-                self.signal(&instance, signal, now, dice);
+                self.stop(&instance, how, now, dice);
             }
             Effect::Sweep { name, spare, kill, .. } => {
                 let left: Vec<u32> = self
                     .procs
                     .values()
                     .filter(|it| it.name == name && Some(&it.instance) != spare.as_ref())
-                    .map(|it| it.instance.pid)
+                    .map(|it| pid(&it.instance))
                     .collect();
                 if kill {
                     for pid in &left {
@@ -425,8 +439,12 @@ impl Device {
         }
     }
 
-    fn signal(&mut self, instance: &Instance, signal: u8, now: u64, dice: &mut Dice) {
-        let Some(proc) = self.procs.get_mut(&instance.pid) else { return };
+    fn stop(&mut self, instance: &Handle, how: Halt, now: u64, dice: &mut Dice) {
+        let signal = match how {
+            Halt::Ask(stop) => stop.signal,
+            Halt::Kill => 9,
+        };
+        let Some(proc) = self.procs.get_mut(&pid(instance)) else { return };
         if proc.instance != *instance {
             return;
         }
@@ -435,13 +453,13 @@ impl Device {
         let told = std::mem::replace(&mut proc.told, true);
         let name = proc.name.clone();
         if !told {
-            self.must_not_be_well(instance.pid, "stopped");
+            self.must_not_be_well(pid(instance), "stopped");
             self.restarting.remove(&name);
         }
         if !stubborn {
             let at = now + dice.between(1, 300);
             let exit = Exit::Signal(i32::from(signal));
-            self.schedule.push((at, Happening::Ends(instance.pid, instance.nonce, exit)));
+            self.schedule.push((at, Happening::Ends(pid(instance), instance.nonce, exit)));
         }
     }
 
@@ -517,12 +535,13 @@ impl Device {
                     self.observe(Observed::Fetched(digest), now);
                 }
             }
-            Work::Launch(effect) => self.launch(effect, now, dice),
-            Work::Open(name, instance) => self.open(name, instance, now, dice),
+            Work::Prepare(effect) => self.prepare(effect, now, dice),
+            Work::Start(name, instance) => self.start_instance(name, instance, now, dice),
             Work::Probe(name, instance, spec) => {
-                let lives = self.procs.get(&instance.pid).is_some_and(|it| it.instance == instance);
+                let lives =
+                    self.procs.get(&pid(&instance)).is_some_and(|it| it.instance == instance);
                 let sick = Behaviour::of(&spec) == Behaviour::Sick;
-                let result = if lives && !sick { Ok(()) } else { Err("sick".to_owned()) };
+                let result = if lives && !sick { Ok(()) } else { Err(Reason::from("sick")) };
                 self.observe(Observed::Probed(name, instance, result), now);
             }
             Work::Remove(name) => {
@@ -539,16 +558,17 @@ impl Device {
         }
     }
 
-    fn launch(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
-        let Effect::Launch { name, revision, nonce, .. } = effect else { return };
+    fn prepare(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
+        let Effect::Prepare { name, revision, nonce, .. } = effect else { return };
         if self.disk.full && !self.disk.folders.contains(&name) {
-            let why = Err("no space left".to_owned());
-            return self.observe(Observed::Launched(name, why), now);
+            let why = Err(NotPrepared::Machine("no space left".into()));
+            return self.observe(Observed::Prepared(name, why), now);
         }
         for artifact in revision.spec.run.artifacts() {
             let (there, digest) = (&self.disk.artifacts, artifact.digest);
             if self.lost.contains(&digest) {
-                return self.observe(Observed::Missing(name, digest), now);
+                return self
+                    .observe(Observed::Prepared(name, Err(NotPrepared::Artifact(digest))), now);
             }
             assert!(there.contains(&digest), "started without its artifact");
         }
@@ -558,7 +578,7 @@ impl Device {
         }
         self.next_pid += 1;
         let boot = format!("boot-{}", self.boot);
-        let instance = Instance { pid: self.next_pid, start: now, boot, nonce };
+        let instance = ProcessId { pid: self.next_pid, start: now, boot }.handle(nonce);
         let proc = Proc {
             name: name.clone(),
             revision: revision.number,
@@ -568,23 +588,23 @@ impl Device {
             parent: self.life,
             told: false,
         };
-        self.procs.insert(instance.pid, proc);
+        self.procs.insert(pid(&instance), proc);
         if !self.crash_point(dice) {
-            self.observe(Observed::Launched(name, Ok(instance)), now);
+            self.observe(Observed::Prepared(name, Ok(instance)), now);
         }
     }
 
-    fn open(&mut self, name: Name, instance: Instance, now: u64, dice: &mut Dice) {
-        let Some(proc) = self.procs.get_mut(&instance.pid).filter(|it| it.instance == instance)
+    fn start_instance(&mut self, name: Name, instance: Handle, now: u64, dice: &mut Dice) {
+        let Some(proc) = self.procs.get_mut(&pid(&instance)).filter(|it| it.instance == instance)
         else {
-            let why = Err("its launcher is gone".to_owned());
-            return self.observe(Observed::Opened(name, instance, why), now);
+            let why = Err(Reason::from("its launcher is gone"));
+            return self.observe(Observed::Started(name, instance, why), now);
         };
         let behaviour = Behaviour::of(&proc.spec);
         if behaviour == Behaviour::Missing {
-            let why = Err("no such file".to_owned());
-            self.observe(Observed::Opened(name, instance.clone(), why), now);
-            return self.end(instance.pid, Exit::Code(126), now, dice);
+            let why = Err(Reason::from("no such file"));
+            self.observe(Observed::Started(name, instance.clone(), why), now);
+            return self.end(pid(&instance), Exit::Code(126), now, dice);
         }
         proc.open = true;
         let spec = Arc::clone(&proc.spec);
@@ -595,11 +615,11 @@ impl Device {
             _ => None,
         };
         if let Some((after, exit)) = ends {
-            let event = Happening::Ends(instance.pid, instance.nonce, exit);
+            let event = Happening::Ends(pid(&instance), instance.nonce, exit);
             self.schedule.push((now + after, event));
         }
         if !self.crash_point(dice) {
-            self.observe(Observed::Opened(name, instance, Ok(())), now);
+            self.observe(Observed::Started(name, instance, Ok(())), now);
         }
     }
 
@@ -609,7 +629,7 @@ impl Device {
     }
 
     /// Asserts that a workload with `never` runs at most once, as far as the disk could record it.
-    fn run_once(&mut self, name: &Name, spec: Arc<WorkloadSpec>, instance: &Instance) {
+    fn run_once(&mut self, name: &Name, spec: Arc<WorkloadSpec>, instance: &Handle) {
         let before = self.ran.remove(name);
         if spec.restart.policy != RestartPolicy::Never {
             return;
@@ -627,7 +647,7 @@ impl Device {
             .procs
             .values()
             .filter(|it| it.open && !it.told)
-            .map(|it| it.instance.pid)
+            .map(|it| pid(&it.instance))
             .collect();
         if running.is_empty() {
             return;

@@ -7,7 +7,7 @@ use holdfast_protocol::message::{DesiredState, Phase};
 use holdfast_protocol::workload::RestartPolicy;
 
 use super::control::{Control, signer};
-use super::device::{Device, Happening};
+use super::device::{Device, Happening, pid};
 use super::{Behaviour, Dice};
 
 /// Number of devices in a world: enough to differ, few enough for many worlds.
@@ -320,9 +320,9 @@ impl World {
             let mut running: BTreeMap<&str, u32> = BTreeMap::new();
             for proc in device.procs.values().filter(|proc| proc.open) {
                 // Two copies never run at once.
-                let pid = proc.instance.pid;
-                if let Some(other) = running.insert(proc.name.as_str(), pid) {
-                    panic!("{}: {} runs twice: {other} and {pid}", device.id, proc.name);
+                let this = pid(&proc.instance);
+                if let Some(other) = running.insert(proc.name.as_str(), this) {
+                    panic!("{}: {} runs twice: {other} and {this}", device.id, proc.name);
                 }
                 // Invariant 1: nothing runs that was not signed for this device.
                 let signed = self.control.signed[number].iter().any(|(name, revision, spec)| {
@@ -386,7 +386,7 @@ impl World {
                 let running = procs.first().is_some_and(|proc| *proc.spec == workload.spec);
                 assert!(running, "{id}: {name} is wanted and does not run: {view:?}");
                 assert_eq!(reported.phase, Phase::Running, "{id}: {name}");
-                assert_eq!(reported.pid, procs.first().map(|it| it.instance.pid), "{id}: {name}");
+                assert_eq!(reported.run, procs.first().map(|it| it.instance.run()), "{id}: {name}");
                 assert_eq!(reported.revision, workload.revision, "{id}: {name}");
                 continue;
             }

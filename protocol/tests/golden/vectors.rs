@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::Digest;
 use holdfast_protocol::message::{
-    AgentInfo, Call, DesiredState, DesiredWorkload, LogPart, Method, Phase, Presence, Problem,
-    Reply, ReplyCode, ReplyError, StateReport, WorkloadReport,
+    AgentInfo, Call, DesiredState, DesiredWorkload, Detail, LogPart, Method, Phase, Presence,
+    Problem, Reply, ReplyCode, ReplyError, StateReport, WorkloadReport,
 };
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
@@ -267,8 +267,9 @@ fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> St
 }
 
 fn workload(revision: u64, phase: Phase, restarts: u32, pid: u32, reason: &str) -> WorkloadReport {
-    let pid = (pid != 0).then_some(pid);
-    WorkloadReport { revision, phase, restarts, pid, reason: reason.into() }
+    let detail = (pid != 0).then_some(Detail::Process(pid));
+    let run = detail.map(|_| 0x9e37_79b9 ^ pid);
+    WorkloadReport { revision, phase, restarts, run, detail, reason: reason.into() }
 }
 
 fn agent() -> Option<AgentInfo> {

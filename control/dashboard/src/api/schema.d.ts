@@ -3787,7 +3787,8 @@ export interface components {
             phaseSince?: string | null;
             /**
              * Format: int32
-             * @description Process id of the workload's main process. Null: no process runs.
+             * @description Process id of the workload's main process. Null: no process runs, or the workload is not run
+             *     as a process.
              */
             pid?: number | null;
             /** @description Reason for the phase in words, as the device reports it; may be empty. */

@@ -15,6 +15,40 @@ use super::procfs::unless_gone;
 /// Controllers that the limits need.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
+/// Reasons why there are no control groups for limits.
+#[derive(Debug, thiserror::Error)]
+pub enum NoCgroups {
+    /// No cgroup v2 is mounted.
+    #[error("the system has no cgroup v2")]
+    NoVersion2,
+    /// The system does not offer all controllers to the agent.
+    #[error("cgroup v2 offers no {} controller at {} (a hybrid hierarchy, or Delegate=yes is missing from the agent's unit)", .lacking.join(", "), .base.display())]
+    NoController {
+        /// Controllers that are missing.
+        lacking: Vec<&'static str>,
+        /// The agent's part of the tree.
+        base: PathBuf,
+    },
+    /// The agent may not change its part of the tree.
+    #[error("{} is not delegated to the agent: {source}", .base.display())]
+    NotDelegated {
+        /// The agent's part of the tree.
+        base: PathBuf,
+        /// Error of the system.
+        source: io::Error,
+    },
+}
+
+/// Limit of a workload that cannot be set, and why not.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {source}")]
+pub struct LimitError {
+    /// File with its value, or the group.
+    what: String,
+    /// Error of the system.
+    source: io::Error,
+}
+
 /// The agent's part of the control group tree.
 #[derive(Debug)]
 pub struct Cgroups {
@@ -25,10 +59,10 @@ impl Cgroups {
     /// Enables the controllers in the agent's own part of the tree.
     ///
     /// # Errors
-    /// The reason as text why there are no limits.
-    pub fn take() -> Result<Self, String> {
+    /// The reason why there are no limits.
+    pub fn take() -> Result<Self, NoCgroups> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mount = mount_of(&mounts).ok_or("the system has no cgroup v2")?;
+        let mount = mount_of(&mounts).ok_or(NoCgroups::NoVersion2)?;
         let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let path = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/");
         // A restarted agent may be in the leaf that the one before had moved to.
@@ -38,22 +72,16 @@ impl Cgroups {
         Ok(cgroups)
     }
 
-    fn enable(&self) -> Result<(), String> {
+    fn enable(&self) -> Result<(), NoCgroups> {
         let there = fs::read_to_string(self.base.join("cgroup.controllers")).unwrap_or_default();
-        let lacking: Vec<&str> = CONTROLLERS
+        let lacking: Vec<&'static str> = CONTROLLERS
             .into_iter()
             .filter(|wanted| there.split_whitespace().all(|it| it != *wanted))
             .collect();
         if !lacking.is_empty() {
-            return Err(format!(
-                "cgroup v2 offers no {} controller at {} (a hybrid hierarchy, or Delegate=yes is missing from the agent's unit)",
-                lacking.join(", "),
-                self.base.display()
-            ));
+            return Err(NoCgroups::NoController { lacking, base: self.base.clone() });
         }
-        let refused = |error: io::Error| {
-            format!("{} is not delegated to the agent: {error}", self.base.display())
-        };
+        let refused = |source| NoCgroups::NotDelegated { base: self.base.clone(), source };
         // Only leaves may hold processes, so the agent moves to a leaf of its own.
         let leaf = self.base.join("agent");
         make(&leaf).map_err(refused)?;
@@ -69,13 +97,14 @@ impl Cgroups {
     /// enters it.
     ///
     /// # Errors
-    /// The reason as text, when a limit cannot be set.
-    pub fn prepare(&self, name: &Name, resources: Resources) -> Result<PathBuf, String> {
+    /// When a limit cannot be set.
+    pub fn prepare(&self, name: &Name, resources: Resources) -> Result<PathBuf, LimitError> {
         let group = self.group(name);
         let set = |file: &str, value: String| {
-            fs::write(group.join(file), &value).map_err(|error| format!("{file} {value}: {error}"))
+            fs::write(group.join(file), &value)
+                .map_err(|source| LimitError { what: format!("{file} {value}"), source })
         };
-        make(&group).map_err(|error| format!("{}: {error}", group.display()))?;
+        make(&group).map_err(|source| LimitError { what: group.display().to_string(), source })?;
         let or_max = |limit: Option<u64>| limit.map_or("max".into(), |limit| limit.to_string());
         set("memory.max", or_max(resources.memory_bytes))?;
         // Otherwise memory over the limit goes to swap. The file is missing on a kernel without

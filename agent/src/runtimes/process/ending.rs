@@ -18,7 +18,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::SignalKind;
 
 use super::{kernel, procfs};
-use crate::core::saved::{Exit, Instance};
+use crate::core::process::ProcessId;
+use crate::core::saved::Exit;
 
 /// Interval at which a process without a pidfd is looked at, and after which a step that failed for
 /// want of descriptors is tried again.
@@ -94,10 +95,10 @@ async fn child_end(pid: u32) -> Exit {
 }
 
 /// Waits for the end of a process that a former agent started.
-pub(super) async fn adopted_exit(instance: &Instance, boot: &str) -> Exit {
-    if let Ok(fd) = watched(instance.pid) {
+pub(super) async fn adopted_exit(process: &ProcessId, boot: &str) -> Exit {
+    if let Ok(fd) = watched(process.pid) {
         // Checked while the pidfd is held: from here on the id cannot pass to another process.
-        let lives = procfs::lives(instance, boot);
+        let lives = procfs::lives(process, boot);
         if matches!(lives, Ok(false)) {
             return Exit::Unseen;
         }
@@ -107,7 +108,7 @@ pub(super) async fn adopted_exit(instance: &Instance, boot: &str) -> Exit {
             return status.ok().flatten().map_or(Exit::Unseen, |status| exit(&status));
         }
     }
-    while !matches!(procfs::lives(instance, boot), Ok(false)) {
+    while !matches!(procfs::lives(process, boot), Ok(false)) {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
     Exit::Unseen
@@ -141,15 +142,15 @@ pub(super) fn kill_exactly(pid: u32, start: u64) {
     }
 }
 
-/// Signals the process group of this instance, and continues processes of it that are stopped. A
+/// Signals the group of this process, and continues processes of it that are stopped. A
 /// group that is gone is fine.
 ///
 /// # Errors
 /// When the process could not be examined.
-pub(super) fn signal(instance: &Instance, boot: &str, signal: u8) -> io::Result<()> {
+pub(super) fn signal(process: &ProcessId, boot: &str, signal: u8) -> io::Result<()> {
     let signal = Signal::from_named_raw(i32::from(signal));
-    if procfs::lives(instance, boot)?
-        && let (Some(pid), Some(signal)) = (raw(instance.pid), signal)
+    if procfs::lives(process, boot)?
+        && let (Some(pid), Some(signal)) = (raw(process.pid), signal)
     {
         let _gone = rustix::process::kill_process_group(pid, signal);
         // A stopped process (SIGSTOP, a debugger) sees no other signal before it goes on.

@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
+use super::tree;
 use super::users::User;
-use super::{files, tree};
+use crate::adapters::files;
 
 /// Name of the folder that belongs to the workload.
 pub const FILES: &str = "files";
-/// Name of the log.
-pub const LOG: &str = "log";
 /// Name of a configuration file while it is written. It is beside `files`, where only the agent
 /// creates names, so that it collides with none.
 const UNFINISHED: &str = "config.new";
@@ -26,6 +25,44 @@ const UNFINISHED: &str = "config.new";
 const FOLDERS: usize = 1_000;
 /// Mode of a configuration file: readable by the workload's user and group, writable by the user.
 const MODE: u32 = 0o640;
+
+/// Obstacle in the way of a configuration file.
+#[derive(Debug, thiserror::Error)]
+pub enum Obstacle {
+    /// A link on the way, which is not followed.
+    #[error("{0} is a link of the program")]
+    Link(String),
+    /// A file where a folder should be.
+    #[error("{0} is a file of the program")]
+    File(String),
+    /// A folder where the file should be, with files that the agent has not laid.
+    #[error("{path} is a folder with files of the program in it ({file})")]
+    Files {
+        /// Path of the configuration file.
+        path: String,
+        /// One of the files in it.
+        file: String,
+    },
+    /// A folder where the file should be, with more folders than the agent makes.
+    #[error("{0} is a folder with many others in it")]
+    Folders(String),
+    /// A folder where the file should be, which cannot be read.
+    #[error("{path} cannot be looked into: {source}")]
+    Closed {
+        /// Path of the folder.
+        path: String,
+        /// Error of the file system.
+        source: io::Error,
+    },
+    /// A folder where the file should be, which cannot be read to its end.
+    #[error("{path}: {source}")]
+    Torn {
+        /// Path of the folder.
+        path: String,
+        /// Error of the file system.
+        source: rustix::io::Errno,
+    },
+}
 
 /// Reasons why a workload's folder or configuration cannot be laid out.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +74,8 @@ pub enum LayError {
     InTheWay {
         /// Path of the configuration file, as the workload's document has it.
         path: String,
-        /// Description of the obstacle.
-        obstacle: String,
+        /// Obstacle that was found there.
+        obstacle: Obstacle,
     },
     /// The file system refuses.
     #[error("its {what}: {source}")]
@@ -131,7 +168,7 @@ fn clear_way(
     path: &str,
     stale: &[String],
     emptied: &mut Vec<String>,
-) -> Result<(), String> {
+) -> Result<(), Obstacle> {
     let is_stale =
         |path: &str, kind| kind == FileType::RegularFile && stale.iter().any(|stale| stale == path);
     for (end, _) in path.match_indices('/') {
@@ -140,27 +177,25 @@ fn clear_way(
             Some(FileType::Directory) => {}
             None => return Ok(()),
             Some(kind) if is_stale(above, kind) => return Ok(()),
-            Some(FileType::Symlink) => return Err(format!("{above} is a link of the program")),
-            Some(_) => return Err(format!("{above} is a file of the program")),
+            Some(FileType::Symlink) => return Err(Obstacle::Link(above.to_owned())),
+            Some(_) => return Err(Obstacle::File(above.to_owned())),
         }
     }
     if kind_at(root, path) != Some(FileType::Directory) {
         // Anything but a folder is replaced by the rename.
         return Ok(());
     }
-    let foreign =
-        |file: &str| format!("{path} is a folder with files of the program in it ({file})");
     let mut folders = vec![path.to_owned()];
     while let Some(within) = folders.pop() {
         if emptied.len() >= FOLDERS {
-            return Err(format!("{path} is a folder with many others in it"));
+            return Err(Obstacle::Folders(path.to_owned()));
         }
         let listed = descend(root, &within, None)
             .and_then(|(folder, last)| open_folder(folder.as_fd(), last.as_bytes()))
             .and_then(|folder| Ok(rustix::fs::Dir::read_from(folder)?));
-        let listed = listed.map_err(|error| format!("{within} cannot be looked into: {error}"))?;
+        let listed = listed.map_err(|source| Obstacle::Closed { path: within.clone(), source })?;
         for entry in listed {
-            let entry = entry.map_err(|error| format!("{within}: {error}"))?;
+            let entry = entry.map_err(|source| Obstacle::Torn { path: within.clone(), source })?;
             let name = entry.file_name().to_string_lossy();
             if name == "." || name == ".." {
                 continue;
@@ -169,7 +204,7 @@ fn clear_way(
             match kind_at(root, &file) {
                 Some(FileType::Directory) => folders.push(file),
                 Some(kind) if is_stale(&file, kind) => {}
-                _ => return Err(foreign(&file)),
+                _ => return Err(Obstacle::Files { path: path.to_owned(), file }),
             }
         }
         emptied.push(within);

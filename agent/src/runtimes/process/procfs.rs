@@ -11,7 +11,7 @@ use std::os::unix::fs::MetadataExt as _;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::core::saved::Instance;
+use crate::core::process::ProcessId;
 
 /// Flag of the kernel's own threads (`PF_KTHREAD`).
 const KERNEL_THREAD: u64 = 0x0020_0000;
@@ -194,11 +194,11 @@ pub fn pids() -> io::Result<Vec<u32>> {
 ///
 /// # Errors
 /// When it could not be examined.
-pub fn lives(instance: &Instance, boot: &str) -> io::Result<bool> {
-    if instance.boot != boot {
+pub fn lives(process: &ProcessId, boot: &str) -> io::Result<bool> {
+    if process.boot != boot {
         return Ok(false);
     }
-    Ok(stat(instance.pid)?.is_some_and(|stat| !stat.zombie && stat.start == instance.start))
+    Ok(stat(process.pid)?.is_some_and(|stat| !stat.zombie && stat.start == process.start))
 }
 
 #[cfg(test)]
@@ -221,10 +221,10 @@ mod tests {
     fn this_very_process_is_told_from_another_with_its_id() {
         let pid = std::process::id();
         let start = stat(pid).unwrap().unwrap().start;
-        let instance = Instance { pid, start, boot: "b".into(), nonce: 1 };
-        assert!(lives(&instance, "b").unwrap());
-        assert!(!lives(&instance, "another boot").unwrap());
-        assert!(!lives(&Instance { start: start + 1, ..instance }, "b").unwrap());
+        let process = ProcessId { pid, start, boot: "b".into() };
+        assert!(lives(&process, "b").unwrap());
+        assert!(!lives(&process, "another boot").unwrap());
+        assert!(!lives(&ProcessId { start: start + 1, ..process }, "b").unwrap());
     }
 
     #[test]

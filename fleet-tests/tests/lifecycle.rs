@@ -1,6 +1,9 @@
 //! Tables from situation to effects, one for each stage of a workload's lifecycle
-//! (`core/lifecycle.rs`). Each row has an event, the effects that the agent then asks for at once,
-//! and the phase that it reports.
+//! (`agent/core/src/lifecycle.rs`). Each row has an event, what the agent then asks for at once, and
+//! the phase that it reports.
+//!
+//! What is asked of a runtime goes through the agent's shipped table of runtimes to a fake one,
+//! which knows no process: the lifecycle is that of any runtime.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +17,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
 use holdfast_agent::core::restart::NotRestarted;
-use holdfast_agent::core::saved::{Exit, Found, Instance, Revision, SavedWorkload};
+use holdfast_agent::core::runtime::{Found, Handle, NotPrepared, Reason, Role};
+use holdfast_agent::core::saved::{Exit, Revision, SavedWorkload};
+use holdfast_agent::runtimes::{Prepare, Probing, Remains, Runtimes, Sweep};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
@@ -22,6 +27,9 @@ use holdfast_protocol::workload::{
     Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,
     WorkloadSpec,
 };
+
+use fleet_tests::fake::{Fake, KIND, Machine};
+use tokio::sync::mpsc;
 
 const DIGEST: Digest = Digest([7; 32]);
 
@@ -65,8 +73,8 @@ fn revision(number: u64, word: &str) -> Revision {
     Revision { number, spec: spec(word).into() }
 }
 
-fn instance(pid: u32) -> Instance {
-    Instance { pid, start: u64::from(pid) * 10, boot: "b".into(), nonce: u64::from(pid) }
+fn instance(id: u32) -> Handle {
+    Handle { runtime: KIND, id: id.to_string(), nonce: u64::from(id) }
 }
 
 fn desired(generation: u64, wanted: Option<Revision>) -> DesiredState {
@@ -88,27 +96,49 @@ fn desired_so(generation: u64, wanted: Option<Revision>, paused: bool) -> Desire
     }
 }
 
-/// Agent under test, with its clock.
+/// Agent under test, with its clock and its runtime.
 struct Bench {
     agent: Agent,
     now: u64,
     generation: u64,
-    /// Processes that were found at the start of the agent.
-    found: Vec<Instance>,
+    /// Handles that were found at the start of the agent.
+    found: Vec<Handle>,
+    machine: Machine,
+    runtimes: Runtimes,
+    tell: mpsc::Sender<Observed>,
+    observed: mpsc::Receiver<Observed>,
+    tasks: tokio::runtime::Runtime,
 }
 
 impl Bench {
     fn new(start: Start) -> Self {
         let found = start.found.iter().map(|it| it.instance.clone()).collect();
-        Self { agent: Agent::new(start, 0), now: 0, generation: 1, found }
+        let ((tell, observed), machine) = (Fake::channel(), Machine::default());
+        let fake = Fake::scripted(machine.clone(), tell.clone());
+        let runtimes = Runtimes::new(vec![Box::new(fake)], "/nowhere".into(), tell.clone());
+        let tasks = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let agent = Agent::new(start, 0);
+        Self { agent, now: 0, generation: 1, found, machine, runtimes, tell, observed, tasks }
+    }
+
+    /// Lets the tasks of the runtimes go on until each of them waits, and takes in what they tell.
+    fn settle(&mut self) {
+        self.tasks.block_on(async {
+            for _ in 0..8 {
+                tokio::task::yield_now().await;
+            }
+        });
+        while let Ok(observed) = self.observed.try_recv() {
+            self.agent.observe(observed, self.now);
+        }
     }
 
     /// Applies an event, given in words such as `exited 7 1`.
     fn happens(&mut self, what: &str) {
         let words: Vec<&str> = what.split(' ').collect();
-        let pid = || {
-            let pid = words[1].parse().unwrap();
-            self.found.iter().find(|it| it.pid == pid).cloned().unwrap_or_else(|| instance(pid))
+        let it = || {
+            let found = self.found.iter().find(|it| it.id == words[1]).cloned();
+            found.unwrap_or_else(|| instance(words[1].parse().unwrap()))
         };
         let rest = |from: usize| words.get(from..).unwrap_or_default().join(" ");
         let observed = match words[0] {
@@ -129,35 +159,77 @@ impl Bench {
                 self.now += words[1].parse::<u64>().unwrap();
                 return;
             }
-            "launched" => Observed::Launched(name(), Ok(pid())),
-            "launch-failed" => Observed::Launched(name(), Err(rest(1))),
-            "unfit" => Observed::Unfit(name(), rest(1)),
+            "prepared" => Observed::Prepared(name(), Ok(it())),
+            "not-prepared" => {
+                Observed::Prepared(name(), Err(NotPrepared::Machine(Reason(rest(1)))))
+            }
+            "unfit" => Observed::Prepared(name(), Err(NotPrepared::Revision(Reason(rest(1))))),
+            "missing" => Observed::Prepared(name(), Err(NotPrepared::Artifact(DIGEST))),
             "saved" => Observed::Saved(name(), true),
             "not-saved" => Observed::Saved(name(), false),
-            "opened" => Observed::Opened(name(), pid(), Ok(())),
-            "not-opened" => Observed::Opened(name(), pid(), Err(rest(2))),
-            "exited" => Observed::Exited(name(), pid(), Exit::Code(words[2].parse().unwrap())),
-            "killed" => Observed::Exited(name(), pid(), Exit::Signal(9)),
-            "well" => Observed::Probed(name(), pid(), Ok(())),
-            "unwell" => Observed::Probed(name(), pid(), Err("refused".into())),
+            "started" => Observed::Started(name(), it(), Ok(())),
+            "not-started" => Observed::Started(name(), it(), Err(Reason(rest(2)))),
+            "exited" => Observed::Exited(name(), it(), Exit::Code(words[2].parse().unwrap())),
+            "killed" => Observed::Exited(name(), it(), Exit::Signal(9)),
+            "well" => Observed::Probed(name(), it(), Ok(())),
+            "unwell" => Observed::Probed(name(), it(), Err("refused".into())),
             "behind" => Observed::LeftBehind(name(), words[1].parse().unwrap()),
-            "swept" => Observed::Swept(name(), words[1].parse().unwrap()),
+            "swept" => {
+                let left = words[1].parse().unwrap();
+                if self.machine.answers(Remains { behind: 0, left }) {
+                    return self.settle();
+                }
+                Observed::Swept(name(), left)
+            }
             "fetched" => Observed::Fetched(DIGEST),
-            "missing" => Observed::Missing(name(), DIGEST),
             "torn" => Observed::FetchTrouble(DIGEST, rest(1)),
             "blind" => Observed::Blind,
-            "census" => Observed::Census(
-                words[1..].iter().map(|pid| found(pid.parse().unwrap(), 1, true, false)).collect(),
-            ),
-            "removed" => Observed::Removed(name(), Ok(())),
-            "stuck" => Observed::Removed(name(), Err(rest(1))),
+            "census" => {
+                let found = words[1..].iter().map(|id| found(id.parse().unwrap(), 1, true, false));
+                self.machine.finds(Ok(found.collect()));
+                Observed::Census(self.runtimes.census(&self.agent.known()).unwrap())
+            }
+            "removed" | "stuck" => {
+                self.machine.is_stuck((words[0] == "stuck").then(|| rest(1)));
+                let removed = self.runtimes.remove(&name()).map_err(|error| Reason::of(&error));
+                assert_eq!(self.machine.asked(), ["remove"]);
+                Observed::Removed(name(), removed)
+            }
             other => panic!("{other}?"),
         };
-        self.agent.observe(observed, self.now);
+        self.tell.try_send(observed).unwrap();
+        self.settle();
     }
 
+    /// Carries out what the core asks for, as the driver does; returns it in words.
     fn does(&mut self) -> String {
-        let shown = self.agent.advance(self.now).iter().map(show).collect::<Vec<_>>();
+        let mut shown = Vec::new();
+        for effect in self.agent.advance(self.now) {
+            let tasks = self.tasks.enter();
+            shown.extend(show(&effect));
+            match effect {
+                Effect::Prepare { name, revision, nonce, stale_config } => {
+                    self.runtimes.prepare(Prepare { name, revision, nonce, stale_config });
+                }
+                Effect::Start { name, instance } => self.runtimes.start(name, instance),
+                Effect::Watch { name, instance } => self.runtimes.watch(name, instance),
+                Effect::Stop { name, instance, how } => self.runtimes.stop(name, instance, how),
+                Effect::Probe { name, instance, probe, spec, timeout_ms } => {
+                    self.runtimes.probe(Probing { name, instance, probe, spec, timeout_ms });
+                }
+                Effect::Sweep { name, runtimes, last, spare, kill } => {
+                    self.runtimes.sweep(vec![Sweep { name, runtimes, last, spare, kill }]);
+                }
+                Effect::Fetch(_)
+                | Effect::Save { .. }
+                | Effect::Remove { .. }
+                | Effect::Census
+                | Effect::Collect { .. } => {}
+            }
+            drop(tasks);
+            self.settle();
+            shown.extend(self.machine.asked());
+        }
         shown.join(", ")
     }
 
@@ -190,21 +262,14 @@ impl Bench {
     }
 }
 
-fn show(effect: &Effect) -> String {
+/// Shows an effect that no runtime is asked for at once.
+fn show(effect: &Effect) -> Option<String> {
     match effect {
-        Effect::Fetch(_) => "fetch".into(),
-        Effect::Launch { revision, stale_config, .. } => {
-            let stale = stale_config.join(" ");
-            format!(
-                "launch {}{}{stale}",
-                revision.number,
-                if stale.is_empty() { "" } else { " without " }
-            )
-        }
+        Effect::Fetch(_) => Some("fetch".into()),
         Effect::Save { saved, .. } => {
             let current = saved.current.as_ref().map_or(0, |it| it.number);
-            let pid = saved.instance.as_ref().map_or_else(|| "-".into(), |it| it.pid.to_string());
-            let mut text = format!("save {current} {pid}");
+            let id = saved.instance.as_ref().map_or("-", |it| it.id.as_str());
+            let mut text = format!("save {current} {id}");
             text += if saved.proven { " proven" } else { "" };
             text +=
                 &saved.previous.as_ref().map_or(String::new(), |it| format!(" over {}", it.number));
@@ -213,21 +278,12 @@ fn show(effect: &Effect) -> String {
                 .as_ref()
                 .map_or(String::new(), |it| format!(" not {}", it.revision.number));
             text += if saved.ending.is_some() { " ended" } else { "" };
-            text + if saved.paused { " paused" } else { "" }
+            Some(text + if saved.paused { " paused" } else { "" })
         }
-        Effect::Open { instance, .. } => format!("open {}", instance.pid),
-        Effect::Watch { instance, .. } => format!("watch {}", instance.pid),
-        Effect::Probe { instance, .. } => format!("probe {}", instance.pid),
-        Effect::Signal { instance, signal, .. } => format!("signal {} {signal}", instance.pid),
-        Effect::Sweep { last, spare, kill, .. } => {
-            let pid = |it: &Option<Instance>| {
-                it.as_ref().map_or_else(|| "-".into(), |it| it.pid.to_string())
-            };
-            format!("sweep {} spare {}{}", pid(last), pid(spare), if *kill { " kill" } else { "" })
-        }
-        Effect::Remove { .. } => "remove".into(),
-        Effect::Census => "census".into(),
-        Effect::Collect { keep } => format!("keep {}", keep.len()),
+        Effect::Remove { .. } => Some("remove".into()),
+        Effect::Census => Some("census".into()),
+        Effect::Collect { keep } => Some(format!("keep {}", keep.len())),
+        _ => None,
     }
 }
 
@@ -236,9 +292,9 @@ fn running(pid: u32, word: &str) -> Bench {
     let mut bench = Bench::new(Start::default());
     for what in [
         format!("want 1 {word}"),
-        format!("launched {pid}"),
+        format!("prepared {pid}"),
         "saved".into(),
-        format!("opened {pid}"),
+        format!("started {pid}"),
     ] {
         bench.happens(&what);
         bench.does();
@@ -248,60 +304,60 @@ fn running(pid: u32, word: &str) -> Bench {
 }
 
 #[test]
-fn idle_launching_saving_opening() {
+fn idle_preparing_saving_starting() {
     Bench::new(Start::default()).follows(
         "a first start",
         &[
             ("start", "keep 0", "gone"),
-            ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "save 1 7", "starting 1 0"),
-            ("saved", "open 7", "starting 1 0"),
-            ("opened 7", "", "running 1 0"),
+            ("want 1 plain", "prepare 1", "starting 1 0"),
+            ("prepared 7", "save 1 7", "starting 1 0"),
+            ("saved", "start 7", "starting 1 0"),
+            ("started 7", "", "running 1 0"),
         ],
     );
     Bench::new(Start::default()).follows(
         "a full disk is no reason not to run",
         &[
-            ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "save 1 7", "starting 1 0"),
-            ("not-saved", "open 7", "starting 1 0"),
-            ("opened 7", "keep 0", "running 1 0"),
+            ("want 1 plain", "prepare 1", "starting 1 0"),
+            ("prepared 7", "save 1 7", "starting 1 0"),
+            ("not-saved", "start 7", "starting 1 0"),
+            ("started 7", "keep 0", "running 1 0"),
         ],
     );
     Bench::new(Start::default()).follows(
         "what is not wanted any more ends at the gate",
         &[
-            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("want 1 plain", "prepare 1", "starting 1 0"),
             ("want 2 other", "", "starting 2 0"),
-            ("launched 7", "sweep 7 spare - kill", "starting 2 0"),
-            ("swept 0", "launch 2", "starting 2 0"),
+            ("prepared 7", "sweep 7 spare - kill", "starting 2 0"),
+            ("swept 0", "prepare 2", "starting 2 0"),
             ("want nothing", "", "starting 0 0"),
-            ("launched 8", "sweep 8 spare - kill", "stopped 0 0"),
+            ("prepared 8", "sweep 8 spare - kill", "stopped 0 0"),
             ("swept 0", "remove", "stopped 0 0"),
             ("removed", "keep 0", "gone"),
         ],
     );
     Bench::new(Start::default()).follows(
-        "an end before the gate opened",
+        "an end before it was started",
         &[
-            ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "save 1 7", "starting 1 0"),
+            ("want 1 plain", "prepare 1", "starting 1 0"),
+            ("prepared 7", "save 1 7", "starting 1 0"),
             ("exited 7 1", "sweep 7 spare - kill", "backoff 1 0"),
             ("saved", "", "backoff 1 0"),
             ("swept 0", "keep 0", "backoff 1 0"),
-            ("wait 1000", "launch 1", "starting 1 0"),
+            ("wait 1000", "prepare 1", "starting 1 0"),
         ],
     );
     Bench::new(Start::default()).follows(
         "no such program",
         &[
-            ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 7", "save 1 7", "starting 1 0"),
-            ("saved", "open 7", "starting 1 0"),
-            ("not-opened 7 no such file", "keep 0", "failed 1 0"),
+            ("want 1 plain", "prepare 1", "starting 1 0"),
+            ("prepared 7", "save 1 7", "starting 1 0"),
+            ("saved", "start 7", "starting 1 0"),
+            ("not-started 7 no such file", "keep 0", "failed 1 0"),
             ("exited 7 126", "", "failed 1 0"),
             ("wait 700", "", "failed 1 0"),
-            ("wait 300", "launch 1", "starting 1 0"),
+            ("wait 300", "prepare 1", "starting 1 0"),
         ],
     );
 }
@@ -349,33 +405,33 @@ fn a_job_that_could_not_be_executed_has_not_run() {
     Bench::new(Start::default()).follows(
         "no such program",
         &[
-            ("want 1 job", "launch 1", "starting 1 0"),
-            ("launched 7", "save 1 7", "starting 1 0"),
-            ("saved", "open 7", "starting 1 0"),
-            ("not-opened 7 no such file", "save 1 -, keep 0", "failed 1 0"),
-            ("wait 1000", "launch 1", "starting 1 0"),
+            ("want 1 job", "prepare 1", "starting 1 0"),
+            ("prepared 7", "save 1 7", "starting 1 0"),
+            ("saved", "start 7", "starting 1 0"),
+            ("not-started 7 no such file", "save 1 -, keep 0", "failed 1 0"),
+            ("wait 1000", "prepare 1", "starting 1 0"),
         ],
     );
 }
 
 #[test]
 fn a_start_that_fails_waits_even_the_very_first() {
-    for failure in ["launch-failed no room", "unfit no such user"] {
+    for failure in ["not-prepared no room", "unfit no such user"] {
         let mut bench = Bench::new(Start::default());
         bench.follows(
             failure,
             &[
-                ("want 1 plain", "launch 1", "starting 1 0"),
+                ("want 1 plain", "prepare 1", "starting 1 0"),
                 (failure, "keep 0", "failed 1 0"),
                 ("wait 700", "", "failed 1 0"),
-                ("wait 300", "launch 1", "starting 1 0"),
+                ("wait 300", "prepare 1", "starting 1 0"),
                 (failure, "", "failed 1 0"),
                 ("wait 1400", "", "failed 1 0"),
-                ("wait 600", "launch 1", "starting 1 0"),
+                ("wait 600", "prepare 1", "starting 1 0"),
                 (failure, "", "failed 1 0"),
                 // Another revision is tried at once; the same spec under another number is not.
                 ("want 2 plain", "", "failed 2 0"),
-                ("want 3 other", "launch 3", "starting 3 0"),
+                ("want 3 other", "prepare 3", "starting 3 0"),
                 (failure, "", "failed 3 0"),
                 ("want nothing", "remove", "stopped 0 0"),
             ],
@@ -394,14 +450,14 @@ fn fetching() {
         ],
     );
     assert_eq!(bench.reason(), "the link is down");
-    bench.follows("and then it starts", &[("fetched", "launch 1", "starting 1 0")]);
+    bench.follows("and then it starts", &[("fetched", "prepare 1", "starting 1 0")]);
     assert_eq!(bench.reason(), "");
 
     Bench::new(Start::default()).follows(
         "what needs no artifact any more does not wait for it",
         &[
             ("want 1 artifact", "fetch, keep 1", "fetching 1 0"),
-            ("want 2 plain", "launch 2", "starting 2 0"),
+            ("want 2 plain", "prepare 2", "starting 2 0"),
         ],
     );
     Bench::new(Start::default()).follows(
@@ -422,9 +478,9 @@ fn fetching() {
     bench.follows(
         "and then makes way",
         &[
-            ("fetched", "signal 7 15", "stopped 1 0"),
+            ("fetched", "stop 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
-            ("swept 0", "launch 2 without plain.conf", "starting 2 0"),
+            ("swept 0", "prepare 2 without plain.conf", "starting 2 0"),
         ],
     );
 }
@@ -438,7 +494,7 @@ fn a_revision_that_is_wanted_again_is_fetched_again() {
             ("want 2 artifact", "fetch, keep 1", "running 1 0"),
             ("want 3 plain", "save 3 7, keep 0", "running 3 0"),
             ("want 4 artifact", "fetch, keep 1", "running 3 0"),
-            ("fetched", "signal 7 15", "stopped 3 0"),
+            ("fetched", "stop 7 15", "stopped 3 0"),
         ],
     );
     running(7, "plain").follows(
@@ -457,7 +513,7 @@ fn an_artifact_that_is_gone_from_the_disk_is_fetched_again() {
         "it was there",
         &[
             ("want 1 artifact", "fetch, keep 1", "fetching 1 0"),
-            ("fetched", "launch 1", "starting 1 0"),
+            ("fetched", "prepare 1", "starting 1 0"),
             ("missing", "", "failed 1 0"),
         ],
     );
@@ -467,8 +523,8 @@ fn an_artifact_that_is_gone_from_the_disk_is_fetched_again() {
         &[
             ("wait 700", "", "failed 1 0"),
             ("wait 300", "fetch", "fetching 1 0"),
-            ("fetched", "launch 1", "starting 1 0"),
-            ("launched 7", "save 1 7", "starting 1 0"),
+            ("fetched", "prepare 1", "starting 1 0"),
+            ("prepared 7", "save 1 7", "starting 1 0"),
         ],
     );
 }
@@ -481,7 +537,7 @@ fn running_and_what_ends_it() {
             ("wait 9999", "", "running 1 0"),
             ("wait 1", "save 1 7 proven", "running 1 0"),
             ("want 2 plain", "save 2 7 proven", "running 2 0"),
-            ("want 3 other", "signal 7 15", "stopped 2 0"),
+            ("want 3 other", "stop 7 15", "stopped 2 0"),
         ],
     );
     running(7, "plain").follows(
@@ -491,8 +547,8 @@ fn running_and_what_ends_it() {
             ("swept 2", "", "backoff 1 0"),
             ("wait 50", "sweep 7 spare - kill", "backoff 1 0"),
             ("swept 0", "", "backoff 1 0"),
-            ("wait 1000", "launch 1", "starting 1 0"),
-            ("launched 8", "save 1 8", "starting 1 1"),
+            ("wait 1000", "prepare 1", "starting 1 0"),
+            ("prepared 8", "save 1 8", "starting 1 1"),
         ],
     );
     running(7, "plain").follows(
@@ -500,9 +556,9 @@ fn running_and_what_ends_it() {
         &[
             ("exited 6 1", "", "running 1 0"),
             ("unwell 7", "", "running 1 0"),
-            ("opened 6", "", "running 1 0"),
+            ("started 6", "", "running 1 0"),
             ("swept 0", "", "running 1 0"),
-            ("launched 9", "", "running 1 0"),
+            ("prepared 9", "", "running 1 0"),
         ],
     );
     running(7, "careful").follows(
@@ -512,7 +568,7 @@ fn running_and_what_ends_it() {
             ("swept 0", "save 1 - proven ended", "stopped 1 0"),
             ("wait 100000", "", "stopped 1 0"),
             ("want 2 careful", "save 2 - proven ended", "stopped 2 0"),
-            ("want 3 plain", "launch 3 without careful.conf", "starting 3 0"),
+            ("want 3 plain", "prepare 3 without careful.conf", "starting 3 0"),
         ],
     );
     running(7, "careful").follows(
@@ -546,7 +602,7 @@ fn probes() {
             ("wait 1000", "probe 7", "running 1 0"),
             ("unwell 7", "", "running 1 0"),
             ("wait 1000", "probe 7", "running 1 0"),
-            ("unwell 7", "signal 7 15", "unhealthy 1 0"),
+            ("unwell 7", "stop 7 15", "unhealthy 1 0"),
         ],
     );
     assert_eq!(bench.reason(), "its probe failed 2 times: refused");
@@ -554,11 +610,11 @@ fn probes() {
         "and is restarted",
         &[
             ("unwell 7", "", "unhealthy 1 0"),
-            ("wait 3000", "signal 7 9", "unhealthy 1 0"),
+            ("wait 3000", "kill 7", "unhealthy 1 0"),
             ("wait 9000", "", "unhealthy 1 0"),
             ("killed 7", "sweep 7 spare - kill", "backoff 1 0"),
             ("swept 0", "", "backoff 1 0"),
-            ("wait 1000", "launch 1", "starting 1 0"),
+            ("wait 1000", "prepare 1", "starting 1 0"),
         ],
     );
     running(7, "probed").follows(
@@ -567,7 +623,7 @@ fn probes() {
             ("wait 2000", "", "starting 1 0"),
             ("unwell 7", "", "unhealthy 1 0"),
             ("wait 1000", "probe 7", "unhealthy 1 0"),
-            ("unwell 7", "signal 7 15", "unhealthy 1 0"),
+            ("unwell 7", "stop 7 15", "unhealthy 1 0"),
         ],
     );
 }
@@ -577,7 +633,7 @@ fn stopping_and_sweeping() {
     running(7, "plain").follows(
         "in good order",
         &[
-            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("want nothing", "stop 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
             ("swept 1", "", "stopped 1 0"),
             ("wait 50", "sweep 7 spare -", "stopped 1 0"),
@@ -590,19 +646,19 @@ fn stopping_and_sweeping() {
     running(7, "plain").follows(
         "stubborn",
         &[
-            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("want nothing", "stop 7 15", "stopped 1 0"),
             ("wait 2999", "", "stopped 1 0"),
-            ("wait 1", "signal 7 9", "stopped 1 0"),
+            ("wait 1", "kill 7", "stopped 1 0"),
             ("killed 7", "sweep 7 spare - kill", "stopped 1 0"),
         ],
     );
     running(7, "plain").follows(
         "wanted again while it ends: it starts again",
         &[
-            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("want nothing", "stop 7 15", "stopped 1 0"),
             ("want 1 plain", "", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "starting 1 0"),
-            ("swept 0", "launch 1", "starting 1 0"),
+            ("swept 0", "prepare 1", "starting 1 0"),
         ],
     );
 }
@@ -613,7 +669,7 @@ fn what_is_left_is_looked_for_ever_less_often() {
     bench.follows(
         "grace is looked at ever less often, and its end to the millisecond",
         &[
-            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("want nothing", "stop 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
             ("swept 1", "", "stopped 1 0"),
             ("wait 50", "sweep 7 spare -", "stopped 1 0"),
@@ -648,7 +704,7 @@ fn removing() {
     bench.follows(
         "a folder that cannot be removed is tried again",
         &[
-            ("want nothing", "signal 7 15", "stopped 1 0"),
+            ("want nothing", "stop 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
             ("swept 0", "remove", "stopped 1 0"),
             ("stuck it is busy", "", "stopped 1 0"),
@@ -661,7 +717,7 @@ fn removing() {
             ("wait 14999", "", "stopped 1 0"),
             ("wait 1", "remove", "stopped 1 0"),
             ("want 2 plain", "", "stopped 2 0"),
-            ("removed", "launch 2", "starting 2 0"),
+            ("removed", "prepare 2", "starting 2 0"),
         ],
     );
 }
@@ -677,23 +733,23 @@ fn the_way_back() {
     bench.follows(
         "three failures, and back",
         &[
-            ("want 2 plain", "signal 7 15", "stopped 1 0"),
+            ("want 2 plain", "stop 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
-            ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
-            ("launched 8", "save 2 8 over 1", "starting 2 0"),
+            ("swept 0", "prepare 2 without probed.conf", "starting 2 0"),
+            ("prepared 8", "save 2 8 over 1", "starting 2 0"),
             ("exited 8 1", "sweep 8 spare - kill", "backoff 2 0"),
             ("swept 0", "", "backoff 2 0"),
-            ("wait 1000", "launch 2", "starting 2 0"),
-            ("launched 9", "save 2 9 over 1", "starting 2 1"),
+            ("wait 1000", "prepare 2", "starting 2 0"),
+            ("prepared 9", "save 2 9 over 1", "starting 2 1"),
             ("exited 9 1", "sweep 9 spare - kill", "backoff 2 1"),
             ("swept 0", "", "backoff 2 1"),
-            ("wait 2000", "launch 2", "starting 2 1"),
-            ("launched 10", "save 2 10 over 1", "starting 2 2"),
+            ("wait 2000", "prepare 2", "starting 2 1"),
+            ("prepared 10", "save 2 10 over 1", "starting 2 2"),
             ("exited 10 1", "sweep 10 spare - kill", "backoff 2 2"),
-            ("swept 0", "save 2 - over 1 not 2, launch 1 without plain.conf", "starting 1 2"),
-            ("launched 11", "save 1 11 proven not 2", "starting 1 0"),
-            ("saved", "open 11", "starting 1 0"),
-            ("opened 11", "probe 11", "starting 1 0"),
+            ("swept 0", "save 2 - over 1 not 2, prepare 1 without plain.conf", "starting 1 2"),
+            ("prepared 11", "save 1 11 proven not 2", "starting 1 0"),
+            ("saved", "start 11", "starting 1 0"),
+            ("started 11", "probe 11", "starting 1 0"),
             ("well 11", "", "running 1 0"),
         ],
     );
@@ -703,14 +759,14 @@ fn the_way_back() {
     bench.follows(
         "what can never start is given up with nothing changed",
         &[
-            ("want 2 plain", "signal 7 15", "stopped 1 0"),
+            ("want 2 plain", "stop 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
-            ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
+            ("swept 0", "prepare 2 without probed.conf", "starting 2 0"),
             ("unfit no such user", "", "failed 2 0"),
-            ("wait 1000", "launch 2 without probed.conf", "starting 2 0"),
+            ("wait 1000", "prepare 2 without probed.conf", "starting 2 0"),
             ("unfit no such user", "", "failed 2 0"),
-            ("wait 2000", "launch 2 without probed.conf", "starting 2 0"),
-            ("unfit no such user", "save 1 7 proven not 2, launch 1", "starting 1 0"),
+            ("wait 2000", "prepare 2 without probed.conf", "starting 2 0"),
+            ("unfit no such user", "save 1 7 proven not 2, prepare 1", "starting 1 0"),
         ],
     );
     assert!(bench.reason().contains("no such user"), "{}", bench.reason());
@@ -718,29 +774,34 @@ fn the_way_back() {
     proven().follows(
         "a machine in trouble is no revision's fault",
         &[
-            ("want 2 plain", "signal 7 15", "stopped 1 0"),
+            ("want 2 plain", "stop 7 15", "stopped 1 0"),
             ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
-            ("swept 0", "launch 2 without probed.conf", "starting 2 0"),
-            ("launch-failed full", "", "failed 2 0"),
-            ("wait 1000", "launch 2 without probed.conf", "starting 2 0"),
-            ("launch-failed full", "", "failed 2 0"),
-            ("wait 2000", "launch 2 without probed.conf", "starting 2 0"),
-            ("launch-failed full", "", "failed 2 0"),
-            ("wait 4000", "launch 2 without probed.conf", "starting 2 0"),
+            ("swept 0", "prepare 2 without probed.conf", "starting 2 0"),
+            ("not-prepared full", "", "failed 2 0"),
+            ("wait 1000", "prepare 2 without probed.conf", "starting 2 0"),
+            ("not-prepared full", "", "failed 2 0"),
+            ("wait 2000", "prepare 2 without probed.conf", "starting 2 0"),
+            ("not-prepared full", "", "failed 2 0"),
+            ("wait 4000", "prepare 2 without probed.conf", "starting 2 0"),
         ],
     );
 }
 
 /// Makes a found process of revision 1, which the agent started as `plain`.
-fn plainly(pid: u32) -> Instance {
+fn plainly(pid: u32) -> Handle {
     let nonce = revision(1, "plain").nonce(u64::from(pid) << 32);
-    Instance { nonce, ..instance(pid) }
+    Handle { nonce, ..instance(pid) }
 }
 
 /// Makes a found process of the workload; if of revision 1, it was started as `plain`.
 fn found(pid: u32, revision: u64, leader: bool, at_gate: bool) -> Found {
     let instance = if revision == 1 { plainly(pid) } else { instance(pid) };
-    Found { workload: name(), revision, instance, leader, at_gate }
+    let role = match (at_gate, leader) {
+        (true, _) => Role::Prepared,
+        (false, true) => Role::Main,
+        (false, false) => Role::Part,
+    };
+    Found { workload: name(), revision, instance, role, order: (u64::from(pid), 0) }
 }
 
 /// Starts the agent on a machine with processes. Each is in the saved state, or was started as
@@ -755,7 +816,7 @@ fn past(
         .iter()
         .map(|&(pid, revision, leader, at_gate)| {
             let found = self::found(pid, revision, leader, at_gate);
-            let known = instance_saved.clone().filter(|it| it.pid == pid);
+            let known = instance_saved.clone().filter(|it| it.id == pid.to_string());
             Found { instance: known.unwrap_or_else(|| plainly(pid)), ..found }
         })
         .collect();
@@ -796,26 +857,26 @@ fn adoption() {
         "it is gone",
         &[
             ("start", "sweep 7 spare - kill", "starting 1 3"),
-            ("swept 0", "launch 1", "starting 1 3"),
+            ("swept 0", "prepare 1", "starting 1 3"),
         ],
     );
     past(known(7), &[(7, 1, true, false)], None)
-        .follows("not wanted any more", &[("start", "watch 7, signal 7 15", "stopped 1 3")]);
+        .follows("not wanted any more", &[("start", "watch 7, stop 7 15", "stopped 1 3")]);
     past(known(7), &[(7, 1, true, false)], Some(revision(2, "plain"))).follows(
         "only renumbered",
         &[("start", "watch 7, save 2 7 proven, keep 0", "running 2 3")],
     );
     past(known(7), &[(7, 1, true, false)], Some(revision(2, "other")))
-        .follows("another revision", &[("start", "watch 7, signal 7 15", "stopped 1 3")]);
+        .follows("another revision", &[("start", "watch 7, stop 7 15", "stopped 1 3")]);
     past(None, &[(7, 1, true, false)], plain()).follows(
         "its saved state is lost",
         &[("start", "watch 7, save 1 7, keep 0", "running 1 0")],
     );
     past(None, &[(7, 1, true, true)], plain()).follows(
-        "a launcher at its gate is none",
+        "what is only prepared is none",
         &[
             ("start", "sweep - spare - kill", "starting 1 0"),
-            ("swept 0", "launch 1", "starting 1 0"),
+            ("swept 0", "prepare 1", "starting 1 0"),
         ],
     );
     past(None, &[(7, 1, true, false), (8, 1, true, false)], plain())
@@ -837,7 +898,7 @@ fn adoption() {
         "no desired state: what ran is started, nothing is removed",
         &[
             ("start", "sweep 7 spare - kill", "starting 1 3"),
-            ("swept 0", "launch 1", "starting 1 3"),
+            ("swept 0", "prepare 1", "starting 1 3"),
         ],
     );
     assert_eq!(bench.agent.view().workloads.len(), 1);
@@ -848,9 +909,9 @@ fn of_several_processes_of_one_instance_the_first_is_its_main_process() {
     let found = |pid: u32, revision: u64| Found {
         workload: name(),
         revision,
-        instance: Instance { nonce: plainly(7).nonce, ..instance(pid) },
-        leader: true,
-        at_gate: false,
+        instance: Handle { nonce: plainly(7).nonce, ..instance(pid) },
+        role: Role::Main,
+        order: (u64::from(pid), 0),
     };
     let mut bench = Bench::new(Start {
         desired: Some(desired(1, Some(revision(1, "plain")))),
@@ -876,7 +937,7 @@ fn jobs_after_a_start_of_the_agent() {
             ("start", "sweep 7 spare - kill", "backoff 1 3"),
             ("swept 0", "save 1 - proven ended, keep 0", "failed 1 3"),
             ("wait 100000", "", "failed 1 3"),
-            ("want 2 other", "launch 2 without job.conf", "starting 2 3"),
+            ("want 2 other", "prepare 2 without job.conf", "starting 2 3"),
         ],
     );
     let mut bench = past(Some(saved_state(Some(7), "job")), &[], Some(revision(1, "job")));
@@ -886,12 +947,12 @@ fn jobs_after_a_start_of_the_agent() {
     }
     assert!(bench.reason().contains("while the agent was away"), "{}", bench.reason());
     past(Some(saved_state(None, "job")), &[], Some(revision(1, "job")))
-        .follows("one that never ran does", &[("start", "launch 1", "starting 1 3")]);
+        .follows("one that never ran does", &[("start", "prepare 1", "starting 1 3")]);
     past(Some(saved_state(Some(7), "careful")), &[], Some(revision(1, "careful"))).follows(
         "on-failure: an end that nobody saw was no good end",
         &[
             ("start", "sweep 7 spare - kill", "starting 1 3"),
-            ("swept 0", "launch 1", "starting 1 3"),
+            ("swept 0", "prepare 1", "starting 1 3"),
         ],
     );
 }
@@ -952,7 +1013,7 @@ fn what_nobody_can_tell_anything_of_is_left_alone() {
             ("exited 7 0", "", "gone"),
             ("want 1 plain", "census", "gone"),
             ("want 2 other", "", "gone"),
-            ("census", "launch 2", "starting 2 0"),
+            ("census", "prepare 2", "starting 2 0"),
         ],
     );
     blind(Some(saved_state(Some(7), "plain")), &[(8, 9, true, false)], None).follows(
@@ -968,7 +1029,7 @@ fn what_nobody_can_tell_anything_of_is_left_alone() {
 #[test]
 fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
     let plain = || Some(revision(1, "plain"));
-    blind(None, &[], plain()).follows("it does not run", &[("start", "launch 1", "starting 1 0")]);
+    blind(None, &[], plain()).follows("it does not run", &[("start", "prepare 1", "starting 1 0")]);
     blind(None, &[(7, 1, true, false)], plain()).follows(
         "it runs as it did then",
         &[("start", "watch 7, save 1 7, keep 0", "running 1 0")],
@@ -978,7 +1039,7 @@ fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
         &[
             ("start", "watch 7", "running 2 0"),
             ("want 1 plain", "census", "running 2 0"),
-            ("census", "launch 1", "starting 1 0"),
+            ("census", "prepare 1", "starting 1 0"),
         ],
     );
     blind(None, &[(7, 2, true, false)], None)
@@ -989,9 +1050,9 @@ fn a_former_desired_state_tells_what_may_run_and_not_what_may_not() {
 fn numbers_that_come_again_after_a_restore_are_told_apart() {
     // Revision 1 was saved as `plain`; the process runs the new revision 1, `other`.
     let other = revision(1, "other");
-    let running = Instance { nonce: other.nonce(0x1234_5678_9abc_def0), ..instance(8) };
+    let running = Handle { nonce: other.nonce(0x1234_5678_9abc_def0), ..instance(8) };
     let found =
-        Found { workload: name(), revision: 1, instance: running, leader: true, at_gate: false };
+        Found { workload: name(), revision: 1, instance: running, role: Role::Main, order: (8, 0) };
     let mut bench = Bench::new(Start {
         desired: Some(desired(1, Some(other))),
         saved: BTreeMap::from([(name(), saved_state(Some(7), "plain"))]),
@@ -1010,8 +1071,8 @@ fn paused_and_resumed() {
     bench.follows(
         "what runs is stopped by its own signal and grace, and runs again when it is resumed",
         &[
-            ("pause 1 plain", "signal 7 15", "stopped 1 0"),
-            ("wait 3000", "signal 7 9", "stopped 1 0"),
+            ("pause 1 plain", "stop 7 15", "stopped 1 0"),
+            ("wait 3000", "kill 7", "stopped 1 0"),
             ("killed 7", "sweep 7 spare - kill", "paused 1 0"),
             ("swept 0", "save 1 - paused", "paused 1 0"),
             ("wait 100000", "", "paused 1 0"),
@@ -1024,10 +1085,10 @@ fn paused_and_resumed() {
         &[
             ("pause 2 other", "", "paused 2 0"),
             ("pause 1 plain", "", "paused 1 0"),
-            ("want 1 plain", "launch 1", "starting 1 0"),
-            ("launched 8", "save 1 8", "starting 1 0"),
-            ("saved", "open 8", "starting 1 0"),
-            ("opened 8", "", "running 1 0"),
+            ("want 1 plain", "prepare 1", "starting 1 0"),
+            ("prepared 8", "save 1 8", "starting 1 0"),
+            ("saved", "start 8", "starting 1 0"),
+            ("started 8", "", "running 1 0"),
             ("wait 10000", "save 1 8 proven", "running 1 0"),
             ("exited 8 1", "sweep 8 spare - kill", "backoff 1 0"),
             ("swept 0", "", "backoff 1 0"),
@@ -1047,22 +1108,22 @@ fn paused_and_resumed() {
     Bench::new(Start::default()).follows(
         "paused at the gate",
         &[
-            ("want 1 plain", "launch 1", "starting 1 0"),
+            ("want 1 plain", "prepare 1", "starting 1 0"),
             ("pause 1 plain", "", "starting 1 0"),
-            ("launched 7", "sweep 7 spare - kill", "paused 1 0"),
+            ("prepared 7", "sweep 7 spare - kill", "paused 1 0"),
             ("swept 0", "save 0 - paused, keep 0", "paused 1 0"),
         ],
     );
     running(7, "job").follows(
         "a job that was cut short runs when it is resumed; one that has ended stays as it is",
         &[
-            ("pause 1 job", "signal 7 15", "stopped 1 0"),
+            ("pause 1 job", "stop 7 15", "stopped 1 0"),
             ("killed 7", "sweep 7 spare -", "paused 1 0"),
             ("swept 0", "save 1 - paused", "paused 1 0"),
-            ("want 1 job", "launch 1", "starting 1 0"),
-            ("launched 8", "save 1 8", "starting 1 0"),
-            ("saved", "open 8", "starting 1 0"),
-            ("opened 8", "", "running 1 0"),
+            ("want 1 job", "prepare 1", "starting 1 0"),
+            ("prepared 8", "save 1 8", "starting 1 0"),
+            ("saved", "start 8", "starting 1 0"),
+            ("started 8", "", "running 1 0"),
             ("exited 8 0", "sweep 8 spare - kill", "backoff 1 0"),
             ("swept 0", "save 1 - proven ended", "stopped 1 0"),
             ("pause 1 job", "", "stopped 1 0"),
@@ -1091,7 +1152,7 @@ fn what_is_paused_stays_so_after_a_start_of_the_agent() {
         &[
             ("start", "keep 0", "paused 1 3"),
             ("wait 100000", "", "paused 1 3"),
-            ("want 1 plain", "launch 1", "starting 1 3"),
+            ("want 1 plain", "prepare 1", "starting 1 3"),
         ],
     );
     start(saved_state(Some(7), "plain"), vec![], wanted()).follows(
@@ -1105,7 +1166,7 @@ fn what_is_paused_stays_so_after_a_start_of_the_agent() {
     start(saved_state(Some(7), "plain"), vec![runs], wanted()).follows(
         "it was to be stopped when the agent went down",
         &[
-            ("start", "watch 7, save 1 7 proven, signal 7 15", "stopped 1 3"),
+            ("start", "watch 7, save 1 7 proven, stop 7 15", "stopped 1 3"),
             ("killed 7", "sweep 7 spare -", "paused 1 3"),
             ("swept 0", "save 1 - proven paused, keep 0", "paused 1 3"),
         ],
@@ -1123,25 +1184,25 @@ fn restarted_by_an_operator() {
     bench.follows(
         "it ends by its own signal, starts at once, and the restart is not counted",
         &[
-            ("restart", "signal 7 15", "stopped 1 0"),
+            ("restart", "stop 7 15", "stopped 1 0"),
             ("restart", "", "stopped 1 0"),
             ("killed 7", "sweep 7 spare -", "starting 1 0"),
-            ("swept 0", "launch 1", "starting 1 0"),
+            ("swept 0", "prepare 1", "starting 1 0"),
             ("restart", "", "starting 1 0"),
-            ("launched 8", "save 1 8", "starting 1 0"),
-            ("saved", "open 8", "starting 1 0"),
+            ("prepared 8", "save 1 8", "starting 1 0"),
+            ("saved", "start 8", "starting 1 0"),
         ],
     );
     assert_eq!(bench.agent.restarted(&name()), None, "under way");
-    bench.follows("", &[("opened 8", "", "running 1 0")]);
+    bench.follows("", &[("started 8", "", "running 1 0")]);
     assert_eq!(bench.agent.restarted(&name()), Some(Ok(())));
     bench.follows(
         "a back-off is cut short, once",
         &[
             ("exited 8 3", "sweep 8 spare - kill", "backoff 1 0"),
             ("swept 0", "", "backoff 1 0"),
-            ("restart", "launch 1", "starting 1 0"),
-            ("launch-failed no room", "", "failed 1 0"),
+            ("restart", "prepare 1", "starting 1 0"),
+            ("not-prepared no room", "", "failed 1 0"),
         ],
     );
     assert_eq!(bench.agent.restarted(&name()), Some(Err(NotRestarted::Ended("no room".into()))));
@@ -1151,18 +1212,18 @@ fn restarted_by_an_operator() {
         &[
             ("exited 7 0", "sweep 7 spare - kill", "backoff 1 0"),
             ("swept 0", "save 1 - proven ended", "stopped 1 0"),
-            ("restart", "launch 1", "starting 1 0"),
-            ("launched 8", "save 1 8 proven", "starting 1 0"),
+            ("restart", "prepare 1", "starting 1 0"),
+            ("prepared 8", "save 1 8 proven", "starting 1 0"),
         ],
     );
     let mut bench = running(7, "plain");
     bench.follows(
         "another revision is what is started then",
         &[
-            ("restart", "signal 7 15", "stopped 1 0"),
+            ("restart", "stop 7 15", "stopped 1 0"),
             ("want 2 other", "", "stopped 1 0"),
             ("killed 7", "sweep 7 spare -", "starting 2 0"),
-            ("swept 0", "launch 2 without plain.conf", "starting 2 0"),
+            ("swept 0", "prepare 2 without plain.conf", "starting 2 0"),
         ],
     );
     let refused = |bench: &mut Bench| bench.agent.restart(&name()).unwrap_err();

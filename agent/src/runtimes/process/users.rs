@@ -29,30 +29,41 @@ const OWN: std::ops::Range<u32> = 61_184..65_520;
 /// Folder in which systemd keeps a file for each dynamic user that it gave to a service.
 const SYSTEMDS: &str = "/run/systemd/dynamic-uid";
 
+/// Reasons why a workload cannot run as the user that it names.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// The user has no line, and is no number.
+    #[error("user {0:?}: not in /etc/passwd")]
+    Unknown(String),
+    /// Only root can run processes as others.
+    #[error("user {0}: the agent is not root and cannot run as another")]
+    NotRoot(u32),
+}
+
 /// Resolves the user that a workload runs as. `None` means the agent's own user, when the agent is
 /// not root.
 ///
 /// # Errors
-/// The reason as text, when there is no such user or the agent may not become it.
+/// When there is no such user, or the agent may not become it.
 pub fn resolve(
     wanted: Option<&str>,
     workload: &Name,
     workloads: &Path,
-) -> Result<Option<User>, String> {
+) -> Result<Option<User>, UserError> {
     let me = rustix::process::geteuid().as_raw();
     let user = match wanted {
         None if me == 0 => return Ok(Some(own(workload, workloads))),
         None => return Ok(None),
         Some(text) => look_up(text, &table("/etc/passwd"))
             .map(|(user, _)| user)
-            .ok_or_else(|| format!("user {text:?}: not in /etc/passwd"))?,
+            .ok_or_else(|| UserError::Unknown(text.to_owned()))?,
     };
     if me == 0 {
         Ok(Some(user))
     } else if user.uid == me {
         Ok(None)
     } else {
-        Err(format!("user {}: the agent is not root and cannot run as another", user.uid))
+        Err(UserError::NotRoot(user.uid))
     }
 }
 

@@ -122,6 +122,56 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>, serde_cbor::Error> {
     Ok(bytes)
 }
 
+/// Reasons why a launcher does not become the workload. The agent gets the text.
+#[derive(Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// The system refuses a step of the preparation.
+    #[error("{step}: {source}")]
+    Step {
+        /// Step that was tried.
+        step: &'static str,
+        /// Error of the system.
+        source: io::Error,
+    },
+    /// The launcher may not become the user.
+    #[error("it cannot run as user {} with group {}: {source}", .user.uid, .user.gid)]
+    User {
+        /// User of the workload.
+        user: User,
+        /// Error of the system.
+        source: io::Error,
+    },
+    /// The working folder cannot be entered.
+    #[error("its working folder {}: {why}", .path.display())]
+    Folder {
+        /// Path of the folder.
+        path: PathBuf,
+        /// Reason in words.
+        why: String,
+    },
+    /// A text of the plan cannot be given to a program.
+    #[error("its arguments: {0}")]
+    Arguments(#[from] std::ffi::NulError),
+    /// The program is in no folder of `PATH`.
+    #[error("{} cannot be executed: it is in no folder of PATH ({folders})", .program.display())]
+    NotFound {
+        /// Name of the program.
+        program: PathBuf,
+        /// Folders that were searched.
+        folders: String,
+    },
+    /// The program cannot be executed, with the explanation of `program.rs`.
+    #[error("{0}")]
+    Program(String),
+}
+
+impl LaunchError {
+    /// Error of a step, for `map_err`.
+    pub(super) fn at<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Self {
+        move |error| Self::Step { step, source: error.into() }
+    }
+}
+
 /// Runs the launcher; returns its exit code only if it did not become the workload.
 pub fn main() -> i32 {
     let Ok(status) = status_pipe() else { return 125 };
@@ -141,16 +191,16 @@ fn status_pipe() -> io::Result<OwnedFd> {
     Ok(rustix::io::fcntl_dupfd_cloexec(io::stdout().as_fd(), 3)?)
 }
 
-fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
+fn become_workload(status: &mut std::fs::File) -> Result<(), LaunchError> {
     let mut stdin = io::stdin().lock();
-    let plan = read_plan(&mut stdin).map_err(|error| format!("the plan: {error}"))?;
+    let plan = read_plan(&mut stdin).map_err(LaunchError::at("the plan"))?;
     if !plan.gate {
         drop(stdin);
         return probe_supervisor::run(&plan, status);
     }
-    let log = output(plan.log.as_deref()).map_err(|error| format!("log: {error}"))?;
+    let log = output(plan.log.as_deref()).map_err(LaunchError::at("log"))?;
     prepare(&plan, &log)?;
-    status.write_all(&[READY]).map_err(|error| format!("gate: {error}"))?;
+    status.write_all(&[READY]).map_err(LaunchError::at("gate"))?;
     let mut byte = [0];
     match stdin.read(&mut byte) {
         Ok(1) if byte == [OPEN] => Err(execute(&plan)),
@@ -160,53 +210,52 @@ fn become_workload(status: &mut std::fs::File) -> Result<(), String> {
 }
 
 /// Prepares everything that comes before the gate: session, control group, output, limits.
-pub(super) fn prepare(plan: &Plan, output: &impl std::os::fd::AsFd) -> Result<(), String> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    rustix::process::setsid().map_err(|error| failed("session", &error))?;
+///
+/// # Errors
+/// The step that the system refuses.
+pub(super) fn prepare(plan: &Plan, output: &impl std::os::fd::AsFd) -> Result<(), LaunchError> {
+    rustix::process::setsid().map_err(LaunchError::at("session"))?;
     if let Some(procs) = &plan.cgroup {
-        std::fs::write(procs, "0").map_err(|error| failed("control group", &error))?;
+        std::fs::write(procs, "0").map_err(LaunchError::at("control group"))?;
     }
     // The agent may be shielded from the kernel's out-of-memory killer; its workloads are not.
     let _without_proc = std::fs::write("/proc/self/oom_score_adj", "0");
     // Nor do they keep the agent's priority; where it may not be changed, it stays.
     let _may_not = rustix::process::setpriority_process(None, 0);
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    rustix::stdio::dup2_stdout(output).map_err(|error| failed("output", &error))?;
-    rustix::stdio::dup2_stderr(output).map_err(|error| failed("output", &error))?;
+    rustix::stdio::dup2_stdout(output).map_err(LaunchError::at("output"))?;
+    rustix::stdio::dup2_stderr(output).map_err(LaunchError::at("output"))?;
     if plan.open_files.is_some() {
-        set_open_files(plan.open_files).map_err(|error| failed("limit of open files", &error))?;
+        set_open_files(plan.open_files).map_err(LaunchError::at("limit of open files"))?;
     }
-    let bound = |what: &str, resource: Resource, limit: Option<u64>| match limit {
+    let bound = |step: &'static str, resource: Resource, limit: Option<u64>| match limit {
         None => Ok(()),
         Some(limit) => {
             // A hard limit that is lower already cannot be raised.
             let limit = getrlimit(resource).maximum.map_or(limit, |most| most.min(limit));
             let limit = Rlimit { current: Some(limit), maximum: Some(limit) };
-            setrlimit(resource, limit).map_err(|error| failed(what, &error))
+            setrlimit(resource, limit).map_err(LaunchError::at(step))
         }
     };
     bound("limit of memory", Resource::Data, plan.bounds.memory.map(private_memory))?;
     bound("limit of memory", Resource::As, plan.bounds.memory.map(address_space))?;
     bound("limit of processes", Resource::Nproc, plan.bounds.processes)?;
-    rustix::thread::set_no_new_privs(true).map_err(|error| failed("no_new_privs", &error))
+    rustix::thread::set_no_new_privs(true).map_err(LaunchError::at("no_new_privs"))
 }
 
 /// Replaces this process by the program; returns the reason if that failed.
-pub(super) fn execute(plan: &Plan) -> String {
+pub(super) fn execute(plan: &Plan) -> LaunchError {
     match try_execute(plan) {
         Ok(never) => match never {},
         Err(why) => why,
     }
 }
 
-fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    let null = std::fs::File::open("/dev/null").map_err(|error| failed("/dev/null", &error))?;
-    rustix::stdio::dup2_stdin(&null).map_err(|error| failed("standard input", &error))?;
+fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, LaunchError> {
+    let null = std::fs::File::open("/dev/null").map_err(LaunchError::at("/dev/null"))?;
+    rustix::stdio::dup2_stdin(&null).map_err(LaunchError::at("standard input"))?;
     if let Some(user) = plan.user {
-        become_user(user, &plan.groups).map_err(|error| {
-            format!("it cannot run as user {} with group {}: {error}", user.uid, user.gid)
-        })?;
+        become_user(user, &plan.groups).map_err(|source| LaunchError::User { user, source })?;
     }
     if let Err(error) = std::env::set_current_dir(&plan.workdir) {
         let inside = plan.workdir.join("x");
@@ -216,25 +265,24 @@ fn try_execute(plan: &Plan) -> Result<std::convert::Infallible, String> {
             io::ErrorKind::NotFound => "there is no such folder".into(),
             _ => error.to_string(),
         });
-        return Err(format!("its working folder {}: {why}", plan.workdir.display()));
+        return Err(LaunchError::Folder { path: plan.workdir.clone(), why });
     }
     let file = find(&plan.program, plan.env.get("PATH"))?;
     if let Some(why) = program::windows_line_ends(&file) {
-        return Err(why);
+        return Err(LaunchError::Program(why));
     }
-    let text = |text: &[u8]| CString::new(text).map_err(|error| failed("its arguments", &error));
-    let path = text(file.as_os_str().as_bytes())?;
-    let mut args = vec![text(plan.program.as_os_str().as_bytes())?];
+    let path = CString::new(file.as_os_str().as_bytes())?;
+    let mut args = vec![CString::new(plan.program.as_os_str().as_bytes())?];
     for arg in &plan.args {
-        args.push(text(arg.as_bytes())?);
+        args.push(CString::new(arg.as_bytes())?);
     }
     let mut env = Vec::new();
     for (key, value) in &plan.env {
-        env.push(text(format!("{key}={value}").as_bytes())?);
+        env.push(CString::new(format!("{key}={value}"))?);
     }
     kernel::prepare_exec();
     let error = kernel::execute(&path, &args, &env);
-    Err(program::why_not(&file, &error))
+    Err(LaunchError::Program(program::why_not(&file, &error)))
 }
 
 /// Changes user and groups. The calls change a single thread, which is the whole launcher.
@@ -247,16 +295,16 @@ fn become_user(user: User, groups: &[u32]) -> io::Result<()> {
 }
 
 /// Finds the file of a program; a name without a slash is looked up in the folders of `PATH`.
-fn find(program: &Path, path: Option<&String>) -> Result<PathBuf, String> {
+fn find(program: &Path, path: Option<&String>) -> Result<PathBuf, LaunchError> {
     if program.as_os_str().as_bytes().contains(&b'/') {
         return Ok(program.to_owned());
     }
     let folders = path.map_or("", String::as_str);
     let is_there = |file: &PathBuf| file.is_file();
     let found = folders.split(':').map(|folder| Path::new(folder).join(program)).find(is_there);
-    found.ok_or_else(|| {
-        let program = program.display();
-        format!("{program} cannot be executed: it is in no folder of PATH ({folders})")
+    found.ok_or_else(|| LaunchError::NotFound {
+        program: program.to_owned(),
+        folders: folders.to_owned(),
     })
 }
 
@@ -285,7 +333,7 @@ fn output(log: Option<&Path>) -> io::Result<std::fs::File> {
         // A log that cannot be kept must not keep the workload from running.
         Err(error)
             if error.kind() == io::ErrorKind::ReadOnlyFilesystem
-                || super::files::is_full(&error) =>
+                || crate::adapters::files::is_full(&error) =>
         {
             open_null()
         }

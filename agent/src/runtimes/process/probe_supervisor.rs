@@ -21,7 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
-use super::launcher::{self, Plan};
+use super::launcher::{self, LaunchError, Plan};
 use super::{ending, kernel, procfs};
 use crate::core::saved::Exit;
 
@@ -39,22 +39,21 @@ const PIECES: usize = 16;
 /// Runs a probe's command to its end, and ends all that it started.
 ///
 /// # Errors
-/// The reason as text, when the command could not be started.
-pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), String> {
-    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
-    rustix::process::setsid().map_err(|error| failed("session", &error))?;
+/// When the command could not be started.
+pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), LaunchError> {
+    rustix::process::setsid().map_err(LaunchError::at("session"))?;
     // Where this is refused, processes that leave their parent are swept with the workload.
     let me = rustix::process::getpid();
     let _without = rustix::process::set_child_subreaper(Some(me));
-    let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed("pipe", &error))?;
-    let Some(child) = kernel::fork().map_err(|error| failed("its process", &error))? else {
+    let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(LaunchError::at("pipe"))?;
+    let Some(child) = kernel::fork().map_err(LaunchError::at("its process"))? else {
         drop(output);
         launcher::prepare(plan, &inlet)?;
         drop(inlet);
         return Err(launcher::execute(plan));
     };
     drop(inlet);
-    rustix::io::ioctl_fionbio(&output, true).map_err(|error| failed("pipe", &error))?;
+    rustix::io::ioctl_fionbio(&output, true).map_err(LaunchError::at("pipe"))?;
     let mut output = Output { pipe: File::from(output), kept: Vec::new() };
     let in_time = watch(child, &mut output);
     let exit = end(child);
