@@ -90,7 +90,8 @@ async fn execute(
 async fn connect(host: Option<String>, port: u16) -> Result<TcpStream, String> {
     let host = host.unwrap_or_else(|| "127.0.0.1".into());
     let shown = format!("{host}:{port}");
-    let addresses = super::resolve::addresses(&host, port).await?;
+    let addresses = super::resolve::addresses(&host, port).await;
+    let addresses = addresses.map_err(|error| error.to_string())?;
     let mut last = format!("{shown}: no address");
     for address in addresses {
         match TcpStream::connect(address).await {

@@ -8,7 +8,7 @@ use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Bus;
 
 use super::{Data, FAILED, Output, USAGE, complain, configuration, say};
-use crate::adapters::access::{Access, Made};
+use crate::adapters::access::{Access, AccessError, Made};
 use crate::adapters::{files, status};
 use crate::core::bus::fault_of_filter;
 
@@ -76,6 +76,17 @@ fn filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reason why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum NotDone {
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("{0}")]
+    Unread(String),
+    #[error("there is no local access {0}")]
+    Unknown(Name),
+}
+
 impl LocalAccess {
     fn place(&self) -> &AccessPlace {
         let (Self::Create { place, .. } | Self::List { place, .. } | Self::Remove { place, .. }) =
@@ -105,13 +116,13 @@ impl LocalAccess {
                 say(&text)
             }
             Err(why) => {
-                complain(&why);
+                complain(&why.to_string());
                 FAILED
             }
         }
     }
 
-    fn carry_out(self, access: &Access) -> Result<String, String> {
+    fn carry_out(self, access: &Access) -> Result<String, NotDone> {
         match self {
             Self::Create { name, subscribe, publish, output, .. } => {
                 let made = access.create(&name, Bus { subscribe, publish })?;
@@ -124,7 +135,7 @@ impl LocalAccess {
                 access.reload_locals();
                 let names: Vec<String> = access.locals().into_keys().map(String::from).collect();
                 match (access.problem(), output) {
-                    (Some(why), _) => Err(why),
+                    (Some(why), _) => Err(NotDone::Unread(why)),
                     (None, Output::Json) => {
                         Ok(serde_json::json!({ "items": names }).to_string() + "\n")
                     }
@@ -136,7 +147,7 @@ impl LocalAccess {
                 if access.remove(&name)? {
                     Ok(format!("{name} is removed\n"))
                 } else {
-                    Err(format!("there is no local access {name}"))
+                    Err(NotDone::Unknown(name))
                 }
             }
         }

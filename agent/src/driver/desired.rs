@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_base::ids::{DeviceId, StateVersion};
 use holdfast_protocol::message::DesiredState;
-use holdfast_protocol::signing;
+use holdfast_protocol::signing::{self, SigningError};
 use rumqttc::mqttbytes::v5::Publish;
 
 use super::Driver;
@@ -52,19 +52,28 @@ pub(super) fn load(data: &Path, key: &[u8], device: &DeviceId) -> Loaded {
         Ok(state) => Loaded { state, ..Loaded::default() },
         Err(why) => {
             let spare = read(&previous(data), key, device).unwrap_or_default();
-            Loaded { state: None, trouble: Some(why), spare }
+            Loaded { state: None, trouble: Some(why.to_string()), spare }
         }
     }
 }
 
-fn read(path: &Path, key: &[u8], device: &DeviceId) -> Result<Option<DesiredState>, String> {
+/// Reason why a file holds no desired state that can be followed.
+#[derive(Debug, thiserror::Error)]
+enum Untrusted {
+    #[error("{}: {}", .0.display(), .1)]
+    Unreadable(PathBuf, std::io::Error),
+    #[error("{}: {}", .0.display(), .1)]
+    Refused(PathBuf, SigningError),
+}
+
+fn read(path: &Path, key: &[u8], device: &DeviceId) -> Result<Option<DesiredState>, Untrusted> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => return Err(Untrusted::Unreadable(path.to_owned(), error)),
     };
     let state = signing::verify(&bytes, key, device);
-    state.map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    state.map(Some).map_err(|error| Untrusted::Refused(path.to_owned(), error))
 }
 
 impl Driver {
