@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::codec;
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{
     Acknowledgement, DataPolicies, Given, Range, RangeSet, Ship, StreamName, StreamPolicy,
@@ -380,24 +381,24 @@ impl Driver {
     }
 
     /// Adds the problems of the buffer and of shipping.
-    pub(super) fn data_problems(&self, say: &mut impl FnMut(&str, Option<String>)) {
+    pub(super) fn data_problems(&self, say: &mut impl FnMut(ProblemCode, Option<String>)) {
         let shipping = &self.shipping;
         let said = shipping.summary.damage.as_deref();
-        say("data-damaged", damage(said, &self.data.join(ASIDE), &self.trouble.aside));
+        say(ProblemCode::DataDamaged, damage(said, &self.data.join(ASIDE), &self.trouble.aside));
         let full = shipping.summary.full.as_ref();
-        say("data-not-stored", full.map(|why| {
+        say(ProblemCode::DataNotStored, full.map(|why| {
             format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
         }));
         say(
-            "data-stopped",
+            ProblemCode::DataStopped,
             shipping.buffer.has_failed().then(|| {
                 "data streams are not taken in until the agent is started again: the buffer's thread was lost too often, or cannot be had; workloads go on"
                     .to_owned()
             }),
         );
-        say("data-rejected", shipping.refused.clone());
+        say(ProblemCode::DataRejected, shipping.refused.clone());
         say(
-            "data-space",
+            ProblemCode::DataSpace,
             shipping.summary.low.then(|| {
                 "the disk has less room than data streams may use: older records go sooner"
                     .to_owned()
