@@ -191,18 +191,6 @@ impl ProblemCode {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.as_str() == word)
     }
-
-    /// Returns the table of all codes as it stands in PROTOCOL.md, in Markdown.
-    pub fn table() -> String {
-        let mut table =
-            "| code | reported by | meaning | what helps |\n|---|---|---|---|\n".to_owned();
-        for code in Self::ALL {
-            let (word, by) = (code.as_str(), code.reporter().as_str());
-            let row = format!("| `{word}` | {by} | {} | {} |\n", code.meaning(), code.cure());
-            table.push_str(&row);
-        }
-        table
-    }
 }
 
 impl fmt::Display for ProblemCode {

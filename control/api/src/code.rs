@@ -86,17 +86,6 @@ impl ApiCode {
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|known| known.as_str() == word)
     }
-
-    /// Returns the table of all codes as it stands in `docs/api.md`, in Markdown.
-    pub fn table() -> String {
-        let mut table = "| code | status | meaning | what helps |\n|---|---|---|---|\n".to_owned();
-        for code in Self::ALL {
-            let (word, status) = (code.as_str(), code.status());
-            let row = format!("| `{word}` | {status} | {} | {} |\n", code.meaning(), code.cure());
-            table.push_str(&row);
-        }
-        table
-    }
 }
 
 #[cfg(test)]
@@ -125,12 +114,23 @@ mod tests {
         assert_eq!(ApiCode::parse("of-tomorrow"), None);
     }
 
+    /// Table of all codes as it stands in `docs/api.md`.
+    fn table() -> String {
+        let mut table = "| code | status | meaning | what helps |\n|---|---|---|---|\n".to_owned();
+        for code in ApiCode::ALL {
+            let (word, status) = (code.as_str(), code.status());
+            let row = format!("| `{word}` | {status} | {} | {} |\n", code.meaning(), code.cure());
+            table.push_str(&row);
+        }
+        table
+    }
+
     #[test]
     fn the_api_page_lists_the_codes() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/api.md");
         let page = std::fs::read_to_string(path).unwrap();
         let (before, _) = page.split_once("| code | status |").unwrap_or((&page, ""));
-        let now = format!("{before}{}", ApiCode::table());
+        let now = format!("{before}{}", table());
         if std::env::var_os("HOLDFAST_UPDATE").is_some() {
             std::fs::write(path, &now).unwrap();
             return;
