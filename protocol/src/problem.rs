@@ -319,6 +319,8 @@ mod tests {
             assert_eq!(serde_json::to_string(&code).unwrap(), text);
             assert_eq!(code, Code::from(word));
         }
-        assert!(Code::from("warp-core") > Code::from(ProblemCode::DiskFull));
+        let mut codes = ["warp-core", "disk-full", "bus"].map(Code::from);
+        codes.sort();
+        assert_eq!(codes.each_ref().map(Code::as_str), ["bus", "disk-full", "warp-core"]);
     }
 }

@@ -125,7 +125,7 @@ pub enum AccessError {
         "{0} is a workload of this device: it has credentials in its environment; take another name"
     )]
     IsWorkload(Name),
-    /// As many local accesses as there may be.
+    /// Limit of local accesses that is reached.
     #[error("there are {MAX_LOCAL} local accesses already: remove one")]
     TooMany,
     /// System without random numbers.

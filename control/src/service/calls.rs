@@ -198,16 +198,16 @@ impl From<Failure> for NotCalled {
 /// Reason why a device cannot be asked at the moment. The text follows the device's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotNow {
-    /// It has no connection.
+    /// Device without a connection.
     #[error("is offline")]
     Offline,
-    /// It is connected, and not ready for calls yet.
+    /// Device that is connected and not ready for calls yet.
     #[error("has only just connected")]
     JustConnected,
-    /// Its connection takes no more calls.
+    /// Connection that takes no more calls.
     #[error("takes no calls now")]
     NoCalls,
-    /// As many devices are being asked as may be.
+    /// Limit of devices that are asked at a time.
     #[error("too many devices are being asked already")]
     TooMany,
     /// The control plane is about to end.
