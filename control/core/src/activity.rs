@@ -492,12 +492,7 @@ mod tests {
             ("q", Asked { q: Some("x".repeat(201)), ..Asked::default() }),
         ] {
             let error = Filter::read(asked, NOW).unwrap_err();
-            let of = match &error {
-                BadParameter::Time { name, .. } => name.as_str(),
-                BadParameter::Of(name, _) => name,
-                _ => "none",
-            };
-            assert_eq!(of, name, "{error}");
+            assert!(error.to_string().starts_with(name), "{error}");
         }
     }
 

@@ -1,6 +1,5 @@
 //! Course of the demo: control plane, devices, workloads, and then whatever people do to them.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -117,7 +116,7 @@ impl Stage {
         if let Err(end) = self.await_greeting(inbox) {
             // Two demos were started at once, and the other one was faster.
             drop(self.parts.pop());
-            let taken = |wanted: SocketAddr| ports::choose(wanted.port()) != wanted;
+            let taken = |wanted: std::net::SocketAddr| ports::choose(wanted.port()) != wanted;
             let lost = [api, mqtt].into_iter().any(taken);
             if !matches!(end, End::Failed(_)) || !lost {
                 return Err(end);
