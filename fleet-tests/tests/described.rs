@@ -57,8 +57,9 @@ fn every_problem_code_is_reported_by_whom_the_table_names() {
     let uses = |folders: &[&str]| -> BTreeSet<&str> {
         let sources = sources(folders);
         let is_used = |name: &str| {
+            let used = format!("ProblemCode::{name}");
             sources.iter().any(|(_, text)| {
-                let mut rest = text.split(&format!("ProblemCode::{name}")).skip(1);
+                let mut rest = text.split(&used).skip(1);
                 rest.any(|rest| !rest.starts_with(char::is_alphanumeric))
             })
         };
