@@ -271,7 +271,7 @@ async fn enrol(enroll: Enroll) -> i32 {
         (Ok(token), Ok(url)) => (token, url),
         (token, url) => {
             token.err().into_iter().for_each(|error| complain(&error.to_string()));
-            url.err().into_iter().for_each(|error| complain(&error));
+            url.err().into_iter().for_each(|error| complain(&error.to_string()));
             return USAGE;
         }
     };

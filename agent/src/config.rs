@@ -31,6 +31,15 @@ impl Default for Config {
     }
 }
 
+/// Fault of one key of the configuration.
+#[derive(Debug, thiserror::Error)]
+enum BadValue {
+    #[error("unknown")]
+    Unknown,
+    #[error("{shown}: use a number from {least} to {most}")]
+    NotWithin { shown: String, least: u64, most: u64 },
+}
+
 impl Config {
     /// Parses the text of the configuration file.
     ///
@@ -61,14 +70,14 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
-    fn set(&mut self, path: &str, value: &DeValue<'_>) -> Result<(), String> {
+    fn set(&mut self, path: &str, value: &DeValue<'_>) -> Result<(), BadValue> {
         let within = |least: u64, most: u64| {
             let number = value.as_integer();
             let number = number.map(|it| u64::from_str_radix(it.as_str(), it.radix()).ok());
             number
                 .flatten()
                 .filter(|number| (least..=most).contains(number))
-                .ok_or_else(|| format!("{}: use a number from {least} to {most}", shown(value)))
+                .ok_or_else(|| BadValue::NotWithin { shown: shown(value), least, most })
         };
         match path {
             "bus.port" => self.bus_port = u16::try_from(within(1, 65_535)?).ok(),
@@ -79,7 +88,7 @@ impl Config {
             "storage.quota_bytes" => self.storage.quota = Some(within(1024 * 1024, MOST)?),
             "storage.reserve_bytes" => self.storage.reserve = Some(within(0, MOST)?),
             "storage.endurance_bytes" => self.storage.endurance = Some(within(1, MOST)?),
-            _ => return Err("unknown".into()),
+            _ => return Err(BadValue::Unknown),
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::problem::Code;
 use crate::workload::WorkloadSpec;
 use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_query::Question;
@@ -188,8 +189,8 @@ pub use holdfast_base::codec::MAX_REASON;
 /// Fault of a device that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
-    /// Stable word for scripts, such as `disk-full`; PROTOCOL.md lists them.
-    pub code: String,
+    /// Stable word for scripts, such as `disk-full`; PROTOCOL.md lists those that are known.
+    pub code: Code,
     /// Text for a person that says what is wrong and what to do.
     pub message: String,
 }

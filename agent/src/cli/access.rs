@@ -8,7 +8,7 @@ use holdfast_protocol::workload::Bus;
 
 use super::arguments::Call;
 use super::{FAILED, Output, USAGE, complain, configuration, data_folder, say};
-use crate::adapters::access::{Access, Made};
+use crate::adapters::access::{Access, AccessError, Made};
 use crate::adapters::{files, status};
 use crate::core::bus::fault_of_filter;
 
@@ -41,6 +41,17 @@ fn filter(text: &str) -> Result<String, String> {
         None => Ok(text.to_owned()),
         Some(why) => Err(why),
     }
+}
+
+/// Reason why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum NotDone {
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("{0}")]
+    Unread(String),
+    #[error("there is no local access {0}")]
+    Unknown(Name),
 }
 
 impl LocalAccess {
@@ -90,7 +101,7 @@ impl LocalAccess {
                 say(&text)
             }
             Err(why) => {
-                complain(&why);
+                complain(&why.to_string());
                 FAILED
             }
         }
@@ -98,7 +109,7 @@ impl LocalAccess {
 }
 
 impl Action {
-    fn carry_out(self, access: &Access) -> Result<String, String> {
+    fn carry_out(self, access: &Access) -> Result<String, NotDone> {
         match self {
             Self::Create { name, bus, output } => {
                 let made = access.create(&name, bus)?;
@@ -111,7 +122,7 @@ impl Action {
                 access.reload_locals();
                 let names: Vec<String> = access.locals().into_keys().map(String::from).collect();
                 match (access.problem(), output) {
-                    (Some(why), _) => Err(why),
+                    (Some(why), _) => Err(NotDone::Unread(why)),
                     (None, Output::Json) => {
                         Ok(serde_json::json!({ "items": names }).to_string() + "\n")
                     }
@@ -123,7 +134,7 @@ impl Action {
                 if access.remove(&name)? {
                     Ok(format!("{name} is removed\n"))
                 } else {
-                    Err(format!("there is no local access {name}"))
+                    Err(NotDone::Unknown(name))
                 }
             }
         }

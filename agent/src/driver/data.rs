@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::codec;
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Acked, Acknowledgement, DataPolicies, Given, StreamName, StreamPolicy};
 use tokio::sync::mpsc;
@@ -258,25 +259,23 @@ impl Shipping {
         &self,
         data: &Path,
         aside: &Aside,
-        say: &mut impl FnMut(&str, Option<String>),
+        say: &mut impl FnMut(ProblemCode, Option<String>),
     ) {
         let path = data.join(ASIDE);
         let said = self.summary.damage.as_deref();
-        say("data-damaged", aside.problem(said, &path.display().to_string()));
+        say(ProblemCode::DataDamaged, aside.problem(said, &path.display().to_string()));
         let full = self.summary.full.as_ref();
-        say("data-not-stored", full.map(|why| {
+        say(ProblemCode::DataNotStored, full.map(|why| {
             format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
         }));
-        say(
-            "data-stopped",
+        say(ProblemCode::DataStopped,
             self.buffer.has_failed().then(|| {
                 "data streams are not taken in until the agent is started again: the buffer's thread was lost too often, or cannot be had; workloads go on"
                     .to_owned()
             }),
         );
-        say("data-rejected", self.refused.clone());
-        say(
-            "data-space",
+        say(ProblemCode::DataRejected, self.refused.clone());
+        say(ProblemCode::DataSpace,
             self.summary.low.then(|| {
                 "the disk has less room than data streams may use: older records go sooner"
                     .to_owned()

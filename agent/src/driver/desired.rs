@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_base::ids::{DeviceId, StateVersion};
 use holdfast_protocol::message::DesiredState;
-use holdfast_protocol::signing;
+use holdfast_protocol::signing::{self, SigningError};
 use rumqttc::mqttbytes::v5::Publish;
 
 use super::Driver;
@@ -34,17 +34,26 @@ fn previous(data: &Path) -> PathBuf {
 /// network. `has_saved`: saved states of workloads exist.
 pub(super) fn load(data: &Path, key: &[u8], device: &DeviceId, has_saved: bool) -> Begin {
     let spare = || read(&previous(data), key, device).unwrap_or_default();
-    begin(read(&path(data), key, device), spare, has_saved)
+    begin(read(&path(data), key, device).map_err(|why| why.to_string()), spare, has_saved)
 }
 
-fn read(path: &Path, key: &[u8], device: &DeviceId) -> Result<Option<DesiredState>, String> {
+/// Reason why a file holds no desired state that can be followed.
+#[derive(Debug, thiserror::Error)]
+enum Untrusted {
+    #[error("{}: {}", .0.display(), .1)]
+    Unreadable(PathBuf, io::Error),
+    #[error("{}: {}", .0.display(), .1)]
+    Refused(PathBuf, SigningError),
+}
+
+fn read(path: &Path, key: &[u8], device: &DeviceId) -> Result<Option<DesiredState>, Untrusted> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+        Err(error) => return Err(Untrusted::Unreadable(path.to_owned(), error)),
     };
     let state = signing::verify(&bytes, key, device);
-    state.map(Some).map_err(|error| format!("{}: {error}", path.display()))
+    state.map(Some).map_err(|error| Untrusted::Refused(path.to_owned(), error))
 }
 
 /// Desired states that were offered, and their files.

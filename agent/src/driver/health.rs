@@ -5,6 +5,7 @@
 use std::io;
 
 use holdfast_protocol::message::Problem;
+use holdfast_protocol::problem::ProblemCode;
 
 use super::Driver;
 use super::data::ASIDE;
@@ -182,44 +183,45 @@ impl Driver {
     /// Problems for reports and status, sorted by code.
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut list = Vec::new();
-        let mut say = |code: &str, message: Option<String>| {
+        let mut say = |code: ProblemCode, message: Option<String>| {
             list.extend(message.map(|message| Problem { code: code.into(), message }));
         };
-        say("certificate-expired", self.identity.certificate_problem());
-        say("certificate-not-stored", self.identity.storing_problem());
-        say("clock", self.time.problem());
+        say(ProblemCode::CertificateExpired, self.identity.certificate_problem());
+        say(ProblemCode::CertificateNotStored, self.identity.storing_problem());
+        say(ProblemCode::Clock, self.time.problem());
         self.shipping.problems(&self.data, &self.trouble.aside, &mut say);
-        say("data-folder-closed", self.trouble.closed.clone());
-        say("desired-not-stored", self.trouble.desired.clone());
-        say("desired-refused", self.trouble.refusal.clone());
-        say("desired-untrusted", self.trouble.untrusted.clone());
+        say(ProblemCode::DataFolderClosed, self.trouble.closed.clone());
+        say(ProblemCode::DesiredNotStored, self.trouble.desired.clone());
+        say(ProblemCode::DesiredRefused, self.trouble.refusal.clone());
+        say(ProblemCode::DesiredUntrusted, self.trouble.untrusted.clone());
         let free = self.trouble.free.unwrap_or(u64::MAX);
         let full = self.trouble.full || free < FULL;
         let data = self.data.display();
         say(
-            "disk-full",
+            ProblemCode::DiskFull,
             full.then(|| {
                 format!("no space left for {data}: workloads go on, changes wait; free some space")
             }),
         );
         say(
-            "disk-low",
+            ProblemCode::DiskLow,
             (!full && free < LOW)
                 .then(|| format!("little space left for {data}: free some before it is full")),
         );
-        say("identity-twice", self.lineage.duplicated(uptime_ms()));
-        say("limits-not-enforced", self.limits_problem());
-        say("link-budget", self.shipping.link_problem());
-        say("link-refused", self.link_problem());
-        say("not-enrolled", self.identity.absence_problem());
-        say("rolled-back", self.lineage.rolled_back(uptime_ms()));
-        say("status-socket", self.trouble.socket.clone());
-        say("store", self.trouble.store.clone());
-        say("store-recovered", self.trouble.damage.clone());
-        say("waiting-for-approval", self.identity.approval_problem());
+        say(ProblemCode::IdentityTwice, self.lineage.duplicated(uptime_ms()));
+        say(ProblemCode::LimitsNotEnforced, self.limits_problem());
+        say(ProblemCode::LinkBudget, self.shipping.link_problem());
+        say(ProblemCode::LinkRefused, self.link_problem());
+        say(ProblemCode::NotEnrolled, self.identity.absence_problem());
+        say(ProblemCode::RolledBack, self.lineage.rolled_back(uptime_ms()));
+        say(ProblemCode::StatusSocket, self.trouble.socket.clone());
+        say(ProblemCode::Store, self.trouble.store.clone());
+        say(ProblemCode::StoreRecovered, self.trouble.damage.clone());
+        say(ProblemCode::WaitingForApproval, self.identity.approval_problem());
         list.extend(self.inlets.problems(self.time.now()));
         let sources = self.sources.problem();
-        list.extend(sources.map(|message| Problem { code: "sources".into(), message }));
+        let code = || ProblemCode::Sources.into();
+        list.extend(sources.map(|message| Problem { code: code(), message }));
         list.sort_by(|one, other| one.code.cmp(&other.code));
         list
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::adapters::resolve;
+use crate::adapters::resolve::{self, Unresolved};
 
 /// Most bytes read of an HTTP response: only its status line counts.
 const MAX_STATUS_LINE: u64 = 256;
@@ -27,8 +27,8 @@ pub(super) enum ProbeError {
         line: String,
     },
     /// The host has no address that could be tried.
-    #[error("{0}")]
-    Address(String),
+    #[error(transparent)]
+    Address(#[from] Unresolved),
     /// No address of the host lets the probe connect, or the connection broke.
     #[error("{shown}: {source}")]
     Connection {
@@ -87,7 +87,7 @@ pub(super) async fn http(
 async fn connect(host: Option<String>, port: u16) -> Result<TcpStream, ProbeError> {
     let host = host.unwrap_or_else(|| "127.0.0.1".into());
     let shown = format!("{host}:{port}");
-    let addresses = resolve::addresses(&host, port).await.map_err(ProbeError::Address)?;
+    let addresses = resolve::addresses(&host, port).await?;
     let mut last = ProbeError::NoAddress(shown.clone());
     for address in addresses {
         match TcpStream::connect(address).await {

@@ -28,6 +28,7 @@ pub mod listing;
 pub mod liveness;
 pub mod model;
 pub mod notification;
+pub mod parameter;
 pub mod pause;
 pub mod placement;
 pub mod policies;

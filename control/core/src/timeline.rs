@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::{Phase, WorkloadReport};
+use holdfast_protocol::problem::Code;
 use serde::{Deserialize, Serialize};
 
 use super::records::{KnownProblem, ReportRecord, cut};
@@ -393,7 +394,7 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
 }
 
 /// Code and text of a problem.
-pub type Said = (String, String);
+pub type Said = (Code, String);
 
 /// Returns the problems that ended and those that began, by code. Several problems with one code
 /// are one thing.

@@ -19,8 +19,8 @@ use crate::api::time::{moment, rfc3339, words};
 use crate::api::{self, AlarmState, List, ListMeta, Muting, NewSilence, Severity, Tested};
 use crate::core::alarms::delivery::Standings;
 use crate::core::alarms::{
-    Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Outcome,
-    Presence, Seen, Silence, Standing, Turn, Write, muted,
+    Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message,
+    NotDelivered, Outcome, Presence, Seen, Silence, Standing, Turn, Write, muted,
 };
 use crate::core::attention::{Alarm, Attention};
 use crate::core::change::Change;
@@ -173,7 +173,7 @@ impl Service {
                         let (to, repeat) = (&document.to, document.repeat);
                         notify::deliver(to, &job.message, clock(), job.since, repeat).await
                     }
-                    None => Err("the notification was deleted".into()),
+                    None => Err(NotDelivered::Deleted),
                 };
                 (name, id, outcome)
             });
@@ -194,9 +194,9 @@ impl Service {
             }
             Ok(_) => {}
             Err(why) if before.failing_since == 0 => {
-                tracing::warn!(%name, why, "a notification could not be delivered: it is tried again");
+                tracing::warn!(%name, %why, "a notification could not be delivered: it is tried again");
             }
-            Err(why) => tracing::debug!(%name, why, "a notification could not be delivered"),
+            Err(why) => tracing::debug!(%name, %why, "a notification could not be delivered"),
         }
         let told = name.to_string();
         let kept = self
@@ -388,7 +388,7 @@ impl Service {
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let delivered = outcome.is_ok();
         self.counters.notified(delivered);
-        let answer = outcome.unwrap_or_else(|why| why);
+        let answer = outcome.unwrap_or_else(|why| why.to_string());
         let told = format!("{}: {answer}", if delivered { "delivered" } else { "not delivered" });
         self.change(|change| {
             change.audit(by, "notification.test", name, told);

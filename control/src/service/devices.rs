@@ -66,7 +66,7 @@ impl Service {
                     None => drop(labels.remove(&key)),
                 }
             }
-            check_labels(labels).map_err(Failure::invalid)?;
+            check_labels(labels).map_err(|fault| Failure::invalid(fault.to_string()))?;
             let name = device.record.name.clone();
             if *labels == device.record.labels {
                 return Ok(view::device(&device, self.now()));

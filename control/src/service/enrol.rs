@@ -28,7 +28,7 @@ impl From<Refused> for Failure {
             Refused::NameTaken(_) | Refused::OtherName(..) | Refused::OtherLabel(..) => {
                 Self::Conflict(refused.to_string())
             }
-            Refused::Label(_) => Self::invalid(refused.to_string()),
+            Refused::Label(_) | Refused::Key => Self::invalid(refused.to_string()),
             _ => Self::Refused(refused.to_string()),
         }
     }

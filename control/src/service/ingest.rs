@@ -23,7 +23,7 @@ use super::feeds::Feeds;
 use super::maintenance::{Maintenance, replace};
 use super::records::BlockRead;
 use super::{DataFeed, Service};
-use crate::core::ingest::{self, Checked, MAX_STREAMS, Unfit};
+use crate::core::ingest::{self, BatchFault, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::{LoadedLedger, MAX_SEQUENCE};
 use crate::core::model::sha256;
 use crate::core::room::Room;
@@ -786,7 +786,7 @@ impl Group<'_> {
                 return Ok(Outcome::Dropped);
             }
             Err(Unfit::Batch { stream, from, to, why }) => {
-                return Ok(self.refuse(arrival, (stream, from, to), why));
+                return Ok(self.refuse(arrival, (stream, from, to), &why));
             }
         };
         let batch = (checked.stream.clone(), checked.from, checked.to);
@@ -796,7 +796,7 @@ impl Group<'_> {
                 let acked = Acked { conflict, highest, ..acked(stream, from, to) };
                 Ok(Outcome::Told(arrival, acked))
             }
-            Ok(Err(why)) => Ok(self.refuse(arrival, batch, why)),
+            Ok(Err(why)) => Ok(self.refuse(arrival, batch, &why)),
             Err(error) => Err((arrival, error)),
         }
     }
@@ -805,8 +805,9 @@ impl Group<'_> {
         &mut self,
         arrival: Arrival,
         (stream, from, to): (StreamName, u64, u64),
-        why: String,
+        why: &BatchFault,
     ) -> Outcome {
+        let why = why.to_string();
         self.counts.refused += 1;
         tracing::warn!(device = %arrival.device, %stream, from, to, why, "a batch is refused");
         Outcome::Told(arrival, Acked { refused: Some(why), ..acked(stream, from, to) })
@@ -817,16 +818,14 @@ impl Group<'_> {
         &mut self,
         machine: Machine,
         batch: Checked,
-    ) -> Result<Result<Conflicts, String>, StoreError> {
+    ) -> Result<Result<Conflicts, BatchFault>, StoreError> {
         let key = (machine, batch.stream.clone());
         let mut open = match self.open.remove(&key) {
             Some(open) => open,
             None => match self.open_stream(&key.0, &batch.stream) {
                 Some(open) => open,
                 None => {
-                    return Ok(Err(format!(
-                        "the device has {MAX_STREAMS} streams already: no more are taken"
-                    )));
+                    return Ok(Err(BatchFault::Streams(MAX_STREAMS)));
                 }
             },
         };
@@ -873,7 +872,7 @@ impl Group<'_> {
         &mut self,
         open: &mut OpenStream,
         batch: Checked,
-    ) -> Result<Result<Conflicts, String>, StoreError> {
+    ) -> Result<Result<Conflicts, BatchFault>, StoreError> {
         for range in ingest::touched(&open.row.tally, &batch).iter() {
             for wanted in open.ledger.wanted(range.from, range.to).iter() {
                 let store = &self.service.ingest.store;

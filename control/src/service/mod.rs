@@ -53,7 +53,7 @@ use crate::ports::data_store::DataStore;
 use crate::ports::store::{Batch, Fence, LeaseError, Shard, Store, StoreError};
 
 pub use alarms::{AlarmsQuery, run as run_alarms};
-pub use calls::{Cut, LogStream, Part, Piece};
+pub use calls::{Cut, LogEnd, LogStream, Part, Piece};
 pub use counters::Counters;
 pub use events::{Events, Page};
 pub use failure::Failure;

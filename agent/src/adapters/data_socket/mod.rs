@@ -4,6 +4,7 @@
 //!
 //! See decision 0078.
 
+mod code;
 mod peer;
 mod service;
 

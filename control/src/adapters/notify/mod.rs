@@ -10,7 +10,7 @@ mod webhook;
 
 use std::time::Duration;
 
-use crate::core::alarms::{Message, Outcome};
+use crate::core::alarms::{Message, NotDelivered, Outcome};
 use crate::core::notification::Target;
 
 /// Longest time of one attempt.
@@ -43,6 +43,6 @@ pub async fn deliver(
     };
     match tokio::time::timeout(PATIENCE, Box::pin(sending)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(NotDelivered::Late(PATIENCE.as_secs())),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_base::WIRE_VERSION;
-use holdfast_control::core::ingest::{self, Checked, Compared, Tally, Unfit};
+use holdfast_control::core::ingest::{self, BatchFault, Checked, Compared, Tally, Unfit};
 use holdfast_control::core::ledger::{Answer, LoadedLedger, MissingList, Segment};
 use holdfast_records::block::unpack;
 use holdfast_records::{Acked, Acknowledgement, RangeSet, Record, StreamName};
@@ -70,14 +70,15 @@ impl Plane {
                     continue;
                 }
                 Err(Unfit::Batch { stream, from, to, why }) => {
-                    self.refused.push(why.clone());
-                    acked.push(Acked { refused: Some(why), ..acked_of(stream, from, to) });
+                    self.refused.push(why.to_string());
+                    let refused = Some(why.to_string());
+                    acked.push(Acked { refused, ..acked_of(stream, from, to) });
                     continue;
                 }
             };
             let (stream, from, to) = (batch.stream.clone(), batch.from, batch.to);
             let row = self.durable.entry(stream.clone()).or_default();
-            let (refused, conflict) = match row.take(batch) {
+            let (refused, conflict) = match row.take(batch).map_err(|why| why.to_string()) {
                 Ok(conflict) => (None, conflict),
                 Err(why) => (Some(why), RangeSet::new()),
             };
@@ -168,7 +169,7 @@ impl Row {
     }
 
     /// Stores a batch and returns the sequence numbers that stand for other records.
-    fn take(&mut self, batch: Checked) -> Result<RangeSet, String> {
+    fn take(&mut self, batch: Checked) -> Result<RangeSet, BatchFault> {
         let mut ledger = LoadedLedger::new();
         for range in ingest::touched(&self.tally, &batch).iter() {
             for wanted in ledger.wanted(range.from, range.to).iter() {
