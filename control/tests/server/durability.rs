@@ -30,7 +30,7 @@ async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
     applying.await.unwrap().unwrap();
     let after = world.desired("d-1").unwrap();
     assert_eq!(after.generation, before.generation + 1);
-    assert_eq!(*world.bus.changed.lock().unwrap(), ["default.d-1"]);
+    assert_eq!(*world.bus.changed.lock().unwrap(), ["default_d-1"]);
 }
 
 #[tokio::test]

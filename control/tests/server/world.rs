@@ -528,7 +528,7 @@ pub fn approved(answer: EnrolAnswer) -> Enrolment {
 }
 
 pub fn id(name: &str) -> DeviceId {
-    format!("default.{name}").parse().unwrap()
+    format!("default_{name}").parse().unwrap()
 }
 
 pub fn document(name: &str, argument: &str) -> Value {

@@ -32,7 +32,7 @@ impl Policy for Gate {
 }
 
 fn session(lenient: bool) -> Session<Gate> {
-    let device: DeviceId = "acme.dev-1".parse().expect("a device id");
+    let device: DeviceId = "acme_dev-1".parse().expect("a device id");
     let topics = DeviceTopics::new(7, &device);
     let limits = Limits {
         max_packet: 4_096,

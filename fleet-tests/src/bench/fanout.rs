@@ -65,7 +65,7 @@ impl Pki {
     fn client(&self, name: &str) -> Arc<ClientConfig> {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        let uri = format!("spiffe://bench/{}", name.replace('.', "/"));
+        let uri = format!("spiffe://bench/{}", name.replace('_', "/"));
         params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().unwrap())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
@@ -145,7 +145,7 @@ pub fn gateway_process(folder: &std::path::Path, devices: usize) {
             }
         });
         let ids: Vec<DeviceId> =
-            (0..devices).map(|number| format!("bench.d-{number}").parse().unwrap()).collect();
+            (0..devices).map(|number| format!("bench_d-{number}").parse().unwrap()).collect();
         let payload = Bytes::from(vec![7; PAYLOAD]);
         while let Some(messages) = rounds.recv().await {
             for _ in 0..messages {
@@ -310,7 +310,7 @@ pub fn compare(devices: usize, messages: usize) -> Vec<Row> {
     scratch.write("server.pem", certificate);
     scratch.write("server.key", key);
     let clients: Vec<(String, Arc<ClientConfig>)> = (0..devices)
-        .map(|number| format!("bench.d-{number}"))
+        .map(|number| format!("bench_d-{number}"))
         .map(|name| (name.clone(), pki.client(&name)))
         .collect();
     let total = (devices * messages) as u64;
@@ -323,7 +323,7 @@ pub fn compare(devices: usize, messages: usize) -> Vec<Row> {
         let swarm_ours = swarm(gateway.address, &clients, &got_ours).await;
         let swarm_theirs = swarm(mosquitto.address, &clients, &got_theirs).await;
         let mut publisher =
-            Wire::connect(mosquitto.address, "bench.publisher", pki.client("bench.publisher"))
+            Wire::connect(mosquitto.address, "bench_publisher", pki.client("bench_publisher"))
                 .await;
         for round in 1..=ROUNDS as u64 {
             let began = Instant::now();

@@ -105,7 +105,7 @@ pub(super) struct Device {
 impl Device {
     pub(super) fn new(number: usize, key: Vec<u8>) -> Self {
         Self {
-            id: format!("acme.d-{number}").parse().unwrap(),
+            id: format!("acme_d-{number}").parse().unwrap(),
             key,
             disk: Disk::default(),
             procs: BTreeMap::new(),

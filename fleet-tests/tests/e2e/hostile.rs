@@ -121,7 +121,7 @@ fn a_broker_can_neither_forge_nor_replay_nor_truncate_nor_misdirect() {
     let forged = stranger.sign(&scene.empty(&id, epoch, next)).unwrap();
     scene.refuses("forged", &forged, &["signature", "forged"]);
 
-    let foreign = scene.signer.sign(&scene.empty("default.somebody-else", epoch, next)).unwrap();
+    let foreign = scene.signer.sign(&scene.empty("default_somebody-else", epoch, next)).unwrap();
     scene.refuses("foreign", &foreign, &["another device", "foreign", "signed for device"]);
 
     let whole = scene.signer.sign(&scene.empty(&id, epoch, next)).unwrap();

@@ -7,7 +7,7 @@ use holdfast_protocol::topic::Channel;
 use crate::raw::{self, NOTHING, Raw};
 use crate::world::{Storage, World, topic, value};
 
-const DEV: &str = "acme.dev-1";
+const DEV: &str = "acme_dev-1";
 
 #[tokio::test]
 async fn what_is_not_stored_is_not_acknowledged() {
@@ -37,9 +37,9 @@ async fn what_is_not_stored_is_not_acknowledged() {
 async fn a_full_window_holds_back_its_device_alone() {
     let world = World::new().await;
     world.directory.storage(Storage::Hangs);
-    let mut eager = Raw::connected(&world, 4, "acme.eager").await;
+    let mut eager = Raw::connected(&world, 4, "acme_eager").await;
     for id in 1..=100 {
-        eager.write(&raw::publish(4, id, &topic("acme.eager", "state"), b"x")).await;
+        eager.write(&raw::publish(4, id, &topic("acme_eager", "state"), b"x")).await;
     }
     world.until("its window is full", |world| world.directory.held() == 16).await;
     let mut other = Raw::connected(&world, 5, DEV).await;

@@ -20,7 +20,7 @@ use holdfast_records::{
     StreamReport, TrafficClass, Window,
 };
 
-pub(crate) const DEVICE: &str = "acme.dev-1";
+pub(crate) const DEVICE: &str = "acme_dev-1";
 
 fn text(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()

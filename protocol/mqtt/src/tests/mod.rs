@@ -28,7 +28,7 @@ pub(super) enum Channel {
 }
 
 /// Prefix of the client's topics, with the final `/`.
-const PREFIX: &str = "hf/v1/7/acme.dev/";
+const PREFIX: &str = "hf/v1/7/acme_dev/";
 
 /// Policy like the gateway's, without certificate and directory.
 pub(super) struct TestPolicy {

@@ -42,7 +42,7 @@ fn subscriptions_are_granted_filter_by_filter() {
         let answer = rig.answer(&wire::subscribe(
             version,
             3,
-            &[(&desired, 1), ("hf/v1/7/acme.other/desired", 1), (&calls, 2), ("$share/g/a", 0)],
+            &[(&desired, 1), ("hf/v1/7/acme_other/desired", 1), (&calls, 2), ("$share/g/a", 0)],
         ));
         let (codes, words): (&[u8], &[u8]) = if version == 5 {
             (&[1, 0x87, 1, 0x9e], &[0x90, 7, 0, 3, 0])
