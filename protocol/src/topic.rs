@@ -15,7 +15,8 @@ pub enum Channel {
     Desired,
     /// Signed [`crate::message::Call`] to the device.
     Call,
-    /// [`holdfast_records::Acknowledgement`] to the device.
+    /// [`holdfast_records::Acknowledgement`] of data, or [`crate::message::ReportAck`] of a report,
+    /// to the device.
     Ack,
     /// [`crate::message::StateReport`] from the device.
     State,

@@ -19,6 +19,8 @@ pub mod history;
 mod lifecycle;
 pub mod lineage;
 pub mod log_poll;
+pub mod mqtt311;
+pub mod negotiation;
 pub mod report;
 pub mod restart;
 pub mod saved;

@@ -2,8 +2,9 @@
 //! what arrives, and reports when it is up or down, and why. What goes up is published through the
 //! [`Outlet`] that it hands out.
 //!
-//! See decisions 0016 and 0104.
+//! See decisions 0016, 0104 and NEW-mqtt-fallback.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,23 +14,29 @@ use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec::{self, MAX_PACKET};
 use holdfast_base::ids::DeviceId;
 use holdfast_protocol::enrol::SERVER_NAME;
-use holdfast_protocol::message::Presence;
+use holdfast_protocol::message::{Presence, ReportAck};
 use holdfast_protocol::topic::{Channel, Topic};
 use holdfast_records::TrafficClass;
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v5::{LastWill, Packet, Publish};
+use rumqttc::mqttbytes::v5::{
+    ConnectReturnCode, LastWill, Packet, Publish, SubAck, SubscribeReasonCode,
+};
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, PublishOptions,
     StateError, SubscribeFilter, TlsConfiguration, TlsError, Transport,
 };
 use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsConnector;
 
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::https;
 use crate::adapters::meter::Meter;
+use crate::adapters::mqtt311::Translated;
 use crate::core::backoff::{self, Entropy};
 use crate::core::heartbeat::Heartbeat;
+use crate::core::negotiation::{Attempt, MqttVersion, Negotiation};
 
 /// First and longest wait between tries to connect, in milliseconds: a device has to be back soon
 /// after its link is, and a fleet that lost its link at once must not return at once.
@@ -44,6 +51,8 @@ const QUEUE: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Duration from which a connection counts as good, so that the next wait is the first again.
 const STABLE: Duration = Duration::from_secs(30);
+/// Most topic aliases that a broker may use: one for each topic that the device subscribes to.
+const TOPICS: u16 = 3;
 
 /// Parameters of a connection.
 #[derive(Debug, Clone)]
@@ -85,13 +94,15 @@ pub enum LinkEvent {
         /// True when the control plane (or a server in its place) refused the device: a person may
         /// have to act.
         refused: bool,
+        /// Text about a subscription that the broker refused; `None` when it refused none.
+        unsubscribed: Option<String>,
     },
     /// A desired state. It is acknowledged by [`Outlet::acknowledge`] once it is stored or refused,
     /// and redelivered after a reconnect until then.
     Desired(Box<Publish>),
     /// A call, encoded.
     Call(Bytes),
-    /// An acknowledgement of data, encoded.
+    /// An acknowledgement of data or of a report, encoded.
     Ack(Bytes),
 }
 
@@ -103,8 +114,8 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Publishes with QoS 1 and waits until the control plane has acknowledged it. False when the
-    /// connection ended or it was refused.
+    /// Publishes with QoS 1 and waits for the broker's PUBACK, which does not say that the control
+    /// plane has it. False when the connection ended or it was refused.
     pub async fn publish(&self, channel: Channel, payload: Vec<u8>) -> bool {
         let class = match channel {
             Channel::Data => TrafficClass::Data,
@@ -146,7 +157,7 @@ impl Outlet {
         if class != TrafficClass::Control {
             self.credentials.meter.announce(class, true, sizes.0, sizes.1);
         }
-        // The acknowledgement may carry an error: not stored.
+        // The PUBACK may carry an error: not taken.
         notice.wait_completion_async().await.is_ok()
     }
 
@@ -170,6 +181,74 @@ impl Outlet {
     }
 }
 
+/// End of a connection, or of a try to make one.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    reason: String,
+    /// True: the control plane refused the device.
+    refused: bool,
+    /// Text about the subscription that the broker refused.
+    unsubscribed: Option<String>,
+    attempt: Attempt,
+}
+
+impl Ended {
+    /// Makes the end of a connection that was in use.
+    fn served(error: Option<&ConnectionError>) -> Self {
+        let (reason, refused) = error.map_or_else(|| ("closed".into(), false), explain);
+        Self { reason, refused, unsubscribed: None, attempt: Attempt::Served }
+    }
+
+    /// Makes the end of a try without a CONNACK.
+    fn unanswered(error: &ConnectionError) -> Self {
+        let (reason, refused) = explain(error);
+        let attempt = attempt(error, refused);
+        let unsubscribed = None;
+        match attempt {
+            Attempt::ClosedOnConnect => {
+                let reason = "the broker closed the connection after CONNECT".to_owned();
+                Self { reason, refused: false, unsubscribed, attempt }
+            }
+            Attempt::VersionRefused => {
+                let reason = "the broker refused this version of MQTT".to_owned();
+                Self { reason, refused: false, unsubscribed, attempt }
+            }
+            _ => Self { reason, refused, unsubscribed, attempt },
+        }
+    }
+
+    /// Makes the end after a refused subscription; `how` completes "the broker refuses the
+    /// subscription to TOPIC".
+    fn unsubscribed(topic: &str, how: &str, attempt: Attempt) -> Self {
+        let reason = format!("the broker refuses the subscription to {topic} ({how})");
+        let unsubscribed = Some(format!(
+            "{reason}: give this device's user the right to subscribe to it in the broker's permissions"
+        ));
+        Self { reason, refused: false, unsubscribed, attempt }
+    }
+}
+
+/// Returns what the end of a try without a CONNACK says about the broker. `refused`: by TLS, if not
+/// by a code.
+fn attempt(error: &ConnectionError, refused: bool) -> Attempt {
+    match error {
+        ConnectionError::ConnectionRefused(ConnectReturnCode::UnsupportedProtocolVersion)
+        | ConnectionError::NotConnAck(_) => Attempt::VersionRefused,
+        ConnectionError::ConnectionRefused(_) => Attempt::Refused,
+        // TLS stood when these came, unless its end was the refusal.
+        ConnectionError::MqttState(
+            StateError::ConnectionAborted
+            | StateError::Io(_)
+            | StateError::Deserialization(rumqttc::mqttbytes::Error::Io(_)),
+        ) if !refused => Attempt::ClosedOnConnect,
+        // A CONNACK of 3.1.1 is none of version 5.
+        ConnectionError::MqttState(StateError::Deserialization(_)) if !refused => {
+            Attempt::VersionRefused
+        }
+        _ => Attempt::NotReached,
+    }
+}
+
 /// Keeps the link up until the agent ends.
 pub async fn run(
     mut credentials: watch::Receiver<Option<Credentials>>,
@@ -178,6 +257,8 @@ pub async fn run(
 ) {
     let mut entropy = Entropy::new(seed);
     let mut failures = 0;
+    // Knowledge of each broker, for the life of the process; there are few.
+    let mut brokers: BTreeMap<(String, u16), Negotiation> = BTreeMap::new();
     loop {
         let Some(current) = credentials.borrow_and_update().clone() else {
             if credentials.changed().await.is_err() {
@@ -190,13 +271,15 @@ pub async fn run(
         // again.
         let began = tokio::time::Instant::now();
         let turn = usize::try_from(failures).unwrap_or(0);
-        let (reason, refused) = connection(Arc::new(current), turn, &tell, &mut entropy).await;
+        let ended = turn_to(Arc::new(current), turn, &mut brokers, &tell, &mut entropy).await;
+        let Ended { reason, refused, unsubscribed, .. } = ended;
         failures = if began.elapsed() > STABLE { 1 } else { failures + 1 };
         tracing::info!(%reason, "link down");
-        if tell.send(LinkEvent::Down { reason, refused }).await.is_err() {
+        let longest =
+            if refused || unsubscribed.is_some() { RETRY_REFUSED } else { RETRY.1 };
+        if tell.send(LinkEvent::Down { reason, refused, unsubscribed }).await.is_err() {
             return;
         }
-        let longest = if refused { RETRY_REFUSED } else { RETRY.1 };
         let wait = backoff::delay(failures, RETRY.0, longest, &mut entropy);
         // New credentials may be all that was missing, so they end the wait.
         let woken = tokio::time::timeout(Duration::from_millis(wait), credentials.changed()).await;
@@ -209,34 +292,165 @@ pub async fn run(
     }
 }
 
-/// Runs one connection from dialling to its end; returns the reason for the end, and whether it was
-/// a refusal.
-async fn connection(
+/// Runs one connection to the broker whose turn it is, and learns from its end.
+async fn turn_to(
     credentials: Arc<Credentials>,
     turn: usize,
+    brokers: &mut BTreeMap<(String, u16), Negotiation>,
     tell: &mpsc::Sender<LinkEvent>,
     entropy: &mut Entropy,
-) -> (String, bool) {
+) -> Ended {
     let count = credentials.brokers.len().max(1);
     let Some(broker) = credentials.brokers.get(turn % count).cloned() else {
-        return ("no broker's address is known".into(), true);
+        let reason = "no broker's address is known".into();
+        let attempt = Attempt::NotReached;
+        return Ended { reason, refused: true, unsubscribed: None, attempt };
     };
-    let (client, mut events) =
-        AsyncClient::builder(options(&credentials, broker)).capacity(QUEUE).build();
-    let outlet = Outlet { client, credentials };
+    let known = brokers.get(&broker).copied().unwrap_or_default();
+    let version = known.version(uptime_ms());
     // Never 0, which a last will sends as the session of a device that is offline.
     let session = entropy.draw() | 1;
+    let options = options(&credentials, broker.clone(), version);
+    let one_by_one = known.subscribes_one_by_one();
+    let mut ended = connection(credentials, options, session, one_by_one, tell).await;
+    let next = known.after(version, ended.attempt, uptime_ms());
+    let spoken = next.version(uptime_ms());
+    if spoken != version {
+        ended.reason.push_str(match spoken {
+            MqttVersion::V311 => "; MQTT 3.1.1 is tried next",
+            MqttVersion::V5 => "; MQTT 5 is tried next",
+        });
+    }
+    brokers.insert(broker, next);
+    ended
+}
+
+/// Runs one connection from dialling to its end.
+async fn connection(
+    credentials: Arc<Credentials>,
+    options: MqttOptions,
+    session: u64,
+    one_by_one: bool,
+    tell: &mpsc::Sender<LinkEvent>,
+) -> Ended {
+    let (client, mut events) = AsyncClient::builder(options).capacity(QUEUE).build();
+    let outlet = Outlet { client, credentials };
     loop {
         match tokio::time::timeout(CONNECT_TIMEOUT, events.poll()).await {
             Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return explain(&error),
-            Err(_) => return ("no answer to the connection in time".into(), false),
+            Ok(Err(error)) => return Ended::unanswered(&error),
+            Err(_) => {
+                let reason = "no answer to the connection in time".into();
+                let attempt = Attempt::NotReached;
+                return Ended { reason, refused: false, unsubscribed: None, attempt };
+            }
         }
     }
-    match serve(&outlet, session, &mut events, tell).await {
-        Ok(()) => ("closed".into(), false),
-        Err(error) => explain(&error),
+    let mut subscriptions = Subscriptions::new(&outlet.credentials);
+    let early = if one_by_one {
+        match subscriptions.one_by_one(&outlet, &mut events).await {
+            Ok(early) => early,
+            Err(ended) => return ended,
+        }
+    } else {
+        Vec::new()
+    };
+    serve(&outlet, session, &mut events, subscriptions, early, tell).await
+}
+
+/// Topics that the device subscribes to, and how many of them the broker has answered.
+struct Subscriptions {
+    /// Topics `desired`, `call` and `ack`. Only a desired state needs QoS 1. Data and reports that
+    /// are not acknowledged are sent again, and a call without a reply is made again, so neither
+    /// has to be kept for the device, and a PUBACK would cost more than many a call.
+    topics: [(String, QoS); 3],
+    /// Number of topics, from the first, that were granted.
+    granted: usize,
+}
+
+impl Subscriptions {
+    fn new(credentials: &Credentials) -> Self {
+        let topics = [
+            (Channel::Desired, QoS::AtLeastOnce),
+            (Channel::Call, QoS::AtMostOnce),
+            (Channel::Ack, QoS::AtMostOnce),
+        ];
+        let topics = topics.map(|(channel, qos)| (credentials.topic(channel), qos));
+        Self { topics, granted: 0 }
+    }
+
+    fn topic(&self, index: usize) -> &str {
+        self.topics.get(index).map_or("", |(topic, _)| topic)
+    }
+
+    fn is_granted(&self) -> bool {
+        self.granted == self.topics.len()
+    }
+
+    /// Sends the topics that are not granted yet in one SUBSCRIBE. Returns false if the connection
+    /// has ended.
+    fn ask(&self, outlet: &Outlet, most: usize) -> bool {
+        let rest = self.topics.iter().skip(self.granted).take(most);
+        let filters = rest.map(|(topic, qos)| SubscribeFilter::new(topic.clone(), *qos));
+        outlet.client.try_subscribe_many(filters).is_ok()
+    }
+
+    /// Takes in the answer to the last SUBSCRIBE.
+    fn answered(&mut self, answer: &SubAck) -> Result<(), Ended> {
+        for code in &answer.return_codes {
+            if !matches!(code, SubscribeReasonCode::Success(_)) {
+                let topic = self.topic(self.granted);
+                let how = format!("{code:?}");
+                return Err(Ended::unsubscribed(topic, &how, Attempt::SubscriptionRefused));
+            }
+            self.granted += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes the end of a connection that broke before every subscription was answered.
+    fn broken(&self, error: &ConnectionError, one_by_one: bool) -> Ended {
+        let attempt = Attempt::ClosedOnSubscribe;
+        if one_by_one {
+            return Ended::unsubscribed(self.topic(self.granted), "closes the connection", attempt);
+        }
+        let (reason, refused) = explain(error);
+        let reason = format!("{reason} after SUBSCRIBE");
+        Ended { reason, refused, unsubscribed: None, attempt }
+    }
+
+    /// Subscribes to one topic after the other: the answer that is missing tells which one the
+    /// broker refuses. Returns publishes that came meanwhile.
+    async fn one_by_one(
+        &mut self,
+        outlet: &Outlet,
+        events: &mut EventLoop,
+    ) -> Result<Vec<Publish>, Ended> {
+        let mut early = Vec::new();
+        while !self.is_granted() {
+            let before = self.granted;
+            if !self.ask(outlet, 1) {
+                return Err(Ended::served(None));
+            }
+            while self.granted == before {
+                match tokio::time::timeout(CONNECT_TIMEOUT, events.poll()).await {
+                    Ok(Ok(Event::Incoming(Packet::SubAck(answer)))) => self.answered(&answer)?,
+                    Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
+                        if early.len() < usize::from(IN_FLIGHT) {
+                            early.push(publish);
+                        }
+                    }
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => return Err(self.broken(&error, true)),
+                    Err(_) => {
+                        let (how, attempt) = ("no answer", Attempt::ClosedOnSubscribe);
+                        return Err(Ended::unsubscribed(self.topic(self.granted), how, attempt));
+                    }
+                }
+            }
+        }
+        Ok(early)
     }
 }
 
@@ -244,64 +458,85 @@ async fn serve(
     outlet: &Outlet,
     session: u64,
     events: &mut EventLoop,
+    mut subscriptions: Subscriptions,
+    early: Vec<Publish>,
     tell: &mpsc::Sender<LinkEvent>,
-) -> Result<(), ConnectionError> {
+) -> Ended {
     let credentials = &outlet.credentials;
-    let [desired, call, ack] =
-        [Channel::Desired, Channel::Call, Channel::Ack].map(|channel| credentials.topic(channel));
-    // Only a desired state needs QoS 1. Data that is not acknowledged is sent again, and a call
-    // without a reply is made again, so neither has to be kept for the device, and a PUBACK would
-    // cost more than many a call.
-    let filters = [(&desired, QoS::AtLeastOnce), (&call, QoS::AtMostOnce), (&ack, QoS::AtMostOnce)]
-        .map(|(topic, qos)| SubscribeFilter::new(topic.clone(), qos));
     let presence = Presence { v: WIRE_VERSION, online: true, session };
     let payload = codec::encode(&presence).unwrap_or_default();
     let options = PublishOptions::new(QoS::AtLeastOnce).retained();
     // Queued before `Up` is sent: the broker handles packets in order, so whatever the driver
     // publishes first comes after the subscriptions and the presence.
-    let queued = outlet.client.try_subscribe_many(filters).is_ok()
-        && outlet
-            .client
-            .try_publish(credentials.topic(Channel::Presence), payload, options)
-            .is_ok();
+    let asked = subscriptions.is_granted() || subscriptions.ask(outlet, usize::MAX);
+    let presence = credentials.topic(Channel::Presence);
+    let beat = presence.len();
+    let queued = asked && outlet.client.try_publish(presence, payload, options).is_ok();
     let event = LinkEvent::Up { session, outlet: outlet.clone() };
     if !queued || tell.send(event).await.is_err() {
-        return Ok(());
+        return Ended::served(None);
     }
-    // Acknowledgements are manual (`AckMode::Manual`). Calls and acks are acknowledged here, since
-    // losing them costs a repetition; a desired state only by the driver, after it is durable.
-    let topic = credentials.topic(Channel::Presence).len();
-    let mut heartbeat = Heartbeat::new(credentials.keep_alive, topic, uptime_ms());
-    loop {
-        let publish = match next(events, &mut heartbeat, outlet).await? {
-            Event::Incoming(Packet::Publish(publish)) => publish,
-            Event::Outgoing(Outgoing::PingReq) => {
-                heartbeat.ping_sent(uptime_ms());
-                continue;
-            }
-            Event::Outgoing(_) => {
-                heartbeat.sent(uptime_ms());
-                continue;
-            }
-            Event::Incoming(_) | Event::Auth(_) => continue,
-        };
-        let event = if publish.topic == desired.as_bytes() {
-            LinkEvent::Desired(Box::new(publish))
-        } else if publish.topic == call.as_bytes() {
-            outlet.acknowledge(&publish);
-            LinkEvent::Call(publish.payload)
-        } else if publish.topic == ack.as_bytes() {
-            outlet.acknowledge(&publish);
-            let (topic, payload) = (publish.topic.len(), publish.payload.len());
-            credentials.meter.announce(TrafficClass::Data, false, topic, payload);
-            LinkEvent::Ack(publish.payload)
-        } else {
-            outlet.acknowledge(&publish);
-            continue;
-        };
-        if tell.send(event).await.is_err() {
-            return Ok(());
+    for publish in early {
+        if !subscriptions.pass_on(publish, outlet, tell).await {
+            return Ended::served(None);
         }
+    }
+    let mut heartbeat = Heartbeat::new(credentials.keep_alive, beat, uptime_ms());
+    loop {
+        let event = match next(events, &mut heartbeat, outlet).await {
+            Ok(event) => event,
+            Err(error) if subscriptions.is_granted() => return Ended::served(Some(&error)),
+            Err(error) => return subscriptions.broken(&error, false),
+        };
+        match event {
+            Event::Incoming(Packet::Publish(publish)) => {
+                if !subscriptions.pass_on(publish, outlet, tell).await {
+                    return Ended::served(None);
+                }
+            }
+            Event::Incoming(Packet::SubAck(answer)) => {
+                if let Err(ended) = subscriptions.answered(&answer) {
+                    return ended;
+                }
+            }
+            Event::Outgoing(Outgoing::PingReq) => heartbeat.ping_sent(uptime_ms()),
+            Event::Outgoing(_) => heartbeat.sent(uptime_ms()),
+            Event::Incoming(_) | Event::Auth(_) => {}
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Passes a publish on to the driver. Returns false when the agent ends.
+    ///
+    /// Acknowledgements are manual (`AckMode::Manual`). Calls and acks are acknowledged here, since
+    /// losing them costs a repetition; a desired state only by the driver, after it is durable.
+    async fn pass_on(
+        &self,
+        publish: Publish,
+        outlet: &Outlet,
+        tell: &mpsc::Sender<LinkEvent>,
+    ) -> bool {
+        let [desired, call, ack] = &self.topics;
+        let is = |(topic, _): &(String, QoS)| publish.topic == topic.as_bytes();
+        if is(desired) {
+            return tell.send(LinkEvent::Desired(Box::new(publish))).await.is_ok();
+        }
+        outlet.acknowledge(&publish);
+        if is(call) {
+            return tell.send(LinkEvent::Call(publish.payload)).await.is_ok();
+        }
+        if !is(ack) {
+            return true;
+        }
+        if !ReportAck::is_of(&publish.payload) {
+            // A topic that has an alias is sent once; its number takes three bytes.
+            let alias = publish.properties.as_ref().and_then(|it| it.topic_alias);
+            let topic = if alias.is_some() { 3 } else { publish.topic.len() };
+            let meter = &outlet.credentials.meter;
+            meter.announce(TrafficClass::Data, false, topic, publish.payload.len());
+        }
+        tell.send(LinkEvent::Ack(publish.payload)).await.is_ok()
     }
 }
 
@@ -328,21 +563,42 @@ async fn next(
     }
 }
 
-fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
+fn options(
+    credentials: &Credentials,
+    broker: (String, u16),
+    version: MqttVersion,
+) -> MqttOptions {
     let (host, port) = broker;
     // TLS checks the fixed server name; the connector dials the broker's real address.
     let mut options = MqttOptions::new(credentials.device.to_string(), (SERVER_NAME, port));
     let tap = credentials.meter.link_tap();
-    options.set_socket_connector(move |_, _| {
-        let host = host.clone();
-        let tap = tap.clone();
+    let tls = Arc::clone(&credentials.tls);
+    let dial = move || {
+        let (host, tap) = (host.clone(), tap.clone());
         async move {
             let socket = https::dial(&host, port).await.map_err(io::Error::other)?;
             Ok::<_, io::Error>(tap.around(socket))
         }
-    });
-    let tls = TlsConfiguration::Rustls(Arc::clone(&credentials.tls));
-    options.set_transport(Transport::tls_with_config(tls));
+    };
+    match version {
+        MqttVersion::V5 => {
+            options.set_socket_connector(move |_, _| dial());
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+            options.set_topic_alias_max(Some(TOPICS));
+        }
+        // The library speaks 5 alone; what it says is translated between it and TLS.
+        MqttVersion::V311 => {
+            options.set_socket_connector(move |_, _| {
+                let (dialling, connector) = (dial(), TlsConnector::from(Arc::clone(&tls)));
+                async move {
+                    let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
+                    let stream = connector.connect(name, dialling.await?).await?;
+                    Ok::<_, io::Error>(Translated::new(stream))
+                }
+            });
+            options.set_transport(Transport::tcp());
+        }
+    }
     options.set_keep_alive(credentials.keep_alive);
     options.set_clean_start(true);
     options.set_connect_timeout(CONNECT_TIMEOUT);
@@ -443,6 +699,38 @@ mod tests {
             let (text, was_refused) = explain(&error);
             assert!(text.contains(said), "{error:?}: {text}");
             assert_eq!(was_refused, refused, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_try_says_whether_it_was_the_version() {
+        use rumqttc::mqttbytes::Error as Bytes;
+        use rustls::{AlertDescription, Error};
+        let alert = || {
+            let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
+            io::Error::new(io::ErrorKind::InvalidData, alert)
+        };
+        let state = ConnectionError::MqttState;
+        let io = |kind: io::ErrorKind| state(StateError::Io(kind.into()));
+        let bytes = |error| state(StateError::Deserialization(error));
+        let refused = ConnectionError::ConnectionRefused;
+        for (error, attempt, was_refused) in [
+            (state(StateError::ConnectionAborted), Attempt::ClosedOnConnect, false),
+            (io(io::ErrorKind::ConnectionReset), Attempt::ClosedOnConnect, false),
+            (bytes(Bytes::Io(io::ErrorKind::UnexpectedEof.into())), Attempt::ClosedOnConnect, false),
+            (bytes(Bytes::Io(alert())), Attempt::NotReached, true),
+            (bytes(Bytes::InvalidConnectReturnCode(5)), Attempt::VersionRefused, false),
+            (
+                refused(ConnectReturnCode::UnsupportedProtocolVersion),
+                Attempt::VersionRefused,
+                false,
+            ),
+            (refused(ConnectReturnCode::NotAuthorized), Attempt::Refused, true),
+            (ConnectionError::Io(io::Error::other("no route")), Attempt::NotReached, false),
+            (ConnectionError::Io(io::ErrorKind::UnexpectedEof.into()), Attempt::NotReached, false),
+        ] {
+            let ended = Ended::unanswered(&error);
+            assert_eq!((ended.attempt, ended.refused), (attempt, was_refused), "{error:?}");
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod log_watch;
 pub mod logs;
 pub mod machine;
 pub mod meter;
+pub mod mqtt311;
 pub mod notify;
 pub mod probe;
 mod probe_supervisor;

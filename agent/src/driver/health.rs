@@ -369,6 +369,8 @@ impl Driver {
         );
         say("rolled-back", self.lineage.rolled_back(uptime_ms()));
         say("status-socket", self.trouble.socket.clone());
+        let unsubscribed = self.link.unsubscribed.clone();
+        say("subscription-refused", unsubscribed.filter(|_| self.link.outlet.is_none()));
         say("store", self.trouble.store.clone());
         say("store-recovered", self.trouble.damage.clone());
         say("waiting-for-approval", self.approval_problem());

@@ -132,7 +132,8 @@ impl Driver {
             agent: Agent::new(start, uptime_ms()),
             least,
             afresh: false,
-            reporter: Reporter::default(),
+            // The low bits of the seed begin other things.
+            reporter: Reporter::new(u16::try_from(seed >> 48).unwrap_or_default()),
             calls: Calls::default(),
             time,
             floor_stored: loaded.floor,

@@ -1,7 +1,7 @@
 //! Tests of enrolment, certificate renewal, and of which devices may connect.
 
 use holdfast_base::ids::unhex;
-use holdfast_control::ports::bus::{Directory as _, Refusal};
+use holdfast_control::ports::bus::{Admission as _, Refusal};
 use holdfast_control::service::Failure;
 use holdfast_protocol::enrol::EnrolAnswer;
 use rustls_pki_types::CertificateDer;

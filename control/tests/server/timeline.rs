@@ -46,6 +46,7 @@ async fn says(
         }),
         data: None,
         history: Vec::new(),
+        id: None,
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

@@ -40,6 +40,7 @@ fn session(lenient: bool) -> Session<Gate> {
         inbound_bytes: 8_192,
         outbound_in_flight: 2,
         outbound_queue: 3,
+        topic_aliases: 2,
         connect_timeout: 10_000,
         partial_timeout: 60_000,
         max_keep_alive: 3_600,

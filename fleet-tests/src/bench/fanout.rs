@@ -12,7 +12,9 @@ use bytes::Bytes;
 use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::gateway::{Gateway, Limits, ServerIdentity};
 use holdfast_control::ports::bus::Line;
-use holdfast_control::ports::bus::{Access, Bus as _, Directory, Done, Feed, Refusal, Wanted};
+use holdfast_control::ports::bus::{
+    Access, Admission, Bus as _, Desired, Done, Feed, Inbox, Ports, Readers, Refusal, Wanted,
+};
 use holdfast_control::service::Feeds;
 use holdfast_protocol::enrol::SERVER_NAME;
 use holdfast_protocol::topic::Channel;
@@ -89,15 +91,12 @@ fn topic(name: &str) -> String {
     format!("hf/v1/7/{name}/call")
 }
 
-/// Directory of the gateway that admits every device and stores nothing.
+/// Control plane behind the gateway that admits every device and stores nothing.
 struct Open;
 
-impl Directory for Open {
+impl Admission for Open {
     fn admit(&self, _device: &DeviceId, _serial: &[u8]) -> Result<u8, Refusal> {
         Ok(7)
-    }
-    fn desired(&self, _device: &DeviceId) -> Option<Bytes> {
-        None
     }
     fn connected(
         &self,
@@ -108,9 +107,21 @@ impl Directory for Open {
     ) {
     }
     fn disconnected(&self, _device: &DeviceId, _connection: u64, _reason: &str) {}
+}
+
+impl Desired for Open {
+    fn desired(&self, _device: &DeviceId) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Inbox for Open {
     fn received(&self, _device: &DeviceId, _channel: Channel, _payload: Bytes, done: Done) {
         done.stored();
     }
+}
+
+impl Readers for Open {
     fn reader(&self, _token: &str) -> Option<Access> {
         None
     }
@@ -135,7 +146,7 @@ pub fn gateway_process(folder: &std::path::Path, devices: usize) {
     runtime.block_on(async move {
         let gateway = Gateway::new(&ca, identity, Limits::default()).unwrap();
         let listener = TcpListener::bind((loopback(), 0)).await.unwrap();
-        println!("{}", gateway.listen(listener, Arc::new(Open)).unwrap());
+        println!("{}", gateway.listen(listener, Ports::of(Arc::new(Open))).unwrap());
         let (tell, mut rounds) = tokio::sync::mpsc::channel::<usize>(1);
         std::thread::spawn(move || {
             for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -212,7 +223,7 @@ async fn swarm(
         tasks.spawn(async move {
             loop {
                 let packet = wire.next().await;
-                let Some(publish) = packet.publish() else { continue };
+                let Some(publish) = packet.publish(5) else { continue };
                 got.fetch_add(1, Ordering::Relaxed);
                 wire.send(&packets::puback(publish.id)).await;
             }

@@ -32,10 +32,14 @@ enum Event {
     Device(usize, Happening),
     /// Message to a device, delivered if the connection that it was sent on still exists.
     Down(usize, u64, Vec<u8>),
-    /// Report to the control plane.
-    Up(usize, u64, Vec<u8>),
-    /// Acknowledgement of a report.
-    Acknowledged(usize, u64),
+    /// Report to the broker, with its number.
+    Up(usize, u64, u32, Vec<u8>),
+    /// PUBACK of the broker for a report of this number.
+    Taken(usize, u64, u32),
+    /// Report from the broker to the control plane.
+    Reported(usize, u64, Vec<u8>),
+    /// Acknowledgement of the control plane for a report of this number.
+    Acknowledged(usize, u64, u32),
     Connect(usize),
     AgentStarts(usize),
     PlaneStarts,
@@ -133,16 +137,28 @@ impl World {
                     self.devices[number].offered(bytes, now, &mut self.dice);
                 }
             }
-            Event::Up(number, connection, payload) => {
-                if self.connections[number] == connection && self.plane_up {
-                    self.control.reported(number, &payload);
-                    let later = now + self.latency();
-                    self.at(later, Event::Acknowledged(number, connection));
+            Event::Up(number, connection, id, payload) => {
+                if self.connections[number] == connection {
+                    self.pass_on(number, id, payload);
                 }
             }
-            Event::Acknowledged(number, connection) => {
+            Event::Taken(number, connection, id) => {
                 if self.connections[number] == connection {
-                    self.devices[number].acknowledged(now, &mut self.dice);
+                    self.devices[number].taken(id, now, &mut self.dice);
+                }
+            }
+            Event::Reported(number, connection, payload) => {
+                if self.plane_up
+                    && let Some(id) = self.control.reported(number, &payload)
+                    && !self.loses()
+                {
+                    let later = now + self.latency();
+                    self.at(later, Event::Acknowledged(number, connection, id));
+                }
+            }
+            Event::Acknowledged(number, connection, id) => {
+                if self.connections[number] == connection {
+                    self.devices[number].acknowledged(id, now, &mut self.dice);
                 }
             }
             Event::Connect(number) => self.connect(number),
@@ -155,6 +171,23 @@ impl World {
                 self.plane_up = true;
             }
             Event::Chaos => self.wreak(),
+        }
+    }
+
+    /// Returns true if a message gets lost although its connection lasts.
+    fn loses(&mut self) -> bool {
+        self.chaos && self.dice.permille(30)
+    }
+
+    /// Does what a broker does with a report: it acknowledges it at once, whether the control plane
+    /// is there or not, and loses one now and then.
+    fn pass_on(&mut self, number: usize, id: u32, payload: Vec<u8>) {
+        let connection = self.connections[number];
+        let soon = self.now + self.latency();
+        self.at(soon, Event::Taken(number, connection, id));
+        if !self.loses() {
+            let later = self.now + self.latency();
+            self.at(later, Event::Reported(number, connection, payload));
         }
     }
 
@@ -203,14 +236,14 @@ impl World {
                 self.at(when, Event::Device(number, happening));
             }
             let connection = self.connections[number];
-            for payload in std::mem::take(&mut self.devices[number].outbox) {
+            for (id, payload) in std::mem::take(&mut self.devices[number].outbox) {
                 if self.chaos && self.dice.permille(30) {
                     // The message is lost, and so is the connection, as with TCP.
                     self.drop_connection(number);
                     continue;
                 }
                 let when = self.now + self.latency();
-                self.at(when, Event::Up(number, connection, payload));
+                self.at(when, Event::Up(number, connection, id, payload));
             }
             if self.devices[number].agent.is_none() && !self.starting[number] {
                 self.starting[number] = true;

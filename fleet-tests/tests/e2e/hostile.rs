@@ -200,6 +200,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     };
     let report = holdfast_base::codec::encode(&report).unwrap();
     raw.send(&packets::publish(&format!("{victim_prefix}state"), 5, false, &report)).unwrap();

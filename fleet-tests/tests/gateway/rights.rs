@@ -114,7 +114,7 @@ async fn the_client_id_must_be_the_certificate_s_name() {
     }
     victim.write(&[0xc0, 0]).await;
     assert_eq!(victim.packet().await.unwrap(), [0xd0], "its session was not taken");
-    assert_eq!(value(&world.gateway.counters().refused_connect), 8);
+    assert_eq!(value(&world.gateway.counters().refused_connect), 10);
 }
 
 #[tokio::test]

@@ -39,6 +39,7 @@ fn report(
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     }
 }
 

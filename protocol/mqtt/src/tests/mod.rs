@@ -67,6 +67,7 @@ pub(super) fn limits() -> Limits {
         inbound_bytes: 128 * 1024,
         outbound_in_flight: 2,
         outbound_queue: 3,
+        topic_aliases: 2,
         connect_timeout: 10_000,
         partial_timeout: 60_000,
         max_keep_alive: 3_600,
