@@ -58,7 +58,7 @@ impl Translator {
         self.input.extend_from_slice(bytes);
         let mut done = 0;
         while let Some(rest) = self.input.get(done..)
-            && let Some((first, body, total)) = frame(rest)?
+            && let Some(Frame { first, body, total }) = frame(rest)?
         {
             let translated = match self.way {
                 Way::Up => up(first, body),
@@ -75,8 +75,18 @@ impl Translator {
     }
 }
 
-/// Returns first byte, body and whole size of the first packet. None: it is not complete.
-fn frame(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>, NotTranslatable> {
+/// Complete packet at the start of the input.
+struct Frame<'a> {
+    /// First byte: type and flags.
+    first: u8,
+    /// Bytes after the remaining length.
+    body: &'a [u8],
+    /// Size of the whole packet in bytes.
+    total: usize,
+}
+
+/// Returns the first packet. None: it is not complete.
+fn frame(bytes: &[u8]) -> Result<Option<Frame<'_>>, NotTranslatable> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let Some((length, size)) = varint(rest) else {
         return if rest.len() < 4 { Ok(None) } else { Err(NotTranslatable) };
@@ -85,7 +95,7 @@ fn frame(bytes: &[u8]) -> Result<Option<(u8, &[u8], usize)>, NotTranslatable> {
         return Err(NotTranslatable);
     }
     let body = rest.get(size..size + length);
-    Ok(body.map(|body| (first, body, 1 + size + length)))
+    Ok(body.map(|body| Frame { first, body, total: 1 + size + length }))
 }
 
 /// Returns a number of MQTT's variable length, and its own length in bytes.

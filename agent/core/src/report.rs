@@ -395,7 +395,10 @@ mod tests {
         let first = reporter.next(&one, &[], None, info, 0).unwrap();
         assert_eq!(first.id, Some(8));
         reporter.taken(8, 10);
-        assert!(reporter.next(&two, &[], None, info, 11).is_none(), "a PUBACK is no acknowledgement");
+        assert!(
+            reporter.next(&two, &[], None, info, 11).is_none(),
+            "a PUBACK is no acknowledgement"
+        );
         assert!(!reporter.acknowledged(7), "of another report");
         assert!(reporter.acknowledged(8), "the full one is stored");
         assert!(!reporter.acknowledged(8), "once");
@@ -434,7 +437,11 @@ mod tests {
         let changed = reporter.next(&view(2, Phase::Running, true), &[], None, info, now).unwrap();
         assert!(!changed.full);
         reporter.taken(changed.id.unwrap(), now);
-        assert_eq!(reporter.next_wake(), Some(now + 30_000), "an acknowledgement shortens it again");
+        assert_eq!(
+            reporter.next_wake(),
+            Some(now + 30_000),
+            "an acknowledgement shortens it again"
+        );
     }
 
     #[test]

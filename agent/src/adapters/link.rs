@@ -4,6 +4,9 @@
 //!
 //! See decisions 0016, 0104 and NEW-mqtt-fallback.
 
+mod ended;
+mod subscriptions;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -14,16 +17,14 @@ use holdfast_base::WIRE_VERSION;
 use holdfast_base::codec::{self, MAX_PACKET};
 use holdfast_base::ids::DeviceId;
 use holdfast_protocol::enrol::SERVER_NAME;
-use holdfast_protocol::message::{Presence, ReportAck};
+use holdfast_protocol::message::Presence;
 use holdfast_protocol::topic::{Channel, Topic};
 use holdfast_records::TrafficClass;
 use rumqttc::mqttbytes::QoS;
-use rumqttc::mqttbytes::v5::{
-    ConnectReturnCode, LastWill, Packet, Publish, SubAck, SubscribeReasonCode,
-};
+use rumqttc::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, PublishOptions,
-    StateError, SubscribeFilter, TlsConfiguration, TlsError, Transport,
+    TlsConfiguration, Transport,
 };
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -37,6 +38,8 @@ use crate::adapters::mqtt311::Translated;
 use crate::core::backoff::{self, Entropy};
 use crate::core::heartbeat::Heartbeat;
 use crate::core::negotiation::{Attempt, MqttVersion, Negotiation};
+use ended::Ended;
+use subscriptions::Subscriptions;
 
 /// First and longest wait between tries to connect, in milliseconds: a device has to be back soon
 /// after its link is, and a fleet that lost its link at once must not return at once.
@@ -181,74 +184,6 @@ impl Outlet {
     }
 }
 
-/// End of a connection, or of a try to make one.
-#[derive(Debug, PartialEq, Eq)]
-struct Ended {
-    reason: String,
-    /// True: the control plane refused the device.
-    refused: bool,
-    /// Text about the subscription that the broker refused.
-    unsubscribed: Option<String>,
-    attempt: Attempt,
-}
-
-impl Ended {
-    /// Makes the end of a connection that was in use.
-    fn served(error: Option<&ConnectionError>) -> Self {
-        let (reason, refused) = error.map_or_else(|| ("closed".into(), false), explain);
-        Self { reason, refused, unsubscribed: None, attempt: Attempt::Served }
-    }
-
-    /// Makes the end of a try without a CONNACK.
-    fn unanswered(error: &ConnectionError) -> Self {
-        let (reason, refused) = explain(error);
-        let attempt = attempt(error, refused);
-        let unsubscribed = None;
-        match attempt {
-            Attempt::ClosedOnConnect => {
-                let reason = "the broker closed the connection after CONNECT".to_owned();
-                Self { reason, refused: false, unsubscribed, attempt }
-            }
-            Attempt::VersionRefused => {
-                let reason = "the broker refused this version of MQTT".to_owned();
-                Self { reason, refused: false, unsubscribed, attempt }
-            }
-            _ => Self { reason, refused, unsubscribed, attempt },
-        }
-    }
-
-    /// Makes the end after a refused subscription; `how` completes "the broker refuses the
-    /// subscription to TOPIC".
-    fn unsubscribed(topic: &str, how: &str, attempt: Attempt) -> Self {
-        let reason = format!("the broker refuses the subscription to {topic} ({how})");
-        let unsubscribed = Some(format!(
-            "{reason}: give this device's user the right to subscribe to it in the broker's permissions"
-        ));
-        Self { reason, refused: false, unsubscribed, attempt }
-    }
-}
-
-/// Returns what the end of a try without a CONNACK says about the broker. `refused`: by TLS, if not
-/// by a code.
-fn attempt(error: &ConnectionError, refused: bool) -> Attempt {
-    match error {
-        ConnectionError::ConnectionRefused(ConnectReturnCode::UnsupportedProtocolVersion)
-        | ConnectionError::NotConnAck(_) => Attempt::VersionRefused,
-        ConnectionError::ConnectionRefused(_) => Attempt::Refused,
-        // TLS stood when these came, unless its end was the refusal.
-        ConnectionError::MqttState(
-            StateError::ConnectionAborted
-            | StateError::Io(_)
-            | StateError::Deserialization(rumqttc::mqttbytes::Error::Io(_)),
-        ) if !refused => Attempt::ClosedOnConnect,
-        // A CONNACK of 3.1.1 is none of version 5.
-        ConnectionError::MqttState(StateError::Deserialization(_)) if !refused => {
-            Attempt::VersionRefused
-        }
-        _ => Attempt::NotReached,
-    }
-}
-
 /// Keeps the link up until the agent ends.
 pub async fn run(
     mut credentials: watch::Receiver<Option<Credentials>>,
@@ -275,8 +210,7 @@ pub async fn run(
         let Ended { reason, refused, unsubscribed, .. } = ended;
         failures = if began.elapsed() > STABLE { 1 } else { failures + 1 };
         tracing::info!(%reason, "link down");
-        let longest =
-            if refused || unsubscribed.is_some() { RETRY_REFUSED } else { RETRY.1 };
+        let longest = if refused || unsubscribed.is_some() { RETRY_REFUSED } else { RETRY.1 };
         if tell.send(LinkEvent::Down { reason, refused, unsubscribed }).await.is_err() {
             return;
         }
@@ -359,101 +293,6 @@ async fn connection(
     serve(&outlet, session, &mut events, subscriptions, early, tell).await
 }
 
-/// Topics that the device subscribes to, and how many of them the broker has answered.
-struct Subscriptions {
-    /// Topics `desired`, `call` and `ack`. Only a desired state needs QoS 1. Data and reports that
-    /// are not acknowledged are sent again, and a call without a reply is made again, so neither
-    /// has to be kept for the device, and a PUBACK would cost more than many a call.
-    topics: [(String, QoS); 3],
-    /// Number of topics, from the first, that were granted.
-    granted: usize,
-}
-
-impl Subscriptions {
-    fn new(credentials: &Credentials) -> Self {
-        let topics = [
-            (Channel::Desired, QoS::AtLeastOnce),
-            (Channel::Call, QoS::AtMostOnce),
-            (Channel::Ack, QoS::AtMostOnce),
-        ];
-        let topics = topics.map(|(channel, qos)| (credentials.topic(channel), qos));
-        Self { topics, granted: 0 }
-    }
-
-    fn topic(&self, index: usize) -> &str {
-        self.topics.get(index).map_or("", |(topic, _)| topic)
-    }
-
-    fn is_granted(&self) -> bool {
-        self.granted == self.topics.len()
-    }
-
-    /// Sends the topics that are not granted yet in one SUBSCRIBE. Returns false if the connection
-    /// has ended.
-    fn ask(&self, outlet: &Outlet, most: usize) -> bool {
-        let rest = self.topics.iter().skip(self.granted).take(most);
-        let filters = rest.map(|(topic, qos)| SubscribeFilter::new(topic.clone(), *qos));
-        outlet.client.try_subscribe_many(filters).is_ok()
-    }
-
-    /// Takes in the answer to the last SUBSCRIBE.
-    fn answered(&mut self, answer: &SubAck) -> Result<(), Ended> {
-        for code in &answer.return_codes {
-            if !matches!(code, SubscribeReasonCode::Success(_)) {
-                let topic = self.topic(self.granted);
-                let how = format!("{code:?}");
-                return Err(Ended::unsubscribed(topic, &how, Attempt::SubscriptionRefused));
-            }
-            self.granted += 1;
-        }
-        Ok(())
-    }
-
-    /// Makes the end of a connection that broke before every subscription was answered.
-    fn broken(&self, error: &ConnectionError, one_by_one: bool) -> Ended {
-        let attempt = Attempt::ClosedOnSubscribe;
-        if one_by_one {
-            return Ended::unsubscribed(self.topic(self.granted), "closes the connection", attempt);
-        }
-        let (reason, refused) = explain(error);
-        let reason = format!("{reason} after SUBSCRIBE");
-        Ended { reason, refused, unsubscribed: None, attempt }
-    }
-
-    /// Subscribes to one topic after the other: the answer that is missing tells which one the
-    /// broker refuses. Returns publishes that came meanwhile.
-    async fn one_by_one(
-        &mut self,
-        outlet: &Outlet,
-        events: &mut EventLoop,
-    ) -> Result<Vec<Publish>, Ended> {
-        let mut early = Vec::new();
-        while !self.is_granted() {
-            let before = self.granted;
-            if !self.ask(outlet, 1) {
-                return Err(Ended::served(None));
-            }
-            while self.granted == before {
-                match tokio::time::timeout(CONNECT_TIMEOUT, events.poll()).await {
-                    Ok(Ok(Event::Incoming(Packet::SubAck(answer)))) => self.answered(&answer)?,
-                    Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
-                        if early.len() < usize::from(IN_FLIGHT) {
-                            early.push(publish);
-                        }
-                    }
-                    Ok(Ok(_)) => {}
-                    Ok(Err(error)) => return Err(self.broken(&error, true)),
-                    Err(_) => {
-                        let (how, attempt) = ("no answer", Attempt::ClosedOnSubscribe);
-                        return Err(Ended::unsubscribed(self.topic(self.granted), how, attempt));
-                    }
-                }
-            }
-        }
-        Ok(early)
-    }
-}
-
 async fn serve(
     outlet: &Outlet,
     session: u64,
@@ -506,40 +345,6 @@ async fn serve(
     }
 }
 
-impl Subscriptions {
-    /// Passes a publish on to the driver. Returns false when the agent ends.
-    ///
-    /// Acknowledgements are manual (`AckMode::Manual`). Calls and acks are acknowledged here, since
-    /// losing them costs a repetition; a desired state only by the driver, after it is durable.
-    async fn pass_on(
-        &self,
-        publish: Publish,
-        outlet: &Outlet,
-        tell: &mpsc::Sender<LinkEvent>,
-    ) -> bool {
-        let [desired, call, ack] = &self.topics;
-        let is = |(topic, _): &(String, QoS)| publish.topic == topic.as_bytes();
-        if is(desired) {
-            return tell.send(LinkEvent::Desired(Box::new(publish))).await.is_ok();
-        }
-        outlet.acknowledge(&publish);
-        if is(call) {
-            return tell.send(LinkEvent::Call(publish.payload)).await.is_ok();
-        }
-        if !is(ack) {
-            return true;
-        }
-        if !ReportAck::is_of(&publish.payload) {
-            // A topic that has an alias is sent once; its number takes three bytes.
-            let alias = publish.properties.as_ref().and_then(|it| it.topic_alias);
-            let topic = if alias.is_some() { 3 } else { publish.topic.len() };
-            let meter = &outlet.credentials.meter;
-            meter.announce(TrafficClass::Data, false, topic, publish.payload.len());
-        }
-        tell.send(LinkEvent::Ack(publish.payload)).await.is_ok()
-    }
-}
-
 /// Waits for the next event, and sends a beat whenever the pulse says so.
 async fn next(
     events: &mut EventLoop,
@@ -563,11 +368,7 @@ async fn next(
     }
 }
 
-fn options(
-    credentials: &Credentials,
-    broker: (String, u16),
-    version: MqttVersion,
-) -> MqttOptions {
+fn options(credentials: &Credentials, broker: (String, u16), version: MqttVersion) -> MqttOptions {
     let (host, port) = broker;
     // TLS checks the fixed server name; the connector dials the broker's real address.
     let mut options = MqttOptions::new(credentials.device.to_string(), (SERVER_NAME, port));
@@ -612,125 +413,4 @@ fn options(
         options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, true, None));
     }
     options
-}
-
-/// Explains why a connection ended, and whether that was a refusal.
-fn explain(error: &ConnectionError) -> (String, bool) {
-    if let ConnectionError::ConnectionRefused(code) = error {
-        return (format!("the control plane refused the device: {code:?}"), true);
-    }
-    let tls = match error {
-        ConnectionError::Tls(TlsError::TLS(tls)) => Some(tls),
-        _ => io_error(error).and_then(https::tls_error),
-    };
-    if let Some(tls @ rustls::Error::InvalidCertificate(_)) = tls {
-        return (https::explain_tls(tls).to_owned(), true);
-    }
-    // With TLS 1.3 our handshake is over before the server has checked our certificate; its refusal
-    // then arrives as an alert on the open connection.
-    let alert = matches!(tls, Some(rustls::Error::AlertReceived(_)));
-    let refused = alert || matches!(error, ConnectionError::Tls(_));
-    let aborted = matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted));
-    let ended = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
-    if aborted || io_error(error).is_some_and(ended) {
-        return ("the connection was closed by the other side".to_owned(), refused);
-    }
-    (strip_layers(&error.to_string()).to_owned(), refused)
-}
-
-/// Returns the I/O error within an error of the MQTT library; `None` when it has another cause.
-fn io_error(error: &ConnectionError) -> Option<&io::Error> {
-    match error {
-        ConnectionError::Io(io)
-        | ConnectionError::Tls(TlsError::Io(io))
-        | ConnectionError::MqttState(
-            StateError::Io(io) | StateError::Deserialization(rumqttc::mqttbytes::Error::Io(io)),
-        ) => Some(io),
-        _ => None,
-    }
-}
-
-/// Strips the library's layers from an error text. Nothing is decided by it.
-fn strip_layers(mut text: &str) -> &str {
-    let layers = ["Mqtt state: ", "Mqtt serialization/deserialization error: ", "I/O: ", "IO: "];
-    while let Some(rest) = layers.iter().find_map(|layer| text.strip_prefix(layer)) {
-        text = rest;
-    }
-    text.split_once(": https://docs.rs").map_or(text, |(words, _)| words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn why_a_link_is_down_is_said_in_plain_words() {
-        for (text, said) in [
-            ("I/O: Connection refused (os error 111)", "Connection refused (os error 111)"),
-            ("TLS: odd: https://docs.rs/rustls/x", "TLS: odd"),
-            ("", ""),
-        ] {
-            assert_eq!(strip_layers(text), said);
-        }
-    }
-
-    #[test]
-    fn why_a_link_is_down_is_decided_by_the_type_of_the_error() {
-        use rustls::{AlertDescription, CertificateError, Error};
-        let tls = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let read = |error| {
-            let error = rumqttc::mqttbytes::Error::Io(error);
-            ConnectionError::MqttState(StateError::Deserialization(error))
-        };
-        let expired = || Error::InvalidCertificate(CertificateError::Expired);
-        let unknown = || Error::AlertReceived(AlertDescription::UnknownCA);
-        let eof = || io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify");
-        let other = || io::Error::other("certificate, fatal alert");
-        for (error, said, refused) in [
-            (ConnectionError::Tls(TlsError::Io(tls(expired()))), "is the clock right?", true),
-            (ConnectionError::Tls(TlsError::TLS(expired())), "is the clock right?", true),
-            (ConnectionError::Io(tls(expired())), "is the clock right?", true),
-            (read(tls(unknown())), "received fatal alert", true),
-            (ConnectionError::MqttState(StateError::Io(tls(unknown()))), "UnknownCA", true),
-            (read(eof()), "closed by the other side", false),
-            (ConnectionError::MqttState(StateError::ConnectionAborted), "closed by", false),
-            (ConnectionError::Io(other()), "certificate, fatal alert", false),
-        ] {
-            let (text, was_refused) = explain(&error);
-            assert!(text.contains(said), "{error:?}: {text}");
-            assert_eq!(was_refused, refused, "{error:?}");
-        }
-    }
-
-    #[test]
-    fn the_end_of_a_try_says_whether_it_was_the_version() {
-        use rumqttc::mqttbytes::Error as Bytes;
-        use rustls::{AlertDescription, Error};
-        let alert = || {
-            let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
-            io::Error::new(io::ErrorKind::InvalidData, alert)
-        };
-        let state = ConnectionError::MqttState;
-        let io = |kind: io::ErrorKind| state(StateError::Io(kind.into()));
-        let bytes = |error| state(StateError::Deserialization(error));
-        let refused = ConnectionError::ConnectionRefused;
-        for (error, attempt, was_refused) in [
-            (state(StateError::ConnectionAborted), Attempt::ClosedOnConnect, false),
-            (io(io::ErrorKind::ConnectionReset), Attempt::ClosedOnConnect, false),
-            (bytes(Bytes::Io(io::ErrorKind::UnexpectedEof.into())), Attempt::ClosedOnConnect, false),
-            (bytes(Bytes::Io(alert())), Attempt::NotReached, true),
-            (bytes(Bytes::InvalidConnectReturnCode(5)), Attempt::VersionRefused, false),
-            (
-                refused(ConnectReturnCode::UnsupportedProtocolVersion),
-                Attempt::VersionRefused,
-                false,
-            ),
-            (refused(ConnectReturnCode::NotAuthorized), Attempt::Refused, true),
-            (ConnectionError::Io(io::Error::other("no route")), Attempt::NotReached, false),
-            (ConnectionError::Io(io::ErrorKind::UnexpectedEof.into()), Attempt::NotReached, false),
-        ] {
-            let ended = Ended::unanswered(&error);
-            assert_eq!((ended.attempt, ended.refused), (attempt, was_refused), "{error:?}");
-        }
-    }
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use holdfast_base::{WIRE_VERSION, codec};
 use holdfast_base::ids::{DeviceId, Name, unhex};
+use holdfast_base::{WIRE_VERSION, codec};
 use holdfast_protocol::message::{Presence, Reply, ReportAck, StateReport};
 use holdfast_protocol::topic::Channel;
 

@@ -55,6 +55,8 @@ struct World {
     /// Number of each device's connection: messages sent on an older one are lost.
     connections: Vec<u64>,
     link_up: Vec<bool>,
+    /// Time at which the last report of each device comes from the broker: it keeps their order.
+    passed_on: Vec<u64>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     chaos: bool,
@@ -78,6 +80,7 @@ pub fn run(seed: u64) -> Outcome {
         devices,
         connections: vec![0; DEVICES],
         link_up: vec![true; DEVICES],
+        passed_on: vec![0; DEVICES],
         queue: BTreeMap::new(),
         sequence: 0,
         chaos: true,
@@ -186,7 +189,8 @@ impl World {
         let soon = self.now + self.latency();
         self.at(soon, Event::Taken(number, connection, id));
         if !self.loses() {
-            let later = self.now + self.latency();
+            let later = (self.now + self.latency()).max(self.passed_on[number]);
+            self.passed_on[number] = later;
             self.at(later, Event::Reported(number, connection, payload));
         }
     }

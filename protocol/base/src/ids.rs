@@ -284,7 +284,9 @@ mod tests {
         for good in ["a", "0", "dev-1", &"x".repeat(63)] {
             assert!(good.parse::<Name>().is_ok(), "{good}");
         }
-        for bad in ["", "-a", "a-", "A", "a.b", "a_b", "a/b", "a+b", "ä", "a b", &"x".repeat(64), "a\0"] {
+        for bad in
+            ["", "-a", "a-", "A", "a.b", "a_b", "a/b", "a+b", "ä", "a b", &"x".repeat(64), "a\0"]
+        {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
         }
     }

@@ -116,11 +116,7 @@ impl Gateway {
     /// # Errors
     /// Returns [`GatewayError::Listener`] when the socket has no address, and
     /// [`GatewayError::Stopped`] after a shutdown.
-    pub fn listen(
-        &self,
-        listener: TcpListener,
-        ports: Ports,
-    ) -> Result<SocketAddr, GatewayError> {
+    pub fn listen(&self, listener: TcpListener, ports: Ports) -> Result<SocketAddr, GatewayError> {
         let address = listener.local_addr().map_err(GatewayError::Listener)?;
         let stop = self.shared.stop.subscribe();
         if *stop.borrow() {

@@ -77,9 +77,8 @@ fn a_topic_is_sent_once_where_the_client_accepts_aliases() {
         rig.session.deliver(message(channel, "x", Retain::No)).unwrap();
         rig.take()
     };
-    let whole = |channel: &str, props: &[u8]| {
-        wire::publish(5, 0, &topic(channel), None, props, b"x")
-    };
+    let whole =
+        |channel: &str, props: &[u8]| wire::publish(5, 0, &topic(channel), None, props, b"x");
     let short = |alias: u8| wire::publish(5, 0, "", None, &[0x23, 0, alias], b"x");
     assert_eq!(sent("call"), whole("call", &[0x23, 0, 1]));
     assert_eq!(sent("ack"), whole("ack", &[0x23, 0, 2]));
