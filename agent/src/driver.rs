@@ -64,8 +64,9 @@ const AT_ONCE: usize = 64;
 
 /// Results of tasks that the driver itself spawned.
 enum TaskResult {
-    /// True if the broker took a report, so that the control plane has stored it.
-    Reported(bool),
+    /// Number of a report, and true if the broker took it. The control plane tells on `ack` when it
+    /// has stored it.
+    ReportTaken(u32, bool),
     /// Result of a renewal: the identity, and true if its certificate was issued.
     Renewed(Box<Result<(Identity, bool), IdentityError>>),
     /// Result of the removal of a workload's folder.
@@ -87,8 +88,8 @@ struct Link {
     reason: String,
     /// Text with which the control plane refused the connection.
     refusal: Option<String>,
-    /// True while a full report is on its way.
-    full: bool,
+    /// Text about a subscription that the broker refused.
+    unsubscribed: Option<String>,
 }
 
 /// State of the whole agent, owned by the loop. Each part with a state of its own is a type.
@@ -319,13 +320,8 @@ impl Driver {
                 };
                 self.agent.observe(seen, uptime_ms());
             }
-            TaskResult::Reported(true) => {
-                self.reporter.acknowledged();
-                if std::mem::take(&mut self.link.full) {
-                    self.lineage.reported();
-                }
-            }
-            TaskResult::Reported(false) => self.reporter.refused(uptime_ms()),
+            TaskResult::ReportTaken(id, true) => self.reporter.taken(id, uptime_ms()),
+            TaskResult::ReportTaken(id, false) => self.reporter.refused(id, uptime_ms()),
             TaskResult::Renewed(result) => {
                 let used = self.identity.renewed(*result, &mut self.entropy);
                 self.identity_used(used);
@@ -353,7 +349,7 @@ impl Driver {
                 self.shipping.connected();
                 self.notifier.status("connected");
             }
-            LinkEvent::Down { reason, refused } => {
+            LinkEvent::Down { reason, refused, unsubscribed } => {
                 self.calls.end();
                 self.restarts.forget_calls();
                 self.reporter.disconnected();
@@ -364,7 +360,7 @@ impl Driver {
                     // The reply over HTTPS says why, and a renewal may cure it.
                     self.identity.ask_soon();
                 }
-                self.link = Link { refusal, reason, ..Link::default() };
+                self.link = Link { refusal, reason, unsubscribed, ..Link::default() };
                 self.housekeeping_at = uptime_ms();
             }
             LinkEvent::Desired(publish) => self.offered(*publish),
@@ -466,21 +462,20 @@ impl Driver {
         let Some(mut report) = self.reporter.next(&self.view(), &problems, data, info, now) else {
             return;
         };
-        self.link.full = report.full;
         if report.full {
             report.history = self.lineage.numbers();
         }
-        let tell = self.tell.clone();
+        let (tell, id) = (self.tell.clone(), report.id.unwrap_or_default());
         match report::encode(report) {
             Ok(payload) => {
                 tokio::spawn(async move {
-                    let stored = outlet.publish(Channel::State, payload).await;
-                    let _agent_ends = tell.send(TaskResult::Reported(stored)).await;
+                    let taken = outlet.publish(Channel::State, payload).await;
+                    let _agent_ends = tell.send(TaskResult::ReportTaken(id, taken)).await;
                 });
             }
             Err(error) => {
                 tracing::error!(%error, "the state cannot be reported");
-                self.reporter.refused(now);
+                self.reporter.refused(id, now);
             }
         }
     }

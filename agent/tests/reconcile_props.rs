@@ -70,7 +70,7 @@ fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>)
     };
     DesiredState {
         v: WIRE_VERSION,
-        device: "default.d-1".parse().unwrap(),
+        device: "default_d-1".parse().unwrap(),
         epoch: 1,
         generation,
         workloads: wanted.iter().map(workload).collect(),

@@ -26,7 +26,7 @@ use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
 use crate::config::Config;
 use crate::folder::{Folder, Kept};
 use crate::ports::artifacts::ArtifactSizes;
-use crate::ports::bus::{Bus, Directory};
+use crate::ports::bus::{Bus, Ports};
 use crate::ports::data_store::DataStore;
 use crate::ports::store::Store;
 use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms};
@@ -101,8 +101,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let api_address = api.local_addr()?;
     let serving = tokio::spawn(http::serve(api, tls.clone(), http::router(app), stopping));
-    let directory: Arc<dyn Directory> = Arc::clone(&service) as Arc<dyn Directory>;
-    let mqtt_address = gateway.listen(mqtt, directory)?;
+    let mqtt_address = gateway.listen(mqtt, Ports::of(Arc::clone(&service)))?;
     let mut signals = Signals::new()?;
     greet(api_address, mqtt_address, &authority.ca_sha256(), admin.as_deref())?;
     if admin.is_some() {

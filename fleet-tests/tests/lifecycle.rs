@@ -88,7 +88,7 @@ fn desired_so(generation: u64, wanted: Option<Revision>, paused: bool) -> Desire
     };
     DesiredState {
         v: WIRE_VERSION,
-        device: "default.d-1".parse().unwrap(),
+        device: "default_d-1".parse().unwrap(),
         epoch: 1,
         generation,
         workloads: wanted.map(|it| (name(), workload(it))).into_iter().collect(),

@@ -54,7 +54,7 @@ fn desired(spec: Option<WorkloadSpec>) -> DesiredState {
     let wanted = spec.map(|spec| (name(), DesiredWorkload { revision: 1, paused: false, spec }));
     DesiredState {
         v: WIRE_VERSION,
-        device: "default.d-1".parse().unwrap(),
+        device: "default_d-1".parse().unwrap(),
         epoch: 1,
         generation: 1,
         workloads: wanted.into_iter().collect(),

@@ -134,10 +134,34 @@ pub struct StateReport {
     /// records above all the numbers told with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<u32>,
+    /// Number that the acknowledgement of this report names (see [`ReportAck`]). Absent: none is
+    /// asked for. The device never uses one twice in a row, nor again soon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
 }
 
 /// Most numbers in [`StateReport::history`].
 pub const MAX_HISTORY: usize = 8;
+
+/// Confirmation that a report is stored durably. Control plane → device, on `ack`. On the wire it is
+/// an array (see `wire.rs`) of 3 to 7 bytes. Not signed: a forged one can do no more than a broker
+/// that drops reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportAck {
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
+    pub v: u8,
+    /// Number of the report, [`StateReport::id`].
+    pub id: u32,
+}
+
+impl ReportAck {
+    /// Returns true if a message on `ack` is about a report: then it is an array, and a map if it
+    /// is about data.
+    pub fn is_of(message: &[u8]) -> bool {
+        // The high three bits are CBOR's major type; 4 is an array.
+        message.first().is_some_and(|first| first >> 5 == 4)
+    }
+}
 
 impl StateReport {
     /// Returns the version of the newest applied desired state.

@@ -181,6 +181,9 @@ problem_codes! {
     StreamPolicy "stream-policy", ControlPlane, Streams,
         "the policy of a stream does not have the effect that it describes",
         "correct the policy in its document, or the records that the message is about";
+    SubscriptionRefused "subscription-refused", Device, Link,
+        "the broker refuses one of the topics that the device subscribes to; nothing reaches it there",
+        "let the broker's rules allow the device the topic that the message names: it tries again by itself";
     WaitingForApproval "waiting-for-approval", Device, Device,
         "a person has to approve the device",
         "approve the device, or delete it";

@@ -20,6 +20,8 @@ pub mod history;
 mod lifecycle;
 pub mod lineage;
 pub mod log_poll;
+pub mod mqtt311;
+pub mod negotiation;
 pub mod process;
 pub mod renewal;
 pub mod report;

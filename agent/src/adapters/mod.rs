@@ -25,6 +25,7 @@ pub mod log_watch;
 pub mod logs;
 pub mod machine;
 pub mod meter;
+pub mod mqtt311;
 pub mod notify;
 pub mod resolve;
 pub mod status;

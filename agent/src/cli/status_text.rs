@@ -182,7 +182,7 @@ mod tests {
 
     fn status(data: &Value) -> Value {
         json!({
-            "device": "default.pump-7", "time": NOW, "link": "up", "linkReason": "", "epoch": 3,
+            "device": "default_pump-7", "time": NOW, "link": "up", "linkReason": "", "epoch": 3,
             "generation": {"desired": 2, "applied": 2},
             "workloads": {"hello": {"phase": "running", "revision": 1, "pid": 7, "restarts": 0, "reason": ""}},
             "problems": [{"code": "disk-low", "message": "little space\nfree some"}],
@@ -217,7 +217,7 @@ mod tests {
         kept["withheld"] = json!(true);
         let shown = describe(&status(&data(&json!({"night": night, "nev": kept}))));
         let expected = "\
-device      default.pump-7
+device      default_pump-7
 link        up
 generation  2 applied, 2 desired (epoch 3)
 horizon     in 6h (disk)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::codec;
+use holdfast_protocol::message::ReportAck;
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Acked, Acknowledgement, DataPolicies, Given, StreamName, StreamPolicy};
@@ -315,8 +316,23 @@ impl Driver {
         }
     }
 
+    /// Takes in an acknowledgement of a report from the control plane.
+    fn report_acknowledged(&mut self, bytes: &[u8]) {
+        match codec::decode::<ReportAck>(bytes) {
+            Ok(ack) => {
+                if self.reporter.acknowledged(ack.id) {
+                    self.lineage.reported();
+                }
+            }
+            Err(error) => self.refuse("an acknowledgement", &error.to_string()),
+        }
+    }
+
     /// Takes in an acknowledgement from the control plane.
     pub(super) fn acknowledged(&mut self, bytes: &[u8]) {
+        if ReportAck::is_of(bytes) {
+            return self.report_acknowledged(bytes);
+        }
         let ack: Acknowledgement = match codec::decode(bytes) {
             Ok(ack) => ack,
             Err(error) => return self.refuse("an acknowledgement", &error.to_string()),

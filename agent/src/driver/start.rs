@@ -149,7 +149,8 @@ impl Driver {
             store_behind: loaded.behind,
             agent: Agent::new(start, uptime_ms()),
             desired: desired::DesiredStates::new(&data, on_disk.least),
-            reporter: Reporter::default(),
+            // The low bits of the seed begin other things.
+            reporter: Reporter::new(u16::try_from(seed >> 48).unwrap_or_default()),
             calls: Calls::default(),
             time,
             floor_stored: loaded.floor,

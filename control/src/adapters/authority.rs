@@ -326,7 +326,7 @@ mod tests {
         let authority = Authority::new(Keys::generate(now).unwrap(), "holdfast").unwrap();
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let public = STANDARD.encode(key.subject_public_key_info());
-        let id: DeviceId = "default.d-1".parse().unwrap();
+        let id: DeviceId = "default_d-1".parse().unwrap();
         let made = authority.certify(&id, &public, 6, now).unwrap();
         assert_eq!((made.not_before, made.not_after), (now, now + 6));
         let der = CertificateDer::from_pem_slice(made.pem.as_bytes()).unwrap();

@@ -573,7 +573,7 @@ mod tests {
     /// Makes a call whose channel has this many places.
     fn call(room: usize) -> (Calls, DeviceId, mpsc::Receiver<Piece>) {
         let (sender, pieces) = mpsc::channel(room);
-        let device: DeviceId = "default.d-1".parse().unwrap();
+        let device: DeviceId = "default_d-1".parse().unwrap();
         let calls = Calls::default();
         let call = PendingCall {
             device: device.clone(),

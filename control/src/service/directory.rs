@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, Name, unhex};
-use holdfast_protocol::message::{Presence, Reply, StateReport};
+use holdfast_base::{WIRE_VERSION, codec};
+use holdfast_protocol::message::{Presence, Reply, ReportAck, StateReport};
 use holdfast_protocol::topic::Channel;
 
 use super::Service;
@@ -19,9 +19,11 @@ use crate::core::lineage::Lineage;
 use crate::core::liveness;
 use crate::core::records::Standing;
 use crate::core::timeline::{Before, Said, What, problems};
-use crate::ports::bus::{Access, Directory, Done, Feed, Line, Refusal, Wanted};
+use crate::ports::bus::{
+    Access, Admission, Desired, Done, Feed, Inbox, Line, Readers, Refusal, Wanted,
+};
 
-impl Directory for Service {
+impl Admission for Service {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
         let model = self.model();
         if device.tenant != model.tenant {
@@ -37,29 +39,6 @@ impl Directory for Service {
             }
             Standing::Approved => Ok(known.record.shard),
         }
-    }
-
-    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
-        let state = {
-            let model = self.model();
-            let known = model.devices.get(&device.device)?;
-            if known.desired_in > self.durable.load(Ordering::Acquire) {
-                return None; // The writer tells the gateway when it is durable.
-            }
-            model.desired_state(&device.device)?
-        };
-        match self.authority.signer.sign(&state) {
-            Ok(bytes) => Some(bytes.into()),
-            Err(error) => {
-                tracing::error!(%device, %error, "a desired state cannot be signed");
-                None
-            }
-        }
-    }
-
-    fn store_notice(&self) -> Option<Bytes> {
-        let store = self.ingest.known().store_id?;
-        Self::acknowledgement(Vec::new(), 0, Some(store))
     }
 
     fn connected(
@@ -140,6 +119,33 @@ impl Directory for Service {
             self.note_due(name);
         }
     }
+}
+
+impl Desired for Service {
+    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
+        let state = {
+            let model = self.model();
+            let known = model.devices.get(&device.device)?;
+            if known.desired_in > self.durable.load(Ordering::Acquire) {
+                return None; // The writer tells the gateway when it is durable.
+            }
+            model.desired_state(&device.device)?
+        };
+        match self.authority.signer.sign(&state) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(error) => {
+                tracing::error!(%device, %error, "a desired state cannot be signed");
+                None
+            }
+        }
+    }
+}
+
+impl Inbox for Service {
+    fn store_notice(&self) -> Option<Bytes> {
+        let store = self.ingest.known().store_id?;
+        Self::acknowledgement(Vec::new(), 0, Some(store))
+    }
 
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done) {
         let malformed = |error: codec::CodecError| {
@@ -174,7 +180,9 @@ impl Directory for Service {
             Channel::Desired | Channel::Call | Channel::Ack => {}
         }
     }
+}
 
+impl Readers for Service {
     fn reader(&self, token: &str) -> Option<Access> {
         // Reading needs the least scope there is, so that any valid token will do.
         let id = self.authorize(token).ok()?.access;
@@ -241,9 +249,10 @@ impl Service {
     }
 
     /// Takes a state report: model, timeline, event and, when the device's history diverged, the
-    /// repair of its data. `done` is called once the report is durable.
+    /// repair of its data. Once the report is durable, it is acknowledged through `done`.
     fn report(&self, name: &Name, report: StateReport, done: Done) {
         self.counters.reports.fetch_add(1, Ordering::Relaxed);
+        let ack = report.id.and_then(|id| codec::encode(&ReportAck { v: WIRE_VERSION, id }).ok());
         let mut diverged = None;
         let take = |change: &mut Change<'_>| {
             let now = change.now;
@@ -270,11 +279,11 @@ impl Service {
                 change.device_event(name, message, parts);
             }
         };
-        // When the report is not stored, the device gets no PUBACK and sends it again.
-        self.note(take, move |stored| {
-            if stored {
-                done.stored();
-            }
+        // The device sends a report again that is not stored: it gets no acknowledgement.
+        self.note(take, move |stored| match ack {
+            Some(ack) if stored => done.acknowledged(ack.into()),
+            None if stored => done.stored(),
+            _ => {}
         });
         self.note_due(name);
         if let Some(history) = diverged {

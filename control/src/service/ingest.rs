@@ -27,7 +27,7 @@ use crate::core::ingest::{self, BatchFault, Checked, MAX_STREAMS, Unfit};
 use crate::core::ledger::{LoadedLedger, MAX_SEQUENCE};
 use crate::core::model::sha256;
 use crate::core::room::Room;
-use crate::ports::bus::{Directory, Done, Stored};
+use crate::ports::bus::{Done, Inbox, Stored};
 use crate::ports::data_store::{DataBatch, DataStore, Direction, Head, StreamRow};
 use crate::ports::store::StoreError;
 
@@ -500,7 +500,7 @@ fn load(service: &Service) -> Result<(), StoreError> {
 
 /// Tells every connected device the store's id. Other devices are told when they connect.
 fn tell_store_id(service: &Service) {
-    let Some(bytes) = Directory::store_notice(service) else { return };
+    let Some(bytes) = Inbox::store_notice(service) else { return };
     let connected: Vec<DeviceId> = {
         let model = service.model();
         let devices = model.devices.iter().filter(|(_, device)| device.live.connection != 0);

@@ -78,6 +78,7 @@ impl World {
             agent: None,
             data: None,
             history: Vec::new(),
+            id: None,
         };
         assert!(self.publish(name, Channel::State, codec::encode(&report).unwrap()).await);
     }

@@ -104,6 +104,7 @@ async fn says(world: &World, device: &str, phase: Phase) {
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

@@ -3,11 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use holdfast_control::ports::bus::Outcome;
 use holdfast_control::ports::store::Store as _;
 use holdfast_control::service::Failure;
 use holdfast_protocol::topic::Channel;
 
-use crate::world::{World, report};
+use crate::world::{World, numbered, report};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
@@ -30,7 +31,25 @@ async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
     applying.await.unwrap().unwrap();
     let after = world.desired("d-1").unwrap();
     assert_eq!(after.generation, before.generation + 1);
-    assert_eq!(*world.bus.changed.lock().unwrap(), ["default.d-1"]);
+    assert_eq!(*world.bus.changed.lock().unwrap(), ["default_d-1"]);
+}
+
+#[tokio::test]
+async fn a_report_is_acknowledged_by_its_number_once_it_is_stored() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.connect("d-1", 1);
+    let ack = |id: u32| {
+        let ack = holdfast_protocol::message::ReportAck { v: 1, id };
+        Outcome::Acknowledged(holdfast_base::codec::encode(&ack).unwrap().into())
+    };
+    let send = |id| world.outcome("d-1", Channel::State, numbered(id, &[("w", 1)]));
+    assert_eq!(send(Some(300)).await, ack(300));
+    assert_eq!(send(None).await, Outcome::Stored, "none was asked for");
+    world.store.fails.store(true, Ordering::Relaxed);
+    assert_eq!(send(Some(301)).await, Outcome::NotStored);
+    world.store.fails.store(false, Ordering::Relaxed);
+    assert_eq!(send(Some(302)).await, ack(302));
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
         }),
         data: None,
         history: Vec::new(),
+        id: None,
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

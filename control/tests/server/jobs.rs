@@ -196,7 +196,7 @@ async fn a_restart_is_asked_of_those_who_are_there() {
                     let call = signing::open_call(&bytes, &key, &device, 77).unwrap();
                     let Method::Restart { workload } = &call.method else { continue };
                     assert_eq!(workload.as_str(), "w");
-                    let name = device.to_string().split_once('.').unwrap().1.to_owned();
+                    let name = device.device.to_string();
                     let error = (name == "d-2")
                         .then(|| ReplyError::new(ReplyCode::Failed, "ended with code 3"));
                     for (sequence, end) in [(0, false), (1, true)] {

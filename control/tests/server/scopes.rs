@@ -189,7 +189,7 @@ async fn a_device_fetches_what_its_workloads_are_made_of_and_nothing_else() {
         let (status, answer) = world.request("POST", "/api/v1/apply", document).await;
         assert_eq!(status, 200, "{answer}");
     }
-    let device = "default.d-1".parse().unwrap();
+    let device = "default_d-1".parse().unwrap();
     let may = |digest: &str| world.service.may_fetch(&device, &digest.parse().unwrap());
     assert!(may(&digests[0]).is_ok());
     let refused = may(&digests[1]);
@@ -201,6 +201,6 @@ async fn a_device_fetches_what_its_workloads_are_made_of_and_nothing_else() {
     let next = workload("w", "a", &digests[1]);
     assert_eq!(world.request("POST", "/api/v1/apply", next).await.0, 200);
     assert!(may(&digests[0]).is_ok() && may(&digests[1]).is_ok());
-    let nobody = "default.nobody".parse().unwrap();
+    let nobody = "default_nobody".parse().unwrap();
     assert!(world.service.may_fetch(&nobody, &digests[0].parse().unwrap()).is_err());
 }

@@ -20,7 +20,7 @@ use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, rout
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::ports::artifacts::ArtifactSizes;
 use holdfast_control::ports::bus::Line;
-use holdfast_control::ports::bus::{Bus, Directory, Done};
+use holdfast_control::ports::bus::{Admission, Bus, Desired, Done, Inbox, Outcome};
 use holdfast_control::ports::data_store::{
     Block, DataBatch, DataStore, Direction, Head, StreamRow,
 };
@@ -475,10 +475,15 @@ impl World {
         Some(signing::verify(&bytes, &key, &id(name)).unwrap())
     }
 
-    /// Publishes a message as a device and returns whether it was acknowledged.
+    /// Publishes a message as a device and returns whether it was stored.
     pub async fn publish(&self, name: &str, channel: Channel, payload: Vec<u8>) -> bool {
+        self.outcome(name, channel, payload).await != Outcome::NotStored
+    }
+
+    /// Publishes a message as a device and returns what became of it.
+    pub async fn outcome(&self, name: &str, channel: Channel, payload: Vec<u8>) -> Outcome {
         let (tell, told) = tokio::sync::oneshot::channel();
-        let done = Done::new(move |stored| tell.send(stored).unwrap());
+        let done = Done::new(move |outcome| tell.send(outcome).unwrap());
         self.service.received(&id(name), channel, payload.into(), done);
         tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap()
     }
@@ -528,7 +533,7 @@ pub fn approved(answer: EnrolAnswer) -> Enrolment {
 }
 
 pub fn id(name: &str) -> DeviceId {
-    format!("default.{name}").parse().unwrap()
+    format!("default_{name}").parse().unwrap()
 }
 
 pub fn document(name: &str, argument: &str) -> Value {
@@ -539,6 +544,12 @@ pub fn document(name: &str, argument: &str) -> Value {
             "run": { "process": { "path": "/bin/sleep", "args": [argument] } }
         }
     })
+}
+
+/// Returns a full report with this number that these workloads run in these revisions.
+pub fn numbered(id: Option<u32>, runs: &[(&str, u64)]) -> Vec<u8> {
+    let report: StateReport = codec::decode(&report(true, 1, 1, runs)).unwrap();
+    codec::encode(&StateReport { id, ..report }).unwrap()
 }
 
 /// Returns a report that these workloads run in these revisions.
@@ -568,6 +579,7 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     };
     codec::encode(&report).unwrap()
 }

@@ -223,7 +223,7 @@ impl Device {
             let packet = packet?;
             match packet.kind() {
                 kind::PUBLISH => {
-                    let Some(publish) = packet.publish() else { continue };
+                    let Some(publish) = packet.publish(5) else { continue };
                     let mut answer = packets::puback(publish.id);
                     if publish.topic.ends_with("/desired")
                         && let Some(report) = self.desired(&publish.payload)
@@ -283,6 +283,7 @@ impl Device {
             agent: None,
             data: None,
             history: Vec::new(),
+            id: None,
         }
     }
 

@@ -111,13 +111,13 @@ pub(super) struct Device {
     /// Events to schedule, with their times.
     pub(super) schedule: Vec<(u64, Happening)>,
     /// Reports to send.
-    pub(super) outbox: Vec<Vec<u8>>,
+    pub(super) outbox: Vec<(u32, Vec<u8>)>,
 }
 
 impl Device {
     pub(super) fn new(number: usize, key: Vec<u8>) -> Self {
         Self {
-            id: format!("acme.d-{number}").parse().unwrap(),
+            id: format!("acme_d-{number}").parse().unwrap(),
             key,
             disk: Disk::default(),
             procs: BTreeMap::new(),
@@ -173,7 +173,7 @@ impl Device {
             entropy: dice.below(u64::MAX),
         };
         self.agent = Some(Agent::new(start, self.uptime(now)));
-        self.reporter = Reporter::default();
+        self.reporter = Reporter::new(dice.below(1 << 16) as u16);
         self.turn(now, dice);
     }
 
@@ -245,9 +245,19 @@ impl Device {
         self.outbox.clear();
     }
 
-    pub(super) fn acknowledged(&mut self, now: u64, dice: &mut Dice) {
+    /// Notes that the broker has taken a report.
+    pub(super) fn taken(&mut self, id: u32, now: u64, dice: &mut Dice) {
         if self.connected {
-            self.reporter.acknowledged();
+            let uptime = self.uptime(now);
+            self.reporter.taken(id, uptime);
+            self.turn(now, dice);
+        }
+    }
+
+    /// Notes that the control plane has stored a report.
+    pub(super) fn acknowledged(&mut self, id: u32, now: u64, dice: &mut Dice) {
+        if self.connected {
+            self.reporter.acknowledged(id);
             self.turn(now, dice);
         }
     }
@@ -345,7 +355,7 @@ impl Device {
             refused: self.refused,
         };
         if let Some(report) = self.reporter.next(&agent.view(), &[], None, info, uptime) {
-            self.outbox.push(codec::encode(&report).unwrap());
+            self.outbox.push((report.id.unwrap(), codec::encode(&report).unwrap()));
         }
         let wakes = [agent.next_wake(), self.reporter.next_wake()];
         let wake = wakes.into_iter().flatten().min();

@@ -220,6 +220,7 @@ impl Bus {
             inbound_bytes: 128 * 1024,
             outbound_in_flight: 64,
             outbound_queue: 64,
+            topic_aliases: 0,
             connect_timeout: CONNECT_TIMEOUT,
             partial_timeout: 10_000,
             max_keep_alive: 3_600,

@@ -40,6 +40,7 @@ fn report(
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     }
 }
 

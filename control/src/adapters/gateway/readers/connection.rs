@@ -19,7 +19,7 @@ use crate::adapters::gateway::meter::Meter;
 use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
 use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
-use crate::ports::bus::{Directory, Feed, Stored};
+use crate::ports::bus::{Feed, Ports, Stored};
 
 /// Topic filters of a reader, shared with the thread that stores records.
 type Filters = Arc<Mutex<Vec<Box<str>>>>;
@@ -40,7 +40,7 @@ pub(in crate::adapters::gateway) struct Connection {
     filters: Filters,
     current: Option<Current>,
     shared: Arc<Shared>,
-    directory: Arc<dyn Directory>,
+    ports: Arc<Ports>,
     peer: SocketAddr,
     /// Time at which the token is checked again, in milliseconds of the gateway's clock.
     check: u64,
@@ -60,7 +60,7 @@ impl Connection {
     pub(in crate::adapters::gateway) fn new(stream: TlsStream<Meter>, new: Newcomer) -> Self {
         let now = new.shared.now();
         let readers = Arc::clone(&new.shared.readers);
-        let policy = Reader::new(Arc::clone(&new.directory), readers, new.number);
+        let policy = Reader::new(Arc::clone(&new.ports.readers), readers, new.number);
         let mut stop = new.stop;
         let stop = async move { drop(stop.wait_for(|stopped| *stopped).await) };
         Self {
@@ -70,7 +70,7 @@ impl Connection {
             filters: Filters::default(),
             current: None,
             shared: new.shared,
-            directory: new.directory,
+            ports: new.ports,
             peer: new.peer,
             check: now,
             stop: Box::pin(stop),
@@ -108,7 +108,7 @@ impl Connection {
         self.known = true;
         count(&self.shared.counters.readers);
         let filters = Arc::clone(&self.filters);
-        self.feed = Some(self.directory.read_along(Box::new(move |device, stream| {
+        self.feed = Some(self.ports.readers.read_along(Box::new(move |device, stream| {
             let filters = filters.lock().unwrap_or_else(PoisonError::into_inner);
             !filters.is_empty()
                 && Form::ALL
