@@ -19,5 +19,6 @@ pub mod demo;
 pub mod harness;
 pub mod manuals;
 pub mod sim;
+pub mod stores;
 pub mod telemetry;
 pub mod world;

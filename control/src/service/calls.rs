@@ -463,9 +463,14 @@ impl Service {
         if session == 0 {
             return Err(NotCalled::Now("has only just connected"));
         }
+        if !self.lease.acts() {
+            return Err(NotCalled::Now(
+                "is not called before the control plane's lease is renewed",
+            ));
+        }
         let v = holdfast_base::WIRE_VERSION;
         let call = Call { v, id, method };
-        let signer = &self.authority.signer;
+        let signer = self.authority.signer();
         let bytes = signer.sign_call(&call, &device, session).map_err(Failure::internal)?;
         let length = bytes.len();
         if self.bus.call(&device, bytes.into()) {
