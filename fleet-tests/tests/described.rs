@@ -1,6 +1,7 @@
 //! Documentation follows the code: PROTOCOL.md names every problem that the agent can report and no
 //! other, `docs/api.md` every route of the API; `described/decisions.rs` holds decisions and code to
-//! each other, `described/words.rs` counts how the documentation in the sources begins.
+//! each other, `described/walls.rs` keeps the rooms of the control plane apart, `described/words.rs`
+//! counts how the documentation in the sources begins.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "described/decisions.rs"]
 mod decisions;
+#[path = "described/walls.rs"]
+mod walls;
 #[path = "described/words.rs"]
 mod words;
 

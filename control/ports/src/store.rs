@@ -9,8 +9,8 @@ use std::time::Duration;
 
 pub use crate::rows::{Fence, Shard};
 
-/// Revision of the store: a number that rises with each batch that writes. 0: older than every
-/// numbered write, as the keys of a store from before revisions are.
+/// Revision of the store: a number that rises with each batch that writes, by one while the store is
+/// open. 0: older than every numbered write, as the keys of a store from before revisions are.
 pub type Revision = u64;
 
 /// Reason why one batch was not written. Other batches of the same call are not affected.

@@ -2,6 +2,7 @@
 //! [`retention`](crate::core::retention) decides.
 //!
 //! See decisions 0056, 0058 and 0059.
+//! See decision NEW-what-becomes-of-data-is-decided-in-the-core.
 
 use std::sync::atomic::Ordering;
 

@@ -1,5 +1,5 @@
 //! Measurement of what revisions and fences cost redb: the store as it is, and the same groups
-//! written as before decision 0136, turn about on one disk. Medians are printed.
+//! written as before decision 0136, turn about on one disk (`TMPDIR`). Medians are printed.
 //!
 //! `cargo nextest run --release -p fleet-tests --test stores --run-ignored all throughput
 //! --no-capture`
@@ -12,11 +12,8 @@ use fleet_tests::stores::contract::LONG;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::ports::store::{Batch, Fence, Store as _};
 
-/// Number of commits of one turn.
-const COMMITS: u64 = 200;
-
-/// Number of turns of each kind.
-const TURNS: usize = 15;
+/// Number of commits of each kind.
+const COMMITS: usize = 2_000;
 
 /// Number of devices whose rows are written.
 const DEVICES: u64 = 20_000;
@@ -50,21 +47,26 @@ impl Plain {
     }
 }
 
-fn groups(seed: u64, batches: u64, fence: Option<Fence>) -> Vec<Vec<Batch>> {
-    let mut number = seed;
-    let mut batch = || {
-        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let device = (number >> 33) % DEVICES;
-        let mut batch = Batch { fence, ..Batch::default() };
-        batch.put(format!("report/device-{device}"), vec![b'x'; ROW]);
-        batch
-    };
-    (0..COMMITS).map(|_| (0..batches).map(|_| batch()).collect()).collect()
+/// Random choice of devices, the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn group(&mut self, batches: u64, fence: Fence) -> Vec<Batch> {
+        let batch = |_| {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let device = (self.0 >> 33) % DEVICES;
+            let mut batch = Batch { fence: Some(fence), ..Batch::default() };
+            batch.put(format!("report/device-{device}"), vec![b'x'; ROW]);
+            batch
+        };
+        (0..batches).map(batch).collect()
+    }
 }
 
-fn median(mut times: Vec<Duration>) -> f64 {
+/// Number of commits in a second, by the median of their times.
+fn rate(mut times: Vec<Duration>) -> f64 {
     times.sort();
-    COMMITS as f64 / times[times.len() / 2].as_secs_f64()
+    1.0 / times[times.len() / 2].as_secs_f64()
 }
 
 #[test]
@@ -73,24 +75,25 @@ fn commits_with_revisions_and_without() {
     let folder = tempfile::tempdir().unwrap();
     let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
     let plain = Plain::open(&folder.path().join("plain.redb"));
-    let fence = store.lease(0, "bench", LONG).unwrap();
-    for batches in [1, 32, 256] {
+    let fence = store.lease(0, "measurement", LONG).unwrap();
+    let mut dice = Dice(1);
+    // The first groups fill the files.
+    for (batches, commits) in [(256, 150), (1, COMMITS), (32, COMMITS), (256, COMMITS / 5)] {
         let (mut with, mut without) = (Vec::new(), Vec::new());
-        for turn in 0..=TURNS {
-            let groups = groups(turn as u64, batches, Some(fence));
-            let began = Instant::now();
-            groups.iter().for_each(|group| drop(store.commit(group).unwrap()));
-            let first = began.elapsed();
-            let began = Instant::now();
-            groups.iter().for_each(|group| plain.commit(group));
-            let second = began.elapsed();
-            // The first turn fills the files.
-            if turn > 0 {
-                with.push(first);
-                without.push(second);
+        for turn in 0..commits {
+            let group = dice.group(batches, fence);
+            for kind in [turn % 2, 1 - turn % 2] {
+                let began = Instant::now();
+                if kind == 0 {
+                    store.commit(&group).unwrap();
+                    with.push(began.elapsed());
+                } else {
+                    plain.commit(&group);
+                    without.push(began.elapsed());
+                }
             }
         }
-        let (with, without) = (median(with), median(without));
+        let (with, without) = (rate(with), rate(without));
         let less = 100.0 * (1.0 - with / without);
         println!("groups of {batches}: {with:.0} commits/s, before {without:.0}: {less:.1} % less");
     }
