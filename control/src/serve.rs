@@ -114,13 +114,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let living = tokio::spawn(live(Arc::clone(&service)));
     let telling = tokio::spawn(run_alarms(Arc::clone(&service), stop.subscribe()));
 
-    let writer_ended = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
-            false
-        }
-        () = service.closed() => true,
-    };
+    let writer_ended = ended(&mut signals, &service).await;
     renewing.abort();
     living.abort();
     // Deliveries under way are repeated after the next start, with the same id.
@@ -131,6 +125,17 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     service.close().await;
     drop(service);
     stopped(writing, writer_ended).await
+}
+
+/// Waits for a signal, or until nothing can be stored any more: then it returns true.
+async fn ended(signals: &mut Signals, service: &Service) -> bool {
+    tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            false
+        }
+        () = service.closed() => true,
+    }
 }
 
 /// Waits for the threads that write, and returns how the run ended.

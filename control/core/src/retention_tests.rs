@@ -99,7 +99,8 @@ fn as_many_blocks_go_as_are_needed_and_those_with_the_lowest_numbers() {
         assert_eq!((dropped.bytes, dropped.records), (10 * gone, 5 * gone), "{excess}");
         let left = &dropped.row.tally;
         assert_eq!((left.bytes, left.kept), (30 - 10 * gone, 15 - 5 * gone), "{excess}");
-        assert_eq!(dropped.batch.streams, [dropped.row.clone()], "{excess}: one transaction");
+        let rows = std::slice::from_ref(&dropped.row);
+        assert_eq!(dropped.batch.streams, rows, "{excess}: one transaction");
         assert_eq!(left.oldest_stored, 7, "a lower bound stays one");
     }
     let empty = shrink(with(tally), &[], 5).unwrap();
