@@ -20,5 +20,6 @@ pub mod fake;
 pub mod harness;
 pub mod manuals;
 pub mod sim;
+pub mod stores;
 pub mod telemetry;
 pub mod world;

@@ -1,7 +1,8 @@
 //! Documentation follows the code: every problem code is reported by the program that its table
 //! names, `docs/api.md` has every route of the API; `described/decisions.rs` holds decisions and code to
-//! each other, `described/contracts.rs` looks for errors and decisions that are texts, and
-//! `described/words.rs` counts how the documentation in the sources begins.
+//! each other, `described/contracts.rs` looks for errors and decisions that are texts,
+//! `described/walls.rs` keeps the rooms of the control plane apart, and `described/words.rs` counts
+//! how the documentation in the sources begins.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,6 +20,8 @@ use holdfast_protocol::problem::{ProblemCode, Reporter};
 mod contracts;
 #[path = "described/decisions.rs"]
 mod decisions;
+#[path = "described/walls.rs"]
+mod walls;
 #[path = "described/words.rs"]
 mod words;
 

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     fn state(epoch: u64, generation: u64) -> DesiredState {
-        let (device, workloads) = ("acme.d-1".parse().unwrap(), BTreeMap::new());
+        let (device, workloads) = ("acme_d-1".parse().unwrap(), BTreeMap::new());
         DesiredState { v: WIRE_VERSION, device, epoch, generation, workloads, data: None }
     }
 

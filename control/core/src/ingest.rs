@@ -4,6 +4,10 @@
 //!
 //! See decisions 0056, 0057, 0080 and 0092.
 
+pub mod group;
+pub mod pressure;
+pub mod repair;
+
 use std::collections::BTreeMap;
 
 use holdfast_base::codec;
@@ -15,7 +19,7 @@ use holdfast_records::{
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Answer, LoadedLedger, MAX_SEQUENCE};
-pub use holdfast_control_ports::rows::{Latest, Piece, Tally};
+pub use holdfast_control_rows::{Latest, Piece, Tally};
 
 /// Most streams of a device; an agent has no more.
 pub const MAX_STREAMS: usize = 1_000;

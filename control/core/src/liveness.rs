@@ -11,7 +11,7 @@ use holdfast_protocol::problem::ProblemCode;
 use super::records::{KnownProblem, Standing};
 use holdfast_api::Connection;
 use holdfast_api::time::rfc3339;
-use holdfast_control_ports::bus::Line;
+use holdfast_control_rows::Line;
 
 /// Grace after the keep-alive before a promised packet counts as overdue, in seconds: a link has
 /// latency, and lost segments are sent again.

@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use holdfast_base::ids::{DeviceId, Name};
+pub use holdfast_control_rows::Line;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Record, StreamName};
 
@@ -29,16 +30,6 @@ pub trait Bus: Send + Sync + 'static {
     /// Ends the connection of a device that was revoked or has another identity now. Does nothing
     /// when it is not connected.
     fn disconnect(&self, device: &DeviceId);
-}
-
-/// Silence and keep-alive of one connection. Readers ask for it, so that for each packet the
-/// gateway only stores to an atomic.
-pub trait Line: std::fmt::Debug + Send + Sync + 'static {
-    /// Returns the seconds since the last packet of any kind.
-    fn silent(&self) -> u64;
-    /// Returns the seconds within which the device promised its next packet (MQTT's keep-alive); 0:
-    /// no promise.
-    fn keep_alive(&self) -> u16;
 }
 
 /// Records of one stream that were stored together.

@@ -12,8 +12,7 @@ use holdfast_base::ids::{Labels, Name, hex};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::{Failure, Listed, Service};
-use crate::adapters::notify;
+use super::{Delivery, Failure, Listed, Service};
 use crate::api::selector::{self, Selector};
 use crate::api::time::{moment, rfc3339, words};
 use crate::api::{self, AlarmState, List, ListMeta, Muting, NewSilence, Severity, Tested};
@@ -159,19 +158,23 @@ impl Service {
 
     /// Starts one delivery for each notification whose next attempt is due.
     fn start_deliveries(self: &Arc<Self>, under_way: &mut JoinSet<Delivered>) {
+        if !self.lease.acts() {
+            return; // Another process may deliver them by now.
+        }
         let jobs = self.engine().due(self.now());
         for job in jobs {
             let document = {
                 let model = self.model();
                 notification(&model, job.notification.as_str())
             };
-            let clock = self.settings.clock;
+            let (now, notifier) = (self.now(), Arc::clone(&self.notifier));
             under_way.spawn(async move {
                 let (name, id) = (job.notification, job.message.id.clone());
                 let outcome = match document {
                     Some(document) => {
-                        let (to, repeat) = (&document.to, document.repeat);
-                        notify::deliver(to, &job.message, clock(), job.since, repeat).await
+                        let (to, message) = (&document.to, &job.message);
+                        let (since, repeat) = (job.since, document.repeat);
+                        notifier.deliver(Delivery { to, message, now, since, repeat }).await
                     }
                     None => Err(NotDelivered::Deleted),
                 };
@@ -384,7 +387,9 @@ impl Service {
         let now = self.now();
         let message = Message::test(id, &parsed, by, now, document.link.as_deref());
         let began = now_instant();
-        let outcome = notify::deliver(&document.to, &message, now, now, document.repeat).await;
+        let (to, repeat) = (&document.to, document.repeat);
+        let delivery = Delivery { to, message: &message, now, since: now, repeat };
+        let outcome = self.notifier.deliver(delivery).await;
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let delivered = outcome.is_ok();
         self.counters.notified(delivered);

@@ -210,6 +210,9 @@ pub(super) enum NotNow {
     /// Limit of devices that are asked at a time.
     #[error("too many devices are being asked already")]
     TooMany,
+    /// Control plane that does not know whether another process has taken its place.
+    #[error("is not called before the control plane's lease is renewed")]
+    NoLease,
     /// The control plane is about to end.
     #[error("cannot be asked now")]
     Stopping,
@@ -501,9 +504,12 @@ impl Service {
         if session == 0 {
             return Err(NotCalled::Now(NotNow::JustConnected));
         }
+        if !self.lease.acts() {
+            return Err(NotCalled::Now(NotNow::NoLease));
+        }
         let v = holdfast_base::WIRE_VERSION;
         let call = Call { v, id, method };
-        let signer = &self.authority.signer;
+        let signer = self.authority.signer();
         let bytes = signer.sign_call(&call, &device, session).map_err(Failure::internal)?;
         let length = bytes.len();
         if self.bus.call(&device, bytes.into()) {

@@ -2,7 +2,7 @@
 
 use holdfast_base::ids::Name;
 
-use super::{Failure, Service, ingest};
+use super::{Failure, Service};
 use crate::api::{self, LabelPatch};
 use crate::core::change::Change;
 use crate::core::desired;
@@ -10,6 +10,7 @@ use crate::core::enrolment::check_labels;
 use crate::core::jobs;
 use crate::core::model::{Device, key, sha256};
 use crate::core::records::{DesiredRecord, Standing};
+use crate::core::streams::owner;
 use crate::core::timeline::Ring;
 use crate::core::view;
 
@@ -164,7 +165,7 @@ impl Service {
                 Ok((name, device.record.public_key))
             })
             .await?;
-        self.ingest.forget(name, ingest::owner(&key));
+        self.ingest.forget(name, owner(&key));
         Ok(())
     }
 }

@@ -13,8 +13,8 @@ use holdfast_protocol::message::{Presence, Reply, ReportAck, StateReport};
 use holdfast_protocol::topic::Channel;
 
 use super::Service;
-use crate::adapters::authority::serial_is_of;
 use crate::core::change::Change;
+use crate::core::device_key::serial_is_of;
 use crate::core::lineage::Lineage;
 use crate::core::liveness;
 use crate::core::records::Standing;
@@ -131,7 +131,7 @@ impl Desired for Service {
             }
             model.desired_state(&device.device)?
         };
-        match self.authority.signer.sign(&state) {
+        match self.authority.signer().sign(&state) {
             Ok(bytes) => Some(bytes.into()),
             Err(error) => {
                 tracing::error!(%device, %error, "a desired state cannot be signed");

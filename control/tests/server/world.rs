@@ -13,16 +13,19 @@ use bytes::Bytes;
 use holdfast_base::codec;
 use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::artifacts::Artifacts;
-use holdfast_control::adapters::authority::{Authority, Keys};
+use holdfast_control::adapters::authority::{LocalAuthority, generate};
+use holdfast_control::adapters::clock::uptime;
 use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
+use holdfast_control::adapters::notify::Receivers;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::ports::artifacts::ArtifactSizes;
+use holdfast_control::ports::authority::Keys;
 use holdfast_control::ports::bus::Line;
 use holdfast_control::ports::bus::{Admission, Bus, Desired, Done, Inbox, Outcome};
 use holdfast_control::ports::data_store::{
-    Block, DataBatch, DataStore, Direction, Head, StreamRow,
+    Block, DataBatch, DataError, DataStore, Direction, Head, StreamRow,
 };
 use holdfast_control::ports::rows::Disk;
 use holdfast_control::ports::rows::Segment;
@@ -30,7 +33,7 @@ use holdfast_control::ports::store::{
     Batch, Changes, Fence, LeaseError, Refused, Revision, Shard, Snapshot, Store, StoreError,
     Versioned,
 };
-use holdfast_control::service::{Failure, Service, Settings, Threads};
+use holdfast_control::service::{Failure, Ports, Service, Settings, Threads};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
@@ -82,6 +85,9 @@ impl Line for FakeLine {
 pub struct Moody {
     inner: Box<dyn Store>,
     pub fails: AtomicBool,
+    /// Number of times that a renewal of the lease was asked for.
+    pub renewals: AtomicU64,
+    pub refuses_renewals: AtomicBool,
     held: Mutex<bool>,
     freed: Condvar,
 }
@@ -118,6 +124,11 @@ impl Store for Moody {
     }
 
     fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), LeaseError> {
+        self.renewals.fetch_add(1, Ordering::Relaxed);
+        if self.refuses_renewals.load(Ordering::Relaxed) {
+            let error = StoreError { what: "cannot read", cause: "no connection".into() };
+            return Err(error.into());
+        }
         self.inner.renew(fence, ttl)
     }
 
@@ -145,9 +156,14 @@ pub struct MoodyData {
 }
 
 impl DataStore for MoodyData {
-    fn commit(&self, batch: &DataBatch) -> Result<(), StoreError> {
+    fn claim(&self, fence: Fence) -> Result<(), DataError> {
+        self.inner.claim(fence)
+    }
+
+    fn commit(&self, batch: &DataBatch) -> Result<(), DataError> {
         if self.full.load(Ordering::Relaxed) {
-            return Err(StoreError { what: "cannot write", cause: "no space left".into() });
+            let error = StoreError { what: "cannot write", cause: "no space left".into() };
+            return Err(error.into());
         }
         self.inner.commit(batch)
     }
@@ -250,14 +266,14 @@ impl Key {
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keys = Keys::generate(clock()).unwrap();
+        let keys = generate(clock()).unwrap();
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
         Self::open(folder, Box::new(store), keys, None).await
     }
 
     /// Starts a service on this store.
     pub async fn on(store: Box<dyn Store>) -> Self {
-        let keys = Keys::generate(clock()).unwrap();
+        let keys = generate(clock()).unwrap();
         Self::open(tempfile::tempdir().unwrap(), store, keys, None).await
     }
 
@@ -270,10 +286,12 @@ impl World {
         let store = Arc::new(Moody {
             inner,
             fails: AtomicBool::new(false),
+            renewals: AtomicU64::new(0),
+            refuses_renewals: AtomicBool::new(false),
             held: Mutex::new(false),
             freed: Condvar::new(),
         });
-        let authority = Arc::new(Authority::new(keys, "holdfast").unwrap());
+        let authority = Arc::new(LocalAuthority::new(keys, "holdfast").unwrap());
         let identity = authority.server_identity(clock()).unwrap();
         let gateway = Gateway::new(authority.ca_der(), identity, Limits::default()).unwrap();
         let bus = Arc::new(FakeBus::default());
@@ -285,8 +303,8 @@ impl World {
             addresses: Vec::new(),
             reserve: None,
             clock,
+            uptime,
         };
-        let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let inner = RedbDataStore::new(&folder.path().join("data.redb"));
         let data = Arc::new(MoodyData {
             inner,
@@ -296,15 +314,15 @@ impl World {
         });
         let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
         let artifacts = Arc::new(artifacts);
-        let (service, writing) = Service::start(
-            given,
-            Arc::clone(&data) as Arc<dyn DataStore>,
-            Arc::clone(&bus) as Arc<dyn Bus>,
+        let ports = Ports {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            data: Arc::clone(&data) as Arc<dyn DataStore>,
+            bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
-            Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
-            settings,
-        )
-        .unwrap();
+            artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
+            notifier: Arc::new(Receivers),
+        };
+        let (service, writing) = Service::start(ports, settings).unwrap();
         let first = service.first_start().await.unwrap();
         if first.is_some() {
             service.admin_token_was_shown().await.unwrap();
@@ -324,6 +342,11 @@ impl World {
             tokio::task::yield_now().await;
         }
         Self { folder, service, writing: Some(writing), bus, store, data, admin, app, _stop: stop }
+    }
+
+    /// Content of a file of the data folder.
+    pub fn file(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(name)).unwrap()
     }
 
     /// Stops the service and starts it again on what is on disk.
@@ -471,7 +494,7 @@ impl World {
     /// Returns the device's desired state as it would be sent, after verifying it.
     pub fn desired(&self, name: &str) -> Option<DesiredState> {
         let bytes = self.service.desired(&id(name))?;
-        let key = self.service.authority().signer.public_key();
+        let key = self.service.authority().signer().public_key();
         Some(signing::verify(&bytes, &key, &id(name)).unwrap())
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use holdfast_base::ids::{Labels, Name};
-use holdfast_control::adapters::authority::Keys;
+use holdfast_control::adapters::authority;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::model::{AUTHORITY, key};
@@ -60,7 +60,7 @@ pub fn seed(data: &Path, devices: u64, now: u64) -> anyhow::Result<()> {
     let store = RedbStore::open(&path)?;
     let mut writing = Writing { store, batch: Batch::default() };
     // A store without an authority counts as damaged.
-    writing.put(AUTHORITY.into(), &Keys::generate(now)?)?;
+    writing.put(AUTHORITY.into(), &authority::generate(now)?)?;
     for (name, role, _) in WORKLOADS {
         workload(&mut writing, name, role, now)?;
     }

@@ -1,5 +1,4 @@
-//! Values that both a store and a decision of the core know: the rows of a stream's ledger, its
-//! figures, its blocks, and the space on disk. They hold no decision beyond their own arithmetic.
+//! Rows of a stream's ledger, the stream's figures, its blocks, and the space on disk.
 
 use std::collections::BTreeMap;
 
