@@ -43,7 +43,7 @@ $(PAGES)/dist/index.html: $(PAGES)/node_modules/.package-lock.json $(PAGES)/inde
 
 # The promises that it is held to are of what is shipped: optimised where that test spends its time.
 # What is below is shared with the programs that are tested, which stand there again afterwards.
-OPTIMISED = $(foreach package,holdfast-control holdfast-control-core holdfast-control-ports holdfast-api holdfast-cli $(foreach part,base records query mqtt protocol,holdfast-$(part)),$(foreach setting,opt-level=1 \
+OPTIMISED = $(foreach package,holdfast-control holdfast-control-core holdfast-control-ports holdfast-control-rows holdfast-api holdfast-cli $(foreach part,base records query mqtt protocol,holdfast-$(part)),$(foreach setting,opt-level=1 \
 	debug-assertions=false overflow-checks=false,--config profile.dev.package.$(package).$(setting)))
 .PHONY: scale
 scale: dashboard ## The control plane, optimised, for the dashboard's test with 50,000 devices

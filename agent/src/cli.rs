@@ -1,18 +1,22 @@
 //! Command line of the agent.
 //!
-//! See decision 0025.
+//! See decisions 0025 and 0141.
 #![allow(
     clippy::disallowed_methods,
     reason = "the command line reads the files and the environment that it is told to"
 )]
 
 mod access;
+mod arguments;
+pub mod commands;
+mod help;
 mod status_text;
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, Subcommand};
+use holdfast_base::collect;
 use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 use holdfast_protocol::enrol::EnrolToken;
 use serde_json::Value;
@@ -20,110 +24,65 @@ use serde_json::Value;
 use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
-use crate::adapters::{crash, files, kernel, status};
+use crate::adapters::{crash, files, log_lines, status};
 use crate::config::Config;
 use crate::driver::Driver;
+use crate::runtimes::process::{kernel, launcher};
 
 use access::LocalAccess;
+use arguments::{Asked, Call};
+use commands::PROGRAM;
 
-/// Runs the workloads of this device, through every outage
-#[derive(Debug, Parser)]
-#[command(name = "holdfast-agent", version, propagate_version = true)]
-pub struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Enrol this device with a control plane
-    #[command(
-        after_help = "Examples:\n  holdfast-agent enroll --url https://control:8443 --token-file /run/token\n  HOLDFAST_TOKEN=hf1... holdfast-agent enroll --url https://10.0.0.5:8443 --name pump-7 --label site=berlin\n\nThe token comes from `holdfast token create`. Repeating an enrolment gives the same device; with another --name it is refused.\nExit codes: 0 done (also: waits for approval), 1 failed, 2 bad usage, 4 refused."
-    )]
-    Enroll(Enroll),
-    /// Run the agent: a system service calls this
-    #[command(
-        after_help = "Examples:\n  holdfast-agent run\n  holdfast-agent run --data /srv/holdfast --config /etc/holdfast/agent.toml\n\nWorkloads outlive the agent: stopping or restarting it stops none of them."
-    )]
-    Run {
-        /// Configuration in TOML: [link] keep_alive_seconds, [logs] bytes_per_workload, [storage]
-        /// quota_bytes, reserve_bytes, endurance_bytes, [bus] port
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Show workloads, problems, data and the link of this device; works without any link
-    #[command(
-        after_help = "Examples:\n  holdfast-agent status\n  holdfast-agent status -o json | jq '.problems'"
-    )]
-    Status {
-        /// Format of the output
-        #[arg(short, long, value_enum, default_value_t = Output::Text)]
-        output: Output,
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Let programs that the agent does not run put data in: MQTT and HTTP, like a workload
-    #[command(
-        subcommand,
-        after_help = "Examples:\n  holdfast-agent local-access create plc-reader\n  holdfast-agent local-access create plc-reader -o json | jq -r .password\n  holdfast-agent local-access create viewer --subscribe 'sensors/+' -o env > viewer.env\n  holdfast-agent local-access list\n\nIt works beside a running agent, which needs no restart, and before its first start. Creating one that is there gives it again, with the rights that it has."
-    )]
-    LocalAccess(LocalAccess),
-    /// Launcher that becomes a workload; started by the agent
-    #[command(hide = true)]
-    Launch,
-    /// Show the names of the places where a debug build can be made to crash
-    #[command(hide = true)]
-    CrashPoints,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+/// Format of a command's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Output {
     Text,
     Json,
 }
 
-#[derive(Debug, clap::Args)]
-struct Data {
-    /// Folder of everything that the agent stores
-    #[arg(long = "data", value_name = "DIR", env = "HOLDFAST_AGENT_DATA")]
-    path: Option<PathBuf>,
-}
-
-impl Data {
-    fn folder(&self) -> PathBuf {
-        if let Some(path) = &self.path {
-            return path.clone();
-        }
-        if rustix::process::geteuid().is_root() {
-            return PathBuf::from("/var/lib/holdfast-agent");
-        }
-        let home = std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into());
-        Path::new(&home).join(".local/state/holdfast-agent")
+impl Output {
+    fn of(call: &mut Call) -> Self {
+        if call.choice("output") == "json" { Self::Json } else { Self::Text }
     }
 }
 
-#[derive(Debug, clap::Args)]
+/// Returns the data folder that a command works on.
+fn data_folder(call: &mut Call) -> PathBuf {
+    if let Some(path) = call.path("data") {
+        return path;
+    }
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/holdfast-agent");
+    }
+    let home = std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into());
+    Path::new(&home).join(".local/state/holdfast-agent")
+}
+
+/// Values of `enroll`.
+#[derive(Debug)]
 struct Enroll {
-    /// URL of the control plane, https://HOST:PORT
-    #[arg(long, value_name = "URL")]
     url: String,
-    /// Enrolment token; better: --token-file or HOLDFAST_TOKEN, which the process list does not show
-    #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
-    /// File that holds the token; it goes before HOLDFAST_TOKEN
-    #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
-    /// Name to ask for; without it, the control plane makes one
-    #[arg(long, value_name = "NAME")]
     name: Option<Name>,
-    /// Label to claim, key=value; repeatable. It counts if the token allows it or a person approves;
-    /// the token's own labels win
-    #[arg(long = "label", value_name = "K=V", value_parser = label)]
     labels: Vec<(String, String)>,
-    #[command(flatten)]
-    data: Data,
+    data: PathBuf,
+}
+
+impl Enroll {
+    fn of(call: &mut Call) -> Result<Self, String> {
+        let name = call
+            .text("name")?
+            .map(|name| name.parse().map_err(|error| format!("--name '{name}': {error}")));
+        Ok(Self {
+            url: call.text("url")?.unwrap_or_default(),
+            token: call.text("token")?,
+            token_file: call.path("token-file"),
+            name: name.transpose()?,
+            labels: call.each("label", label)?,
+            data: data_folder(call),
+        })
+    }
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -139,30 +98,62 @@ const FAILED: i32 = 1;
 const USAGE: i32 = 2;
 const REFUSED: i32 = 4;
 
-impl Cli {
-    /// Runs the command and returns its exit code.
-    pub fn run(self) -> i32 {
-        match self.command {
-            Command::Launch => crate::adapters::launcher::main(),
-            Command::CrashPoints => say(&(crash::POINTS.join("\n") + "\n")),
-            Command::Status { output, data } => show_status(&data.folder(), output),
-            Command::LocalAccess(command) => command.run(),
-            Command::Enroll(enroll) => {
-                log_to_stderr();
-                in_runtime(enrol(enroll))
-            }
-            Command::Run { config, data } => {
-                kernel::reset_inherited();
-                log_to_stderr();
-                in_runtime(serve(config, data.folder()))
-            }
+/// Runs the command that the words ask for, without the program's name, and returns its exit code.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> i32 {
+    match arguments::read(&PROGRAM, words) {
+        Ok(Asked::Version) => say(concat!("holdfast-agent ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Asked::Help(path, false)) => say(&help::help(&path)),
+        // No command was given: the help tells which there are.
+        Ok(Asked::Help(path, true)) => {
+            print_error(&help::help(&path));
+            USAGE
         }
+        Ok(Asked::Call(call)) => {
+            let path = call.path.clone();
+            carry_out(call).unwrap_or_else(|why| bad_usage(&why, &commands::path(&path)))
+        }
+        Err(fault) => bad_usage(&fault.to_string(), &fault.at),
     }
 }
 
-fn complain(text: &str) {
+fn carry_out(mut call: Call) -> Result<i32, String> {
+    Ok(match *call.path.as_slice() {
+        ["launch"] => launcher::main(),
+        ["crash-points"] => say(&(crash::POINTS.join("\n") + "\n")),
+        ["status"] => {
+            let output = Output::of(&mut call);
+            show_status(&data_folder(&mut call), output)
+        }
+        ["local-access", command] => LocalAccess::of(command, &mut call)?.run(),
+        ["enroll"] => {
+            let enroll = Enroll::of(&mut call)?;
+            log_to_stderr();
+            in_runtime(enrol(enroll))
+        }
+        _ => {
+            kernel::reset_inherited();
+            log_to_stderr();
+            let config = call.path("config");
+            in_runtime(serve(config, data_folder(&mut call)))
+        }
+    })
+}
+
+fn bad_usage(why: &str, at: &[&'static commands::Command]) -> i32 {
+    print_error(&format!(
+        "error: {why}\n\n{}\n\nFor more information, try '--help'.\n",
+        help::usage(at)
+    ));
+    USAGE
+}
+
+fn print_error(text: &str) {
     // Standard error may be closed; the exit code says it too.
-    let _unread = writeln!(std::io::stderr(), "holdfast-agent: {text}");
+    let _unread = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn complain(text: &str) {
+    print_error(&format!("holdfast-agent: {text}\n"));
 }
 
 fn say(text: &str) -> i32 {
@@ -182,29 +173,13 @@ fn write_failed(error: &std::io::Error) -> i32 {
     FAILED
 }
 
-/// Prints the help, or the fault of the arguments, and returns the exit code.
-pub fn report_usage(error: &clap::Error) -> i32 {
-    match error.print() {
-        Err(why) if !error.use_stderr() => write_failed(&why),
-        _ => error.exit_code(),
-    }
-}
-
 fn log_to_stderr() {
     let level = match std::env::var("HOLDFAST_LOG").as_deref() {
         Ok("debug") => tracing::Level::DEBUG,
         Ok("warn") => tracing::Level::WARN,
         _ => tracing::Level::INFO,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        // A log that cannot be written (a full disk, a closed pipe) must not end the agent: the
-        // library would report it on the same standard error, and panic.
-        .log_internal_errors(false)
-        .init();
+    log_lines::to_stderr(level);
 }
 
 fn in_runtime(work: impl Future<Output = i32>) -> i32 {
@@ -296,11 +271,11 @@ async fn enrol(enroll: Enroll) -> i32 {
         (Ok(token), Ok(url)) => (token, url),
         (token, url) => {
             token.err().into_iter().for_each(|error| complain(&error.to_string()));
-            url.err().into_iter().for_each(|error| complain(&error));
+            url.err().into_iter().for_each(|error| complain(&error.to_string()));
             return USAGE;
         }
     };
-    let data = enroll.data.folder();
+    let data = enroll.data;
     if let Err(error) = files::folder(&data, 0o711) {
         complain(&format!("{}: {error}; use --data DIR or run as root", data.display()));
         return FAILED;
@@ -308,7 +283,7 @@ async fn enrol(enroll: Enroll) -> i32 {
     if let Some(why) = data.canonicalize().ok().and_then(|data| files::closed_to_others(&data)) {
         complain(&format!("warning: {why}"));
     }
-    let labels: Labels = enroll.labels.into_iter().collect();
+    let labels: Labels = collect::map(enroll.labels);
     let result = async {
         let mut identity = Identity::prepare(&data, &url, &token)?;
         let approved = identity.enrol(&url, &token, enroll.name, labels, &Time::default()).await?;

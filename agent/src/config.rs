@@ -1,5 +1,7 @@
 //! Configuration of the agent: a pure parse of its TOML, which reports all faults at once.
 
+use toml::de::{DeTable, DeValue};
+
 use crate::core::data::Limits;
 
 /// Largest size that can be set, in bytes: the range of TOML's integers.
@@ -29,28 +31,37 @@ impl Default for Config {
     }
 }
 
+/// Fault of one key of the configuration.
+#[derive(Debug, thiserror::Error)]
+enum BadValue {
+    #[error("unknown")]
+    Unknown,
+    #[error("{shown}: use a number from {least} to {most}")]
+    NotWithin { shown: String, least: u64, most: u64 },
+}
+
 impl Config {
     /// Parses the text of the configuration file.
     ///
     /// # Errors
     /// Returns every fault, a line each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| vec![error.to_string().trim_end().to_owned()])?;
+        let table = DeTable::parse(text)
+            .map_err(|error| vec![error.to_string().trim_end().to_owned()])?
+            .into_inner();
         let mut config = Self::default();
         let mut faults = Vec::new();
         for (section, value) in &table {
-            let keys = value.as_table();
-            let known = matches!(section.as_str(), "bus" | "link" | "logs" | "storage");
+            let (section, keys) = (section.get_ref(), value.get_ref().as_table());
+            let known = matches!(&**section, "bus" | "link" | "logs" | "storage");
             match keys {
                 _ if !known => faults
                     .push(format!("{section}: unknown; there are bus, link, logs and storage")),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
                     for (key, value) in keys {
-                        let path = format!("{section}.{key}");
-                        let set = config.set(&path, value);
+                        let path = format!("{section}.{}", key.get_ref());
+                        let set = config.set(&path, value.get_ref());
                         faults.extend(set.err().map(|why| format!("{path}: {why}")));
                     }
                 }
@@ -59,12 +70,14 @@ impl Config {
         if faults.is_empty() { Ok(config) } else { Err(faults) }
     }
 
-    fn set(&mut self, path: &str, value: &toml::Value) -> Result<(), String> {
+    fn set(&mut self, path: &str, value: &DeValue<'_>) -> Result<(), BadValue> {
         let within = |least: u64, most: u64| {
-            let number = value.as_integer().and_then(|number| u64::try_from(number).ok());
+            let number = value.as_integer();
+            let number = number.map(|it| u64::from_str_radix(it.as_str(), it.radix()).ok());
             number
+                .flatten()
                 .filter(|number| (least..=most).contains(number))
-                .ok_or_else(|| format!("{}: use a number from {least} to {most}", shown(value)))
+                .ok_or_else(|| BadValue::NotWithin { shown: shown(value), least, most })
         };
         match path {
             "bus.port" => self.bus_port = u16::try_from(within(1, 65_535)?).ok(),
@@ -75,17 +88,17 @@ impl Config {
             "storage.quota_bytes" => self.storage.quota = Some(within(1024 * 1024, MOST)?),
             "storage.reserve_bytes" => self.storage.reserve = Some(within(0, MOST)?),
             "storage.endurance_bytes" => self.storage.endurance = Some(within(1, MOST)?),
-            _ => return Err("unknown".into()),
+            _ => return Err(BadValue::Unknown),
         }
         Ok(())
     }
 }
 
 /// Value as it was written, as far as that helps.
-fn shown(value: &toml::Value) -> String {
+fn shown(value: &DeValue<'_>) -> String {
     match value {
-        toml::Value::Integer(number) => number.to_string(),
-        toml::Value::String(text) => format!("{text:?}"),
+        DeValue::Integer(number) => number.as_str().to_owned(),
+        DeValue::String(text) => format!("{text:?}"),
         other => format!("a {}", other.type_str()),
     }
 }

@@ -11,15 +11,16 @@ mod data;
 mod data_report;
 mod desired;
 mod health;
+mod identity;
 mod intake;
 mod link_use;
 mod logs;
+mod restarts;
 mod sources;
 mod start;
 mod status;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::ids::{Name, StateVersion};
@@ -29,26 +30,23 @@ use holdfast_protocol::topic::Channel;
 use holdfast_records::TrafficClass;
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::adapters::artifacts::Artifacts;
-use crate::adapters::calls::{Calls, Done, FetchCall, LogCall, QueryCall};
-use crate::adapters::census::Census;
+use crate::adapters::calls::{Calls, FetchCall, LogCall, QueryCall};
 use crate::adapters::clock::{Time, uptime_ms};
-use crate::adapters::https::Api;
 use crate::adapters::identity::{Identity, IdentityError};
-use crate::adapters::link::{Credentials, LinkEvent, Outlet};
-use crate::adapters::meter::Meter;
+use crate::adapters::link::{LinkEvent, Outlet};
 use crate::adapters::notify::Notifier;
-use crate::adapters::runtime::{Runtime, RuntimeContext, Sweep, on_own_thread};
 use crate::adapters::store::Store;
-use crate::adapters::{crash, files, folder, probe, status as status_socket};
-use crate::config::Config;
-use crate::core::agent::Agent;
+use crate::adapters::{crash, files, status as status_socket};
+use crate::core::agent::{Agent, View};
 use crate::core::backoff::Entropy;
 use crate::core::effect::{Effect, Observed};
 use crate::core::lineage::{self, Lineage};
 use crate::core::report::{self, Reporter};
+use crate::core::runtime::{Found, Reason};
+use crate::runtimes::{Prepare, Probing, Runtimes, Sweep, on_own_thread};
 
 pub use start::StartError;
 
@@ -66,18 +64,19 @@ const AT_ONCE: usize = 64;
 
 /// Results of tasks that the driver itself spawned.
 enum TaskResult {
-    /// True if the broker took a report, so that the control plane has stored it.
-    Reported(bool),
+    /// Number of a report, and true if the broker took it. The control plane tells on `ack` when it
+    /// has stored it.
+    ReportTaken(u32, bool),
     /// Result of a renewal: the identity, and true if its certificate was issued.
     Renewed(Box<Result<(Identity, bool), IdentityError>>),
     /// Result of the removal of a workload's folder.
-    FolderRemoved(Name, Result<(), String>),
+    FolderRemoved(Name, Result<(), Reason>),
     /// Result from the buffer, or of shipping.
     Data(data::BufferResult),
     /// Result of a stream that the agent itself fills.
     Source(sources::SourceResult),
-    /// All processes of workloads on the machine.
-    Census(std::io::Result<Census>),
+    /// Everything of workloads on the machine.
+    Census(std::io::Result<Vec<Found>>),
 }
 
 /// State of the link, as the driver sees it.
@@ -89,43 +88,30 @@ struct Link {
     reason: String,
     /// Text with which the control plane refused the connection.
     refusal: Option<String>,
-    /// True while a full report is on its way.
-    full: bool,
+    /// Text about a subscription that the broker refused.
+    unsubscribed: Option<String>,
 }
 
-/// State of the whole agent, owned by the loop.
+/// State of the whole agent, owned by the loop. Each part with a state of its own is a type.
 pub struct Driver {
-    config: Config,
     data: PathBuf,
-    place: Arc<RuntimeContext>,
-    runtime: Runtime,
+    runtimes: Runtimes,
     artifacts: Artifacts,
     store: Store,
     /// True if the store lacks something that memory has, because a write failed.
     store_behind: bool,
     agent: Agent,
-    /// Lowest version that is accepted: an older desired state is a replay, even if the last one
-    /// was lost from disk.
-    least: StateVersion,
-    /// True if the followed desired state is that of another device or another control plane, so
-    /// that its version says nothing.
-    afresh: bool,
+    desired: desired::DesiredStates,
     reporter: Reporter,
     calls: Calls,
     time: Time,
     floor_stored: u64,
-    identity: Option<Identity>,
-    credentials: watch::Sender<Option<Credentials>>,
-    api: watch::Sender<Option<Api>>,
+    identity: identity::DeviceIdentity,
     link: Link,
     trouble: health::Trouble,
-    waiting: Option<desired::Waiting>,
-    /// Restarts under way, each with the call to reply to.
-    restarts: Vec<(Name, Done)>,
-    renewal: health::Renewal,
+    restarts: restarts::Restarts,
     entropy: Entropy,
     observed: mpsc::Receiver<Observed>,
-    observe: mpsc::Sender<Observed>,
     links: mpsc::Receiver<LinkEvent>,
     results: mpsc::Receiver<TaskResult>,
     tell: mpsc::Sender<TaskResult>,
@@ -135,7 +121,6 @@ pub struct Driver {
     housekeeping_at: u64,
     logs: logs::Logs,
     shipping: data::Shipping,
-    meter: Meter,
     /// History of this data folder, compared with the one that the control plane knows.
     lineage: Lineage,
     inlets: intake::Inlets,
@@ -168,7 +153,7 @@ impl Driver {
                     status_socket::answer(reader, self.status().to_string());
                 }
                 written = self.logs.written() => self.logs.note(written),
-                () = self.shipping.changed() => self.look_at_data(),
+                () = self.shipping.changed() => self.shipping.look(),
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = watchdog.tick() => self.notifier.alive(),
@@ -184,9 +169,9 @@ impl Driver {
         tracing::info!("the agent ends; workloads go on");
         self.notifier.stopping();
         self.keep_floor();
-        self.keep_places();
+        self.sources.keep_places();
         self.inlets.stop().await;
-        self.keep_histories();
+        self.logs.keep_histories();
         self.shipping.close().await;
         if let Some(outlet) = self.link.outlet.take() {
             outlet.close();
@@ -226,8 +211,11 @@ impl Driver {
             self.housekeeping_at = uptime_ms() + HOUSEKEEPING;
             self.keep_house();
         }
-        self.bound_logs();
-        self.feed_sources();
+        if uptime_ms() >= self.logs.next_wake() {
+            let names: Vec<Name> = self.agent.saved().map(|(name, _)| name.clone()).collect();
+            self.logs.bound(&names, &mut self.sources, &mut self.entropy);
+        }
+        self.sources.feed();
         // Each round reacts to the one before. A few rounds are usual; the bound keeps a fault in
         // the core from blocking the loop.
         for _ in 0..32 {
@@ -237,19 +225,14 @@ impl Driver {
             }
             self.carry_out(effects);
         }
-        self.answer_restarts();
+        self.restarts.answer(&self.agent);
         self.report();
-        self.ship();
+        self.shipping.ship(self.link.outlet.is_some());
     }
 
-    fn answer_restarts(&mut self) {
-        for (workload, tell) in std::mem::take(&mut self.restarts) {
-            match self.agent.restarted(&workload) {
-                // The caller may be gone; the restart is done all the same.
-                Some(result) => drop(tell.send(result.map_err(Into::into))),
-                None => self.restarts.push((workload, tell)),
-            }
-        }
+    /// Snapshot of all workloads, with what their runtimes know of them.
+    fn view(&self) -> View {
+        self.agent.view().detailed(|instance| self.runtimes.detail(instance))
     }
 
     fn carry_out(&mut self, effects: Vec<Effect>) {
@@ -259,43 +242,36 @@ impl Driver {
                 Effect::Save { name, saved } => states.push((name, Some(*saved))),
                 Effect::Fetch(artifact) => self.artifacts.fetch(artifact),
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
-                Effect::Launch { name, revision, nonce, stale_config } => {
+                Effect::Prepare { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");
                     self.inlets.admit(&name, &revision.spec.bus, Some(nonce));
-                    self.runtime.launch(name, revision, nonce, stale_config);
+                    self.runtimes.prepare(Prepare { name, revision, nonce, stale_config });
                 }
-                Effect::Open { name, instance } => {
-                    self.logs.begin(&name, &self.place.log(&name), &mut self.entropy);
-                    self.runtime.open(name, instance);
+                Effect::Start { name, instance } => {
+                    self.logs.begin(&name, &self.runtimes.log(&name), &mut self.entropy);
+                    self.runtimes.start(name, instance);
                 }
                 Effect::Watch { name, instance } => {
-                    tracing::info!(workload = %name, pid = instance.pid, "watching");
+                    tracing::info!(workload = %name, instance = %instance.id, "watching");
                     self.inlets.adopted(&name, instance.nonce);
-                    self.runtime.watch(name, instance);
+                    self.runtimes.watch(name, instance);
                 }
-                Effect::Signal { name, instance, signal } => {
-                    tracing::info!(workload = %name, pid = instance.pid, signal, "stopping");
-                    self.runtime.signal(&instance, signal);
+                Effect::Stop { name, instance, how } => {
+                    tracing::info!(workload = %name, instance = %instance.id, ?how, "stopping");
+                    self.runtimes.stop(name, instance, how);
                 }
-                Effect::Sweep { name, last, spare, kill } => {
-                    sweeps.push(Sweep { name, last, spare, kill });
+                Effect::Sweep { name, runtimes, last, spare, kill } => {
+                    sweeps.push(Sweep { name, runtimes, last, spare, kill });
                 }
                 Effect::Probe { name, instance, probe, spec, timeout_ms } => {
-                    let (place, tell) = (Arc::clone(&self.place), self.observe.clone());
-                    tokio::spawn(async move {
-                        let (who, which) = (name.clone(), instance.clone());
-                        let result = probe::run(place, name, instance, probe, spec, timeout_ms);
-                        let _agent_ends =
-                            tell.send(Observed::Probed(who, which, result.await)).await;
-                    });
+                    self.runtimes.probe(Probing { name, instance, probe, spec, timeout_ms });
                 }
                 Effect::Remove { name } => self.remove(name),
-                Effect::Census => self.look_at_processes(),
+                Effect::Census => self.take_census(),
             }
         }
         if !sweeps.is_empty() {
-            // One listing of the processes serves all sweeps.
-            self.runtime.sweep(sweeps);
+            self.runtimes.sweep(sweeps);
         }
         if !states.is_empty() {
             self.save(states);
@@ -314,22 +290,20 @@ impl Driver {
     fn remove(&mut self, name: Name) {
         tracing::info!(workload = %name, "removing its folder");
         self.inlets.dismiss(&name);
-        let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
+        let (runtimes, tell) = (self.runtimes.clone(), self.tell.clone());
         // A folder may hold millions of files: not removed in the loop's own thread.
         tokio::task::spawn_blocking(move || {
-            let removed = folder::remove(&place.folder(&name)).map_err(|error| error.to_string());
-            if let Ok(cgroups) = &place.cgroups {
-                cgroups.remove(&name);
-            }
+            let removed = runtimes.remove(&name).map_err(|error| Reason::of(&error));
             crash::point("folder-removed");
             let _agent_ends = tell.blocking_send(TaskResult::FolderRemoved(name, removed));
         });
     }
 
-    fn look_at_processes(&self) {
-        let (place, tell) = (Arc::clone(&self.place), self.tell.clone());
+    fn take_census(&self) {
+        let (runtimes, tell) = (self.runtimes.clone(), self.tell.clone());
+        let known = self.agent.known();
         tokio::spawn(async move {
-            let seen = on_own_thread(move || Census::take(&place)).await;
+            let seen = on_own_thread(move || runtimes.census(&known)).await;
             let _agent_ends = tell.send(TaskResult::Census(seen)).await;
         });
     }
@@ -338,10 +312,7 @@ impl Driver {
         match result {
             TaskResult::Census(seen) => {
                 let seen = match seen {
-                    Ok(seen) => {
-                        let saved = self.agent.saved();
-                        Observed::Census(start::found(&seen, &self.place, saved))
-                    }
+                    Ok(found) => Observed::Census(found),
                     Err(error) => {
                         tracing::warn!(%error, "the processes cannot be looked at now");
                         Observed::Blind
@@ -349,14 +320,12 @@ impl Driver {
                 };
                 self.agent.observe(seen, uptime_ms());
             }
-            TaskResult::Reported(true) => {
-                self.reporter.acknowledged();
-                if std::mem::take(&mut self.link.full) {
-                    self.lineage.reported();
-                }
+            TaskResult::ReportTaken(id, true) => self.reporter.taken(id, uptime_ms()),
+            TaskResult::ReportTaken(id, false) => self.reporter.refused(id, uptime_ms()),
+            TaskResult::Renewed(result) => {
+                let used = self.identity.renewed(*result, &mut self.entropy);
+                self.identity_used(used);
             }
-            TaskResult::Reported(false) => self.reporter.refused(uptime_ms()),
-            TaskResult::Renewed(result) => self.renewed(*result),
             TaskResult::FolderRemoved(name, result) => {
                 if result.is_ok() {
                     let stored = self.store.put(&[(name.clone(), None)]);
@@ -366,7 +335,7 @@ impl Driver {
                 self.agent.observe(Observed::Removed(name, result), uptime_ms());
             }
             TaskResult::Data(result) => self.buffer_task_ended(result),
-            TaskResult::Source(result) => self.source_task_ended(result),
+            TaskResult::Source(result) => self.sources.task_ended(result),
         }
     }
 
@@ -380,18 +349,18 @@ impl Driver {
                 self.shipping.connected();
                 self.notifier.status("connected");
             }
-            LinkEvent::Down { reason, refused } => {
+            LinkEvent::Down { reason, refused, unsubscribed } => {
                 self.calls.end();
-                self.restarts.clear();
+                self.restarts.forget_calls();
                 self.reporter.disconnected();
                 self.shipping.disconnected();
                 self.notifier.status(&format!("not connected: {reason}"));
                 let refusal = refused.then(|| reason.clone());
                 if refused {
                     // The reply over HTTPS says why, and a renewal may cure it.
-                    self.renewal.ask_soon();
+                    self.identity.ask_soon();
                 }
-                self.link = Link { refusal, reason, ..Link::default() };
+                self.link = Link { refusal, reason, unsubscribed, ..Link::default() };
                 self.housekeeping_at = uptime_ms();
             }
             LinkEvent::Desired(publish) => self.offered(*publish),
@@ -426,9 +395,7 @@ impl Driver {
     }
 
     fn called(&mut self, bytes: &[u8]) {
-        let Some(identity) = &self.identity else { return };
-        let Some(device) = identity.device() else { return };
-        let key = identity.signing_key();
+        let Some((key, device)) = self.identity.key() else { return };
         let call = match signing::open_call(bytes, &key, &device, self.link.session) {
             Ok(call) => call,
             Err(SigningError::Signature) => {
@@ -442,7 +409,7 @@ impl Driver {
         match call.method {
             Method::Logs { workload, part } => {
                 let here = self.agent.view().workloads.contains_key(&workload);
-                let log = here.then(|| self.place.log(&workload));
+                let log = here.then(|| self.runtimes.log(&workload));
                 if here {
                     self.logs.know(&workload, &mut self.entropy);
                 }
@@ -462,17 +429,11 @@ impl Driver {
                 let window = (since, until.saturating_sub(1));
                 let call = FetchCall { id: call.id, stream, window, bytes };
                 self.calls.fetch(outlet, buffer, call);
-                self.look_at_data();
+                self.shipping.look();
             }
             Method::Restart { workload } => {
                 let Some(tell) = self.calls.defer(outlet, call.id) else { return };
-                match self.agent.restart(&workload) {
-                    Ok(()) => {
-                        tracing::info!(%workload, "restarting: the control plane asks for it");
-                        self.restarts.push((workload, tell));
-                    }
-                    Err(why) => drop(tell.send(Err(why.into()))),
-                }
+                self.restarts.begin(&mut self.agent, workload, tell);
             }
             Method::Cancel => self.calls.cancel(call.id),
         }
@@ -488,38 +449,33 @@ impl Driver {
     fn report(&mut self) {
         let Some(outlet) = self.link.outlet.clone() else { return };
         let problems = self.problems();
-        let data = Some(self.data_report());
+        let life = self.identity.life();
+        let data = Some(self.shipping.report(life));
         let info = || AgentInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             arch: std::env::consts::ARCH.into(),
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            certificate_not_after: self
-                .identity
-                .as_ref()
-                .and_then(Identity::life)
-                .map(|it| it.not_after),
+            certificate_not_after: life.map(|it| it.not_after),
             refused: self.trouble.refused,
         };
         let now = uptime_ms();
-        let Some(mut report) = self.reporter.next(&self.agent.view(), &problems, data, info, now)
-        else {
+        let Some(mut report) = self.reporter.next(&self.view(), &problems, data, info, now) else {
             return;
         };
-        self.link.full = report.full;
         if report.full {
             report.history = self.lineage.numbers();
         }
-        let tell = self.tell.clone();
+        let (tell, id) = (self.tell.clone(), report.id.unwrap_or_default());
         match report::encode(report) {
             Ok(payload) => {
                 tokio::spawn(async move {
-                    let stored = outlet.publish(Channel::State, payload).await;
-                    let _agent_ends = tell.send(TaskResult::Reported(stored)).await;
+                    let taken = outlet.publish(Channel::State, payload).await;
+                    let _agent_ends = tell.send(TaskResult::ReportTaken(id, taken)).await;
                 });
             }
             Err(error) => {
                 tracing::error!(%error, "the state cannot be reported");
-                self.reporter.refused(now);
+                self.reporter.refused(id, now);
             }
         }
     }

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
-use holdfast_agent::core::saved::{Exit, Found, Instance, SavedWorkload};
+use holdfast_agent::core::runtime::{Found, Halt, Handle, NotPrepared, Reason, Role, RuntimeKind};
+use holdfast_agent::core::saved::{Exit, SavedWorkload};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, Phase};
@@ -69,7 +70,7 @@ fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>)
     };
     DesiredState {
         v: WIRE_VERSION,
-        device: "default.d-1".parse().unwrap(),
+        device: "default_d-1".parse().unwrap(),
         epoch: 1,
         generation,
         workloads: wanted.iter().map(workload).collect(),
@@ -114,7 +115,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
 struct Proc {
     name: Name,
     revision: u64,
-    instance: Instance,
+    instance: Handle,
     /// True once the program executes; before that the launcher waits at the gate.
     open: bool,
 }
@@ -195,7 +196,7 @@ impl Machine {
         self.agent.observe(observed, self.now);
     }
 
-    fn ends(&mut self, instance: &Instance, exit: Exit) {
+    fn ends(&mut self, instance: &Handle, exit: Exit) {
         if let Some(at) = self.procs.iter().position(|it| it.instance == *instance) {
             let proc = self.procs.remove(at);
             self.tell(Observed::Exited(proc.name, proc.instance, exit));
@@ -212,25 +213,28 @@ impl Machine {
                 self.artifacts.insert(artifact.digest);
                 self.tell(Observed::Fetched(artifact.digest));
             }
-            Effect::Launch { name, .. } if luck < 30 => {
-                self.tell(Observed::Launched(name, Err("no room".into())));
+            Effect::Prepare { name, .. } if luck < 30 => {
+                self.tell(Observed::Prepared(name, Err(NotPrepared::Machine("no room".into()))));
             }
-            Effect::Launch { name, .. } if luck < 50 => {
-                self.tell(Observed::Unfit(name, "no such user".into()));
+            Effect::Prepare { name, .. } if luck < 50 => {
+                self.tell(Observed::Prepared(
+                    name,
+                    Err(NotPrepared::Revision("no such user".into())),
+                ));
             }
-            launch @ Effect::Launch { .. } => self.launch(launch),
-            Effect::Open { name, instance } => {
+            prepare @ Effect::Prepare { .. } => self.prepare(prepare),
+            Effect::Start { name, instance } => {
                 let found = self.procs.iter_mut().find(|it| it.instance == instance);
                 let result = match found {
-                    Some(_) if luck < 20 => Err("no such file".to_owned()),
+                    Some(_) if luck < 20 => Err(Reason::from("no such file")),
                     Some(proc) => {
                         proc.open = true;
                         Ok(())
                     }
-                    None => Err("its launcher is gone".to_owned()),
+                    None => Err(Reason::from("its launcher is gone")),
                 };
                 let failed = result.is_err();
-                self.tell(Observed::Opened(name, instance.clone(), result));
+                self.tell(Observed::Started(name, instance.clone(), result));
                 if failed {
                     self.ends(&instance, Exit::Code(126));
                 }
@@ -240,15 +244,17 @@ impl Machine {
                     self.tell(Observed::Exited(name, instance, Exit::Unseen));
                 }
             }
-            Effect::Signal { instance, signal, .. } => {
-                if luck >= 80 || signal == 9 {
-                    self.ends(&instance, Exit::Signal(i32::from(signal)));
+            Effect::Stop { instance, how, .. } => match how {
+                Halt::Ask(stop) if luck >= 80 => {
+                    self.ends(&instance, Exit::Signal(i32::from(stop.signal)));
                 }
-            }
+                Halt::Ask(_) => {}
+                Halt::Kill => self.ends(&instance, Exit::Signal(9)),
+            },
             Effect::Sweep { name, spare, kill, .. } => self.sweep(name, spare.as_ref(), kill),
             Effect::Probe { name, instance, .. } => {
                 let well = luck >= 60 && self.procs.iter().any(|it| it.instance == instance);
-                let result = if well { Ok(()) } else { Err("refused".to_owned()) };
+                let result = if well { Ok(()) } else { Err("refused".into()) };
                 self.tell(Observed::Probed(name, instance, result));
             }
             Effect::Remove { name } if luck < 40 => {
@@ -266,23 +272,23 @@ impl Machine {
         }
     }
 
-    fn launch(&mut self, effect: Effect) {
-        let Effect::Launch { name, revision, nonce, .. } = effect else { return };
+    fn prepare(&mut self, effect: Effect) {
+        let Effect::Prepare { name, revision, nonce, .. } = effect else { return };
         for artifact in revision.spec.run.artifacts() {
             assert!(self.artifacts.contains(&artifact.digest), "its artifact is missing");
         }
         self.next_pid += 1;
-        let (pid, boot) = (self.next_pid, self.boot.to_string());
-        let instance = Instance { pid, start: self.now, boot, nonce };
+        let id = format!("{} {}", self.next_pid, self.boot);
+        let instance = Handle { runtime: RuntimeKind::new("props"), id, nonce };
         self.folders.insert(name.clone());
         let revision = revision.number;
         let proc = Proc { name: name.clone(), revision, instance, open: false };
         self.procs.push(proc.clone());
-        self.tell(Observed::Launched(name, Ok(proc.instance)));
+        self.tell(Observed::Prepared(name, Ok(proc.instance)));
     }
 
-    fn sweep(&mut self, name: Name, spare: Option<&Instance>, kill: bool) {
-        let mine: Vec<Instance> = self
+    fn sweep(&mut self, name: Name, spare: Option<&Handle>, kill: bool) {
+        let mine: Vec<Handle> = self
             .procs
             .iter()
             .filter(|it| it.name == name && Some(&it.instance) != spare)
@@ -306,8 +312,8 @@ impl Machine {
             workload: it.name.clone(),
             revision: it.revision,
             instance: it.instance.clone(),
-            leader: true,
-            at_gate: false,
+            role: Role::Main,
+            order: (0, 0),
         });
         self.agent = Agent::new(
             Start {
@@ -364,7 +370,7 @@ impl Machine {
             }
             Turn::Wait(time) => self.now += u64::from(time),
             Turn::Dies(which, how) => {
-                let open: Vec<Instance> =
+                let open: Vec<Handle> =
                     self.procs.iter().filter(|it| it.open).map(|it| it.instance.clone()).collect();
                 if let Some(instance) = open.get(usize::from(which) % open.len().max(1)) {
                     self.ends(instance, Exit::Code(i32::from(how % 3)));
@@ -432,7 +438,7 @@ proptest! {
         prop_assert!(named.difference(&machine.folders).all(|name| paused.contains(name)));
         for proc in &machine.procs {
             let it = &view.workloads[&proc.name];
-            prop_assert_eq!((it.pid, it.revision), (Some(proc.instance.pid), proc.revision));
+            prop_assert_eq!((it.run, it.revision), (Some(proc.instance.run()), proc.revision));
         }
         for (which, word) in &machine.wanted {
             // A revision that was given up is left for the one before.
@@ -464,12 +470,12 @@ proptest! {
         if lost && !given_up {
             machine.saved.clear();
         }
-        let before: Vec<u32> = machine.procs.iter().map(|it| it.instance.pid).collect();
+        let before: Vec<Handle> = machine.procs.iter().map(|it| it.instance.clone()).collect();
         machine.agent_starts();
         let first = machine.agent.advance(machine.now);
         for effect in &first {
             let name = match effect {
-                Effect::Launch { name, .. } | Effect::Signal { name, .. } => name,
+                Effect::Prepare { name, .. } | Effect::Stop { name, .. } => name,
                 Effect::Sweep { name, spare: None, .. } => name,
                 _ => continue,
             };
@@ -477,8 +483,8 @@ proptest! {
         }
         machine.agent_starts();
         machine.comes_to_rest();
-        let after: Vec<u32> = machine.procs.iter().map(|it| it.instance.pid).collect();
-        prop_assert!(before.iter().all(|pid| after.contains(pid)), "{:?} became {:?}", before, after);
+        let after: Vec<Handle> = machine.procs.iter().map(|it| it.instance.clone()).collect();
+        prop_assert!(before.iter().all(|it| after.contains(it)), "{:?} became {:?}", before, after);
     }
 }
 
@@ -498,9 +504,9 @@ proptest! {
         let mut wanted = BTreeMap::new();
         for (generation, (what, which, die, time)) in (1_u64..).zip(lies) {
             now += u64::from(time);
-            let (pid, boot) = (u32::from(die % 4), String::new());
-            let instance = Instance { pid, start: 1, boot, nonce: 1 };
-            let bad = || Err("a lie".to_owned());
+            let (runtime, id) = (RuntimeKind::new("props"), (die % 4).to_string());
+            let instance = Handle { runtime, id, nonce: 1 };
+            let bad = || Err(Reason::from("a lie"));
             let who = name(which);
             let observed = match what {
                 0 => {
@@ -515,25 +521,28 @@ proptest! {
                 }
                 2 => Some(Observed::Fetched(Digest([die % 16; 32]))),
                 3 => Some(Observed::FetchTrouble(Digest([die % 16; 32]), "a lie".into())),
-                4 => Some(Observed::Launched(who.clone(), Ok(instance))),
-                5 => Some(Observed::Launched(who.clone(), Err("a lie".into()))),
-                6 => Some(Observed::Unfit(who.clone(), "é".repeat(usize::from(die) * 9))),
+                4 => Some(Observed::Prepared(who.clone(), Ok(instance))),
+                5 => Some(Observed::Prepared(who.clone(), Err(NotPrepared::Machine("a lie".into())))),
+                6 => {
+                    let why = Reason("é".repeat(usize::from(die) * 9));
+                    Some(Observed::Prepared(who.clone(), Err(NotPrepared::Revision(why))))
+                },
                 7 => Some(Observed::Saved(who.clone(), die % 2 == 0)),
-                8 => Some(Observed::Opened(who.clone(), instance, Ok(()))),
-                9 => Some(Observed::Opened(who.clone(), instance, bad())),
+                8 => Some(Observed::Started(who.clone(), instance, Ok(()))),
+                9 => Some(Observed::Started(who.clone(), instance, bad())),
                 10 => Some(Observed::Exited(who.clone(), instance, Exit::Code(i32::from(die)))),
                 11 => Some(Observed::Probed(who.clone(), instance, if die > 99 { Ok(()) } else { bad() })),
                 12 => Some(Observed::Swept(who.clone(), usize::from(die % 2))),
                 _ => Some(Observed::Removed(who.clone(), if die > 99 { Ok(()) } else { bad() })),
             };
             if let Some(observed) = observed {
-                if matches!(observed, Observed::Launched(..) | Observed::Unfit(..)) {
+                if matches!(observed, Observed::Prepared(..)) {
                     under_way.remove(&who);
                 }
                 agent.observe(observed, now);
             }
             for effect in agent.advance(now) {
-                if let Effect::Launch { name, .. } = effect {
+                if let Effect::Prepare { name, .. } = effect {
                     prop_assert!(under_way.insert(name), "started twice before an answer");
                 }
             }

@@ -21,9 +21,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-use crate::adapters::authority::Keys;
 use crate::adapters::store::{RedbStore, Unusable};
 use crate::core::model::AUTHORITY;
+use crate::ports::authority::Keys;
 use crate::ports::store::{Batch, Store as _};
 
 const STORE: &str = "store.redb";
@@ -361,7 +361,7 @@ mod tests {
     }
 
     fn keys() -> Keys {
-        Keys::generate(1_795_000_000).unwrap()
+        crate::adapters::authority::generate(1_795_000_000).unwrap()
     }
 
     fn mode(path: &Path) -> u32 {

@@ -8,8 +8,8 @@ fn main() -> ExitCode {
     holdfast_cli::run(serve)
 }
 
-fn serve(wanted: ServeArgs) -> Result<(), String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| error.to_string())?;
-    runtime.block_on(holdfast_control::serve::run(wanted)).map_err(|error| format!("{error:#}"))
+fn serve(wanted: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(holdfast_control::serve::run(wanted));
+    ended.map_err(|error| format!("{error:#}").into())
 }

@@ -19,17 +19,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::adapters::artifacts::Artifacts;
-use crate::adapters::authority::{Authority, Keys, SERVER_TTL};
+use crate::adapters::authority::{self, LocalAuthority, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Pages, Requests, Tls};
-use crate::adapters::{clock, data_store::RedbDataStore, store::RedbStore};
+use crate::adapters::{clock, data_store::RedbDataStore, notify::Receivers, store::RedbStore};
 use crate::config::Config;
 use crate::folder::{Folder, Kept};
 use crate::ports::artifacts::ArtifactSizes;
-use crate::ports::bus::{Bus, Directory};
-use crate::ports::data_store::DataStore;
-use crate::ports::store::Store;
-use crate::service::{Checked, Service, Settings, StartError, Threads, run_alarms};
+use crate::ports::authority::{Authority as _, Keys};
+use crate::ports::bus;
+use crate::service::{Checked, Ports, Service, Settings, StartError, Threads, run_alarms};
 use holdfast_cli::ServeArgs;
 
 /// Default port of the API.
@@ -69,19 +68,22 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let (stop, stopping) = watch::channel(false);
 
     let (opened, artifacts) = open_store(&folder, &begin, config.max_artifact)?;
-    let store: Arc<dyn Store> = Arc::new(opened.store);
-    let authority = Arc::new(Authority::new(opened.keys, &config.trust_domain)?);
+    let authority = Arc::new(LocalAuthority::new(opened.keys, &config.trust_domain)?);
     let identity = || authority.server_identity(clock::now());
     let gateway = Gateway::new(authority.ca_der(), identity()?, Limits::default())?;
     let tls = Tls::new(authority.ca_der(), identity()?)?;
-    let bus: Arc<dyn Bus> = Arc::new(gateway.clone());
     let settings = settings(&config, api.local_addr()?, mqtt.local_addr()?, args.reserve)?;
-    let records: Arc<dyn DataStore> = Arc::new(RedbDataStore::new(&folder.data()));
     let artifacts = Arc::new(artifacts);
-    let sizes = Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>;
+    let ports = Ports {
+        store: Arc::new(opened.store),
+        data: Arc::new(RedbDataStore::new(&folder.data())),
+        bus: Arc::new(gateway.clone()),
+        authority: Arc::clone(&authority) as _,
+        artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
+        notifier: Arc::new(Receivers),
+    };
     let (service, writing) =
-        Service::start(store, records, bus, Arc::clone(&authority), sizes, settings)
-            .map_err(|error| explain(error, &folder))?;
+        Service::start(ports, settings).map_err(|error| explain(error, &folder))?;
     if let Some(backup) = opened.backup {
         restore(&service, backup, &folder).await?;
     }
@@ -101,8 +103,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let api_address = api.local_addr()?;
     let serving = tokio::spawn(http::serve(api, tls.clone(), http::router(app), stopping));
-    let directory: Arc<dyn Directory> = Arc::clone(&service) as Arc<dyn Directory>;
-    let mqtt_address = gateway.listen(mqtt, directory)?;
+    let mqtt_address = gateway.listen(mqtt, bus::Ports::of(Arc::clone(&service)))?;
     let mut signals = Signals::new()?;
     greet(api_address, mqtt_address, &authority.ca_sha256(), admin.as_deref())?;
     if admin.is_some() {
@@ -112,13 +113,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let living = tokio::spawn(live(Arc::clone(&service)));
     let telling = tokio::spawn(run_alarms(Arc::clone(&service), stop.subscribe()));
 
-    let writer_ended = tokio::select! {
-        signal = signals.next() => {
-            tracing::info!(signal, "stopping");
-            false
-        }
-        () = service.closed() => true,
-    };
+    let writer_ended = ended(&mut signals, &service).await;
     renewing.abort();
     living.abort();
     // Deliveries under way are repeated after the next start, with the same id.
@@ -129,6 +124,17 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     service.close().await;
     drop(service);
     stopped(writing, writer_ended).await
+}
+
+/// Waits for a signal, or until nothing can be stored any more: then it returns true.
+async fn ended(signals: &mut Signals, service: &Service) -> bool {
+    tokio::select! {
+        signal = signals.next() => {
+            tracing::info!(signal, "stopping");
+            false
+        }
+        () = service.closed() => true,
+    }
 }
 
 /// Waits for the threads that write, and returns how the run ended.
@@ -293,7 +299,7 @@ fn replace_store(
         }
         None => artifacts,
     };
-    let keys = Keys::generate(clock::now())?;
+    let keys = authority::generate(clock::now())?;
     let store = folder.begin(&keys)?;
     Ok((Opened { store, keys, backup: None }, artifacts))
 }
@@ -335,6 +341,7 @@ fn settings(
         api: Some(api.to_string()),
         reserve,
         clock: clock::now,
+        uptime: clock::uptime,
     })
 }
 
@@ -429,7 +436,7 @@ async fn live(service: Arc<Service>) {
 }
 
 /// Replaces the server's certificate at two thirds of its life, for ever.
-async fn renew_identity(authority: Arc<Authority>, gateway: Gateway, tls: Tls) {
+async fn renew_identity(authority: Arc<LocalAuthority>, gateway: Gateway, tls: Tls) {
     let mut wait = SERVER_TTL / 3 * 2;
     loop {
         tokio::time::sleep(wait).await;

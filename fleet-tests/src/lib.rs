@@ -1,5 +1,5 @@
 //! Tests of Holdfast from outside: the harness for end-to-end tests on real binaries, the
-//! deterministic world, the fleet simulator, the demo, and the instruments of the benchmarks.
+//! deterministic world, a fake runtime, the fleet simulator, the demo, and the instruments of the benchmarks.
 //!
 //! Nothing uses this crate. It may use all the others.
 
@@ -16,8 +16,10 @@
 
 pub mod bench;
 pub mod demo;
+pub mod fake;
 pub mod harness;
 pub mod manuals;
 pub mod sim;
+pub mod stores;
 pub mod telemetry;
 pub mod world;

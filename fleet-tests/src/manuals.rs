@@ -5,8 +5,9 @@
 use std::io;
 use std::path::Path;
 
-use clap::{Command, CommandFactory as _, ValueEnum as _};
+use clap::{Arg, ArgAction, Command, ValueEnum as _};
 use clap_complete::Shell;
+use holdfast_agent::cli::commands::{self, PROGRAM};
 
 /// Writes the files below `dir`, into `man/` and `completions/`.
 ///
@@ -26,15 +27,48 @@ pub fn write(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns the agent's command line without the hidden commands that only the agent itself calls:
-/// completions would offer them.
+/// Returns the agent's command line, made from its table, without the hidden commands that only the
+/// agent itself calls: completions would offer them.
 fn agent() -> Command {
-    let whole = holdfast_agent::cli::Cli::command();
-    Command::new("holdfast-agent")
-        .version(env!("CARGO_PKG_VERSION"))
-        .propagate_version(true)
-        .about(whole.get_about().cloned().unwrap_or_default())
-        .subcommands(whole.get_subcommands().filter(|one| !one.is_hide_set()).cloned())
+    clap_command(&PROGRAM).version(env!("CARGO_PKG_VERSION")).propagate_version(true)
+}
+
+fn clap_command(of: &'static commands::Command) -> Command {
+    let mut command = Command::new(of.name).about(of.about);
+    if !of.after.is_empty() {
+        command = command.after_help(of.after);
+    }
+    if let Some(argument) = &of.argument {
+        command = command.arg(
+            Arg::new(argument.value).value_name(argument.value).help(argument.help).required(true),
+        );
+    }
+    command
+        .args(of.options.iter().map(clap_option))
+        .subcommands(of.commands.iter().filter(|it| !it.hidden).map(clap_command))
+}
+
+fn clap_option(of: &'static commands::Opt) -> Arg {
+    let action = if of.repeats { ArgAction::Append } else { ArgAction::Set };
+    let mut option = Arg::new(of.long)
+        .long(of.long)
+        .value_name(of.value)
+        .help(of.help)
+        .required(of.required)
+        .action(action);
+    if let Some(letter) = of.short {
+        option = option.short(letter);
+    }
+    if let Some(name) = of.env {
+        option = option.env(name);
+    }
+    if let Some(default) = of.choices.first() {
+        option = option.value_parser(of.choices.to_vec()).default_value(*default);
+    }
+    match of.excludes {
+        Some(other) => option.conflicts_with(other),
+        None => option,
+    }
 }
 
 #[cfg(test)]

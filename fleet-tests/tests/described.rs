@@ -1,6 +1,8 @@
-//! Documentation follows the code: PROTOCOL.md names every problem that the agent can report and no
-//! other, `docs/api.md` every route of the API; `described/decisions.rs` holds decisions and code to
-//! each other, `described/words.rs` counts how the documentation in the sources begins.
+//! Documentation follows the code: every problem code is reported by the program that its table
+//! names, `docs/api.md` has every route of the API; `described/decisions.rs` holds decisions and code to
+//! each other, `described/contracts.rs` looks for errors and decisions that are texts,
+//! `described/walls.rs` keeps the rooms of the control plane apart, and `described/words.rs` counts
+//! how the documentation in the sources begins.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,8 +14,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use holdfast_protocol::problem::{ProblemCode, Reporter};
+
+#[path = "described/contracts.rs"]
+mod contracts;
 #[path = "described/decisions.rs"]
 mod decisions;
+#[path = "described/walls.rs"]
+mod walls;
 #[path = "described/words.rs"]
 mod words;
 
@@ -26,35 +34,51 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-#[test]
-fn the_agents_problem_codes_are_described() {
-    let source = read("agent/src/driver/health.rs");
-    let said: BTreeSet<&str> = source
-        .split("say(")
-        .skip(1)
-        .filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next())
-        .collect();
-    assert!(said.len() > 8, "the agent says its problems elsewhere now: {said:?}");
-    let protocol = read("protocol/PROTOCOL.md");
-    let section = protocol.split("**Problem codes**").nth(1).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let described: BTreeSet<&str> =
-        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
-    assert_eq!(described, said);
-    let besides = section.split("About data streams besides:").nth(1).unwrap();
-    let named: BTreeSet<&str> = besides.split('`').skip(1).step_by(2).collect();
-    for (file, before) in [("data", "say("), ("intake", "(")] {
-        let source = read(&format!("agent/src/driver/{file}.rs"));
-        // A problem code, followed by its text.
-        let codes = source.split(before).skip(1).filter_map(|rest| {
-            let (code, after) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
-            after.starts_with(", ").then_some(code)
-        });
-        let codes: Vec<&str> = codes.collect();
-        assert!(codes.len() > 1, "{file}: {codes:?}");
-        for code in codes {
-            assert!(named.contains(code), "{code} is not described");
+/// Sources of the crates below these folders, without the files of tests.
+fn sources(folders: &[&str]) -> Vec<(PathBuf, String)> {
+    let root = root();
+    let mut folders: Vec<_> = folders.iter().map(|it| root.join(it)).collect();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().and_then(|it| it.to_str()).unwrap_or_default();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(".rs") && name != "tests.rs" {
+                let text = fs::read_to_string(&path).unwrap();
+                files.push((path.strip_prefix(&root).unwrap().to_owned(), text));
+            }
         }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn every_problem_code_is_reported_by_whom_the_table_names() {
+    let uses = |folders: &[&str]| -> BTreeSet<&str> {
+        let sources = sources(folders);
+        let is_used = |name: &str| {
+            let used = format!("ProblemCode::{name}");
+            sources.iter().any(|(_, text)| {
+                let mut rest = text.split(&used).skip(1);
+                rest.any(|rest| !rest.starts_with(char::is_alphanumeric))
+            })
+        };
+        ProblemCode::ALL.iter().map(|code| code.name()).filter(|name| is_used(name)).collect()
+    };
+    let of = |reporters: [Reporter; 2]| -> BTreeSet<&str> {
+        let all = ProblemCode::ALL.iter().filter(|code| reporters.contains(&code.reporter()));
+        all.map(|code| code.name()).collect()
+    };
+    assert_eq!(uses(&["agent/src", "agent/core/src"]), of([Reporter::Device, Reporter::Both]));
+    let by_control =
+        ["lineage", "liveness", "records"].map(|it| format!("control/core/src/{it}.rs"));
+    let raised: Vec<String> = by_control.iter().map(|path| read(path)).collect();
+    for name in of([Reporter::ControlPlane, Reporter::Both]) {
+        let word = format!("ProblemCode::{name}");
+        assert!(raised.iter().any(|text| text.contains(&word)), "the control plane: {name}");
     }
 }
 
@@ -76,7 +100,7 @@ fn one_module_alone_holds_unsafe_code() {
             }
         }
     }
-    assert_eq!(opted_in, [Path::new("agent/src/adapters/kernel.rs")]);
+    assert_eq!(opted_in, [Path::new("agent/src/runtimes/process/kernel.rs")]);
 }
 
 #[test]

@@ -166,8 +166,7 @@ pub struct ApiErrorBody {
 /// Error of the HTTPS API: what was wrong and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiError {
-    /// Stable word for programs: `invalid`, `not-found`, `refused`, `unauthorized`, `conflict`,
-    /// `too-large`, `unavailable`, `internal`.
+    /// Stable word for programs, such as `invalid`; `docs/api.md` lists them.
     pub code: String,
     /// Explanation for a person.
     pub message: String,
@@ -183,6 +182,9 @@ pub struct Fault {
     pub path: String,
     /// Explanation for a person: `"12Q": unknown unit`.
     pub message: String,
+    /// True: the fault is the field itself, which is unknown, and not its value.
+    #[serde(default, rename = "ofKey", skip_serializing_if = "std::ops::Not::not")]
+    pub of_key: bool,
 }
 
 impl fmt::Display for Fault {

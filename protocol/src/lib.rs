@@ -11,6 +11,7 @@
 pub mod cost;
 pub mod enrol;
 pub mod message;
+pub mod problem;
 pub mod signing;
 pub mod topic;
 mod wire;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::problem::Code;
 use crate::workload::WorkloadSpec;
 use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_query::Question;
@@ -133,10 +134,34 @@ pub struct StateReport {
     /// records above all the numbers told with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<u32>,
+    /// Number that the acknowledgement of this report names (see [`ReportAck`]). Absent: none is
+    /// asked for. The device never uses one twice in a row, nor again soon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<u32>,
 }
 
 /// Most numbers in [`StateReport::history`].
 pub const MAX_HISTORY: usize = 8;
+
+/// Confirmation that a report is stored durably. Control plane → device, on `ack`. On the wire it is
+/// an array (see `wire.rs`) of 3 to 7 bytes. Not signed: a forged one can do no more than a broker
+/// that drops reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportAck {
+    /// Wire version, [`holdfast_base::WIRE_VERSION`].
+    pub v: u8,
+    /// Number of the report, [`StateReport::id`].
+    pub id: u32,
+}
+
+impl ReportAck {
+    /// Returns true if a message on `ack` is about a report: then it is an array, and a map if it
+    /// is about data.
+    pub fn is_of(message: &[u8]) -> bool {
+        // The high three bits are CBOR's major type; 4 is an array.
+        message.first().is_some_and(|first| first >> 5 == 4)
+    }
+}
 
 impl StateReport {
     /// Returns the version of the newest applied desired state.
@@ -155,12 +180,31 @@ pub struct WorkloadReport {
     /// Number of starts of this revision after the first.
     #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub restarts: u32,
-    /// Process id of the main process; absent while there is none.
+    /// Number of the run, drawn at random when its instance was prepared; absent while there is no
+    /// instance. Another number: it was started anew in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
+    pub run: Option<u32>,
+    /// Facts of the instance that only its runtime knows; nothing is decided by them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Detail>,
     /// Explanation of the phase for a person, where it is not plain; at most [`MAX_REASON`] bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+}
+
+impl WorkloadReport {
+    /// Process id of the main process, if the instance is a process of the device.
+    pub fn pid(&self) -> Option<u32> {
+        self.detail.map(|Detail::Process(pid)| pid)
+    }
+}
+
+/// Detail of a running instance, by the runtime that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Detail {
+    /// Process of the device, with the process id of its main process.
+    Process(u32),
 }
 
 /// Longest [`WorkloadReport::reason`] in bytes: one line for a person, and small on a metered link.
@@ -169,8 +213,8 @@ pub use holdfast_base::codec::MAX_REASON;
 /// Fault of a device that a person should know of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
-    /// Stable word for scripts, such as `disk-full`; PROTOCOL.md lists them.
-    pub code: String,
+    /// Stable word for scripts, such as `disk-full`; PROTOCOL.md lists those that are known.
+    pub code: Code,
     /// Text for a person that says what is wrong and what to do.
     pub message: String,
 }

@@ -203,7 +203,7 @@ mod tests {
     fn desired() -> DesiredState {
         DesiredState {
             v: holdfast_base::WIRE_VERSION,
-            device: "acme.dev-1".parse().unwrap(),
+            device: "acme_dev-1".parse().unwrap(),
             epoch: 1,
             generation: 7,
             workloads: BTreeMap::new(),
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn what_was_signed_for_a_device_reaches_it() {
         let bytes = signer(1).sign(&desired()).unwrap();
-        let id = "acme.dev-1".parse().unwrap();
+        let id = "acme_dev-1".parse().unwrap();
         let read: DesiredState = verify(&bytes, &signer(1).public_key(), &id).unwrap();
         assert_eq!(read.version(), StateVersion { epoch: 1, generation: 7 });
     }
@@ -223,7 +223,7 @@ mod tests {
     fn every_flipped_bit_and_every_truncation_is_refused() {
         let bytes = signer(1).sign(&desired()).unwrap();
         let key = signer(1).public_key();
-        let id = "acme.dev-1".parse().unwrap();
+        let id = "acme_dev-1".parse().unwrap();
         for length in 0..bytes.len() {
             assert!(verify::<DesiredState>(&bytes[..length], &key, &id).is_err(), "{length}");
         }
@@ -239,8 +239,8 @@ mod tests {
 
     #[test]
     fn forged_foreign_and_repurposed_are_told_apart() {
-        let id: DeviceId = "acme.dev-1".parse().unwrap();
-        let other: DeviceId = "acme.dev-2".parse().unwrap();
+        let id: DeviceId = "acme_dev-1".parse().unwrap();
+        let other: DeviceId = "acme_dev-2".parse().unwrap();
         let key = signer(1).public_key();
         let forged = signer(2).sign(&desired()).unwrap();
         assert!(matches!(verify::<DesiredState>(&forged, &key, &id), Err(SigningError::Signature)));
@@ -254,14 +254,14 @@ mod tests {
 
     #[test]
     fn a_call_is_for_one_device_and_one_session() {
-        let id: DeviceId = "acme.dev-1".parse().unwrap();
+        let id: DeviceId = "acme_dev-1".parse().unwrap();
         let key = signer(1).public_key();
         let call = Call { v: holdfast_base::WIRE_VERSION, id: 3, method: Method::Cancel };
         let bytes = signer(1).sign_call(&call, &id, 7).unwrap();
         assert_eq!(open_call(&bytes, &key, &id, 7).unwrap(), call);
         // Another device's; a recording of another session, whose number may begin alike; no
         // session at all; another control plane's.
-        let other: DeviceId = "acme.dev-2".parse().unwrap();
+        let other: DeviceId = "acme_dev-2".parse().unwrap();
         let none = signer(1).sign_call(&call, &id, 0).unwrap();
         let forged = signer(2).sign_call(&call, &id, 7).unwrap();
         for (bytes, device, session) in [

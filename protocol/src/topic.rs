@@ -1,4 +1,4 @@
-//! Topics: `hf/v1/<shard>/<tenant>.<device>/<channel>`.
+//! Topics: `hf/v1/<shard>/<tenant>_<device>/<channel>`.
 //!
 //! Topics are fixed by the certificate: any broker that takes a certificate's common name for a
 //! user name can enforce them with the pattern `hf/v1/+/%u/#`.
@@ -15,7 +15,8 @@ pub enum Channel {
     Desired,
     /// Signed [`crate::message::Call`] to the device.
     Call,
-    /// [`holdfast_records::Acknowledgement`] to the device.
+    /// [`holdfast_records::Acknowledgement`] of data, or [`crate::message::ReportAck`] of a report,
+    /// to the device.
     Ack,
     /// [`crate::message::StateReport`] from the device.
     State,
@@ -77,7 +78,7 @@ impl fmt::Display for Topic {
 
 /// Error for a text that is no topic of this protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a topic of this protocol: hf/v1/<shard>/<tenant>.<device>/<channel>")]
+#[error("not a topic of this protocol: hf/v1/<shard>/<tenant>_<device>/<channel>")]
 pub struct NotATopic;
 
 impl FromStr for Topic {
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn every_topic_reads_back() {
         for channel in Channel::ALL {
-            let topic = Topic { shard: 255, device: "acme.dev-1".parse().unwrap(), channel };
+            let topic = Topic { shard: 255, device: "acme_dev-1".parse().unwrap(), channel };
             assert_eq!(topic.to_string().parse::<Topic>().unwrap(), topic);
         }
     }
@@ -125,17 +126,19 @@ mod tests {
     #[test]
     fn only_one_spelling_is_a_topic() {
         for bad in [
-            "hf/v1/256/a.b/state",
-            "hf/v1/+5/a.b/state",
-            "hf/v1/05/a.b/state",
-            "hf/v1/5/a.b/state/",
-            "hf/v1/5/a.b",
+            "hf/v1/256/a_b/state",
+            "hf/v1/+5/a_b/state",
+            "hf/v1/05/a_b/state",
+            "hf/v1/5/a_b/state/",
+            "hf/v1/5/a_b",
             "hf/v1/5/a/state",
-            "hf/v1/5/a.b/other",
-            "/hf/v1/5/a.b/state",
+            "hf/v1/5/a_b/other",
+            "hf/v1/5/a.b/state",
+            "hf/v1/5/a_b_c/state",
+            "/hf/v1/5/a_b/state",
             "hf/v1/5/+/state",
             "hf/v1/5/#",
-            "hf/v2/5/a.b/state",
+            "hf/v2/5/a_b/state",
         ] {
             assert!(bad.parse::<Topic>().is_err(), "{bad}");
         }

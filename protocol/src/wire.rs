@@ -1,4 +1,4 @@
-//! Calls and replies as they travel: arrays without field names, since a question to a device must
+//! Calls, replies and acknowledgements of reports as they travel: arrays without field names, since a question to a device must
 //! cost next to nothing. Elements at the end that have their default value are left out; unknown
 //! elements at the end are ignored.
 //!
@@ -13,7 +13,7 @@ use serde_bytes::{ByteBuf, Bytes};
 
 use holdfast_base::codec::ignore_rest;
 
-use crate::message::{Call, LogPart, Method, Reply, ReplyCode, ReplyError, WITHIN_MS};
+use crate::message::{Call, LogPart, Method, Reply, ReplyCode, ReplyError, ReportAck, WITHIN_MS};
 
 /// Number of each [`Method`] on the wire, the third element of a call.
 const CANCEL: u8 = 0;
@@ -141,6 +141,34 @@ fn numbers(part: &LogPart) -> ([u64; 8], usize) {
     (numbers, last + 1)
 }
 
+impl Serialize for ReportAck {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut all = serializer.serialize_seq(Some(2))?;
+        all.serialize_element(&self.v)?;
+        all.serialize_element(&self.id)?;
+        all.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for ReportAck {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Elements;
+        impl<'de> Visitor<'de> for Elements {
+            type Value = ReportAck;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an acknowledgement of a report")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<ReportAck, A::Error> {
+                let v = next(&mut all, "the version")?;
+                let id = next(&mut all, "the id")?;
+                ignore_rest(&mut all)?;
+                Ok(ReportAck { v, id })
+            }
+        }
+        deserializer.deserialize_seq(Elements)
+    }
+}
+
 impl Serialize for Reply {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let error = self.error.as_ref().map(|error| error.text.as_str());
@@ -230,6 +258,19 @@ mod tests {
         let no_error = [1, 3, 1].map(Value::Integer).to_vec();
         let more = vec![Value::Bytes(vec![1]), Value::Null, log, text("busy")];
         assert_eq!(read([no_error, more].concat()).error, None, "a code alone is no error");
+    }
+
+    #[test]
+    fn an_acknowledgement_of_a_report_takes_three_to_seven_bytes() {
+        for (id, size) in [(0, 3), (23, 3), (255, 4), (65_535, 5), (u32::MAX, 7)] {
+            let ack = ReportAck { v: 1, id };
+            let bytes = serde_cbor::to_vec(&ack).unwrap();
+            assert_eq!(bytes.len(), size, "{id}");
+            assert!(ReportAck::is_of(&bytes));
+            assert_eq!(serde_cbor::from_slice::<ReportAck>(&bytes).unwrap(), ack);
+        }
+        let about_data = [0xa1, 0x61, b'v', 1];
+        assert!(!ReportAck::is_of(&about_data) && !ReportAck::is_of(&[]));
     }
 
     #[test]

@@ -25,7 +25,9 @@ use std::path::{Path, PathBuf};
 
 use cddl_cat::cbor::validate_cbor_bytes;
 use holdfast_base::codec;
-use holdfast_protocol::message::{Call, DesiredState, Fetched, Presence, Reply, StateReport};
+use holdfast_protocol::message::{
+    Call, DesiredState, Fetched, Presence, Reply, ReportAck, StateReport,
+};
 use holdfast_protocol::signing::{Signed, Signer, call_purpose, open_call, verify};
 use holdfast_query::{Partial, Question};
 use holdfast_records::{Acknowledgement, Batch};
@@ -196,6 +198,7 @@ fn state_reports() {
         ("state-full", "everything, after a connect", vectors::state_full()),
         ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
         ("state-paused", "a workload that is paused", vectors::state_paused()),
+        ("state-numbered", "what changed, to be acknowledged", vectors::state_numbered()),
         ("state-healed", "nothing is wrong any more", vectors::state_healed()),
         ("state-data", "streams, buffer, link and horizon", vectors::state_data()),
         ("state-data-period", "the link's period", vectors::state_data_period()),
@@ -285,6 +288,8 @@ fn batches_and_acknowledgements() {
     ] {
         holds::<Acknowledgement>(name, "acknowledgement", about, &message);
     }
+    let about = "the report of state-numbered is stored";
+    holds::<ReportAck>("ack-report", "report-ack", about, &vectors::report_ack());
 }
 
 /// The rules refuse wrong messages, so that conforming means something.

@@ -8,20 +8,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holdfast_base::collect;
 use holdfast_base::ids::{Digest, Name, StateVersion};
-use holdfast_protocol::message::{DesiredState, WorkloadReport};
+use holdfast_protocol::message::{DesiredState, Detail, WorkloadReport};
 
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
 use super::lifecycle::{Surroundings, Workload};
 use super::restart::NotRestarted;
-use super::saved::{Found, Instance, Revision, SavedWorkload};
+use super::runtime::{Found, Handle, Known, NotPrepared, Role, RuntimeKind};
+use super::saved::{Revision, SavedWorkload};
 use super::unidentified::Unidentified;
 
 /// Pause before a failed census is tried again, in milliseconds.
 const CENSUS_RETRY: u64 = 1_000;
 
-/// Everything that the agent finds on disk and among the processes when it starts.
+/// Everything that the agent finds on disk and on the machine when it starts.
 #[derive(Debug, Clone, Default)]
 pub struct Start {
     /// Desired state on disk. None: there is none, or it is damaged.
@@ -31,7 +33,7 @@ pub struct Start {
     pub former: Option<DesiredState>,
     /// Saved state of each workload on disk, by name.
     pub saved: BTreeMap<Name, SavedWorkload>,
-    /// Processes of workloads that run on the machine.
+    /// Parts of workloads that are on the machine.
     pub found: Vec<Found>,
     /// Names of the workloads that have a folder on disk.
     pub folders: BTreeSet<Name>,
@@ -48,10 +50,25 @@ pub struct View {
     pub desired: StateVersion,
     /// Newest version that is completely applied: see `StateReport::generation`.
     pub applied: StateVersion,
-    /// Report of each workload, by name.
+    /// Report of each workload, by name, without detail of its runtime: see `View::detailed`.
     pub workloads: BTreeMap<Name, WorkloadReport>,
+    /// Instance of each workload that has one, by name.
+    pub instances: BTreeMap<Name, Handle>,
     /// True when nothing is under way that ends by itself within moments.
     pub settled: bool,
+}
+
+impl View {
+    /// Adds to each report what the runtime of its instance knows of it beside the common state.
+    #[must_use]
+    pub fn detailed(mut self, detail: impl Fn(&Handle) -> Option<Detail>) -> Self {
+        for (name, instance) in &self.instances {
+            if let Some(report) = self.workloads.get_mut(name) {
+                report.detail = detail(instance);
+            }
+        }
+        self
+    }
 }
 
 /// State machine of the whole device: all workloads and the version of the desired state.
@@ -75,7 +92,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Plans from what is found: adopts processes that should run, and sweeps those that should
+    /// Plans from what is found: adopts instances that should run, and sweeps those that should
     /// not.
     pub fn new(start: Start, now: u64) -> Self {
         let Start { desired, former, mut saved, found, folders, artifacts, entropy } = start;
@@ -130,10 +147,10 @@ impl Agent {
         agent
     }
 
-    /// Leaves a workload alone as unidentified, and watches its main process.
+    /// Leaves a workload alone as unidentified, and watches its instance.
     fn leave_alone(&mut self, name: Name, saved: SavedWorkload, found: &[&Found]) {
         let found: Vec<Found> = found.iter().copied().cloned().collect();
-        for main in found.iter().filter(|it| it.leader && !it.at_gate) {
+        for main in found.iter().filter(|it| it.is_main()) {
             let (name, instance) = (name.clone(), main.instance.clone());
             self.pending.push(Effect::Watch { name, instance });
         }
@@ -162,14 +179,18 @@ impl Agent {
         now: u64,
     ) {
         let last = saved.instance.clone();
-        let adopted = match found.iter().find(|it| Some(&it.instance) == last.as_ref()) {
+        let known = found.iter().find(|it| Some(&it.instance) == last.as_ref());
+        let unstarted = known.is_some_and(|it| it.role == Role::Prepared);
+        let adopted = match known {
+            Some(_) if unstarted => None,
             Some(known) => Some(known.instance.clone()),
             None => adoptable(found, &mut saved, wanted),
         };
         if adopted.is_none() {
             saved.instance = None;
         }
-        let strays = found.iter().any(|it| adopted.as_ref() != Some(&it.instance));
+        let is_stray = |it: &&&Found| adopted.as_ref() != Some(&it.instance);
+        let strays: Vec<&Found> = found.iter().filter(is_stray).copied().collect();
         let mut workload = Workload::new(name.clone(), saved);
         let mut world = Surroundings {
             now,
@@ -180,13 +201,16 @@ impl Agent {
         match adopted {
             Some(instance) => {
                 workload.adopt(instance.clone(), &mut world);
-                if strays {
-                    let spare = Some(instance);
-                    let (name, last, kill) = (name.clone(), last, true);
-                    self.pending.push(Effect::Sweep { name, last, spare, kill });
+                if !strays.is_empty() {
+                    let (name, spare, kill) = (name.clone(), Some(instance), true);
+                    let runtimes = runtimes(&strays, last.as_ref());
+                    self.pending.push(Effect::Sweep { name, runtimes, last, spare, kill });
                 }
             }
-            None if strays || last.is_some() => workload.sweep_first(last, &mut world),
+            None if !strays.is_empty() || last.is_some() => {
+                let runtimes = runtimes(&strays, last.as_ref());
+                workload.sweep_first(last, unstarted, runtimes, &mut world);
+            }
             None => {}
         }
         self.workloads.insert(name, workload);
@@ -263,18 +287,16 @@ impl Agent {
                 self.taking_census = false;
                 self.census_at = now + CENSUS_RETRY;
             }
-            Observed::Launched(name, _)
-            | Observed::Unfit(name, _)
-            | Observed::Missing(name, _)
+            Observed::Prepared(name, _)
             | Observed::Saved(name, _)
-            | Observed::Opened(name, ..)
+            | Observed::Started(name, ..)
             | Observed::Exited(name, ..)
             | Observed::Probed(name, ..)
             | Observed::LeftBehind(name, _)
             | Observed::Swept(name, _)
             | Observed::Removed(name, _) => {
                 let name = name.clone();
-                if let Observed::Missing(_, digest) = &observed {
+                if let Observed::Prepared(_, Err(NotPrepared::Artifact(digest))) = &observed {
                     self.artifacts.remove(digest);
                 }
                 if let (Some(known), Observed::Exited(_, gone, _)) =
@@ -329,8 +351,7 @@ impl Agent {
         }
         if self.is_settled() && self.unidentified.is_empty() {
             self.applied = self.desired;
-            let keep: BTreeSet<Digest> =
-                self.workloads.values().flat_map(Workload::artifacts).collect();
+            let keep = collect::set(self.workloads.values().flat_map(Workload::artifacts));
             if self.kept.as_ref() != Some(&keep) {
                 self.artifacts.retain(|digest| keep.contains(digest));
                 self.pending.push(Effect::Collect { keep: keep.clone() });
@@ -359,16 +380,22 @@ impl Agent {
         View {
             desired: self.desired,
             applied: self.applied,
-            workloads: self
-                .workloads
-                .iter()
-                .map(|(name, it)| (name.clone(), it.report()))
-                .chain(
+            workloads: collect::map(
+                self.workloads.iter().map(|(name, it)| (name.clone(), it.report())).chain(
                     self.unidentified
                         .iter()
                         .filter_map(|(name, it)| Some((name.clone(), it.report()?))),
-                )
-                .collect(),
+                ),
+            ),
+            instances: collect::map(
+                self.instances()
+                    .chain(
+                        self.unidentified
+                            .iter()
+                            .filter_map(|(name, it)| Some((name, &it.shown()?.instance))),
+                    )
+                    .map(|(name, instance)| (name.clone(), instance.clone())),
+            ),
             settled: self.is_settled(),
         }
     }
@@ -379,13 +406,24 @@ impl Agent {
         self.workloads.iter().map(|(name, workload)| (name, workload.saved())).chain(unidentified)
     }
 
-    /// Main process of each workload that runs, by name.
-    pub fn instances(&self) -> impl Iterator<Item = (&Name, &Instance)> {
+    /// Instances that the saved states name: what a census is asked with.
+    pub fn known(&self) -> Vec<Known> {
+        self.saved().filter_map(|(name, saved)| Known::of(name, saved)).collect()
+    }
+
+    /// Instance of each workload that runs, by name.
+    pub fn instances(&self) -> impl Iterator<Item = (&Name, &Handle)> {
         self.workloads.iter().filter_map(|(name, it)| it.instance().map(|it| (name, it)))
     }
 }
 
-/// Finds a main process that is in no saved state (it was lost, or could not be written) but runs
+/// Runtimes that have something of a workload: those of what was found, and that of its last
+/// instance.
+fn runtimes(strays: &[&Found], last: Option<&Handle>) -> BTreeSet<RuntimeKind> {
+    strays.iter().map(|it| &it.instance).chain(last).map(|it| it.runtime.clone()).collect()
+}
+
+/// Finds an instance that is in no saved state (it was lost, or could not be written) but runs
 /// the current or the wanted revision by its nonce. It is adopted, because a healthy workload is
 /// not restarted for our bookkeeping. An equal revision number proves nothing: numbers are given
 /// out again after a restore.
@@ -393,11 +431,11 @@ pub(super) fn adoptable(
     found: &[&Found],
     saved: &mut SavedWorkload,
     wanted: Option<&Revision>,
-) -> Option<Instance> {
-    // Revision 0 belongs to a probe, or to a process that does not name its revision.
-    let mains = || found.iter().filter(|it| it.leader && !it.at_gate && it.revision != 0);
-    // A child may have a session of its own: the first of one instance is its main process.
-    let main = mains().min_by_key(|it| (it.instance.start, it.instance.pid))?;
+) -> Option<Handle> {
+    // Revision 0 belongs to a probe, or to something that does not name its revision.
+    let mains = || found.iter().filter(|it| it.is_main() && it.revision != 0);
+    // A child process may have a session of its own: the first of one instance is the instance.
+    let main = mains().min_by_key(|it| it.order)?;
     if mains().any(|it| it.instance.nonce != main.instance.nonce) {
         return None;
     }
@@ -422,5 +460,5 @@ fn is_paused(desired: &DesiredState, name: &Name) -> bool {
 fn wanted_revisions(desired: &DesiredState) -> BTreeMap<Name, Revision> {
     let revision = |number: u64, spec: &_| Revision { number, spec: Arc::new(Clone::clone(spec)) };
     let workloads = desired.workloads.iter();
-    workloads.map(|(name, it)| (name.clone(), revision(it.revision, &it.spec))).collect()
+    collect::map(workloads.map(|(name, it)| (name.clone(), revision(it.revision, &it.spec))))
 }

@@ -174,7 +174,7 @@ impl Reader {
             Kind::Json => {
                 let whole = std::mem::take(&mut self.rest);
                 let value = unmarked(&whole).trim_ascii();
-                check_json(value).map_err(|why| self.fault(why))?;
+                check_json(value).map_err(|why| self.fault(why.to_string()))?;
                 self.push(Format::Plain, value.to_vec())?;
             }
             Kind::Cbor => {
@@ -243,7 +243,7 @@ impl Reader {
             return Ok(());
         }
         if self.kind == Kind::Ndjson && line.len() <= MAX_RECORD {
-            check_json(&line).map_err(|why| self.fault(why))?;
+            check_json(&line).map_err(|why| self.fault(why.to_string()))?;
         }
         self.push(Format::Plain, line)
     }
@@ -266,12 +266,18 @@ impl Reader {
     }
 }
 
-fn check_json(bytes: &[u8]) -> Result<(), String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(format!("not JSON: {error}")),
-    }
+/// Fault of a text that is not JSON.
+#[derive(Debug, thiserror::Error)]
+enum NotJson {
+    #[error("not UTF-8")]
+    Text,
+    #[error("not JSON: {0}")]
+    Syntax(serde_json::Error),
+}
+
+fn check_json(bytes: &[u8]) -> Result<(), NotJson> {
+    let text = std::str::from_utf8(bytes).map_err(|_| NotJson::Text)?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map(drop).map_err(NotJson::Syntax)
 }
 
 /// Expected content of an item that is not complete yet.

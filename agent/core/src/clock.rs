@@ -3,9 +3,32 @@
 //!
 //! See decisions 0014 and 0048.
 
+use super::certificate::Life;
+
 /// Delay of the system's clock against the floor that is tolerated before it is reported, in
 /// seconds. Less is ordinary drift that a time service mends.
 const TOLERANCE: u64 = 60;
+
+/// Interval at which the floor is stored, in seconds: a write an hour wears no flash out.
+const STORE_EVERY: u64 = 3_600;
+
+/// True if the floor is to be stored again: `floor` is the best known time now, and `stored` the
+/// time that is stored; both in seconds since 1970.
+pub fn is_store_due(floor: u64, stored: u64) -> bool {
+    floor >= stored.saturating_add(STORE_EVERY)
+}
+
+/// True if the system's time may raise the floor: it is not beyond the certificate's life. A clock
+/// that was once in the future must not keep the floor there for ever.
+pub fn is_credible(system: u64, life: Option<Life>) -> bool {
+    life.is_some_and(|life| !life.is_over(system))
+}
+
+/// Floor to store in place of `stored`, both in seconds since 1970. None: it is not beyond the
+/// stored one, or is beyond the certificate's life.
+pub fn to_store(floor: u64, stored: u64, life: Option<Life>) -> Option<u64> {
+    (is_credible(floor, life) && floor > stored).then_some(floor)
+}
 
 /// Lower bound of the present time: a time that was certainly reached, stored on disk, and the
 /// uptime at which it was learned.
@@ -69,6 +92,22 @@ impl Floor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_times_within_the_certificates_life_are_stored() {
+        let life = Some(Life { not_before: 1_000, not_after: 10_000 });
+        for (floor, stored, life, expected) in [
+            (5_000, 4_000, life, Some(5_000)),
+            (5_000, 5_000, life, None),
+            (10_000, 0, life, Some(10_000)),
+            (10_001, 0, life, None),
+            (5_000, 4_000, None, None),
+        ] {
+            assert_eq!(to_store(floor, stored, life), expected, "{floor} {stored}");
+        }
+        assert!(is_credible(10_000, life) && !is_credible(10_001, life) && !is_credible(5, None));
+        assert!(is_store_due(7_600, 4_000) && !is_store_due(7_599, 4_000));
+    }
 
     #[test]
     fn time_stands_on_the_floor_and_goes_on_from_there() {

@@ -7,21 +7,21 @@ use std::sync::Arc;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::workload::{Artifact, Probe, WorkloadSpec};
 
-use super::saved::{Exit, Found, Instance, Revision, SavedWorkload};
+use super::runtime::{Found, Halt, Handle, NotPrepared, Reason, RuntimeKind};
+use super::saved::{Exit, Revision, SavedWorkload};
 
 /// One effect for the driver to carry out. Its result returns as [`Observed`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Fetch an artifact, retrying for as long as it is wanted.
     Fetch(Artifact),
-    /// Lay out the workload's folder and start its launcher, which waits at the gate until
-    /// [`Effect::Open`].
-    Launch {
-        /// Name of the workload to launch.
+    /// Prepare an instance that can be identified and does not run before [`Effect::Start`].
+    Prepare {
+        /// Name of the workload.
         name: Name,
-        /// Revision with the specification to launch.
+        /// Revision with the specification to run.
         revision: Revision,
-        /// Random number that marks the process in its environment.
+        /// Random number that marks the instance.
         nonce: u64,
         /// Paths of configuration files that the former revision had and this one has not: removed.
         stale_config: Vec<String>,
@@ -33,26 +33,26 @@ pub enum Effect {
         /// Saved state that is written.
         saved: Box<SavedWorkload>,
     },
-    /// Open the gate: the launcher executes the workload's program.
-    Open {
-        /// Name of the workload to open.
+    /// Let the prepared instance run.
+    Start {
+        /// Name of the workload to start.
         name: Name,
-        /// Launcher that waits at the gate.
-        instance: Instance,
+        /// Instance that was prepared.
+        instance: Handle,
     },
-    /// Watch an adopted process for its end.
+    /// Watch an adopted instance for its end.
     Watch {
-        /// Workload that the process is of.
+        /// Workload that the instance is of.
         name: Name,
-        /// Main process to be watched.
-        instance: Instance,
+        /// Instance to be watched.
+        instance: Handle,
     },
     /// Run the health probe once.
     Probe {
         /// Name of the workload to probe.
         name: Name,
-        /// Main process that is probed; the result is ignored once another one runs.
-        instance: Instance,
+        /// Instance that is probed; the result is ignored once another one runs.
+        instance: Handle,
         /// Probe with its parameters.
         probe: Probe,
         /// Specification of the running revision, for probes that are executed in its environment.
@@ -60,24 +60,26 @@ pub enum Effect {
         /// Timeout of the probe in milliseconds; exceeding it is a failure.
         timeout_ms: u64,
     },
-    /// Send a signal to the workload's process group.
-    Signal {
-        /// Name of the workload to signal.
+    /// Stop the instance, with all that belongs to it where that can be told.
+    Stop {
+        /// Name of the workload to stop.
         name: Name,
-        /// Main process, whose id is that of the group.
-        instance: Instance,
-        /// Signal number, as Linux has it (15 is SIGTERM).
-        signal: u8,
+        /// Instance to be stopped.
+        instance: Handle,
+        /// Way in which it is stopped.
+        how: Halt,
     },
-    /// Look for remaining processes of the workload, and kill them if asked.
+    /// Look for what is left of the workload, and end it if asked.
     Sweep {
         /// Name of the workload to sweep.
         name: Name,
-        /// Last main process of the workload: its session is swept too.
-        last: Option<Instance>,
-        /// Process that is left alone with its session.
-        spare: Option<Instance>,
-        /// True: kill the processes that are found. False: only count them.
+        /// Runtimes that may have something of the workload. Empty: all.
+        runtimes: BTreeSet<RuntimeKind>,
+        /// Last instance of the workload: what it started is swept too.
+        last: Option<Handle>,
+        /// Instance that is left alone with what it started.
+        spare: Option<Handle>,
+        /// True: end what is found. False: only count it.
         kill: bool,
     },
     /// Remove the workload's folder, its log and its saved state.
@@ -85,7 +87,7 @@ pub enum Effect {
         /// Name of the workload to remove.
         name: Name,
     },
-    /// List every process of every workload.
+    /// List every part of every workload that is on the machine.
     Census,
     /// Remove every artifact but these, and stop fetching others.
     Collect {
@@ -101,30 +103,25 @@ pub enum Observed {
     Fetched(Digest),
     /// An artifact could not be fetched yet, with the reason; it is retried.
     FetchTrouble(Digest, String),
-    /// The launcher waits at the gate, or could not be started for a reason that lies with the
-    /// machine and not with the revision (no space, no permission).
-    Launched(Name, Result<Instance, String>),
-    /// The revision can never start as it is written, with the reason (such as an unknown user).
-    Unfit(Name, String),
-    /// An artifact that the workload needs was taken to be on disk, and is not any more.
-    Missing(Name, Digest),
+    /// The instance can be started, or why there is none.
+    Prepared(Name, Result<Handle, NotPrepared>),
     /// The saved state was written (true), or could not be.
     Saved(Name, bool),
-    /// The program executes, or why it could not be executed.
-    Opened(Name, Instance, Result<(), String>),
-    /// The main process ended, and how.
-    Exited(Name, Instance, Exit),
+    /// The instance runs, or why it could not be started.
+    Started(Name, Handle, Result<(), Reason>),
+    /// The instance ended, and how.
+    Exited(Name, Handle, Exit),
     /// Result of a probe; the error is the reason of the failure.
-    Probed(Name, Instance, Result<(), String>),
-    /// Number of processes that a sweep found alive after the main process had ended, without those
+    Probed(Name, Handle, Result<(), Reason>),
+    /// Number of processes that a sweep found alive after the instance had ended, without those
     /// of probes. They were ended.
     LeftBehind(Name, usize),
-    /// Number of processes that a sweep found alive; 0 ends the sweep.
+    /// Number of parts of the workload that a sweep found alive; 0 ends the sweep.
     Swept(Name, usize),
     /// The census failed: it is to be tried again.
     Blind,
-    /// All processes that a census found.
+    /// Everything that a census found.
     Census(Vec<Found>),
     /// The workload's folder, log and saved state are removed, or why not.
-    Removed(Name, Result<(), String>),
+    Removed(Name, Result<(), Reason>),
 }

@@ -7,8 +7,25 @@
 //!
 //! See decision 0055.
 
+mod follower;
+mod search;
+
 use holdfast_records::block::MAX_RECORD;
 use serde::{Deserialize, Serialize};
+
+pub use follower::{Follower, Found, SEARCHED};
+pub use search::Search;
+
+/// Part of a log, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Inode of the file: another inode is another log.
+    pub inode: u64,
+    /// Length of the log in bytes.
+    pub length: u64,
+    /// Bytes that were read; empty beyond the end.
+    pub bytes: Vec<u8>,
+}
 
 /// Number of bytes kept before a position, by which it is recognised: a line or two.
 pub const TAIL: usize = 96;

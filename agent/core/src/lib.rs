@@ -4,6 +4,7 @@
 //!
 //! See decision 0134.
 
+pub mod acceptance;
 pub mod agent;
 pub mod backoff;
 pub mod bodies;
@@ -19,8 +20,13 @@ pub mod history;
 mod lifecycle;
 pub mod lineage;
 pub mod log_poll;
+pub mod mqtt311;
+pub mod negotiation;
+pub mod process;
+pub mod renewal;
 pub mod report;
 pub mod restart;
+pub mod runtime;
 pub mod saved;
 mod unidentified;
 pub mod version;

@@ -3,15 +3,15 @@
 //! ```text
 //!            ┌──────────────── goal changed, or time to try again ◄──────────────┐
 //!            ▼                                                                    │
-//!   Idle ─► Fetching ─► Launching ─► Saving ─► Opening ─► Running ─► Stopping ─► Sweeping
-//!     │        (artifact)  (at the gate) (on disk)  (executes)   │                  │
+//!   Idle ─► Fetching ─► Preparing ─► Saving ─► Starting ─► Running ─► Stopping ─► Sweeping
+//!     │        (artifact)  (runs not yet) (on disk)                │                  │
 //!     │                                                          └── it ended ──────┤
 //!     └─► Removing                              Done ◄── its policy says so ◄───────┤
 //!                                               Waiting (back-off) ◄────────────────┘
 //! ```
 //!
 //! Every step can be repeated: after a crash between any two, the plan is made afresh from the
-//! saved state and from the processes that are found. The old revision is stopped only when
+//! saved state and from what is found on the machine. The old revision is stopped only when
 //! everything that the new one needs is on the device.
 //!
 //! See decisions 0002, 0008, 0010, 0023, 0115 and 0116.
@@ -29,7 +29,8 @@ use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
 use super::backoff::Entropy;
 use super::effect::Effect;
 use super::restart::NotRestarted;
-use super::saved::{Exit, Instance, Revision, SavedWorkload};
+use super::runtime::{Halt, Handle, RuntimeKind};
+use super::saved::{Exit, Revision, SavedWorkload};
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
 const PROVEN_AFTER: u64 = 10_000;
@@ -73,7 +74,7 @@ enum Then {
 /// State of a workload whose program executes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Running {
-    instance: Instance,
+    instance: Handle,
     since: u64,
     healthy: bool,
     failures: u32,
@@ -85,18 +86,20 @@ struct Running {
 enum Stage {
     Idle,
     Fetching(Digest),
-    Launching(Revision),
-    Saving(Instance),
-    Opening(Instance),
+    Preparing(Revision),
+    Saving(Handle),
+    Starting(Handle),
     Running(Running),
     Stopping {
-        instance: Instance,
+        instance: Handle,
         deadline: u64,
         killed: bool,
         cause: Cause,
     },
     Sweeping {
-        last: Option<Instance>,
+        /// Runtimes that may have something of the workload. Empty: all.
+        runtimes: BTreeSet<RuntimeKind>,
+        last: Option<Handle>,
         deadline: u64,
         look_at: u64,
         looking: bool,
@@ -171,8 +174,8 @@ impl Workload {
         }
     }
 
-    /// Takes over a main process that runs already.
-    pub(super) fn adopt(&mut self, instance: Instance, world: &mut Surroundings<'_>) {
+    /// Takes over an instance that runs already.
+    pub(super) fn adopt(&mut self, instance: Handle, world: &mut Surroundings<'_>) {
         world.out.push(Effect::Watch { name: self.name.clone(), instance: instance.clone() });
         if self.saved.instance.as_ref() != Some(&instance) {
             self.saved.instance = Some(instance.clone());
@@ -181,15 +184,22 @@ impl Workload {
         self.run(instance, self.saved.proven, world.now);
     }
 
-    /// Ends every process of the workload before it can start; `last` was its main process.
-    pub(super) fn sweep_first(&mut self, last: Option<Instance>, world: &mut Surroundings<'_>) {
-        // `never` is a promise: whatever happened to a process that may have run, in this boot or
+    /// Ends everything of the workload before it can start; `last` was its instance, and `runtimes`
+    /// have something of it. `unstarted`: `last` is known not to have run.
+    pub(super) fn sweep_first(
+        &mut self,
+        last: Option<Handle>,
+        unstarted: bool,
+        runtimes: BTreeSet<RuntimeKind>,
+        world: &mut Surroundings<'_>,
+    ) {
+        // `never` is a promise: whatever happened to an instance that may have run, in this boot or
         // in one before, the job is not started again.
         let then = match &last {
-            Some(_) if self.is_job() => Then::Judge(Some(Exit::Unseen)),
+            Some(_) if self.is_job() && !unstarted => Then::Judge(Some(Exit::Unseen)),
             _ => Then::Plan,
         };
-        self.sweep(last, 0, then, world);
+        self.sweep(runtimes, last, 0, then, world);
     }
 
     /// True if the restart policy is `never`: the workload is started once, whatever the result.
@@ -290,9 +300,9 @@ impl Workload {
         }
         match (&mut self.stage, goal) {
             (
-                Stage::Launching(_)
+                Stage::Preparing(_)
                 | Stage::Saving(_)
-                | Stage::Opening(_)
+                | Stage::Starting(_)
                 | Stage::Removing
                 | Stage::Gone,
                 _,
@@ -399,13 +409,13 @@ impl Workload {
             None => Vec::new(),
         };
         self.uncounted = std::mem::take(&mut self.again) || self.saved.paused;
-        world.out.push(Effect::Launch {
+        world.out.push(Effect::Prepare {
             name: self.name.clone(),
             revision: goal.clone(),
             nonce: goal.nonce(world.entropy.draw()),
             stale_config,
         });
-        self.stage = Stage::Launching(goal);
+        self.stage = Stage::Preparing(goal);
         false
     }
 
@@ -469,10 +479,10 @@ impl Workload {
         let instance = running.instance.clone();
         let stop = self.saved.current.as_ref().map(|current| current.spec.stop).unwrap_or_default();
         self.prefetching = None;
-        world.out.push(Effect::Signal {
+        world.out.push(Effect::Stop {
             name: self.name.clone(),
             instance: instance.clone(),
-            signal: stop.signal,
+            how: Halt::Ask(stop),
         });
         let deadline = world.now.saturating_add(stop.grace_ms);
         self.stage = Stage::Stopping { instance, deadline, killed: false, cause };
@@ -485,19 +495,34 @@ impl Workload {
         if world.now >= *deadline && !*killed {
             *killed = true;
             let (name, instance) = (self.name.clone(), instance.clone());
-            world.out.push(Effect::Signal { name, instance, signal: 9 });
+            world.out.push(Effect::Stop { name, instance, how: Halt::Kill });
         }
         false
     }
 
+    /// Sweeps what the runtime of an instance that has ended, or is not to start, has of the
+    /// workload.
+    fn sweep_after(
+        &mut self,
+        last: Handle,
+        deadline: u64,
+        then: Then,
+        world: &mut Surroundings<'_>,
+    ) {
+        let runtimes = BTreeSet::from([last.runtime.clone()]);
+        self.sweep(runtimes, Some(last), deadline, then, world);
+    }
+
     fn sweep(
         &mut self,
-        last: Option<Instance>,
+        runtimes: BTreeSet<RuntimeKind>,
+        last: Option<Handle>,
         deadline: u64,
         then: Then,
         world: &mut Surroundings<'_>,
     ) {
         self.stage = Stage::Sweeping {
+            runtimes,
             last,
             deadline,
             look_at: world.now,
@@ -511,7 +536,7 @@ impl Workload {
     }
 
     fn keep_sweeping(&mut self, world: &mut Surroundings<'_>) -> bool {
-        let Stage::Sweeping { last, deadline, look_at, looking, pause, killed, .. } =
+        let Stage::Sweeping { runtimes, last, deadline, look_at, looking, pause, killed, .. } =
             &mut self.stage
         else {
             return false;
@@ -525,6 +550,7 @@ impl Workload {
             }
             world.out.push(Effect::Sweep {
                 name: self.name.clone(),
+                runtimes: runtimes.clone(),
                 last: last.clone(),
                 spare: None,
                 kill,

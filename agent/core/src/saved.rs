@@ -1,25 +1,13 @@
-//! Saved state of a workload on disk, and the processes that are found of it.
+//! Saved state of a workload on disk, and how runs of it end.
 //!
 //! See decisions 0008, 0023 and 0115.
 
 use std::sync::Arc;
 
-use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 
-/// Process, told apart from every other that ever had its id.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instance {
-    /// Process id, which is also the id of its group and session.
-    pub pid: u32,
-    /// Start time in clock ticks since the boot, as the kernel gives it.
-    pub start: u64,
-    /// Random id of the boot during which the process was started.
-    pub boot: String,
-    /// Random number chosen at the start; stands in the environment of the process.
-    pub nonce: u64,
-}
+use super::runtime::Handle;
 
 /// Revision of a workload with its specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,14 +19,14 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// Makes a nonce for a process of this revision: random, but for its lower half, which is a
+    /// Makes a nonce for an instance of this revision: random, but for its lower half, which is a
     /// fingerprint of the specification. Revision numbers are not enough: a control plane that was
     /// restored gives them out again.
     pub fn nonce(&self, random: u64) -> u64 {
         (random & !u64::from(u32::MAX)) | u64::from(self.fingerprint())
     }
 
-    /// True if a process with this nonce runs this very specification.
+    /// True if an instance with this nonce runs this very specification.
     pub fn gave(&self, nonce: u64) -> bool {
         nonce & u64::from(u32::MAX) == u64::from(self.fingerprint())
     }
@@ -51,7 +39,7 @@ impl Revision {
     }
 }
 
-/// End of a process.
+/// End of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exit {
@@ -128,8 +116,8 @@ fn signal_name(signal: i32) -> Option<&'static str> {
 pub struct SavedWorkload {
     /// The revision that was started last.
     pub current: Option<Revision>,
-    /// Main process of the current revision, unless it was seen to end.
-    pub instance: Option<Instance>,
+    /// Instance of the current revision, unless it was seen to end.
+    pub instance: Option<Handle>,
     /// Number of starts of the current revision after its first, without those that an operator
     /// asked for.
     pub restarts: u32,
@@ -157,19 +145,4 @@ pub struct Rejected {
     pub revision: Revision,
     /// Reason, as a sentence for an operator.
     pub why: String,
-}
-
-/// Process of a workload, found on the machine by a census.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Workload that the process is of, by its environment or the saved state.
-    pub workload: Name,
-    /// Revision number, by its environment or the saved state; 0: not known, or a probe.
-    pub revision: u64,
-    /// Process as the kernel identifies it.
-    pub instance: Instance,
-    /// True for a process that leads its session: a main process, not a child of one.
-    pub leader: bool,
-    /// True for a launcher that waits at the gate and has not become the workload yet.
-    pub at_gate: bool,
 }

@@ -6,7 +6,8 @@
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::agent::adoptable;
-use super::saved::{Found, Revision, SavedWorkload};
+use super::runtime::Found;
+use super::saved::{Revision, SavedWorkload};
 
 /// Everything known of an unidentified workload.
 #[derive(Debug)]
@@ -33,21 +34,26 @@ impl Unidentified {
         if saved.current.is_none() && last.is_none() {
             return true;
         }
-        let mut mains = found.iter().filter(|it| it.leader && !it.at_gate).peekable();
+        let mut mains = found.iter().filter(|it| it.is_main()).peekable();
         mains.peek().is_some()
             && !mains.any(|it| Some(&it.instance) == saved.instance.as_ref())
             && adoptable(found, &mut saved.clone(), last).is_none()
     }
 
+    /// Part of the workload that its report shows; None: it has none, only a folder.
+    pub(super) fn shown(&self) -> Option<&Found> {
+        self.found.iter().find(|it| it.is_main()).or(self.found.first())
+    }
+
     /// Report of the workload; None: it has no process, only a folder.
     pub(super) fn report(&self) -> Option<WorkloadReport> {
-        let main = self.found.iter().find(|it| it.leader && !it.at_gate);
-        let one = main.or(self.found.first())?;
+        let one = self.shown()?;
         Some(WorkloadReport {
             revision: one.revision,
             phase: Phase::Running,
             restarts: 0,
-            pid: Some(one.instance.pid),
+            run: Some(one.instance.run()),
+            detail: None,
             reason: "its saved state is lost, and so is the desired state: its processes are left \
                      alone until the control plane sends a desired state"
                 .into(),

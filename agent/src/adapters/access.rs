@@ -117,6 +117,31 @@ pub struct Access {
     state: Mutex<State>,
 }
 
+/// Reason why local accesses were not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Name of a workload of this device.
+    #[error(
+        "{0} is a workload of this device: it has credentials in its environment; take another name"
+    )]
+    IsWorkload(Name),
+    /// Limit of local accesses that is reached.
+    #[error("there are {MAX_LOCAL} local accesses already: remove one")]
+    TooMany,
+    /// System without random numbers.
+    #[error("{0}")]
+    Random(#[source] io::Error),
+    /// Bus without a port.
+    #[error("no port for the bus: {0}")]
+    NoPort(#[source] io::Error),
+    /// File that cannot be read or written.
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, #[source] io::Error),
+    /// Accesses that cannot be written as JSON.
+    #[error("{0}")]
+    Json(#[source] serde_json::Error),
+}
+
 impl Access {
     /// Creates the access of a data folder. Nothing is read or written before it is needed.
     pub fn new(data: &Path, fixed_port: Option<u16>) -> Self {
@@ -344,22 +369,20 @@ impl Access {
     /// had; those not given stay.
     ///
     /// # Errors
-    /// The reason as text, with what to do.
-    pub fn create(&self, name: &Name, bus: Bus) -> Result<Made, String> {
+    /// [`AccessError`].
+    pub fn create(&self, name: &Name, bus: Bus) -> Result<Made, AccessError> {
         if self.data.join("workloads").join(name.as_str()).exists() {
-            return Err(format!(
-                "{name} is a workload of this device: it has credentials in its environment; take another name"
-            ));
+            return Err(AccessError::IsWorkload(name.clone()));
         }
         let mut made = None;
         self.change(|all| {
             if all.len() >= MAX_LOCAL && !all.contains_key(name) {
-                return Err(format!("there are {MAX_LOCAL} local accesses already: remove one"));
+                return Err(AccessError::TooMany);
             }
             let former = all.get(name).cloned();
             let password = match &former {
                 Some(known) => known.password.clone(),
-                None => hex(&random().map_err(|error| error.to_string())?),
+                None => hex(&random().map_err(AccessError::Random)?),
             };
             let before = former.map(|known| known.bus);
             let bus = asked_for(before.as_ref().unwrap_or(&Bus::default()), bus);
@@ -369,16 +392,15 @@ impl Access {
             Ok(())
         })?;
         let (local, before) = made.unwrap_or_default();
-        let entry =
-            self.entry(name, &local).map_err(|error| format!("no port for the bus: {error}"))?;
+        let entry = self.entry(name, &local).map_err(AccessError::NoPort)?;
         Ok(Made { entry, bus: local.bus, before })
     }
 
     /// Removes a local access. False when there was none.
     ///
     /// # Errors
-    /// The reason as text.
-    pub fn remove(&self, name: &Name) -> Result<bool, String> {
+    /// [`AccessError`].
+    pub fn remove(&self, name: &Name) -> Result<bool, AccessError> {
         let mut was = false;
         self.change(|all| {
             was = all.remove(name).is_some();
@@ -389,10 +411,10 @@ impl Access {
 
     fn change(
         &self,
-        change: impl FnOnce(&mut BTreeMap<Name, LocalAccess>) -> Result<(), String>,
-    ) -> Result<(), String> {
+        change: impl FnOnce(&mut BTreeMap<Name, LocalAccess>) -> Result<(), AccessError>,
+    ) -> Result<(), AccessError> {
         let path = self.data.join(LOCAL);
-        let failed = |error: io::Error| format!("{}: {error}", path.display());
+        let failed = |error: io::Error| AccessError::File(path.clone(), error);
         files::keep_private();
         let mut options = std::fs::OpenOptions::new();
         let lock = std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600)
@@ -406,7 +428,7 @@ impl Access {
         let before = all.clone();
         change(&mut all)?;
         if all != before {
-            let text = serde_json::to_vec_pretty(&all).map_err(|error| error.to_string())?;
+            let text = serde_json::to_vec_pretty(&all).map_err(AccessError::Json)?;
             files::replace(&path, &text, 0o600).map_err(failed)?;
         }
         Ok(())
@@ -587,7 +609,12 @@ mod tests {
         let another = tool.create(&name("meter"), Bus::default()).unwrap().entry;
         assert_ne!(entry.password, another.password, "what was removed stays removed");
         std::fs::create_dir_all(scratch.path().join("workloads/pump")).unwrap();
-        assert!(tool.create(&name("pump"), Bus::default()).unwrap_err().contains("another name"));
+        assert!(
+            tool.create(&name("pump"), Bus::default())
+                .unwrap_err()
+                .to_string()
+                .contains("another name")
+        );
         assert!(agent.reload_locals());
         std::fs::write(scratch.path().join(LOCAL), "{").unwrap();
         assert!(tool.create(&name("x"), Bus::default()).is_err(), "nothing is overwritten");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use holdfast_base::collect;
 use holdfast_base::ids::Digest;
 use holdfast_protocol::workload::Artifact;
 use http_body_util::{BodyExt as _, Full};
@@ -17,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::https::{Api, error_from};
+use super::https::{Api, HttpsError, error_from};
 use super::{crash, files};
 use crate::core::backoff::{self, Entropy};
 use crate::core::effect::Observed;
@@ -61,7 +62,7 @@ impl Artifacts {
         files::folder(&folder, 0o711)?;
         files::folder(&partial, 0o700)?;
         // A file under its digest is complete: it was renamed to it after the check.
-        let there = names(&folder)?.into_iter().filter_map(|name| digest_of(&name)).collect();
+        let there = collect::set(names(&folder)?.into_iter().filter_map(|name| digest_of(&name)));
         let slots = Arc::new(Semaphore::new(MAX_DOWNLOADS));
         let fetching = BTreeMap::new();
         Ok((Self { folder, partial, tell, api, slots, fetching, seed }, there))
@@ -120,6 +121,37 @@ fn digest_of(name: &str) -> Option<Digest> {
     format!("sha256:{name}").parse().ok()
 }
 
+/// Reason why one try to download an artifact failed.
+#[derive(Debug, thiserror::Error)]
+enum NotFetched {
+    #[error("the device is not enrolled")]
+    NotEnrolled,
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, io::Error),
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("no digest")]
+    NoDigest,
+    #[error("what came has digest {0}, thrown away")]
+    Other(Digest),
+    #[error("{0} bytes more do not fit on the disk: free some space")]
+    NoRoom(u64),
+    #[error("the link budget for artifacts is used up: it waits until more is due")]
+    Budget,
+    #[error("{0}")]
+    Request(hyper::http::Error),
+    #[error(transparent)]
+    Https(#[from] HttpsError),
+    #[error("the transfer stalled")]
+    Stalled,
+    #[error("the transfer ended early")]
+    Short,
+    #[error("more came than the artifact has")]
+    Long,
+    #[error("{0}")]
+    Transfer(hyper::Error),
+}
+
 struct Job {
     artifact: Artifact,
     path: PathBuf,
@@ -156,9 +188,10 @@ impl Job {
         }
     }
 
-    async fn attempt(&mut self) -> Result<(), String> {
-        let api = self.api.borrow_and_update().clone().ok_or("the device is not enrolled")?;
-        let failed = |error: io::Error| format!("{}: {error}", self.partial.display());
+    async fn attempt(&mut self) -> Result<(), NotFetched> {
+        let api = self.api.borrow_and_update().clone().ok_or(NotFetched::NotEnrolled)?;
+        let partial = self.partial.clone();
+        let failed = |error: io::Error| NotFetched::File(partial.clone(), error);
         let mut options = tokio::fs::OpenOptions::new();
         let mut file = options
             .read(true)
@@ -177,11 +210,11 @@ impl Job {
             self.download(&api, &mut file, &mut hash, have).await?;
         }
         file.sync_all().await.map_err(failed)?;
-        let found = Digest(hash.finish().as_ref().try_into().map_err(|_| "no digest")?);
+        let found = Digest(hash.finish().as_ref().try_into().map_err(|_| NotFetched::NoDigest)?);
         if found != self.artifact.digest {
             // Damaged on the way or on the disk: none of it can be used.
             tokio::fs::remove_file(&self.partial).await.map_err(failed)?;
-            return Err(format!("what came has digest {found}, thrown away"));
+            return Err(NotFetched::Other(found));
         }
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         file.set_permissions(mode).await.map_err(failed)?;
@@ -191,11 +224,11 @@ impl Job {
         files::sync_folder(&self.path).map_err(failed)
     }
 
-    fn check_room(&self, have: u64) -> Result<(), String> {
+    fn check_room(&self, have: u64) -> Result<(), NotFetched> {
         let needed = self.artifact.size - have;
         match files::free_bytes(&self.partial) {
             Ok(free) if free < needed.saturating_add(HEADROOM.min(needed.saturating_mul(4))) => {
-                Err(format!("{needed} bytes more do not fit on the disk: free some space"))
+                Err(NotFetched::NoRoom(needed))
             }
             _ => Ok(()),
         }
@@ -207,41 +240,39 @@ impl Job {
         file: &mut tokio::fs::File,
         hash: &mut Context,
         mut have: u64,
-    ) -> Result<(), String> {
+    ) -> Result<(), NotFetched> {
         if api.tap.is_held() {
-            return Err(
-                "the link budget for artifacts is used up: it waits until more is due".into()
-            );
+            return Err(NotFetched::Budget);
         }
         let path = format!("/api/v1/artifacts/{}", self.artifact.digest);
         let request = api
             .request("GET", &path)
             .header("range", format!("bytes={have}-"))
             .body(Full::new(Bytes::new()))
-            .map_err(|error| error.to_string())?;
-        let answer = api.send(request).await.map_err(|error| error.to_string())?;
+            .map_err(NotFetched::Request)?;
+        let answer = api.send(request).await?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {}
             StatusCode::OK if have == 0 => {}
-            StatusCode::OK => (*hash, have) = begin_anew(file).await.map_err(|e| e.to_string())?,
-            _ => return Err(error_from(answer).await.to_string()),
+            StatusCode::OK => (*hash, have) = begin_anew(file).await.map_err(NotFetched::Io)?,
+            _ => return Err(error_from(answer).await.into()),
         }
         let mut body = answer.into_body();
         while have < self.artifact.size {
             let frame = tokio::time::timeout(STALL, body.frame()).await;
-            let Some(frame) = frame.map_err(|_| "the transfer stalled")? else {
-                return Err("the transfer ended early".into());
+            let Some(frame) = frame.map_err(|_| NotFetched::Stalled)? else {
+                return Err(NotFetched::Short);
             };
-            let frame = frame.map_err(|error| error.to_string())?;
+            let frame = frame.map_err(NotFetched::Transfer)?;
             let Ok(bytes) = frame.into_data() else { continue };
             have += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             if have > self.artifact.size {
-                return Err("more came than the artifact has".into());
+                return Err(NotFetched::Long);
             }
-            file.write_all(&bytes).await.map_err(|error| error.to_string())?;
+            file.write_all(&bytes).await.map_err(NotFetched::Io)?;
             hash.update(&bytes);
         }
-        file.flush().await.map_err(|error| error.to_string())
+        file.flush().await.map_err(NotFetched::Io)
     }
 }
 

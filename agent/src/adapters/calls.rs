@@ -24,6 +24,7 @@ use crate::adapters::buffer::Buffer;
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::link::Outlet;
 use crate::adapters::logs::{self, Histories, NoPart};
+use crate::adapters::tasks;
 use crate::core::history::History;
 
 /// Most calls at the same time; one more is refused.
@@ -120,7 +121,7 @@ impl Calls {
         let deadline = Arc::new(AtomicU64::new(until));
         let id = call.id;
         let shared = Arc::clone(&deadline);
-        let task = tokio::spawn(async move {
+        let task = tasks::spawn(async move {
             match (&call.log, &call.held) {
                 (_, Some(why)) => responder.fail(ReplyCode::OverBudget, why).await,
                 _ if busy => responder.fail(ReplyCode::Busy, TOO_MANY_CALLS).await,
@@ -150,7 +151,7 @@ impl Calls {
         let questions = self.open.values().filter(|open| open.is_question).count();
         let busy = questions >= MAX_QUERIES || self.open.len() >= MAX_CALLS;
         let begins = !busy && call.held.is_none();
-        let task = tokio::spawn(async move {
+        let task = tasks::spawn(async move {
             if let Some(why) = &call.held {
                 // A reply may be as large as the records that the budget keeps off the link.
                 responder.fail(ReplyCode::OverBudget, why).await;
@@ -172,7 +173,7 @@ impl Calls {
         let mut responder = Responder { outlet: outlet.clone(), id: call.id, sequence: 0 };
         let busy = self.open.len() >= MAX_CALLS;
         let id = call.id;
-        let task = tokio::spawn(async move {
+        let task = tasks::spawn(async move {
             if busy {
                 return responder.fail(ReplyCode::Busy, TOO_MANY_CALLS).await;
             }
@@ -200,7 +201,7 @@ impl Calls {
         let (tell, mut outcome): (Done, _) = oneshot::channel();
         let busy = self.open.len() >= MAX_CALLS;
         let mut responder = Responder { outlet: outlet.clone(), id, sequence: 0 };
-        let task = tokio::spawn(async move {
+        let task = tasks::spawn(async move {
             if busy {
                 return responder.fail(ReplyCode::Busy, TOO_MANY_CALLS).await;
             }

@@ -78,10 +78,15 @@ pub struct Url {
     pub port: u16,
 }
 
+/// Text that is no address of the API.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a URL of a control plane: it is https://HOST[:PORT]")]
+pub struct NotAUrl(pub String);
+
 impl std::str::FromStr for Url {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let bad = || format!("{text:?} is not a URL of a control plane: it is https://HOST[:PORT]");
+    type Err = NotAUrl;
+    fn from_str(text: &str) -> Result<Self, NotAUrl> {
+        let bad = || NotAUrl(text.to_owned());
         let rest = text.trim().strip_prefix("https://").ok_or_else(bad)?.trim_end_matches('/');
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| bad())?),
@@ -141,7 +146,7 @@ impl Api {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
         // Ends when the response has been read or dropped.
-        tokio::spawn(async move {
+        super::tasks::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to the control plane's API");
             }
@@ -155,7 +160,7 @@ impl Api {
     ) -> Result<tokio_rustls::client::TlsStream<Metered<TcpStream>>, HttpsError> {
         let Url { host, port } = self.url.clone();
         let unreachable = |why: String| HttpsError::Unreachable { host: host.clone(), port, why };
-        let socket = dial(&host, port).await.map_err(unreachable)?;
+        let socket = dial(&host, port).await.map_err(|error| unreachable(error.to_string()))?;
         let name =
             ServerName::try_from(SERVER_NAME).map_err(|error| unreachable(error.to_string()))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.tls));
@@ -274,19 +279,33 @@ pub async fn error_from(answer: Response<Incoming>) -> HttpsError {
     }
 }
 
+/// Reason why no address of a host accepts a connection.
+#[derive(Debug, thiserror::Error)]
+pub enum NotDialled {
+    /// Host without an address.
+    #[error("no address")]
+    NoAddress,
+    /// Host whose addresses cannot be found.
+    #[error(transparent)]
+    Unresolved(#[from] super::resolve::Unresolved),
+    /// Failure of the last address that was tried.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
 /// Connects by TCP to the first address of a host that accepts.
 ///
 /// # Errors
-/// The reason as text.
-pub async fn dial(host: &str, port: u16) -> Result<TcpStream, String> {
-    let mut last = "no address".to_owned();
+/// [`NotDialled`].
+pub async fn dial(host: &str, port: u16) -> Result<TcpStream, NotDialled> {
+    let mut last = NotDialled::NoAddress;
     for address in super::resolve::addresses(host, port).await? {
         match TcpStream::connect(address).await {
             Ok(socket) => {
-                let tuned = tune(&socket);
-                return tuned.map(|()| socket).map_err(|error| error.to_string());
+                tune(&socket)?;
+                return Ok(socket);
             }
-            Err(error) => last = error.to_string(),
+            Err(error) => last = error.into(),
         }
     }
     Err(last)

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Time;
 use super::files;
-use super::https::{Api, HttpsError, Url};
+use super::https::{Api, HttpsError, NotAUrl, Url};
 use super::meter::Tap;
 use super::tls::{self, Ca, ClientIdentity};
 use crate::core::certificate::Life;
@@ -130,7 +130,7 @@ impl Identity {
         let document: Document =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let key = STANDARD.decode(&document.key).map_err(|error| damaged(error.to_string()))?;
-        let url = document.url.parse().map_err(damaged)?;
+        let url = document.url.parse().map_err(|error: NotAUrl| damaged(error.to_string()))?;
         Ok(Some(Self { path, document, url, key, unsaved: None, seen }))
     }
 

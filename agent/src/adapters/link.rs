@@ -2,8 +2,12 @@
 //! what arrives, and reports when it is up or down, and why. What goes up is published through the
 //! [`Outlet`] that it hands out.
 //!
-//! See decisions 0016 and 0104.
+//! See decisions 0016, 0104 and NEW-mqtt-fallback.
 
+mod ended;
+mod subscriptions;
+
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,16 +24,22 @@ use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::{
     AckMode, AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, Outgoing, PublishOptions,
-    StateError, SubscribeFilter, TlsConfiguration, TlsError, Transport,
+    TlsConfiguration, Transport,
 };
 use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::sync::{mpsc, watch};
+use tokio_rustls::TlsConnector;
 
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::https;
 use crate::adapters::meter::Meter;
+use crate::adapters::mqtt311::Translated;
 use crate::core::backoff::{self, Entropy};
 use crate::core::heartbeat::Heartbeat;
+use crate::core::negotiation::{Attempt, MqttVersion, Negotiation};
+use ended::Ended;
+use subscriptions::Subscriptions;
 
 /// First and longest wait between tries to connect, in milliseconds: a device has to be back soon
 /// after its link is, and a fleet that lost its link at once must not return at once.
@@ -44,6 +54,8 @@ const QUEUE: usize = 64;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Duration from which a connection counts as good, so that the next wait is the first again.
 const STABLE: Duration = Duration::from_secs(30);
+/// Most topic aliases that a broker may use: one for each topic that the device subscribes to.
+const TOPICS: u16 = 3;
 
 /// Parameters of a connection.
 #[derive(Debug, Clone)]
@@ -85,13 +97,15 @@ pub enum LinkEvent {
         /// True when the control plane (or a server in its place) refused the device: a person may
         /// have to act.
         refused: bool,
+        /// Text about a subscription that the broker refused; `None` when it refused none.
+        unsubscribed: Option<String>,
     },
     /// A desired state. It is acknowledged by [`Outlet::acknowledge`] once it is stored or refused,
     /// and redelivered after a reconnect until then.
     Desired(Box<Publish>),
     /// A call, encoded.
     Call(Bytes),
-    /// An acknowledgement of data, encoded.
+    /// An acknowledgement of data or of a report, encoded.
     Ack(Bytes),
 }
 
@@ -103,8 +117,8 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// Publishes with QoS 1 and waits until the control plane has acknowledged it. False when the
-    /// connection ended or it was refused.
+    /// Publishes with QoS 1 and waits for the broker's PUBACK, which does not say that the control
+    /// plane has it. False when the connection ended or it was refused.
     pub async fn publish(&self, channel: Channel, payload: Vec<u8>) -> bool {
         let class = match channel {
             Channel::Data => TrafficClass::Data,
@@ -146,7 +160,7 @@ impl Outlet {
         if class != TrafficClass::Control {
             self.credentials.meter.announce(class, true, sizes.0, sizes.1);
         }
-        // The acknowledgement may carry an error: not stored.
+        // The PUBACK may carry an error: not taken.
         notice.wait_completion_async().await.is_ok()
     }
 
@@ -178,6 +192,8 @@ pub async fn run(
 ) {
     let mut entropy = Entropy::new(seed);
     let mut failures = 0;
+    // Knowledge of each broker, for the life of the process; there are few.
+    let mut brokers: BTreeMap<(String, u16), Negotiation> = BTreeMap::new();
     loop {
         let Some(current) = credentials.borrow_and_update().clone() else {
             if credentials.changed().await.is_err() {
@@ -190,13 +206,14 @@ pub async fn run(
         // again.
         let began = tokio::time::Instant::now();
         let turn = usize::try_from(failures).unwrap_or(0);
-        let (reason, refused) = connection(Arc::new(current), turn, &tell, &mut entropy).await;
+        let ended = turn_to(Arc::new(current), turn, &mut brokers, &tell, &mut entropy).await;
+        let Ended { reason, refused, unsubscribed, .. } = ended;
         failures = if began.elapsed() > STABLE { 1 } else { failures + 1 };
         tracing::info!(%reason, "link down");
-        if tell.send(LinkEvent::Down { reason, refused }).await.is_err() {
+        let longest = if refused || unsubscribed.is_some() { RETRY_REFUSED } else { RETRY.1 };
+        if tell.send(LinkEvent::Down { reason, refused, unsubscribed }).await.is_err() {
             return;
         }
-        let longest = if refused { RETRY_REFUSED } else { RETRY.1 };
         let wait = backoff::delay(failures, RETRY.0, longest, &mut entropy);
         // New credentials may be all that was missing, so they end the wait.
         let woken = tokio::time::timeout(Duration::from_millis(wait), credentials.changed()).await;
@@ -209,98 +226,121 @@ pub async fn run(
     }
 }
 
-/// Runs one connection from dialling to its end; returns the reason for the end, and whether it was
-/// a refusal.
-async fn connection(
+/// Runs one connection to the broker whose turn it is, and learns from its end.
+async fn turn_to(
     credentials: Arc<Credentials>,
     turn: usize,
+    brokers: &mut BTreeMap<(String, u16), Negotiation>,
     tell: &mpsc::Sender<LinkEvent>,
     entropy: &mut Entropy,
-) -> (String, bool) {
+) -> Ended {
     let count = credentials.brokers.len().max(1);
     let Some(broker) = credentials.brokers.get(turn % count).cloned() else {
-        return ("no broker's address is known".into(), true);
+        let reason = "no broker's address is known".into();
+        let attempt = Attempt::NotReached;
+        return Ended { reason, refused: true, unsubscribed: None, attempt };
     };
-    let (client, mut events) =
-        AsyncClient::builder(options(&credentials, broker)).capacity(QUEUE).build();
-    let outlet = Outlet { client, credentials };
+    let known = brokers.get(&broker).copied().unwrap_or_default();
+    let version = known.version(uptime_ms());
     // Never 0, which a last will sends as the session of a device that is offline.
     let session = entropy.draw() | 1;
+    let options = options(&credentials, broker.clone(), version);
+    let one_by_one = known.subscribes_one_by_one();
+    let mut ended = connection(credentials, options, session, one_by_one, tell).await;
+    let next = known.after(version, ended.attempt, uptime_ms());
+    let spoken = next.version(uptime_ms());
+    if spoken != version {
+        ended.reason.push_str(match spoken {
+            MqttVersion::V311 => "; MQTT 3.1.1 is tried next",
+            MqttVersion::V5 => "; MQTT 5 is tried next",
+        });
+    }
+    brokers.insert(broker, next);
+    ended
+}
+
+/// Runs one connection from dialling to its end.
+async fn connection(
+    credentials: Arc<Credentials>,
+    options: MqttOptions,
+    session: u64,
+    one_by_one: bool,
+    tell: &mpsc::Sender<LinkEvent>,
+) -> Ended {
+    let (client, mut events) = AsyncClient::builder(options).capacity(QUEUE).build();
+    let outlet = Outlet { client, credentials };
     loop {
         match tokio::time::timeout(CONNECT_TIMEOUT, events.poll()).await {
             Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => break,
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => return explain(&error),
-            Err(_) => return ("no answer to the connection in time".into(), false),
+            Ok(Err(error)) => return Ended::unanswered(&error),
+            Err(_) => {
+                let reason = "no answer to the connection in time".into();
+                let attempt = Attempt::NotReached;
+                return Ended { reason, refused: false, unsubscribed: None, attempt };
+            }
         }
     }
-    match serve(&outlet, session, &mut events, tell).await {
-        Ok(()) => ("closed".into(), false),
-        Err(error) => explain(&error),
-    }
+    let mut subscriptions = Subscriptions::new(&outlet.credentials);
+    let early = if one_by_one {
+        match subscriptions.one_by_one(&outlet, &mut events).await {
+            Ok(early) => early,
+            Err(ended) => return ended,
+        }
+    } else {
+        Vec::new()
+    };
+    serve(&outlet, session, &mut events, subscriptions, early, tell).await
 }
 
 async fn serve(
     outlet: &Outlet,
     session: u64,
     events: &mut EventLoop,
+    mut subscriptions: Subscriptions,
+    early: Vec<Publish>,
     tell: &mpsc::Sender<LinkEvent>,
-) -> Result<(), ConnectionError> {
+) -> Ended {
     let credentials = &outlet.credentials;
-    let [desired, call, ack] =
-        [Channel::Desired, Channel::Call, Channel::Ack].map(|channel| credentials.topic(channel));
-    // Only a desired state needs QoS 1. Data that is not acknowledged is sent again, and a call
-    // without a reply is made again, so neither has to be kept for the device, and a PUBACK would
-    // cost more than many a call.
-    let filters = [(&desired, QoS::AtLeastOnce), (&call, QoS::AtMostOnce), (&ack, QoS::AtMostOnce)]
-        .map(|(topic, qos)| SubscribeFilter::new(topic.clone(), qos));
     let presence = Presence { v: WIRE_VERSION, online: true, session };
     let payload = codec::encode(&presence).unwrap_or_default();
     let options = PublishOptions::new(QoS::AtLeastOnce).retained();
     // Queued before `Up` is sent: the broker handles packets in order, so whatever the driver
     // publishes first comes after the subscriptions and the presence.
-    let queued = outlet.client.try_subscribe_many(filters).is_ok()
-        && outlet
-            .client
-            .try_publish(credentials.topic(Channel::Presence), payload, options)
-            .is_ok();
+    let asked = subscriptions.is_granted() || subscriptions.ask(outlet, usize::MAX);
+    let presence = credentials.topic(Channel::Presence);
+    let beat = presence.len();
+    let queued = asked && outlet.client.try_publish(presence, payload, options).is_ok();
     let event = LinkEvent::Up { session, outlet: outlet.clone() };
     if !queued || tell.send(event).await.is_err() {
-        return Ok(());
+        return Ended::served(None);
     }
-    // Acknowledgements are manual (`AckMode::Manual`). Calls and acks are acknowledged here, since
-    // losing them costs a repetition; a desired state only by the driver, after it is durable.
-    let topic = credentials.topic(Channel::Presence).len();
-    let mut heartbeat = Heartbeat::new(credentials.keep_alive, topic, uptime_ms());
+    for publish in early {
+        if !subscriptions.pass_on(publish, outlet, tell).await {
+            return Ended::served(None);
+        }
+    }
+    let mut heartbeat = Heartbeat::new(credentials.keep_alive, beat, uptime_ms());
     loop {
-        let publish = match next(events, &mut heartbeat, outlet).await? {
-            Event::Incoming(Packet::Publish(publish)) => publish,
-            Event::Outgoing(Outgoing::PingReq) => {
-                heartbeat.ping_sent(uptime_ms());
-                continue;
-            }
-            Event::Outgoing(_) => {
-                heartbeat.sent(uptime_ms());
-                continue;
-            }
-            Event::Incoming(_) | Event::Auth(_) => continue,
+        let event = match next(events, &mut heartbeat, outlet).await {
+            Ok(event) => event,
+            Err(error) if subscriptions.is_granted() => return Ended::served(Some(&error)),
+            Err(error) => return subscriptions.broken(&error, false),
         };
-        let event = if publish.topic == desired.as_bytes() {
-            LinkEvent::Desired(Box::new(publish))
-        } else if publish.topic == call.as_bytes() {
-            outlet.acknowledge(&publish);
-            LinkEvent::Call(publish.payload)
-        } else if publish.topic == ack.as_bytes() {
-            outlet.acknowledge(&publish);
-            let (topic, payload) = (publish.topic.len(), publish.payload.len());
-            credentials.meter.announce(TrafficClass::Data, false, topic, payload);
-            LinkEvent::Ack(publish.payload)
-        } else {
-            outlet.acknowledge(&publish);
-            continue;
-        };
-        if tell.send(event).await.is_err() {
-            return Ok(());
+        match event {
+            Event::Incoming(Packet::Publish(publish)) => {
+                if !subscriptions.pass_on(publish, outlet, tell).await {
+                    return Ended::served(None);
+                }
+            }
+            Event::Incoming(Packet::SubAck(answer)) => {
+                if let Err(ended) = subscriptions.answered(&answer) {
+                    return ended;
+                }
+            }
+            Event::Outgoing(Outgoing::PingReq) => heartbeat.ping_sent(uptime_ms()),
+            Event::Outgoing(_) => heartbeat.sent(uptime_ms()),
+            Event::Incoming(_) | Event::Auth(_) => {}
         }
     }
 }
@@ -328,21 +368,38 @@ async fn next(
     }
 }
 
-fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
+fn options(credentials: &Credentials, broker: (String, u16), version: MqttVersion) -> MqttOptions {
     let (host, port) = broker;
     // TLS checks the fixed server name; the connector dials the broker's real address.
     let mut options = MqttOptions::new(credentials.device.to_string(), (SERVER_NAME, port));
     let tap = credentials.meter.link_tap();
-    options.set_socket_connector(move |_, _| {
-        let host = host.clone();
-        let tap = tap.clone();
+    let tls = Arc::clone(&credentials.tls);
+    let dial = move || {
+        let (host, tap) = (host.clone(), tap.clone());
         async move {
             let socket = https::dial(&host, port).await.map_err(io::Error::other)?;
             Ok::<_, io::Error>(tap.around(socket))
         }
-    });
-    let tls = TlsConfiguration::Rustls(Arc::clone(&credentials.tls));
-    options.set_transport(Transport::tls_with_config(tls));
+    };
+    match version {
+        MqttVersion::V5 => {
+            options.set_socket_connector(move |_, _| dial());
+            options.set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls)));
+            options.set_topic_alias_max(Some(TOPICS));
+        }
+        // The library speaks 5 alone; what it says is translated between it and TLS.
+        MqttVersion::V311 => {
+            options.set_socket_connector(move |_, _| {
+                let (dialling, connector) = (dial(), TlsConnector::from(Arc::clone(&tls)));
+                async move {
+                    let name = ServerName::try_from(SERVER_NAME).map_err(io::Error::other)?;
+                    let stream = connector.connect(name, dialling.await?).await?;
+                    Ok::<_, io::Error>(Translated::new(stream))
+                }
+            });
+            options.set_transport(Transport::tcp());
+        }
+    }
     options.set_keep_alive(credentials.keep_alive);
     options.set_clean_start(true);
     options.set_connect_timeout(CONNECT_TIMEOUT);
@@ -356,93 +413,4 @@ fn options(credentials: &Credentials, broker: (String, u16)) -> MqttOptions {
         options.set_last_will(LastWill::new(topic, payload, QoS::AtLeastOnce, true, None));
     }
     options
-}
-
-/// Explains why a connection ended, and whether that was a refusal.
-fn explain(error: &ConnectionError) -> (String, bool) {
-    if let ConnectionError::ConnectionRefused(code) = error {
-        return (format!("the control plane refused the device: {code:?}"), true);
-    }
-    let tls = match error {
-        ConnectionError::Tls(TlsError::TLS(tls)) => Some(tls),
-        _ => io_error(error).and_then(https::tls_error),
-    };
-    if let Some(tls @ rustls::Error::InvalidCertificate(_)) = tls {
-        return (https::explain_tls(tls).to_owned(), true);
-    }
-    // With TLS 1.3 our handshake is over before the server has checked our certificate; its refusal
-    // then arrives as an alert on the open connection.
-    let alert = matches!(tls, Some(rustls::Error::AlertReceived(_)));
-    let refused = alert || matches!(error, ConnectionError::Tls(_));
-    let aborted = matches!(error, ConnectionError::MqttState(StateError::ConnectionAborted));
-    let ended = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;
-    if aborted || io_error(error).is_some_and(ended) {
-        return ("the connection was closed by the other side".to_owned(), refused);
-    }
-    (strip_layers(&error.to_string()).to_owned(), refused)
-}
-
-/// Returns the I/O error within an error of the MQTT library; `None` when it has another cause.
-fn io_error(error: &ConnectionError) -> Option<&io::Error> {
-    match error {
-        ConnectionError::Io(io)
-        | ConnectionError::Tls(TlsError::Io(io))
-        | ConnectionError::MqttState(
-            StateError::Io(io) | StateError::Deserialization(rumqttc::mqttbytes::Error::Io(io)),
-        ) => Some(io),
-        _ => None,
-    }
-}
-
-/// Strips the library's layers from an error text. Nothing is decided by it.
-fn strip_layers(mut text: &str) -> &str {
-    let layers = ["Mqtt state: ", "Mqtt serialization/deserialization error: ", "I/O: ", "IO: "];
-    while let Some(rest) = layers.iter().find_map(|layer| text.strip_prefix(layer)) {
-        text = rest;
-    }
-    text.split_once(": https://docs.rs").map_or(text, |(words, _)| words)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn why_a_link_is_down_is_said_in_plain_words() {
-        for (text, said) in [
-            ("I/O: Connection refused (os error 111)", "Connection refused (os error 111)"),
-            ("TLS: odd: https://docs.rs/rustls/x", "TLS: odd"),
-            ("", ""),
-        ] {
-            assert_eq!(strip_layers(text), said);
-        }
-    }
-
-    #[test]
-    fn why_a_link_is_down_is_decided_by_the_type_of_the_error() {
-        use rustls::{AlertDescription, CertificateError, Error};
-        let tls = |error: Error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let read = |error| {
-            let error = rumqttc::mqttbytes::Error::Io(error);
-            ConnectionError::MqttState(StateError::Deserialization(error))
-        };
-        let expired = || Error::InvalidCertificate(CertificateError::Expired);
-        let unknown = || Error::AlertReceived(AlertDescription::UnknownCA);
-        let eof = || io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify");
-        let other = || io::Error::other("certificate, fatal alert");
-        for (error, said, refused) in [
-            (ConnectionError::Tls(TlsError::Io(tls(expired()))), "is the clock right?", true),
-            (ConnectionError::Tls(TlsError::TLS(expired())), "is the clock right?", true),
-            (ConnectionError::Io(tls(expired())), "is the clock right?", true),
-            (read(tls(unknown())), "received fatal alert", true),
-            (ConnectionError::MqttState(StateError::Io(tls(unknown()))), "UnknownCA", true),
-            (read(eof()), "closed by the other side", false),
-            (ConnectionError::MqttState(StateError::ConnectionAborted), "closed by", false),
-            (ConnectionError::Io(other()), "certificate, fatal alert", false),
-        ] {
-            let (text, was_refused) = explain(&error);
-            assert!(text.contains(said), "{error:?}: {text}");
-            assert_eq!(was_refused, refused, "{error:?}");
-        }
-    }
 }

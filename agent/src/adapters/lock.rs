@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, major, minor};
 
-use super::{files, procfs};
+use super::files;
+use crate::runtimes::process::procfs;
 
 /// Name of the lock file.
 const LOCK: &str = "lock";

@@ -14,7 +14,7 @@ use holdfast_base::ids::Name;
 use holdfast_protocol::message::{LogPart, ReplyCode, ReplyError};
 use rustix::fs::{FallocateFlags, fallocate};
 
-use crate::core::follow::{Position, TAIL};
+use crate::core::follow::{Piece, Position, TAIL};
 use crate::core::history::History;
 
 /// Most bytes at the end of a log that are searched for its last lines.
@@ -318,17 +318,6 @@ pub fn last_bytes(path: &Path, history: &History) -> Vec<u8> {
     let from = length.saturating_sub(u64::try_from(TAIL).unwrap_or(0));
     let most = usize::try_from(length - from).unwrap_or(0);
     open(path).and_then(|file| at_offset(&file, from, most)).unwrap_or_default()
-}
-
-/// Part of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
-    /// Inode of the file: another inode is another log.
-    pub inode: u64,
-    /// Length of the log in bytes.
-    pub length: u64,
-    /// Bytes that were read; empty beyond the end.
-    pub bytes: Vec<u8>,
 }
 
 /// Reads at most `most` bytes of the log from position `from`. `None` when there is no log yet.

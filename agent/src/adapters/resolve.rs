@@ -20,11 +20,49 @@ const MAX_SERVERS: usize = 3;
 /// Largest reply in bytes: 512 over UDP without extensions, but some servers send more.
 const MAX_ANSWER: usize = 1500;
 
+/// Reason why a host has no address.
+#[derive(Debug, thiserror::Error)]
+pub enum Unresolved {
+    /// Host that no name server has an address for.
+    #[error("no address for {0}")]
+    NoAddress(String),
+    /// Failure of the last name server that was asked.
+    #[error("{host}: name server {server}: {why}")]
+    Server {
+        /// Host that was asked for.
+        host: String,
+        /// Address of the name server.
+        server: IpAddr,
+        /// Reason why it gave no answer.
+        why: NotAnswered,
+    },
+}
+
+/// Reason why a name server gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAnswered {
+    /// Failure of the socket.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// System without random numbers.
+    #[error("no randomness")]
+    Random,
+    /// Text that cannot be asked for.
+    #[error("not a host name")]
+    Name,
+    /// Answer that did not come in time.
+    #[error("no answer in time")]
+    Late,
+    /// Answer that cannot be read.
+    #[error("a malformed answer")]
+    Malformed,
+}
+
 /// Resolves a host to all its addresses, with the port.
 ///
 /// # Errors
-/// The reason as text, when there is none.
-pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
+/// [`Unresolved`], when there is none.
+pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, Unresolved> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     // A trailing dot (`localhost.`) only says that the name is complete.
     let bare = bare.strip_suffix('.').unwrap_or(bare);
@@ -42,7 +80,7 @@ pub async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, String>
     Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
 }
 
-async fn ask_servers(host: &str) -> Result<Vec<IpAddr>, String> {
+async fn ask_servers(host: &str) -> Result<Vec<IpAddr>, Unresolved> {
     let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let mut servers: Vec<IpAddr> = text
         .lines()
@@ -52,11 +90,13 @@ async fn ask_servers(host: &str) -> Result<Vec<IpAddr>, String> {
     if servers.is_empty() {
         servers.push(Ipv4Addr::LOCALHOST.into());
     }
-    let mut last = format!("no address for {host}");
+    let mut last = Unresolved::NoAddress(host.to_owned());
     for server in servers {
         let (four, six) = tokio::join!(ask(server, host, A), ask(server, host, AAAA));
         match (four, six) {
-            (Err(error), Err(_)) => last = format!("{host}: name server {server}: {error}"),
+            (Err(why), Err(_)) => {
+                last = Unresolved::Server { host: host.to_owned(), server, why };
+            }
             (four, six) => {
                 let mut found = four.unwrap_or_default();
                 found.extend(six.unwrap_or_default());
@@ -69,33 +109,32 @@ async fn ask_servers(host: &str) -> Result<Vec<IpAddr>, String> {
     Err(last)
 }
 
-async fn ask(server: IpAddr, host: &str, kind: u16) -> Result<Vec<IpAddr>, String> {
+async fn ask(server: IpAddr, host: &str, kind: u16) -> Result<Vec<IpAddr>, NotAnswered> {
     let any: SocketAddr = match server {
         IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let failed = |error: std::io::Error| error.to_string();
     // A new socket, and so a random port, for each question: a forged reply has to guess it and the
     // id.
-    let socket = UdpSocket::bind(any).await.map_err(failed)?;
-    socket.connect((server, 53)).await.map_err(failed)?;
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect((server, 53)).await?;
     let mut id = [0; 2];
     let random = ring::rand::SystemRandom::new();
-    ring::rand::SecureRandom::fill(&random, &mut id).map_err(|_| "no randomness")?;
-    let question = question(id, host, kind).ok_or("not a host name")?;
-    socket.send(&question).await.map_err(failed)?;
+    ring::rand::SecureRandom::fill(&random, &mut id).map_err(|_| NotAnswered::Random)?;
+    let question = question(id, host, kind).ok_or(NotAnswered::Name)?;
+    socket.send(&question).await?;
     let mut answer = vec![0; MAX_ANSWER];
     let read = async {
         loop {
-            let length = socket.recv(&mut answer).await.map_err(failed)?;
+            let length = socket.recv(&mut answer).await?;
             if answer.get(..2) == Some(&id[..]) {
-                return Ok::<usize, String>(length);
+                return Ok::<usize, NotAnswered>(length);
             }
         }
     };
-    let length = tokio::time::timeout(TIMEOUT, read).await.map_err(|_| "no answer in time")??;
+    let length = tokio::time::timeout(TIMEOUT, read).await.map_err(|_| NotAnswered::Late)??;
     answer.truncate(length);
-    records(&answer, kind).ok_or_else(|| "a malformed answer".to_owned())
+    records(&answer, kind).ok_or(NotAnswered::Malformed)
 }
 
 #[cfg(test)]

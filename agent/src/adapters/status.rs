@@ -92,7 +92,7 @@ pub async fn accept(listener: Option<&UnixListener>) -> Option<UnixStream> {
 
 /// Sends the document to one client, in a task of its own.
 pub fn answer(mut stream: UnixStream, document: String) {
-    tokio::spawn(async move {
+    super::tasks::spawn(async move {
         let sent = tokio::time::timeout(TIMEOUT, async {
             stream.write_all(document.as_bytes()).await?;
             stream.shutdown().await

@@ -3,70 +3,37 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Subcommand;
 use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Bus;
 
-use super::{Data, FAILED, Output, USAGE, complain, configuration, say};
-use crate::adapters::access::{Access, Made};
+use super::arguments::Call;
+use super::{FAILED, Output, USAGE, complain, configuration, data_folder, say};
+use crate::adapters::access::{Access, AccessError, Made};
 use crate::adapters::{files, status};
 use crate::core::bus::fault_of_filter;
 
-#[derive(Debug, Subcommand)]
-pub(super) enum LocalAccess {
-    /// Make a local access, or show the existing one
-    #[command(
-        after_help = "Filters that are given take the place of the former ones of their kind; without any, the one that there is keeps its rights. To take them all away, remove it.\n\nExamples:\n  holdfast-agent local-access create viewer --subscribe 'sensors/+'\n  mosquitto_sub ... -t 'workloads/sensors/+'    # what viewer then reads\n  eval \"$(holdfast-agent local-access create viewer -o env)\""
-    )]
-    Create {
-        /// User name of the access: 1 to 63 of a-z, 0-9 and '-', and not the name of a workload
-        name: Name,
-        /// Topics of workloads that the access may subscribe to, such as pump/#; the client calls
-        /// them workloads/NAME/TOPIC; repeatable
-        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
-        subscribe: Vec<String>,
-        /// Topics of workloads that the access may publish to, such as pump/set/+; the client calls
-        /// them workloads/NAME/TOPIC; repeatable
-        #[arg(long, value_name = "NAME/TOPIC", value_parser = filter)]
-        publish: Vec<String>,
-        /// Format of the output; env: lines HOLDFAST_MQTT_HOST=... for a shell or an
-        /// EnvironmentFile
-        #[arg(short, long, value_enum, default_value_t = EntryOutput::Text)]
-        output: EntryOutput,
-        #[command(flatten)]
-        place: AccessPlace,
-    },
-    /// Show the names of all local accesses
-    List {
-        /// Format of the output
-        #[arg(short, long, value_enum, default_value_t = Output::Text)]
-        output: Output,
-        #[command(flatten)]
-        place: AccessPlace,
-    },
-    /// Remove a local access: clients connected with it are disconnected
-    Remove {
-        /// Name of the access to remove
-        name: Name,
-        #[command(flatten)]
-        place: AccessPlace,
-    },
+/// Command below `local-access`, with its values.
+#[derive(Debug)]
+pub(super) struct LocalAccess {
+    action: Action,
+    /// Configuration file of the agent, for the port of its bus.
+    config: Option<PathBuf>,
+    /// Data folder of the agent.
+    data: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-pub(super) enum EntryOutput {
+#[derive(Debug)]
+enum Action {
+    Create { name: Name, bus: Bus, output: EntryOutput },
+    List(Output),
+    Remove(Name),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum EntryOutput {
     Text,
     Json,
     Env,
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct AccessPlace {
-    /// Configuration file of the agent, if it is started with one: for [bus] port
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    data: Data,
 }
 
 fn filter(text: &str) -> Result<String, String> {
@@ -76,25 +43,54 @@ fn filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// Reason why a command was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum NotDone {
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error("{0}")]
+    Unread(String),
+    #[error("there is no local access {0}")]
+    Unknown(Name),
+}
+
 impl LocalAccess {
-    fn place(&self) -> &AccessPlace {
-        let (Self::Create { place, .. } | Self::List { place, .. } | Self::Remove { place, .. }) =
-            self;
-        place
+    /// Reads the values of the command `create`, `list` or `remove`.
+    ///
+    /// # Errors
+    /// Returns a sentence that names the value and its fault.
+    pub(super) fn of(command: &str, call: &mut Call) -> Result<Self, String> {
+        let action = match command {
+            "create" => Action::Create {
+                name: call.argument()?,
+                bus: Bus {
+                    subscribe: call.each("subscribe", filter)?,
+                    publish: call.each("publish", filter)?,
+                },
+                output: match call.choice("output") {
+                    "json" => EntryOutput::Json,
+                    "env" => EntryOutput::Env,
+                    _ => EntryOutput::Text,
+                },
+            },
+            "remove" => Action::Remove(call.argument()?),
+            _ => Action::List(Output::of(call)),
+        };
+        Ok(Self { action, config: call.path("config"), data: data_folder(call) })
     }
 
     /// Runs the command and returns its exit code.
     pub(super) fn run(self) -> i32 {
-        let Some(config) = configuration(self.place().config.clone()) else { return USAGE };
-        let folder = self.place().data.folder();
-        let creates = matches!(self, Self::Create { .. });
+        let Some(config) = configuration(self.config) else { return USAGE };
+        let folder = self.data;
+        let creates = matches!(self.action, Action::Create { .. });
         if creates && let Err(error) = files::folder(&folder, 0o711) {
             complain(&format!("{}: {error}; use --data DIR or run as root", folder.display()));
             return FAILED;
         }
         // The absolute path, which an agent would use: it is printed for clients.
         let data = folder.canonicalize().unwrap_or(folder);
-        let done = self.carry_out(&Access::new(&data, config.bus_port));
+        let done = self.action.carry_out(&Access::new(&data, config.bus_port));
         // A running agent reads the accesses again at any question; another one will at its start.
         let answered = status::ask(&data).is_ok();
         match done {
@@ -105,26 +101,28 @@ impl LocalAccess {
                 say(&text)
             }
             Err(why) => {
-                complain(&why);
+                complain(&why.to_string());
                 FAILED
             }
         }
     }
+}
 
-    fn carry_out(self, access: &Access) -> Result<String, String> {
+impl Action {
+    fn carry_out(self, access: &Access) -> Result<String, NotDone> {
         match self {
-            Self::Create { name, subscribe, publish, output, .. } => {
-                let made = access.create(&name, Bus { subscribe, publish })?;
+            Self::Create { name, bus, output } => {
+                let made = access.create(&name, bus)?;
                 if let Some(before) = &made.before {
                     complain(&changed(&name, before));
                 }
                 Ok(shown(&made, output))
             }
-            Self::List { output, .. } => {
+            Self::List(output) => {
                 access.reload_locals();
                 let names: Vec<String> = access.locals().into_keys().map(String::from).collect();
                 match (access.problem(), output) {
-                    (Some(why), _) => Err(why),
+                    (Some(why), _) => Err(NotDone::Unread(why)),
                     (None, Output::Json) => {
                         Ok(serde_json::json!({ "items": names }).to_string() + "\n")
                     }
@@ -132,11 +130,11 @@ impl LocalAccess {
                     (None, Output::Text) => Ok(names.join("\n") + "\n"),
                 }
             }
-            Self::Remove { name, .. } => {
+            Self::Remove(name) => {
                 if access.remove(&name)? {
                     Ok(format!("{name} is removed\n"))
                 } else {
-                    Err(format!("there is no local access {name}"))
+                    Err(NotDone::Unknown(name))
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use holdfast_base::collect;
 use holdfast_base::words::{moment, size, until};
 use holdfast_records::NEVER;
 
@@ -48,7 +49,7 @@ fn number(of: &Value, key: &str) -> u64 {
 
 fn map<'a>(of: &'a Value, key: &str) -> BTreeMap<&'a str, &'a Value> {
     let object = of.get(key).and_then(Value::as_object);
-    object.into_iter().flatten().map(|(key, value)| (key.as_str(), value)).collect()
+    collect::map(object.into_iter().flatten().map(|(key, value)| (key.as_str(), value)))
 }
 
 /// Puts `lead` before a text, unless that is empty.
@@ -181,7 +182,7 @@ mod tests {
 
     fn status(data: &Value) -> Value {
         json!({
-            "device": "default.pump-7", "time": NOW, "link": "up", "linkReason": "", "epoch": 3,
+            "device": "default_pump-7", "time": NOW, "link": "up", "linkReason": "", "epoch": 3,
             "generation": {"desired": 2, "applied": 2},
             "workloads": {"hello": {"phase": "running", "revision": 1, "pid": 7, "restarts": 0, "reason": ""}},
             "problems": [{"code": "disk-low", "message": "little space\nfree some"}],
@@ -216,7 +217,7 @@ mod tests {
         kept["withheld"] = json!(true);
         let shown = describe(&status(&data(&json!({"night": night, "nev": kept}))));
         let expected = "\
-device      default.pump-7
+device      default_pump-7
 link        up
 generation  2 applied, 2 desired (epoch 3)
 horizon     in 6h (disk)

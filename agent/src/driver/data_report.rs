@@ -2,8 +2,9 @@
 //!
 //! See decision 0068.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use holdfast_base::collect;
 use holdfast_base::ids::Name;
 use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{
@@ -11,11 +12,11 @@ use holdfast_records::{
 };
 use serde_json::{Value, json};
 
-use super::Driver;
+use super::data::Shipping;
 use super::health::LOW;
 use crate::adapters::buffer::StreamSummary;
 use crate::adapters::clock::{self, uptime_ms};
-use crate::adapters::identity::Identity;
+use crate::core::certificate::Life;
 use crate::core::data::horizon::{Filling, Known, Rate, Room, horizon, life};
 use crate::core::data::ship::until_window;
 
@@ -26,31 +27,31 @@ pub(super) struct Rates {
     disk: Room,
 }
 
-impl Driver {
+impl Shipping {
     /// Takes samples of the rates of all streams and the disk, of idle ones too, so that a rate
-    /// falls again.
-    pub(super) fn note_rates(&mut self) {
+    /// falls again. `free`: free bytes of the disk, if they are known.
+    pub(super) fn note_rates(&mut self, free: Option<u64>) {
         let now = uptime_ms();
-        let rates = &mut self.shipping.rates;
-        let present = &self.shipping.summary.streams;
-        let names: BTreeSet<&StreamName> = present.iter().map(|it| &it.name).collect();
+        let rates = &mut self.rates;
+        let present = &self.summary.streams;
+        let names = collect::set(present.iter().map(|it| &it.name));
         rates.streams.retain(|name, _| names.contains(name));
         for stream in present {
             rates.streams.entry(stream.name.clone()).or_default().note(stream.taken, now);
         }
-        if let Some(free) = self.trouble.free {
+        if let Some(free) = free {
             rates.disk.note(free, now);
         }
     }
 
     /// Report of everything about data. A device without streams has a horizon all the same.
-    pub(super) fn data_report(&self) -> DataReport {
-        let shipping = &self.shipping;
-        let summary = &shipping.summary;
+    /// `certificate`: validity of the certificate, which bounds the horizon.
+    pub(super) fn report(&self, certificate: Option<Life>) -> DataReport {
+        let summary = &self.summary;
         let mut busiest: Vec<&StreamSummary> = summary.streams.iter().collect();
         busiest.sort_by_key(|it| std::cmp::Reverse((it.waiting, it.bytes)));
         let streams = busiest.into_iter().take(MAX_REPORTED_STREAMS).map(|it| {
-            let policy = shipping.policies.of(&it.name).map(|(name, _)| name.clone());
+            let policy = self.policies.of(&it.name).map(|(name, _)| name.clone());
             let report = StreamReport {
                 policy,
                 last: it.last,
@@ -62,7 +63,7 @@ impl Driver {
             (it.name.clone(), report)
         });
         let written = summary.written;
-        let endurance = self.config.storage.endurance;
+        let endurance = self.limits.endurance;
         let now = self.time.now();
         let storage = Storage {
             used: summary.used,
@@ -72,24 +73,24 @@ impl Driver {
                 .and_then(|endurance| life(endurance, written.total(), written.since, now)),
         };
         DataReport {
-            streams: streams.collect(),
+            streams: collect::map(streams),
             storage,
-            link: shipping.link.report(&shipping.policies),
-            horizon: self.horizon(),
+            link: self.link.report(&self.policies),
+            horizon: self.horizon(certificate),
         }
     }
 
-    fn horizon(&self) -> Option<Horizon> {
-        let (shipping, summary) = (&self.shipping, &self.shipping.summary);
+    fn horizon(&self, certificate: Option<Life>) -> Option<Horizon> {
+        let summary = &self.summary;
         let mut buffers = Vec::new();
         let (mut waiting, mut rate) = (0, 0);
         for stream in &summary.streams {
-            let policy = shipping.policies.of(&stream.name).map(|(_, policy)| policy);
+            let policy = self.policies.of(&stream.name).map(|(_, policy)| policy);
             // Records that are not shipped are not missed when they are dropped.
             if policy.is_some_and(|policy| policy.ship == Ship::Never) {
                 continue;
             }
-            let rates = &shipping.rates.streams;
+            let rates = &self.rates.streams;
             let waits = stream.waiting_bytes();
             let quota = policy.and_then(|policy| policy.quota_bytes);
             let left = quota.unwrap_or(summary.quota).saturating_sub(waits);
@@ -101,11 +102,10 @@ impl Driver {
         }
         let left = summary.quota.saturating_sub(waiting);
         buffers.push((String::new(), Filling { left, per_hour: rate }));
-        let disk = shipping.rates.disk.filling(LOW);
-        let life = self.identity.as_ref().and_then(Identity::life);
+        let disk = self.rates.disk.filling(LOW);
         horizon(&Known {
             now: self.time.now(),
-            certificate: life.map(|life| life.not_after),
+            certificate: certificate.map(|life| life.not_after),
             buffers,
             disk,
             clock_synchronised: clock::is_synchronised(),
@@ -115,28 +115,22 @@ impl Driver {
 
     /// Part of `holdfast-agent status` about data, with all streams; the report has the busiest
     /// alone.
-    pub(super) fn data_status(&self) -> Value {
-        let report = self.data_report();
-        let written = self.shipping.summary.written;
+    pub(super) fn status(&self, certificate: Option<Life>) -> Value {
+        let report = self.report(certificate);
+        let written = self.summary.written;
         let now_ms = self.time.now_ms();
         let shown = |it: &StreamSummary| {
-            let policy = self.shipping.policies.of(&it.name);
+            let policy = self.policies.of(&it.name);
             (it.name.to_string(), stream_status(it, policy, now_ms))
         };
-        let streams: BTreeMap<String, Value> =
-            self.shipping.summary.streams.iter().map(shown).collect();
-        let classes: BTreeMap<&str, Value> = report
-            .link
-            .classes
-            .iter()
-            .map(|(class, it)| {
-                let shown = json!({
-                    "sent": it.sent, "received": it.received, "budget": it.budget,
-                    "waits": it.waits,
-                });
-                (class.as_str(), shown)
-            })
-            .collect();
+        let streams = collect::map(self.summary.streams.iter().map(shown));
+        let classes = collect::map(report.link.classes.iter().map(|(class, it)| {
+            let shown = json!({
+                "sent": it.sent, "received": it.received, "budget": it.budget,
+                "waits": it.waits,
+            });
+            (class.as_str().to_owned(), shown)
+        }));
         json!({
             "streams": streams,
             "storage": {

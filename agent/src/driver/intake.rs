@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use holdfast_base::ids::Name;
 use holdfast_protocol::message::Problem;
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::workload::Bus as Permissions;
 use holdfast_records::StreamName;
 use serde_json::Value;
@@ -82,9 +83,9 @@ impl Inlets {
     pub(super) fn problems(&self, now: u64) -> Vec<Problem> {
         let mut list = self.bus.problems();
         let refused = self.problem_log.problems(uptime_ms(), now);
-        list.extend(refused.into_iter().map(|why| ("intake-refused", Some(why))));
-        list.push(("data-socket", self.socket.problem()));
-        let problem = |(code, message): (&str, Option<String>)| {
+        list.extend(refused.into_iter().map(|why| (ProblemCode::IntakeRefused, Some(why))));
+        list.push((ProblemCode::DataSocket, self.socket.problem()));
+        let problem = |(code, message): (ProblemCode, Option<String>)| {
             message.map(|message| Problem { code: code.into(), message })
         };
         list.into_iter().filter_map(problem).collect()

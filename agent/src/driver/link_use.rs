@@ -7,7 +7,6 @@ use holdfast_base::codec;
 use holdfast_records::{DataPolicies, LinkUse, TrafficClass};
 
 use super::data::{BufferResult, Shipping};
-use super::{Driver, TaskResult};
 use crate::adapters::clock::uptime_ms;
 use crate::core::data::budget::{Ledger, cost};
 use crate::core::data::recent::Recent;
@@ -118,33 +117,28 @@ impl Shipping {
             (link.kept_at, link.kept) = (uptime, total);
         }
     }
-}
 
-impl Driver {
     /// Adds the meter's counts, and stores the ledger if it is due.
     pub(super) fn count_link(&mut self) {
         self.take_counts();
-        if !self.shipping.link.asked && (self.shipping.buffer.is_in_use()) {
-            self.shipping.link.asked = true;
-            let (buffer, tell) = (self.shipping.buffer.clone(), self.tell.clone());
-            tokio::spawn(async move {
-                let result = BufferResult::Ledger(buffer.kept_ledger().await);
-                let _agent_ends = tell.send(TaskResult::Data(result)).await;
-            });
-        } else if self.shipping.policies.link.is_some() {
+        if !self.link.asked && self.buffer.is_in_use() {
+            self.link.asked = true;
+            let buffer = self.buffer.clone();
+            self.spawn(async move { Some(BufferResult::Ledger(buffer.kept_ledger().await)) });
+        } else if self.policies.link.is_some() {
             // There is no file, so nothing was stored.
-            self.shipping.link.restored |= !self.shipping.link.asked;
-            self.shipping.link.asked = true;
+            self.link.restored |= !self.link.asked;
+            self.link.asked = true;
         }
-        self.shipping.keep_ledger(false);
+        self.keep_ledger(false);
     }
 
     /// Adds the counts since the last call, and decides which classes have to wait. Called before
     /// each batch too, because the budget or the interface may have changed.
     pub(super) fn take_counts(&mut self) {
         let now = self.time.is_plausible().then(|| self.time.now());
-        let policies = &self.shipping.policies;
-        let link = &mut self.shipping.link;
+        let policies = &self.policies;
+        let link = &mut self.link;
         link.turn(policies, now);
         link.recent.note(uptime_ms());
         let budget = policies.link.as_ref();

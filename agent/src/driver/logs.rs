@@ -2,22 +2,24 @@
 //!
 //! See decisions 0001, 0038 and 0107.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use holdfast_base::collect;
 use holdfast_base::ids::Name;
 
+use super::HOUSEKEEPING;
 use super::health::LOW;
-use super::{Driver, HOUSEKEEPING};
+use super::sources::Sources;
 use crate::adapters::calls::known_seconds;
-use crate::adapters::clock::uptime_ms;
+use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::log_watch::LogWatch;
 use crate::adapters::logs::Histories;
-use crate::adapters::runtime::RuntimeContext;
 use crate::adapters::{files, logs};
 use crate::core::backoff::Entropy;
 use crate::core::history::History;
 use crate::core::log_poll::LogPoll;
+use crate::runtimes::Runtimes;
 
 /// Delay until a log that cannot be watched is polled again after it was too long, and first after
 /// a start, in milliseconds.
@@ -29,6 +31,11 @@ const KEEP: u64 = 300_000;
 
 /// Histories and size polls of all logs.
 pub(super) struct Logs {
+    data: PathBuf,
+    runtimes: Runtimes,
+    time: Time,
+    /// Longest log of a workload, in bytes.
+    limit: u64,
     watch: LogWatch,
     histories: Histories,
     file: PathBuf,
@@ -41,8 +48,15 @@ pub(super) struct Logs {
 }
 
 impl Logs {
-    /// Reads the stored histories. All logs are polled first at `all_at`.
-    pub(super) fn new(data: &Path, all_at: u64) -> Self {
+    /// Reads the stored histories. `limit`: longest log in bytes. All logs are polled first at
+    /// `all_at`.
+    pub(super) fn new(
+        data: &Path,
+        runtimes: Runtimes,
+        time: Time,
+        limit: u64,
+        all_at: u64,
+    ) -> Self {
         let file = data.join("logs.history");
         let kept = std::fs::read(&file).unwrap_or_default();
         let kept: BTreeMap<Name, Vec<u64>> = serde_json::from_slice(&kept).unwrap_or_default();
@@ -52,8 +66,19 @@ impl Logs {
             let history = History::unpack(&numbers);
             histories.lock().extend(history.map(|history| (name, history)));
         }
-        let (watch, polls) = (LogWatch::begin(), BTreeMap::new());
-        Self { watch, histories, file, stale: false, keep_at: 0, polls, all_at }
+        Self {
+            data: data.to_owned(),
+            runtimes,
+            time,
+            limit,
+            watch: LogWatch::begin(),
+            histories,
+            file,
+            stale: false,
+            keep_at: 0,
+            polls: BTreeMap::new(),
+            all_at,
+        }
     }
 
     /// Shared handle of the histories, for readers of logs.
@@ -73,7 +98,7 @@ impl Logs {
     }
 
     /// Stores the histories if they have changed and it is time.
-    fn keep(&mut self, place: &RuntimeContext, now: u64) {
+    fn keep(&mut self, now: u64) {
         if !self.stale || now < self.keep_at {
             return;
         }
@@ -82,7 +107,7 @@ impl Logs {
         for (name, history) in &*self.histories.lock() {
             // A history that was read at the start and not compared with the log since.
             let tail = match history.tail.as_slice() {
-                [] => logs::last_bytes(&place.log(name), history),
+                [] => logs::last_bytes(&self.runtimes.log(name), history),
                 tail => tail.to_vec(),
             };
             all.insert(name.clone(), history.pack(&tail));
@@ -122,57 +147,48 @@ impl Logs {
         let wait = if self.watch.works() { 0 } else { BLIND };
         self.polls.entry(name.clone()).or_default().poll_at(uptime_ms() + wait);
     }
-}
 
-impl Driver {
     /// Stores the histories, because the agent ends.
     pub(super) fn keep_histories(&mut self) {
-        self.logs.keep_at = 0;
-        self.logs.keep(&self.place, uptime_ms());
+        self.keep_at = 0;
+        self.keep(uptime_ms());
     }
 
-    /// Polls the logs that are due, and cuts those that are too long, of ended workloads too.
-    pub(super) fn bound_logs(&mut self) {
+    /// Polls the logs of these workloads that are due, and cuts those that are too long, of ended
+    /// workloads too. Other workloads are forgotten.
+    pub(super) fn bound(&mut self, names: &[Name], sources: &mut Sources, entropy: &mut Entropy) {
         let now = uptime_ms();
-        if now < self.logs.next_wake() {
-            return;
-        }
-        let all = now >= self.logs.all_at;
+        let all = now >= self.all_at;
         if all {
-            self.logs.all_at = now + HOUSEKEEPING;
-            let known: BTreeSet<&Name> = self.agent.saved().map(|(name, _)| name).collect();
-            self.logs.polls.retain(|name, _| known.contains(name));
-            self.logs.histories.lock().retain(|name, _| known.contains(name));
+            self.all_at = now + HOUSEKEEPING;
+            let known = collect::set(names);
+            self.polls.retain(|name, _| known.contains(name));
+            self.histories.lock().retain(|name, _| known.contains(name));
         }
-        let limit = self.config.log_bytes;
+        let limit = self.limit;
         let room = files::free_bytes(&self.data).unwrap_or(u64::MAX);
         let keep = if room < LOW { limit / 4 } else { limit / 4 * 3 };
-        let names: Vec<Name> = self.agent.saved().map(|(name, _)| name.clone()).collect();
-        for name in &names {
-            self.logs.know(name, &mut self.entropy);
-            let Logs { watch, polls, .. } = &mut self.logs;
-            let poll = polls.entry(name.clone()).or_default();
+        for name in names {
+            self.know(name, entropy);
+            let poll = self.polls.entry(name.clone()).or_default();
             if !all && poll.due().is_none_or(|due| now < due) {
                 continue;
             }
-            let log = self.place.log(name);
+            let log = self.runtimes.log(name);
             // Armed before the size is read, so that a write after it is noticed.
-            let armed = watch.arm(name, &log);
+            let armed = self.watch.arm(name, &log);
             // The records are read before the log is cut.
-            self.read_log(name, all);
+            sources.read_log(name, all);
             let time = known_seconds(&self.time);
-            let Logs { histories, polls, stale, .. } = &mut self.logs;
-            let mut histories = histories.lock();
-            let (Some(poll), Some(history)) = (polls.get_mut(name), histories.get_mut(name)) else {
-                continue;
-            };
+            let mut histories = self.histories.lock();
+            let Some(history) = histories.get_mut(name) else { continue };
             // Lines written while no agent ran get the time of the last of them.
             let first = !history.tail.is_empty();
             let time = |changed: u64| if first { time.min(changed) } else { time };
             match logs::poll_size(&log, limit, keep, history, time) {
                 Ok(look) => {
-                    *stale |= look.grew;
-                    self.sources.cut(name, look.found.saturating_sub(look.left));
+                    self.stale |= look.grew;
+                    sources.cut(name, look.found.saturating_sub(look.left));
                     poll.polled(look.found, look.left, limit, now);
                     if !armed && look.found > limit {
                         poll.poll_at(now + BLIND);
@@ -184,6 +200,6 @@ impl Driver {
                 }
             }
         }
-        self.logs.keep(&self.place, now);
+        self.keep(now);
     }
 }

@@ -4,30 +4,31 @@
 //! behind it are compared with the log, so that a killed agent stores no line twice and misses none
 //! that is still there.
 //!
-//! See decision 0055.
+//! See decisions 0055 and NEW-decisions-of-the-driver-are-values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use holdfast_base::collect;
 use holdfast_base::ids::Name;
-use holdfast_records::{DataPolicies, Range, Source, StreamName};
+use holdfast_records::{DataPolicies, Format, Range, Source, StreamName};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 
-use super::{Driver, TaskResult};
+use super::TaskResult;
 use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
 use crate::adapters::machine::Machine;
-use crate::adapters::{files, logs};
-use crate::core::follow::{self, Position};
+use crate::runtimes::Runtimes;
+use crate::adapters::{files, logs, tasks};
+use crate::core::follow::{Follower, Found, Piece, Position, SEARCHED, Search};
 
 /// Bytes that are read of a log at once: some thousand lines, one durable step of the buffer.
 const PIECE: usize = 256 * 1024;
-/// Largest part of a log that is searched for a lost position, in bytes.
-const SEARCHED: usize = 8 * 1024 * 1024;
-/// Pause before records that were refused are stored again, in milliseconds.
+/// Pause before a buffer that cannot be read is read again, in milliseconds.
 const RETRY: u64 = 2_000;
 /// Interval at which positions are stored, in milliseconds: a write a minute at most.
 const KEEP: u64 = 60_000;
@@ -52,41 +53,10 @@ struct Place {
 }
 
 /// Log that is followed into a stream.
-struct Follower {
+struct Followed {
     workload: Name,
     log: PathBuf,
-    position: Position,
-    stage: Stage,
-    /// Time before which it is not read, because something was refused; milliseconds since the
-    /// boot.
-    not_before: u64,
-    /// Bytes that were cut before they were read, and are not reported in the stream yet.
-    missed: u64,
-    /// Length in bytes when all logs were polled last: a last line without an end is taken as whole
-    /// if the log has not grown since.
-    length: u64,
-    /// True if it has more to read than was read at once.
-    more: bool,
-}
-
-enum Stage {
-    /// The position is being found. The number is that of the bytes cut from the log meanwhile.
-    Finding(u64),
-    /// The log is read up to `position`.
-    Ready,
-    /// Records that were read are being stored.
-    Storing(Box<Storing>),
-}
-
-/// Records on their way into the buffer.
-struct Storing {
-    /// Position of the log once they are stored.
-    ahead: Position,
-    /// Missed bytes that the records report.
-    told: u64,
-    /// Bytes of these records that were cut from the log meanwhile: they are missed if the records
-    /// cannot be stored.
-    at_risk: u64,
+    follower: Follower,
 }
 
 /// Stream of the machine's figures.
@@ -101,9 +71,12 @@ struct Figures {
 pub(super) struct Sources {
     buffer: Buffer,
     intake: Arc<dyn Intake>,
+    tell: mpsc::Sender<TaskResult>,
+    /// Knows the logs of the workloads.
+    runtimes: Runtimes,
     file: PathBuf,
     data: PathBuf,
-    followers: BTreeMap<StreamName, Follower>,
+    followers: BTreeMap<StreamName, Followed>,
     figures: BTreeMap<StreamName, Figures>,
     kept: BTreeMap<StreamName, Place>,
     /// True if positions have changed since they were stored.
@@ -113,8 +86,44 @@ pub(super) struct Sources {
     trouble: BTreeMap<StreamName, String>,
 }
 
+/// Sources that policies name, by stream.
+#[derive(Default)]
+struct Named {
+    logs: BTreeMap<StreamName, Name>,
+    figures: BTreeMap<StreamName, u64>,
+    trouble: BTreeMap<StreamName, String>,
+}
+
+impl Named {
+    fn of(policies: Option<&DataPolicies>) -> Self {
+        let mut named = Self::default();
+        let Self { logs, figures, trouble } = &mut named;
+        for policy in policies.iter().flat_map(|policies| policies.streams.values()) {
+            let (Some(source), Some(pattern)) = (&policy.source, policy.streams.first()) else {
+                continue;
+            };
+            let Ok(stream) = pattern.as_str().parse::<StreamName>() else { continue };
+            if logs.contains_key(&stream) || figures.contains_key(&stream) {
+                trouble.insert(stream, "two policies have a source for it: the first holds".into());
+                continue;
+            }
+            match source {
+                Source::Metrics { every_ms } => drop(figures.insert(stream, *every_ms)),
+                Source::Logs { workload } => drop(logs.insert(stream, workload.clone())),
+            }
+        }
+        named
+    }
+}
+
 impl Sources {
-    pub(super) fn new(data: &Path, buffer: Buffer, intake: Arc<dyn Intake>) -> Self {
+    pub(super) fn new(
+        data: &Path,
+        buffer: Buffer,
+        intake: Arc<dyn Intake>,
+        runtimes: Runtimes,
+        tell: mpsc::Sender<TaskResult>,
+    ) -> Self {
         let file = data.join("sources.json");
         let kept = std::fs::read(&file).ok().and_then(|bytes| {
             let read = serde_json::from_slice(&bytes);
@@ -123,6 +132,8 @@ impl Sources {
         Self {
             buffer,
             intake,
+            tell,
+            runtimes,
             file,
             data: data.to_owned(),
             followers: BTreeMap::new(),
@@ -137,9 +148,8 @@ impl Sources {
     /// Time at which figures are due or a log is to be read on, in milliseconds since the boot.
     pub(super) fn next_wake(&self) -> Option<u64> {
         let figures = self.figures.values().map(|it| it.due);
-        let again =
-            self.followers.values().filter(|it| it.more && matches!(it.stage, Stage::Ready));
-        figures.chain(again.map(|it| it.not_before)).min()
+        let again = self.followers.values().filter_map(|it| it.follower.due());
+        figures.chain(again).min()
     }
 
     /// Problem text about all sources that do not work.
@@ -151,26 +161,12 @@ impl Sources {
 
     /// Notes that `bytes` bytes were cut off the beginning of this workload's log.
     pub(super) fn cut(&mut self, workload: &Name, bytes: u64) {
-        for (stream, it) in &mut self.followers {
-            if it.workload != *workload || bytes == 0 {
-                continue;
-            }
-            if let Stage::Finding(cut) = &mut it.stage {
-                *cut += bytes;
-                continue;
-            }
-            it.length = it.length.saturating_sub(bytes);
-            let behind = it.position.cut(bytes);
-            let missed = match &mut it.stage {
-                Stage::Storing(storing) => {
-                    let missed = storing.ahead.cut(bytes);
-                    storing.at_risk += behind - missed;
-                    missed
-                }
-                _ => behind,
-            };
+        if bytes == 0 {
+            return;
+        }
+        for (stream, it) in self.followers.iter_mut().filter(|(_, it)| it.workload == *workload) {
+            let missed = it.follower.cut(bytes);
             if missed > 0 {
-                it.missed += missed;
                 tracing::warn!(%stream, %workload, bytes = missed, "cut before it could be read");
             }
             self.stale = true;
@@ -179,13 +175,13 @@ impl Sources {
     }
 
     /// Stores the positions if they have changed and it is time.
-    pub(super) fn keep(&mut self, now: u64) {
+    fn keep(&mut self, now: u64) {
         if !self.stale || now < self.keep_at {
             return;
         }
         for (stream, it) in &self.followers {
-            if !matches!(it.stage, Stage::Finding(_)) {
-                let place = Place { workload: it.workload.clone(), position: it.position.clone() };
+            if let Some(position) = it.follower.position() {
+                let place = Place { workload: it.workload.clone(), position: position.clone() };
                 self.kept.insert(stream.clone(), place);
             }
         }
@@ -202,79 +198,48 @@ impl Sources {
             Err(error) => tracing::warn!(%error, "the places of logs cannot be kept"),
         }
     }
-}
 
-impl Driver {
-    /// Takes over the policies of a desired state.
-    pub(super) fn follow_sources(&mut self, policies: Option<&DataPolicies>) {
-        let (mut logs, mut figures) = (BTreeMap::new(), BTreeMap::new());
-        let mut trouble = BTreeMap::new();
-        for policy in policies.iter().flat_map(|policies| policies.streams.values()) {
-            let (Some(source), Some(pattern)) = (&policy.source, policy.streams.first()) else {
-                continue;
-            };
-            let Ok(stream) = pattern.as_str().parse::<StreamName>() else { continue };
-            if logs.contains_key(&stream) || figures.contains_key(&stream) {
-                trouble.insert(stream, "two policies have a source for it: the first holds".into());
-                continue;
-            }
-            match source {
-                Source::Metrics { every_ms } => drop(figures.insert(stream, *every_ms)),
-                Source::Logs { workload } => drop(logs.insert(stream, workload.clone())),
-            }
-        }
-        self.inlets.keep_for_sources(logs.keys().chain(figures.keys()).cloned().collect());
-        let now = uptime_ms();
-        self.sources.trouble = trouble;
-        self.sources.stale |= !self.sources.followers.is_empty();
-        self.sources.keep(now);
-        let sources = &mut self.sources;
-        sources.figures.retain(|stream, it| figures.get(stream) == Some(&it.every));
-        for (stream, every) in figures {
-            let every = every.max(1_000);
-            let new = || Figures {
-                every,
-                due: now + every,
-                machine: Machine::new(&sources.data),
-                storing: false,
-            };
-            sources.figures.entry(stream).or_insert_with(new);
-        }
-        sources.followers.retain(|stream, it| logs.get(stream) == Some(&it.workload));
-        for (stream, workload) in logs {
-            if !self.sources.followers.contains_key(&stream) {
-                let kept = self.sources.kept.get(&stream);
-                let kept = kept.filter(|it| it.workload == workload);
-                let position = kept.map(|it| it.position.clone());
-                self.begin_following(stream, workload, position, 0);
-            }
-        }
+    /// Stores the positions, because the agent ends.
+    pub(super) fn keep_places(&mut self) {
+        self.keep_at = 0;
+        self.keep(uptime_ms());
     }
 
-    /// Begins to follow a log. `position`: the stored one; None: the log is read from its
-    /// beginning. `missed`: bytes that were cut before they were read.
-    fn begin_following(
-        &mut self,
-        stream: StreamName,
-        workload: Name,
-        position: Option<Position>,
-        missed: u64,
-    ) {
-        let log = self.place.log(&workload);
-        let follower = Follower {
-            workload,
-            log: log.clone(),
-            position: position.clone().unwrap_or_default(),
-            stage: Stage::Finding(0),
-            not_before: 0,
-            missed,
-            length: 0,
-            more: false,
-        };
-        self.sources.followers.insert(stream.clone(), follower);
-        let (buffer, tell) = (self.sources.buffer.clone(), self.tell.clone());
-        tokio::spawn(async move {
-            let found = find(&buffer, &stream, &log, position).await;
+    /// Takes over the policies of a desired state. Returns the streams that the agent itself fills.
+    pub(super) fn follow(&mut self, policies: Option<&DataPolicies>) -> BTreeSet<StreamName> {
+        let Named { logs, figures, trouble } = Named::of(policies);
+        let streams = collect::set(logs.keys().chain(figures.keys()).cloned());
+        let now = uptime_ms();
+        self.trouble = trouble;
+        self.stale |= !self.followers.is_empty();
+        self.keep(now);
+        self.figures.retain(|stream, it| figures.get(stream) == Some(&it.every));
+        for (stream, every) in figures {
+            let every = every.max(1_000);
+            let machine = || Machine::new(&self.data);
+            let new = || Figures { every, due: now + every, machine: machine(), storing: false };
+            self.figures.entry(stream).or_insert_with(new);
+        }
+        self.followers.retain(|stream, it| logs.get(stream) == Some(&it.workload));
+        for (stream, workload) in logs {
+            if !self.followers.contains_key(&stream) {
+                let kept = self.kept.get(&stream).filter(|it| it.workload == workload);
+                let position = kept.map(|it| it.position.clone());
+                let log = self.runtimes.log(&workload);
+                self.find(stream.clone(), log.clone(), position.clone());
+                let follower = Follower::new(position);
+                self.followers.insert(stream, Followed { workload, log, follower });
+            }
+        }
+        streams
+    }
+
+    /// Begins to search the position at which a log is continued. `stored`: the stored one; None:
+    /// the log is read from its beginning.
+    fn find(&self, stream: StreamName, log: PathBuf, stored: Option<Position>) {
+        let (buffer, tell) = (self.buffer.clone(), self.tell.clone());
+        tasks::spawn(async move {
+            let found = find(&buffer, &stream, &log, stored).await;
             let _agent_ends =
                 tell.send(TaskResult::Source(SourceResult::Found(stream, found))).await;
         });
@@ -283,13 +248,8 @@ impl Driver {
     /// Reads what was written to this workload's log. `whole`: a last line without an end is taken
     /// as whole if the log has not grown since the last such call.
     pub(super) fn read_log(&mut self, workload: &Name, whole: bool) {
-        let streams: Vec<StreamName> = self
-            .sources
-            .followers
-            .iter()
-            .filter(|(_, it)| it.workload == *workload)
-            .map(|(stream, _)| stream.clone())
-            .collect();
+        let of = self.followers.iter().filter(|(_, it)| it.workload == *workload);
+        let streams: Vec<StreamName> = of.map(|(stream, _)| stream.clone()).collect();
         for stream in streams {
             self.read_for(&stream, whole);
         }
@@ -297,145 +257,95 @@ impl Driver {
 
     fn read_for(&mut self, stream: &StreamName, whole: bool) {
         let now = uptime_ms();
-        let Some(it) = self.sources.followers.get_mut(stream) else { return };
-        if !matches!(it.stage, Stage::Ready) || now < it.not_before {
-            return;
-        }
-        let piece = match logs::piece(&it.log, it.position.offset, PIECE) {
-            Ok(Some(piece)) => piece,
+        let Some(Followed { log, follower, .. }) = self.followers.get_mut(stream) else { return };
+        let Some(offset) = follower.wants(now) else { return };
+        let records = match logs::piece(log, offset, PIECE) {
+            Ok(Some(piece)) => follower.read(&piece, whole, now),
             Ok(None) => {
-                it.more = false;
-                return;
+                follower.absent();
+                None
             }
             Err(error) => {
                 tracing::warn!(%stream, %error, "a log cannot be read");
-                it.not_before = now + RETRY;
-                it.more = true;
-                return;
+                follower.failed(now);
+                None
             }
         };
-        if piece.inode != it.position.inode || piece.length < it.position.offset {
-            // Another file, or one that somebody emptied: it is read from its beginning.
-            let seq = it.position.seq;
-            it.position = Position { inode: piece.inode, seq, ..Position::default() };
-            it.length = 0;
-            it.more = piece.length > 0;
-            it.not_before = now;
-            return;
+        if let Some(records) = records {
+            self.store_for(stream.clone(), records);
         }
-        let at_end = it.position.offset + piece.bytes.len() as u64 == piece.length;
-        let quiet = whole && at_end && piece.length == it.length;
-        if whole {
-            it.length = piece.length;
-        }
-        let (mut records, taken) = follow::records(&piece.bytes, quiet);
-        it.more = !at_end && taken > 0;
-        if taken == 0 {
-            return;
-        }
-        let mut ahead = it.position.clone();
-        ahead.advance(piece.bytes.get(..taken).unwrap_or_default());
-        let missed = std::mem::take(&mut it.missed);
-        if missed > 0 {
-            let told = format!(
-                "[holdfast: {missed} bytes of this log were cut before they could be read]"
-            );
-            records.insert(0, told.into_bytes());
-        }
-        if records.is_empty() {
-            it.position = ahead;
-            return;
-        }
-        it.stage = Stage::Storing(Box::new(Storing { ahead, told: missed, at_risk: 0 }));
-        self.store_for(stream.clone(), records);
     }
 
     fn store_for(&self, stream: StreamName, records: Vec<Vec<u8>>) {
-        let records = records.into_iter().map(|it| (holdfast_records::Format::Plain, it)).collect();
-        let stored = self.sources.intake.append(None, stream.clone(), records);
+        let records = records.into_iter().map(|it| (Format::Plain, it)).collect();
+        let stored = self.intake.append(None, stream.clone(), records);
         let tell = self.tell.clone();
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let result = SourceResult::Stored(stream, stored.await);
             let _agent_ends = tell.send(TaskResult::Source(result)).await;
         });
     }
 
-    pub(super) fn source_task_ended(&mut self, result: SourceResult) {
-        let now = uptime_ms();
+    /// Takes in the result of a task.
+    pub(super) fn task_ended(&mut self, result: SourceResult) {
         match result {
             SourceResult::Found(stream, found) => {
-                let Some(it) = self.sources.followers.get_mut(&stream) else { return };
-                let Stage::Finding(cut) = it.stage else { return };
-                if cut > 0 {
-                    // The position was found in content that has moved since: it is found again.
-                    let (workload, mut position) = (it.workload.clone(), it.position.clone());
-                    let missed = it.missed + position.cut(cut);
-                    let position = Some(position).filter(|it| *it != Position::default());
-                    return self.begin_following(stream, workload, position, missed);
+                let Some(it) = self.followers.get_mut(&stream) else { return };
+                match it.follower.found(found) {
+                    Found::Nothing => {}
+                    Found::Again(position) => {
+                        let log = it.log.clone();
+                        self.find(stream, log, position);
+                    }
+                    Found::Ready => {
+                        self.stale = true;
+                        self.keep_at = 0;
+                        self.keep(uptime_ms());
+                        self.read_for(&stream, false);
+                    }
                 }
-                it.stage = Stage::Ready;
-                it.position = found.unwrap_or_default();
-                self.sources.stale = true;
-                self.sources.keep_at = 0;
-                self.sources.keep(now);
-                self.read_for(&stream, false);
             }
-            SourceResult::Stored(stream, result) => self.stored(&stream, result, now),
+            SourceResult::Stored(stream, result) => self.stored(&stream, result),
         }
     }
 
-    fn stored(&mut self, stream: &StreamName, result: Result<Range, Refused>, now: u64) {
-        if let Some(figures) = self.sources.figures.get_mut(stream) {
+    fn stored(&mut self, stream: &StreamName, result: Result<Range, Refused>) {
+        if let Some(figures) = self.figures.get_mut(stream) {
             figures.storing = false;
         }
         match &result {
-            Ok(_) => drop(self.sources.trouble.remove(stream)),
-            Err(why) => drop(self.sources.trouble.insert(stream.clone(), why.to_string())),
+            Ok(_) => drop(self.trouble.remove(stream)),
+            Err(why) => drop(self.trouble.insert(stream.clone(), why.to_string())),
         }
-        // Dropped records are in the gap ledger already, once: the log goes on behind them.
-        let result = match result {
-            Err(Refused::Dropped(range)) => Ok(range),
-            other => other,
-        };
-        let Some(it) = self.sources.followers.get_mut(stream) else { return };
-        let Stage::Storing(storing) = std::mem::replace(&mut it.stage, Stage::Ready) else {
+        let Some(it) = self.followers.get_mut(stream).filter(|it| it.follower.is_storing()) else {
             return;
         };
         match result {
-            Ok(range) => {
-                it.position = Position { seq: range.to, ..storing.ahead };
-                self.sources.stale = true;
+            // Dropped records are in the gap ledger already, once: the log goes on behind them.
+            Ok(range) | Err(Refused::Dropped(range)) => {
+                it.follower.stored(range.to);
+                self.stale = true;
                 self.read_for(stream, false);
             }
-            Err(_) => {
-                it.missed += storing.told + storing.at_risk;
-                it.not_before = now + RETRY;
-                it.more = true;
-            }
+            Err(_) => it.follower.refused(uptime_ms()),
         }
-    }
-
-    /// Stores the positions, because the agent ends.
-    pub(super) fn keep_places(&mut self) {
-        self.sources.keep_at = 0;
-        self.sources.keep(uptime_ms());
     }
 
     /// Reads logs and takes figures that are due.
-    pub(super) fn feed_sources(&mut self) {
+    pub(super) fn feed(&mut self) {
         let now = uptime_ms();
-        self.sources.keep(now);
-        if self.sources.next_wake().is_none_or(|due| now < due) {
+        self.keep(now);
+        if self.next_wake().is_none_or(|due| now < due) {
             return;
         }
-        let again = self.sources.followers.iter();
-        let again = again.filter(|(_, it)| it.more && now >= it.not_before);
+        let again = self.followers.iter();
+        let again = again.filter(|(_, it)| it.follower.due().is_some_and(|due| now >= due));
         let again: Vec<StreamName> = again.map(|(stream, _)| stream.clone()).collect();
         for stream in again {
             self.read_for(&stream, false);
         }
         let mut due = Vec::new();
-        for (stream, it) in &mut self.sources.figures {
+        for (stream, it) in &mut self.figures {
             if now < it.due {
                 continue;
             }
@@ -458,56 +368,38 @@ async fn find(
     buffer: &Buffer,
     stream: &StreamName,
     log: &Path,
-    kept: Option<Position>,
+    stored: Option<Position>,
 ) -> Option<Position> {
-    let whole = logs::piece(log, 0, SEARCHED).ok().flatten();
-    let Some(mut position) = kept else {
+    let start = piece(log, 0);
+    let Some(stored) = stored else {
         // Without a stored position the log is read from its beginning, whatever the stream has
         // already.
         let seq = last(buffer, stream).await;
-        let inode = whole.map(|it| it.inode).unwrap_or_default();
+        let inode = start.map(|it| it.inode).unwrap_or_default();
         return Some(Position { inode, seq, ..Position::default() });
     };
-    // A position without an inode was stored before there was a log: it is the file that came.
-    let same = |it: &logs::Piece| it.inode == position.inode || position.inode == 0;
-    let Some(whole) = whole.filter(same) else { return Some(position) };
-    position.inode = whole.inode;
-    let mut content = whole.bytes;
-    match position.find(&content) {
-        Some(offset) => position.offset = offset as u64,
-        // Beyond the part that is searched, the stored offset is taken.
-        None if position.offset > SEARCHED as u64 => {}
-        None => {
-            tracing::warn!(%stream, "its place in the log is lost: it begins at what is left");
-            position.offset = 0;
-            position.tail.clear();
-        }
+    let Some(mut search) = Search::new(&stored, start) else { return Some(stored) };
+    if search.is_lost() {
+        tracing::warn!(%stream, "its place in the log is lost: it begins at what is left");
     }
-    // Records that were stored after the position are in the log behind it, in order.
-    let mut base = 0_u64;
     loop {
-        let window = Window { from: position.seq + 1, ..Window::default() };
+        let window = Window { from: search.next(), ..Window::default() };
         let page = read(buffer, stream, window).await;
         for record in &page.records {
-            position.seq = record.seq;
-            let at = usize::try_from(position.offset.saturating_sub(base)).unwrap_or(usize::MAX);
-            let near = content.len().saturating_sub(at) <= record.value.len() + 64;
-            if near || position.offset < base {
-                let more = logs::piece(log, position.offset, SEARCHED).ok().flatten();
-                content = more.map(|it| it.bytes).unwrap_or_default();
-                base = position.offset;
+            if let Some(offset) = search.lacks(&record.value) {
+                search.refill(piece(log, offset));
             }
-            let at = usize::try_from(position.offset.saturating_sub(base)).unwrap_or(usize::MAX);
-            let rest = content.get(at..).unwrap_or_default();
-            // Records that others published to the stream are not in the log.
-            if let Some(taken) = follow::taken(rest, &record.value) {
-                position.advance(rest.get(..taken).unwrap_or_default());
-            }
+            search.take(record.seq, &record.value);
         }
         if page.next.is_none() || page.records.is_empty() {
-            return Some(position);
+            return Some(search.end());
         }
     }
+}
+
+/// Reads a part of a log that is searched. None: it cannot be read, or there is none.
+fn piece(log: &Path, offset: u64) -> Option<Piece> {
+    logs::piece(log, offset, SEARCHED).ok().flatten()
 }
 
 /// Reads a page of a stream. Waits for a buffer that cannot be read now, because the records in it

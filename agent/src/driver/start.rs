@@ -1,40 +1,39 @@
-//! Start of the agent: reads what is on disk, finds the processes that run, and begins to connect.
+//! Start of the agent: reads what is on disk, finds what runs, and begins to connect.
 //!
 //! See decisions 0007, 0009, 0075 and 0079.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use holdfast_base::ids::{Name, hex};
-use holdfast_protocol::message::DesiredState;
+use holdfast_base::collect;
+use holdfast_base::ids::Name;
 use tokio::sync::{mpsc, watch};
 
-use super::{Driver, HOUSEKEEPING, Link, OBSERVATIONS, TaskResult, desired, health, intake, logs};
+use super::{
+    Driver, HOUSEKEEPING, Link, OBSERVATIONS, TaskResult, data as shipping, desired, health,
+    identity as own, intake, logs, restarts, sources,
+};
 use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
 use crate::adapters::calls::Calls;
-use crate::adapters::census::{self, Census};
-use crate::adapters::cgroup::Cgroups;
-use crate::adapters::clock::{Time, boot_id, uptime_ms};
-use crate::adapters::ending::Awaited;
+use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
-use crate::adapters::meter::Meter;
 use crate::adapters::notify::Notifier;
-use crate::adapters::runtime::{Runtime, RuntimeContext};
 use crate::adapters::store::Store;
-use crate::adapters::{files, launcher as launching, link, procfs};
+use crate::adapters::{files, link};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
 use crate::core::lineage::Lineage;
 use crate::core::report::Reporter;
-use crate::core::saved::{Found, SavedWorkload};
+use crate::core::runtime::Known;
+use crate::runtimes::Runtimes;
+use crate::runtimes::process::{Context, Processes};
 
 /// Reason for which the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +60,7 @@ pub enum StartError {
 }
 
 impl Driver {
-    /// Opens the data folder, adopts the processes that run, and begins to connect.
+    /// Opens the data folder, adopts what runs, and begins to connect.
     ///
     /// # Errors
     /// Returns a [`StartError`] only if there is nothing to run from.
@@ -78,19 +77,18 @@ impl Driver {
         let seed = random()?;
         let (store, loaded) = Store::open(&data.join("store.redb"));
         let mut trouble = health::Trouble { damage: loaded.damage, ..Default::default() };
-        let identity = Identity::load(&data).unwrap_or_else(|error| {
-            tracing::error!(%error, "no identity: what runs goes on");
-            trouble.identity = Some(error.to_string());
-            None
-        });
+        let (identity, unreadable) = match Identity::load(&data) {
+            Ok(identity) => (identity, None),
+            Err(error) => {
+                tracing::error!(%error, "no identity: what runs goes on");
+                (None, Some(error.to_string()))
+            }
+        };
+        let has_saved = !loaded.saved.is_empty();
         let on_disk = known(&identity)
-            .map(|(key, device)| desired::load(&data, &key, &device))
+            .map(|(key, device)| desired::load(&data, &key, &device, has_saved))
             .unwrap_or_default();
         trouble.untrusted = on_disk.trouble.map(|why| format!("{why}: what ran goes on"));
-        let least = on_disk.spare.as_ref().map(DesiredState::version).unwrap_or_default();
-        // The saved states say better than an older desired state what ran; without them, it is all
-        // there is.
-        let former = on_disk.spare.filter(|_| loaded.saved.is_empty());
         let time = Time::new(loaded.floor);
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
         let (tell, results) = mpsc::channel::<TaskResult>(OBSERVATIONS);
@@ -100,19 +98,30 @@ impl Driver {
         let (artifacts, there) =
             Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
         let access = Arc::new(Access::new(&data, config.bus_port));
-        let place = place(&data, &identity, &artifacts, seed, Arc::clone(&access));
-        let place = Arc::new(place.map_err(failed)?);
+        let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
+        let (device, folder) = (device.unwrap_or_default(), artifacts.folder().to_owned());
+        let context = Context::take(&data, device, folder, Arc::clone(&access), seed);
+        let context = context.map_err(failed)?;
+        let workloads = context.workloads.clone();
+        let processes = Processes::new(context, observe.clone());
+        let runtimes = Runtimes::new(vec![Box::new(processes)], workloads, observe.clone());
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
-        let sources = super::sources::Sources::new(&data, buffer.clone(), intake.clone());
+        let sources = sources::Sources::new(
+            &data,
+            buffer.clone(),
+            intake.clone(),
+            runtimes.clone(),
+            tell.clone(),
+        );
         let inlets = intake::Inlets::new(access, intake);
-        let processes = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
-        let seen = Census::take(&place).map_err(processes)?;
-        let found = found(&seen, &place, loaded.saved.iter());
-        let folders = folders(&place.workloads);
+        let unseen = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
+        let known = loaded.saved.iter().filter_map(|(name, saved)| Known::of(name, saved));
+        let found = runtimes.census(&known.collect::<Vec<_>>()).map_err(unseen)?;
+        let folders = folders(runtimes.workloads());
         let start = Start {
-            desired: on_disk.state,
-            former,
+            desired: on_disk.desired,
+            former: on_disk.former,
             saved: loaded.saved,
             found,
             folders,
@@ -120,43 +129,45 @@ impl Driver {
             entropy: seed,
         };
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
-        tokio::spawn(place.awaited.clone().reap_orphans());
         tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
+        let shipping =
+            shipping::Shipping::new(buffer, config.storage, (time.clone(), tell.clone()), seed ^ 3);
+        let around = own::Around {
+            data: data.clone(),
+            time: time.clone(),
+            meter: shipping.meter(),
+            keep_alive: config.keep_alive,
+            tell: tell.clone(),
+        };
+        // Workloads come first: disk and certificate are checked in the second turn.
+        let soon = uptime_ms() + HOUSEKEEPING / 50;
+        let logs = logs::Logs::new(&data, runtimes.clone(), time.clone(), config.log_bytes, soon);
         let mut driver = Self {
-            config,
-            runtime: Runtime::new(Arc::clone(&place), observe.clone()),
-            place,
+            runtimes,
             artifacts,
             store,
             store_behind: loaded.behind,
             agent: Agent::new(start, uptime_ms()),
-            least,
-            afresh: false,
-            reporter: Reporter::default(),
+            desired: desired::DesiredStates::new(&data, on_disk.least),
+            // The low bits of the seed begin other things.
+            reporter: Reporter::new(u16::try_from(seed >> 48).unwrap_or_default()),
             calls: Calls::default(),
             time,
             floor_stored: loaded.floor,
-            identity: None,
-            credentials,
-            api,
+            identity: own::DeviceIdentity::new(around, credentials, api, unreadable),
             link: Link { reason: super::NOT_TRIED.into(), ..Link::default() },
             trouble,
-            waiting: None,
-            restarts: Vec::new(),
-            renewal: health::Renewal::default(),
+            restarts: restarts::Restarts::default(),
             entropy: Entropy::new(seed ^ 2),
             observed,
-            observe,
             links,
             results,
             tell,
             listener: None,
             notifier: Notifier::from_environment(),
-            // Workloads come first: disk and certificate are checked in the second turn.
-            housekeeping_at: uptime_ms() + HOUSEKEEPING / 50,
-            logs: logs::Logs::new(&data, uptime_ms() + HOUSEKEEPING / 50),
-            shipping: super::data::Shipping::new(buffer, policies.as_deref(), seed ^ 3),
-            meter: Meter::default(),
+            housekeeping_at: soon,
+            logs,
+            shipping,
             lineage: Lineage::read(
                 &std::fs::read_to_string(data.join(super::HISTORY)).unwrap_or_default(),
             ),
@@ -167,7 +178,7 @@ impl Driver {
         };
         driver.listen();
         driver.admit_known();
-        driver.follow_sources(policies.as_deref());
+        driver.follow_policies(policies.as_deref());
         driver.renew_limits();
         if let Some(identity) = identity {
             driver.use_identity(identity);
@@ -178,12 +189,10 @@ impl Driver {
     /// Sets the limits of adopted workloads again: the service manager may have taken the
     /// controllers back while the agent was not running.
     fn renew_limits(&self) {
-        let Ok(cgroups) = &self.place.cgroups else { return };
-        let running: BTreeSet<&Name> = self.agent.instances().map(|(name, _)| name).collect();
-        for (name, saved) in self.agent.saved().filter(|(name, _)| running.contains(name)) {
-            let Some(current) = &saved.current else { continue };
-            if let Err(error) = cgroups.prepare(name, current.spec.resources) {
-                tracing::warn!(workload = %name, %error, "its limits cannot be set again");
+        let running = collect::map(self.agent.instances());
+        for (name, saved) in self.agent.saved() {
+            if let (Some(instance), Some(current)) = (running.get(name), &saved.current) {
+                self.runtimes.renew_limits(name, instance, &current.spec);
             }
         }
     }
@@ -211,97 +220,7 @@ fn random() -> Result<u64, StartError> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-fn place(
-    data: &Path,
-    identity: &Option<Identity>,
-    artifacts: &Artifacts,
-    seed: u64,
-    access: Arc<Access>,
-) -> io::Result<RuntimeContext> {
-    let workloads = data.join("workloads");
-    files::folder(&workloads, 0o711)?;
-    let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
-    let agent = agent_id(data, seed);
-    if let Err(error) = census::register(&agent, data) {
-        tracing::warn!(%error, "other agents on this machine cannot be told of this one");
-    }
-    Ok(RuntimeContext {
-        agent,
-        device: device.unwrap_or_default(),
-        boot: boot_id(),
-        workloads,
-        artifacts: artifacts.folder().to_owned(),
-        launcher: launcher(),
-        cgroups: Cgroups::take(),
-        open_files: launching::raise_open_files(),
-        access,
-        awaited: Awaited::default(),
-        stuck: std::sync::Mutex::default(),
-    })
-}
-
-/// Command line of the launcher: the agent itself; a test may put an emulator before it.
-fn launcher() -> Vec<OsString> {
-    #[cfg(debug_assertions)]
-    if let Ok(line) = std::env::var("HOLDFAST_TEST_LAUNCHER") {
-        return line.split_whitespace().map(OsString::from).collect();
-    }
-    vec![OsString::from("/proc/self/exe")]
-}
-
-/// Id that marks the processes of this data folder's agent. Made once; if it cannot be stored, it
-/// is valid until the agent ends.
-fn agent_id(data: &Path, seed: u64) -> String {
-    let path = data.join("agent-id");
-    let read = files::read(&path, 64).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    if let Ok(text) = &read
-        && text.trim().len() == 16
-        && text.trim().bytes().all(|byte| byte.is_ascii_hexdigit())
-    {
-        return text.trim().to_owned();
-    }
-    let id = hex(&seed.to_be_bytes());
-    if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::NotFound) {
-        tracing::error!(path = %path.display(), id, "it was damaged: this agent has a new id");
-    }
-    if let Err(error) = files::put(&path, id.as_bytes(), 0o600) {
-        tracing::error!(%error, "the agent's id cannot be stored");
-    }
-    id
-}
-
-/// All processes of workloads: known by their user, by their marker, or by the saved state.
-pub(super) fn found<'a>(
-    seen: &Census,
-    place: &RuntimeContext,
-    states: impl Iterator<Item = (&'a Name, &'a SavedWorkload)>,
-) -> Vec<Found> {
-    let mut found = seen.found(&place.boot);
-    for (name, saved) in states {
-        known_by_saved(name, saved, &place.boot, &mut found);
-    }
-    found
-}
-
-/// Adds the process of a saved state, which is known even if it has overwritten its environment.
-fn known_by_saved(name: &Name, saved: &SavedWorkload, boot: &str, found: &mut Vec<Found>) {
-    let Some(instance) = &saved.instance else { return };
-    let same =
-        |it: &&mut Found| it.instance.pid == instance.pid && it.instance.start == instance.start;
-    if let Some(known) = found.iter_mut().find(same) {
-        known.instance = instance.clone();
-    } else if !matches!(procfs::lives(instance, boot), Ok(false)) {
-        found.push(Found {
-            workload: name.clone(),
-            revision: saved.current.as_ref().map_or(0, |current| current.number),
-            instance: instance.clone(),
-            leader: true,
-            at_gate: false,
-        });
-    }
-}
-
 fn folders(workloads: &Path) -> BTreeSet<Name> {
     let entries = std::fs::read_dir(workloads).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    collect::set(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }

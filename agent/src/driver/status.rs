@@ -1,7 +1,6 @@
 //! Content of `holdfast-agent status`: a stable JSON document, documented in the README.
 
-use std::collections::BTreeMap;
-
+use holdfast_base::collect;
 use serde_json::{Value, json};
 
 use super::Driver;
@@ -10,22 +9,18 @@ use crate::adapters::identity::Identity;
 impl Driver {
     /// Status document of the whole agent.
     pub(super) fn status(&self) -> Value {
-        let view = self.agent.view();
-        let workloads: BTreeMap<String, Value> = view
-            .workloads
-            .iter()
-            .map(|(name, report)| {
-                let report = json!({
-                    "revision": report.revision,
-                    "phase": report.phase,
-                    "pid": report.pid,
-                    "restarts": report.restarts,
-                    "reason": report.reason,
-                });
-                (name.to_string(), report)
-            })
-            .collect();
-        let identity = self.identity.as_ref();
+        let view = self.view();
+        let workloads = collect::map(view.workloads.iter().map(|(name, report)| {
+            let report = json!({
+                "revision": report.revision,
+                "phase": report.phase,
+                "pid": report.pid(),
+                "restarts": report.restarts,
+                "reason": report.reason,
+            });
+            (name.to_string(), report)
+        }));
+        let identity = self.identity.present();
         let device = identity
             .and_then(Identity::device)
             .map(|device| device.to_string())
@@ -46,7 +41,7 @@ impl Driver {
             "bus": self.inlets.status(),
             "refused": self.trouble.refused,
             "certificateNotAfter": identity.and_then(Identity::life).map(|life| life.not_after),
-            "data": self.data_status(),
+            "data": self.shipping.status(self.identity.life()),
             "version": env!("CARGO_PKG_VERSION"),
         })
     }

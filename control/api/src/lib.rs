@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 mod absence;
 mod access;
 mod alarms;
+mod code;
 pub mod count;
 mod data;
 mod fleet;
@@ -41,6 +42,7 @@ pub use access::{
     Session,
 };
 pub use alarms::{Alarm, AlarmState, Delivery, Muting, NewSilence, Silence, Tested};
+pub use code::ApiCode;
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
     MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, Series, Sparkline,
@@ -375,7 +377,8 @@ pub struct WorkloadStatus {
     pub phase: Phase,
     /// Number of restarts of this revision on the device.
     pub restarts: u32,
-    /// Process id of the workload's main process. Null: no process runs.
+    /// Process id of the workload's main process. Null: no process runs, or the workload is not run
+    /// as a process.
     pub pid: Option<u32>,
     /// Reason for the phase in words, as the device reports it; may be empty.
     pub reason: String,
@@ -406,6 +409,26 @@ pub struct Problem {
     /// Consequences of the problem, in words, one for each item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub consequences: Vec<String>,
+    /// Text that says what a person can do about the problem. Absent: the control plane does not
+    /// know the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cure: Option<String>,
+    /// Part of the device that the problem is about. Absent: the control plane does not know the
+    /// code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area: Option<ProblemArea>,
+}
+
+/// Part of a device that a problem is about: where more is shown of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProblemArea {
+    /// The agent, its disk, its clock or its identity.
+    Device,
+    /// The link and its budget.
+    Link,
+    /// Data streams: their ways in, the buffer, their policies.
+    Streams,
 }
 
 /// A workload: its document and its state over all devices.
@@ -643,13 +666,34 @@ pub fn begins_like_a_backup(head: &[u8]) -> bool {
         && head.get(257..262) == Some(b"ustar".as_slice())
 }
 
-/// Request of `POST /api/v1/apply`: documents to apply.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+/// Request of `POST /api/v1/apply`: documents to apply. Read by [`strict::apply`].
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Apply {
     /// Documents of any kind that can be applied. Either all of them are applied or none.
-    #[serde(deserialize_with = "crate::strict::strict_values")]
     pub documents: Vec<Value>,
+}
+
+/// Effect of applying a document on its resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AppliedAction {
+    /// The resource is new.
+    Created,
+    /// The resource was there and is another one now.
+    Changed,
+    /// The resource was there already, as the document says.
+    Unchanged,
+}
+
+impl AppliedAction {
+    /// Returns the word of the effect in responses and texts, such as `created`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+        }
+    }
 }
 
 /// Response to `POST /api/v1/apply`, document by document.
@@ -667,8 +711,8 @@ pub struct AppliedDocument {
     pub kind: String,
     /// Name of the resource.
     pub name: String,
-    /// Effect on the resource: `created`, `changed` or `unchanged`.
-    pub action: String,
+    /// Effect on the resource.
+    pub action: AppliedAction,
     /// Revision of the workload afterwards. 0 for kinds that have no revisions.
     pub revision: u64,
     /// Number of devices that should run the workload, or that the document chooses.
@@ -791,17 +835,11 @@ pub struct Restored {
     pub notes: Vec<String>,
 }
 
-/// Code of the refusal of a stream that a device does not have.
-pub const NO_STREAM: &str = "no-stream";
-
-/// Code of the refusal of a stream that a device holds, and of which nothing has arrived yet.
-pub const NOTHING_SHIPPED: &str = "nothing-shipped";
-
 /// Body of every refusal: what was refused and what to do.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct ErrorDocument {
     /// Stable word for programs, such as `not-found`.
-    pub code: String,
+    pub code: ApiCode,
     /// Description of the refusal and of what to do, in words.
     pub message: String,
     /// Faults in the request, each with its path.

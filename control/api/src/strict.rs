@@ -10,6 +10,8 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::Apply;
+
 /// Most documents of one body.
 const MAX_DOCUMENTS: usize = 5_000;
 
@@ -17,8 +19,27 @@ const MAX_DOCUMENTS: usize = 5_000;
 /// two bytes takes some hundred in memory, so the length of a body alone is no bound.
 const MAX_VALUES: usize = 250_000;
 
-/// Beginning of the error for a body with too many values.
-pub const TOO_MANY: &str = "too many values";
+/// Limit that a body exceeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// More than 5,000 documents.
+    #[error("too many values: more than {MAX_DOCUMENTS} documents; apply them in parts")]
+    Documents,
+    /// More than 250,000 values.
+    #[error("too many values: more than {MAX_VALUES}; apply them in parts")]
+    Values,
+}
+
+/// Reason why a body is not read.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The body has more in it than is taken.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// The body is not the JSON asked for.
+    #[error(transparent)]
+    Json(serde_json::Error),
+}
 
 /// JSON value that is refused if an object in it has a duplicate key, or if it has more than
 /// 250,000 values.
@@ -30,21 +51,81 @@ pub struct Strict(
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        StrictVisitor(&Cell::new(MAX_VALUES)).deserialize(from).map(Self)
+        StrictVisitor(&Bounds::default()).deserialize(from).map(Self)
     }
 }
 
-/// Reads a list of documents as plain values: at most 5,000, with at most 250,000 values in total.
-///
-/// # Errors
-/// The reader's error, the name of a duplicate key, or [`TOO_MANY`].
-pub fn strict_values<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Value>, D::Error> {
-    from.deserialize_seq(Documents)
+/// Number of values that may still come, and the limit that was exceeded.
+struct Bounds {
+    left: Cell<usize>,
+    exceeded: Cell<Option<TooMany>>,
 }
 
-struct Documents;
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { left: Cell::new(MAX_VALUES), exceeded: Cell::new(None) }
+    }
+}
 
-impl<'de> Visitor<'de> for Documents {
+impl Bounds {
+    /// Notes the limit that is exceeded, and returns the error that ends the reader. Its type is
+    /// lost on the way through the reader, but not the note.
+    fn exceed<E: Error>(&self, what: TooMany) -> E {
+        self.exceeded.set(Some(what));
+        E::custom(what)
+    }
+}
+
+/// Reads the body of `POST /api/v1/apply`: at most 5,000 documents, with at most 250,000 values in
+/// total.
+///
+/// # Errors
+/// [`Unread`]; a duplicate key is an error of the JSON and is named.
+pub fn apply(bytes: &[u8]) -> Result<Apply, Unread> {
+    let bounds = Bounds::default();
+    let mut from = serde_json::Deserializer::from_slice(bytes);
+    let read = from.deserialize_map(Body(&bounds)).and_then(|body| from.end().map(|()| body));
+    read.map_err(|error| bounds.exceeded.get().map_or(Unread::Json(error), Unread::TooMany))
+}
+
+/// Visitor of the body as a whole.
+struct Body<'a>(&'a Bounds);
+
+impl<'de> Visitor<'de> for Body<'_> {
+    type Value = Apply;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("struct Apply")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut from: A) -> Result<Apply, A::Error> {
+        const DOCUMENTS: &str = "documents";
+        let mut documents = None;
+        while let Some(key) = from.next_key::<String>()? {
+            if key != DOCUMENTS {
+                return Err(A::Error::unknown_field(&key, &[DOCUMENTS]));
+            }
+            if documents.replace(from.next_value_seed(Documents(self.0))?).is_some() {
+                return Err(A::Error::duplicate_field(DOCUMENTS));
+            }
+        }
+        let documents = documents.ok_or_else(|| A::Error::missing_field(DOCUMENTS))?;
+        Ok(Apply { documents })
+    }
+}
+
+/// Visitor of the list of documents.
+struct Documents<'a>(&'a Bounds);
+
+impl<'de> DeserializeSeed<'de> for Documents<'_> {
+    type Value = Vec<Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Vec<Value>, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Documents<'_> {
     type Value = Vec<Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,13 +133,10 @@ impl<'de> Visitor<'de> for Documents {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<Value>, A::Error> {
-        let left = Cell::new(MAX_VALUES);
         let mut documents = Vec::new();
-        while let Some(document) = from.next_element_seed(StrictVisitor(&left))? {
+        while let Some(document) = from.next_element_seed(StrictVisitor(self.0))? {
             if documents.len() >= MAX_DOCUMENTS {
-                return Err(A::Error::custom(format_args!(
-                    "{TOO_MANY}: more than {MAX_DOCUMENTS} documents; apply them in parts"
-                )));
+                return Err(self.0.exceed(TooMany::Documents));
             }
             documents.push(document);
         }
@@ -66,20 +144,15 @@ impl<'de> Visitor<'de> for Documents {
     }
 }
 
-/// Visitor of a value and all that is nested in it. The cell holds how many more values are
-/// allowed, and is shared by all of them.
-struct StrictVisitor<'a>(&'a Cell<usize>);
+/// Visitor of a value and all that is nested in it. The bounds are shared by all of them.
+struct StrictVisitor<'a>(&'a Bounds);
 
 impl<'de> DeserializeSeed<'de> for StrictVisitor<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
-        let left = self.0.get().checked_sub(1).ok_or_else(|| {
-            D::Error::custom(format_args!(
-                "{TOO_MANY}: more than {MAX_VALUES}; apply them in parts"
-            ))
-        })?;
-        self.0.set(left);
+        let left = self.0.left.get().checked_sub(1);
+        self.0.left.set(left.ok_or_else(|| self.0.exceed(TooMany::Values))?);
         from.deserialize_any(self)
     }
 }
@@ -159,19 +232,34 @@ mod tests {
 
     #[test]
     fn many_small_values_are_refused_before_they_are_built() {
-        #[derive(serde::Deserialize)]
-        struct Body(#[serde(deserialize_with = "strict_values")] Vec<Value>);
         let read = |item: &str, count: usize| {
             let items = vec![item; count].join(",");
-            serde_json::from_str::<Body>(&format!("[{items}]")).map(|body| body.0.len())
+            let read = apply(format!("{{\"documents\": [{items}]}}").as_bytes());
+            read.map(|body| body.documents.len())
         };
         assert_eq!(read("{}", MAX_DOCUMENTS).unwrap(), MAX_DOCUMENTS);
-        let said = read("{}", MAX_DOCUMENTS + 1).err().unwrap().to_string();
-        assert!(said.contains(TOO_MANY) && said.contains("documents"), "{said}");
+        let over = read("{}", MAX_DOCUMENTS + 1);
+        assert!(matches!(over, Err(Unread::TooMany(TooMany::Documents))), "{over:?}");
         let wide = format!(r#"{{"a": [{}]}}"#, vec!["0"; MAX_VALUES / 2].join(","));
         assert_eq!(read(&wide, 1).unwrap(), 1);
-        let said = read(&wide, 2).err().unwrap().to_string();
-        assert!(said.contains(TOO_MANY), "{said}");
+        let over = read(&wide, 2);
+        assert!(matches!(over, Err(Unread::TooMany(TooMany::Values))), "{over:?}");
+    }
+
+    #[test]
+    fn a_body_of_documents_has_that_one_field() {
+        for (body, said) in [
+            ("{}", "missing field `documents`"),
+            (r#"{"documents": [], "more": 1}"#, "unknown field `more`, expected `documents`"),
+            (r#"{"documents": [], "documents": []}"#, "duplicate field `documents`"),
+            (r#"{"documents": 1}"#, "invalid type: integer `1`, expected a list of documents"),
+            (r#"{"documents": [{"a": 1, "a": 2}]}"#, "the key \"a\" stands here twice"),
+            (r#"{"documents": []} x"#, "trailing characters"),
+        ] {
+            let why = apply(body.as_bytes()).unwrap_err();
+            assert!(matches!(why, Unread::Json(_)) && why.to_string().starts_with(said), "{why}");
+        }
+        assert_eq!(apply(br#"{"documents": [null]}"#).unwrap().documents, [Value::Null]);
     }
 
     #[test]

@@ -170,14 +170,6 @@ fn split(text: &str) -> Result<(u64, &str), NotAUnit> {
     Ok((thousandths.ok_or(NotAUnit::TooLarge)?, unit))
 }
 
-/// Bytes as people write them: `64Mi`, `1G`, `1048576`.
-///
-/// # Errors
-/// Why it is not understood, in words.
-pub fn bytes(text: &str) -> Result<u64, String> {
-    memory(text).map_err(|why| why.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

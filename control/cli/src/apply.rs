@@ -11,7 +11,7 @@ use super::failure::{Exit, Failure, Outcome};
 use super::get::yaml;
 use super::text::{Mood, Output, clean, note};
 use holdfast_api::count::count;
-use holdfast_api::{Applied, AppliedDocument};
+use holdfast_api::{Applied, AppliedAction, AppliedDocument};
 
 /// Applies documents, or in a dry run prints what applying would change.
 pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {
@@ -95,12 +95,12 @@ pub(crate) fn line(output: Output, result: &AppliedDocument, dry_run: bool) -> S
         _ if !is_workload && !result.effect.is_empty() => clean(&result.effect),
         of => count(of, "device"),
     };
-    let (mood, changes) = match result.action.as_str() {
-        "unchanged" => (Mood::Faint, false),
-        _ => (Mood::Good, true),
+    let (mood, changes) = match result.action {
+        AppliedAction::Unchanged => (Mood::Faint, false),
+        AppliedAction::Created | AppliedAction::Changed => (Mood::Good, true),
     };
     let would = if dry_run && changes { "would be " } else { "" };
-    let action = output.painted(&clean(&result.action), mood);
+    let action = output.painted(result.action.as_str(), mood);
     let whole = format!("{}/{}", result.kind.to_lowercase(), result.name);
     let revision = match result.revision {
         0 => String::new(),
@@ -207,11 +207,11 @@ impl Tries {
 mod tests {
     use super::*;
 
-    fn result(action: &str, count: u64) -> AppliedDocument {
+    fn result(action: AppliedAction, count: u64) -> AppliedDocument {
         AppliedDocument {
             kind: "Workload".into(),
             name: "hello".into(),
-            action: action.into(),
+            action,
             revision: 1,
             device_count: count,
             devices: Vec::new(),
@@ -228,10 +228,15 @@ mod tests {
     fn each_document_has_its_line() {
         let output = Output { colour: false };
         for (action, count, dry_run, said) in [
-            ("created", 2, false, "workload/hello created (revision 1, 2 devices)"),
-            ("changed", 1, false, "workload/hello changed (revision 1, 1 device)"),
-            ("unchanged", 0, true, "workload/hello unchanged (revision 1, 0 devices)"),
-            ("created", 2, true, "workload/hello would be created (revision 1, 2 devices)"),
+            (AppliedAction::Created, 2, false, "workload/hello created (revision 1, 2 devices)"),
+            (AppliedAction::Changed, 1, false, "workload/hello changed (revision 1, 1 device)"),
+            (AppliedAction::Unchanged, 0, true, "workload/hello unchanged (revision 1, 0 devices)"),
+            (
+                AppliedAction::Created,
+                2,
+                true,
+                "workload/hello would be created (revision 1, 2 devices)",
+            ),
         ] {
             assert_eq!(line(output, &result(action, count), dry_run), said);
         }
@@ -239,7 +244,7 @@ mod tests {
             kind: "Stream".into(),
             revision: 0,
             effect: "applies to 4 devices; 2 streams change policy".into(),
-            ..result("created", 4)
+            ..result(AppliedAction::Created, 4)
         };
         assert_eq!(
             line(output, &stream, true),

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use holdfast_api::{NO_STREAM, NOTHING_SHIPPED};
+use holdfast_api::ApiCode;
 use holdfast_protocol::enrol::ApiErrorBody;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url, header};
 use serde::de::DeserializeOwned;
@@ -391,17 +391,17 @@ fn refused(status: StatusCode, body: &[u8], faulty: Exit) -> Failure {
         );
     }
     if status == StatusCode::NOT_FOUND {
-        message.push_str(hint(&error.code));
+        message.push_str(ApiCode::parse(&error.code).map_or("", hint));
     }
     Failure { exit, message, faults }
 }
 
 /// Returns a command that helps with a refusal of this code. The server's texts name none, because
 /// pages show them too.
-fn hint(code: &str) -> &'static str {
+fn hint(code: ApiCode) -> &'static str {
     match code {
-        NO_STREAM => ": holdfast data list shows those that there are",
-        NOTHING_SHIPPED => {
+        ApiCode::NoStream => ": holdfast data list shows those that there are",
+        ApiCode::NothingShipped => {
             " (holdfast query STREAM --select count, holdfast data fetch DEVICE STREAM)"
         }
         _ => "",

@@ -182,6 +182,9 @@ fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> St
             for consequence in &problem.consequences {
                 shown.push_str(&format!("    - {}\n", clean(consequence)));
             }
+            if let Some(cure) = &problem.cure {
+                shown.push_str(&format!("    what helps: {}\n", clean(cure)));
+            }
         }
     }
     shown.push_str("\nWorkloads\n");

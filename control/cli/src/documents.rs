@@ -163,7 +163,9 @@ fn add(source: &str, text: &str, json: bool, documents: &mut Vec<Document>) -> O
         return Ok(());
     }
     let shared: Rc<str> = text.into();
-    for (number, value) in yaml::read(text).map_err(wrong)?.into_iter().enumerate() {
+    for (number, value) in
+        yaml::read(text).map_err(|error| wrong(error.to_string()))?.into_iter().enumerate()
+    {
         spread(source, value, Some((Rc::clone(&shared), number)), documents);
     }
     Ok(())

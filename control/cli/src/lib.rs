@@ -50,9 +50,12 @@ use self::login::Environment;
 pub use self::serve_args::ServeArgs;
 use self::text::{Output, note};
 
+/// Function that runs the control plane until it ends. Its error says in one line why it could not.
+pub type Serve = fn(ServeArgs) -> Result<(), Box<dyn std::error::Error>>;
+
 /// Runs the command that the process was started with; `serve` runs the control plane, which this
 /// crate knows nothing of.
-pub fn run(serve: fn(ServeArgs) -> Result<(), String>) -> ExitCode {
+pub fn run(serve: Serve) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -83,7 +86,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-fn dispatch(command: Command, serve: fn(ServeArgs) -> Result<(), String>) -> Outcome {
+fn dispatch(command: Command, serve: Serve) -> Outcome {
     let environment = Environment::read();
     let output = Output::new(environment.no_color.as_deref());
     match command {
@@ -93,7 +96,7 @@ fn dispatch(command: Command, serve: fn(ServeArgs) -> Result<(), String>) -> Out
             output.bytes(&script)
         }
         Command::Man { dir } => man(&dir),
-        Command::Serve(wanted) => serve(wanted).map_err(Failure::failed),
+        Command::Serve(wanted) => serve(wanted).map_err(|error| Failure::failed(error.to_string())),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;

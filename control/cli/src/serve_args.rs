@@ -26,7 +26,7 @@ pub struct ServeArgs {
     /// Disk space that streams' data must leave free in the file system of --data, such as 2Gi.
     /// With less free, devices keep their records and everything else goes on [default: a twentieth
     /// of the file system, from 16Mi to 1Gi].
-    #[arg(long, value_name = "SIZE", env = "HOLDFAST_RESERVE", value_parser = units::bytes)]
+    #[arg(long, value_name = "SIZE", env = "HOLDFAST_RESERVE", value_parser = units::memory)]
     pub reserve: Option<u64>,
     /// Create and print a new admin token, and revoke the former one. For a token that was lost or
     /// leaked.

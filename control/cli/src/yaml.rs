@@ -8,14 +8,28 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
 use holdfast_api::path::path_of;
 use holdfast_api::words;
 
+/// Fault of a text that is no YAML, for its author: what is wrong, with the lines around it.
+#[derive(Debug)]
+pub(super) struct NotYaml(String);
+
+impl fmt::Display for NotYaml {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotYaml {}
+
 /// Reads all documents of a text.
-pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
-    serde_saphyr::from_multiple(text).map_err(|error| error.render_with_formatter(&Words))
+pub(super) fn read(text: &str) -> Result<Vec<Value>, NotYaml> {
+    let read = serde_saphyr::from_multiple(text);
+    read.map_err(|error| NotYaml(error.render_with_formatter(&Words)))
 }
 
 /// Translation of the parser's messages for the author of the text.
@@ -35,7 +49,7 @@ impl MessageFormatter for Words {
                     "{value} is no number that a document can hold: if it is text, put it in quotes"
                 )
             }
-            Error::Budget { breach, .. } => too_large(&format!("{breach:?}")),
+            Error::Budget { breach, .. } => too_large(breach),
             Error::AliasReplayLimitExceeded { .. }
             | Error::AliasReplayCounterOverflow { .. }
             | Error::AliasExpansionLimitExceeded { .. }
@@ -69,22 +83,23 @@ impl MessageFormatter for Words {
     }
 }
 
-/// Returns which limit a text exceeds, by the limit's name in the parser's message (`Nodes { nodes:
-/// 250001 }`).
-fn too_large(breach: &str) -> String {
-    let most = breach.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty());
-    let most = most.and_then(|digits| digits.parse::<u64>().ok()).unwrap_or(1).saturating_sub(1);
-    let what = match breach.split(' ').next().unwrap_or_default() {
-        "Depth" => "levels of lists and objects in each other",
-        "Documents" => "documents",
-        "Aliases" | "AliasAnchorRatio" => return "it has too many aliases (*name)".to_owned(),
-        "Anchors" => "anchors (&name)",
-        "MergeKeys" => "merges (<<)",
-        "Nodes" | "Events" => "values, those that aliases (*name) stand for counted as well",
-        "SequenceUnbalanced" => return "a list or object that does not end".to_owned(),
+/// Returns which limit a text exceeds.
+fn too_large(breach: &BudgetBreach) -> String {
+    let (found, what) = match breach {
+        BudgetBreach::Depth { depth } => (*depth, "levels of lists and objects in each other"),
+        BudgetBreach::Documents { documents } => (*documents, "documents"),
+        BudgetBreach::Aliases { .. } | BudgetBreach::AliasAnchorRatio { .. } => {
+            return "it has too many aliases (*name)".to_owned();
+        }
+        BudgetBreach::Anchors { anchors } => (*anchors, "anchors (&name)"),
+        BudgetBreach::MergeKeys { merge_keys } => (*merge_keys, "merges (<<)"),
+        BudgetBreach::Nodes { nodes: found } | BudgetBreach::Events { events: found } => {
+            (*found, "values, those that aliases (*name) stand for counted as well")
+        }
+        BudgetBreach::SequenceUnbalanced => return "a list or object that does not end".to_owned(),
         _ => return "the document is too large".to_owned(),
     };
-    format!("the document is too large: more than {most} {what}")
+    format!("the document is too large: more than {} {what}", found.saturating_sub(1))
 }
 
 /// A number or truth value of a document that is shown otherwise than it was written.
@@ -268,7 +283,7 @@ mod tests {
             "~: a",
             "a: !!set {x}",
         ] {
-            let Err(said) = read(text) else { continue };
+            let Err(NotYaml(said)) = read(text) else { continue };
             for word in [
                 "Policy",
                 "Options",
@@ -287,6 +302,7 @@ mod tests {
                 assert!(!shown.contains(word), "{text:.40}: {said}");
             }
         }
-        assert!(read(&bomb).unwrap_err().contains("too large"), "{}", read(&bomb).unwrap_err());
+        let said = read(&bomb).unwrap_err().to_string();
+        assert!(said.contains("too large"), "{said}");
     }
 }

@@ -3,6 +3,7 @@
 //!
 //! See decisions 0125 and 0126.
 
+use super::parameter::BadParameter;
 use super::records::AuditRecord;
 use super::timeline::{EventRecord, What};
 use holdfast_api::time::{moment, rfc3339};
@@ -42,12 +43,10 @@ pub struct Asked {
     pub until: Option<String>,
 }
 
-fn given(text: Option<String>) -> Result<Option<String>, String> {
+fn given(text: Option<String>) -> Result<Option<String>, BadParameter> {
     let text = text.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty());
     match text {
-        Some(text) if text.chars().count() > MAX_TEXT => {
-            Err(format!("at most {MAX_TEXT} characters"))
-        }
+        Some(text) if text.chars().count() > MAX_TEXT => Err(BadParameter::Characters(MAX_TEXT)),
         text => Ok(text),
     }
 }
@@ -56,25 +55,29 @@ fn given(text: Option<String>) -> Result<Option<String>, String> {
 /// `now`, such as `2h`; an empty text counts as absent.
 ///
 /// # Errors
-/// A sentence with the parameter `name` and the accepted forms.
-pub fn second(name: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, String> {
+/// [`BadParameter::Time`] with the parameter `name`.
+pub fn second(name: &str, text: Option<&str>, now: u64) -> Result<Option<u64>, BadParameter> {
     let text = text.map(str::trim).filter(|text| !text.is_empty());
     let read = |text: &str| {
-        moment(text, now.saturating_mul(1_000)).map(|millis| millis / 1_000).ok_or_else(|| {
-            format!("{name}={text}: RFC 3339, or a length of time before now such as 2h")
-        })
+        moment(text, now.saturating_mul(1_000))
+            .map(|millis| millis / 1_000)
+            .ok_or_else(|| BadParameter::Time { name: name.to_owned(), text: text.to_owned() })
     };
     text.map(read).transpose()
 }
 
 /// Parses words separated by commas, each of which must be a word of `all`.
-fn listed<T: Copy>(text: &str, all: &[T], word: fn(T) -> &'static str) -> Result<Vec<T>, String> {
+fn listed<T: Copy>(
+    text: &str,
+    all: &[T],
+    word: fn(T) -> &'static str,
+) -> Result<Vec<T>, BadParameter> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts
         .map(|part| {
-            let known = || all.iter().map(|one| word(*one)).collect::<Vec<_>>().join(", ");
+            let known = || all.iter().map(|one| word(*one)).collect();
             let found = all.iter().find(|one| word(**one) == part).copied();
-            found.ok_or_else(|| format!("{part}: one or more of {}", known()))
+            found.ok_or_else(|| BadParameter::Word { word: part.to_owned(), known: known() })
         })
         .collect()
 }
@@ -82,8 +85,8 @@ fn listed<T: Copy>(text: &str, all: &[T], word: fn(T) -> &'static str) -> Result
 /// Parses kinds of events separated by commas: `phase,problem`.
 ///
 /// # Errors
-/// A sentence with the part that is unknown and the kinds that exist.
-pub fn kinds(text: &str) -> Result<Vec<EventKind>, String> {
+/// The part that is unknown and the kinds that exist.
+pub fn kinds(text: &str) -> Result<Vec<EventKind>, BadParameter> {
     listed(text, &EventKind::ALL, EventKind::as_str)
 }
 
@@ -91,9 +94,9 @@ impl Filter {
     /// Parses the filter of a request.
     ///
     /// # Errors
-    /// A sentence that begins with the name of the faulty parameter.
-    pub fn read(asked: Asked, now: u64) -> Result<Self, String> {
-        let named = |name: &'static str| move |error: String| format!("{name}: {error}");
+    /// The fault of the first parameter that has one, with its name.
+    pub fn read(asked: Asked, now: u64) -> Result<Self, BadParameter> {
+        let named = BadParameter::of;
         let object = given(asked.object).map_err(named("object"))?;
         let object = object.map(|text| match text.split_once('/') {
             Some((kind, name)) => (Some(kind.to_owned()), name.to_owned()),
@@ -489,7 +492,7 @@ mod tests {
             ("q", Asked { q: Some("x".repeat(201)), ..Asked::default() }),
         ] {
             let error = Filter::read(asked, NOW).unwrap_err();
-            assert!(error.starts_with(name), "{error}");
+            assert!(error.to_string().starts_with(name), "{error}");
         }
     }
 

@@ -160,7 +160,7 @@ impl Watch {
         }
         all.extend(device.problems().into_iter().map(|problem| Alarm {
             kind: Attention::Problem,
-            code: problem.code,
+            code: problem.code.to_string(),
             severity: Severity::Warning,
             message: problem.message,
             since: problem.since,

@@ -22,15 +22,12 @@ impl DeviceTopics {
     /// # Errors
     /// Returns a fault with [`Code::ClientId`] if it is another id.
     pub fn check_client_id(device: &DeviceId, id: &str) -> Result<(), Fault> {
-        let same = id
-            .split_once('.')
-            .is_some_and(|(t, d)| t == device.tenant.as_str() && d == device.device.as_str());
-        if same {
+        if id.parse::<DeviceId>().is_ok_and(|named| named == *device) {
             Ok(())
         } else {
             Err(Fault::new(
                 Code::ClientId,
-                "the client id must be the certificate's common name, <tenant>.<device>",
+                "the client id must be the certificate's common name, <tenant>_<device>",
             ))
         }
     }
@@ -59,22 +56,22 @@ mod tests {
     use super::*;
 
     fn topics() -> DeviceTopics {
-        DeviceTopics::new(7, &"acme.dev".parse().unwrap())
+        DeviceTopics::new(7, &"acme_dev".parse().unwrap())
     }
 
     #[test]
     fn a_device_publishes_its_up_channels_alone() {
         for (topic, channel) in [
-            ("hf/v1/7/acme.dev/state", Some(Channel::State)),
-            ("hf/v1/7/acme.dev/reply", Some(Channel::Reply)),
-            ("hf/v1/7/acme.dev/presence", Some(Channel::Presence)),
-            ("hf/v1/7/acme.dev/desired", None),
-            ("hf/v1/7/acme.dev/call", None),
-            ("hf/v1/7/acme.dev/state/", None),
-            ("hf/v1/7/acme.dev/", None),
-            ("hf/v1/8/acme.dev/state", None),
-            ("hf/v1/7/acme.dev2/state", None),
-            ("hf/v1/7/other.dev/state", None),
+            ("hf/v1/7/acme_dev/state", Some(Channel::State)),
+            ("hf/v1/7/acme_dev/reply", Some(Channel::Reply)),
+            ("hf/v1/7/acme_dev/presence", Some(Channel::Presence)),
+            ("hf/v1/7/acme_dev/desired", None),
+            ("hf/v1/7/acme_dev/call", None),
+            ("hf/v1/7/acme_dev/state/", None),
+            ("hf/v1/7/acme_dev/", None),
+            ("hf/v1/8/acme_dev/state", None),
+            ("hf/v1/7/acme_dev2/state", None),
+            ("hf/v1/7/other_dev/state", None),
             ("state", None),
         ] {
             assert_eq!(topics().publish(topic), channel, "{topic}");
@@ -84,18 +81,18 @@ mod tests {
     #[test]
     fn a_device_subscribes_within_its_prefix() {
         for (filter, yes) in [
-            ("hf/v1/7/acme.dev/desired", true),
-            ("hf/v1/7/acme.dev/call", true),
-            ("hf/v1/7/acme.dev/#", true),
-            ("hf/v1/7/acme.dev/+", true),
-            ("hf/v1/7/acme.dev/state", true),
-            ("hf/v1/7/acme.dev/other", false),
-            ("hf/v1/7/acme.dev/+/x", false),
+            ("hf/v1/7/acme_dev/desired", true),
+            ("hf/v1/7/acme_dev/call", true),
+            ("hf/v1/7/acme_dev/#", true),
+            ("hf/v1/7/acme_dev/+", true),
+            ("hf/v1/7/acme_dev/state", true),
+            ("hf/v1/7/acme_dev/other", false),
+            ("hf/v1/7/acme_dev/+/x", false),
             ("hf/v1/7/+/desired", false),
-            ("hf/v1/+/acme.dev/desired", false),
-            ("hf/v1/7/acme.dev", false),
-            ("hf/v1/8/acme.dev/#", false),
-            ("hf/v1/7/acme.dev2/#", false),
+            ("hf/v1/+/acme_dev/desired", false),
+            ("hf/v1/7/acme_dev", false),
+            ("hf/v1/8/acme_dev/#", false),
+            ("hf/v1/7/acme_dev2/#", false),
             ("#", false),
         ] {
             assert_eq!(topics().subscribe(filter), yes, "{filter}");
@@ -104,9 +101,9 @@ mod tests {
 
     #[test]
     fn the_client_id_is_the_certificates_name() {
-        let device: DeviceId = "acme.dev".parse().unwrap();
-        assert!(DeviceTopics::check_client_id(&device, "acme.dev").is_ok());
-        for bad in ["", "acme", "acme.dev2", "acme.dev.x", "Acme.dev", "other.dev"] {
+        let device: DeviceId = "acme_dev".parse().unwrap();
+        assert!(DeviceTopics::check_client_id(&device, "acme_dev").is_ok());
+        for bad in ["", "acme", "acme_dev2", "acme_dev_x", "acme.dev", "Acme_dev", "other_dev"] {
             let fault = DeviceTopics::check_client_id(&device, bad).unwrap_err();
             assert_eq!(fault.code, Code::ClientId, "{bad}");
         }

@@ -3,7 +3,7 @@
 //!
 //! See decisions 0003, 0083 and 0084.
 
-use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
+use holdfast_base::ids::{IdError, Labels, Name, check_label_key, check_label_value};
 
 use super::records::{DeviceRecord, Standing, TokenRecord};
 use holdfast_api::Approve;
@@ -89,9 +89,12 @@ pub enum Refused {
     /// claimed one as `KEY=VALUE`.
     #[error("device {0} has {1}, not {2}: `holdfast device label {0} {2}` changes it")]
     OtherLabel(Name, String, String),
-    /// A label is invalid, or there are too many; holds the sentence.
-    #[error("{0}")]
-    Label(String),
+    /// A label is invalid, or there are too many.
+    #[error(transparent)]
+    Label(BadLabels),
+    /// The key that was sent has no digest from which a name could be made.
+    #[error("the key has no digest")]
+    Key,
 }
 
 impl Refused {
@@ -106,7 +109,7 @@ impl Refused {
             Self::NameTaken(_) => "name-taken",
             Self::OtherName(..) => "other-name",
             Self::OtherLabel(..) => "other-label",
-            Self::Label(_) => "invalid",
+            Self::Label(_) | Self::Key => "invalid",
         }
     }
 }
@@ -184,7 +187,7 @@ fn same(
 
 fn generated(key_sha256: &str) -> Result<Name, Refused> {
     let digits: String = key_sha256.chars().take(12).collect();
-    format!("d-{digits}").parse().map_err(|_| Refused::Label("the key has no digest".into()))
+    format!("d-{digits}").parse().map_err(|_| Refused::Key)
 }
 
 fn labels(claimed: &Labels, token: &TokenRecord) -> Result<Labels, Refused> {
@@ -208,17 +211,35 @@ pub fn held_back(asked: &Asked<'_>, known: &Known<'_>) -> Vec<String> {
     held.map(|(key, _)| key.clone()).collect()
 }
 
+/// Fault of the labels of a device or a token.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadLabels {
+    /// More labels than [`MAX_LABELS`], with their number.
+    #[error("{0} labels: at most {MAX_LABELS} are allowed")]
+    TooMany(usize),
+    /// Label whose key or value is not valid.
+    #[error("labels.{key}: {error}")]
+    Bad {
+        /// Key of the label.
+        key: String,
+        /// Fault of the key or of the value.
+        #[source]
+        error: IdError,
+    },
+}
+
 /// Checks number, keys and values of a device's labels.
 ///
 /// # Errors
-/// A sentence about the first fault.
-pub fn check_labels(labels: &Labels) -> Result<(), String> {
+/// The first fault.
+pub fn check_labels(labels: &Labels) -> Result<(), BadLabels> {
     if labels.len() > MAX_LABELS {
-        return Err(format!("{} labels: at most {MAX_LABELS} are allowed", labels.len()));
+        return Err(BadLabels::TooMany(labels.len()));
     }
     for (key, value) in labels {
-        check_label_key(key).map_err(|error| format!("labels.{key}: {error}"))?;
-        check_label_value(value).map_err(|error| format!("labels.{key}: {error}"))?;
+        let fault = |error| BadLabels::Bad { key: key.clone(), error };
+        check_label_key(key).map_err(fault)?;
+        check_label_value(value).map_err(fault)?;
     }
     Ok(())
 }

@@ -188,7 +188,7 @@ fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64)
     let still = match (is.state, said) {
         _ if at_rest => "",
         (State::Unknown, _) => "; the device is offline and stops it when it is back",
-        (_, Some(said)) if said.pid.is_some() => "; it is being stopped",
+        (_, Some(said)) if said.run.is_some() => "; it is being stopped",
         _ => "",
     };
     let (by, at, ago) = (&pause.by, rfc3339(pause.at), words(now.saturating_sub(pause.at)));

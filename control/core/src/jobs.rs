@@ -294,7 +294,7 @@ pub fn restart(
     let (name, _) = known(change.model, name)?;
     let name = name.clone();
     let chosen = chosen(change.model, &name, on)?;
-    let (mut devices, mut not_asked) = (Vec::new(), Vec::new());
+    let (mut devices, mut not_asked, mut all_paused) = (Vec::new(), Vec::new(), true);
     let mut pause = None;
     for device in concerned(change.model, &name, chosen.as_deref()) {
         let Some(known) = change.model.devices.get(&device) else { continue };
@@ -302,7 +302,10 @@ pub fn restart(
         pause = pause.or(paused.cloned());
         let reason = match paused {
             Some(_) => "paused",
-            None if known.live.connection == 0 => "offline",
+            None if known.live.connection == 0 => {
+                all_paused = false;
+                "offline"
+            }
             None => {
                 devices.push(device);
                 continue;
@@ -310,7 +313,6 @@ pub fn restart(
         };
         not_asked.push(NotRestarted { device: device.to_string(), reason: reason.into() });
     }
-    let all_paused = not_asked.iter().all(|it| it.reason == "paused");
     if let Some(pause) = pause.filter(|_| devices.is_empty() && all_paused) {
         return Err(Refusal::Paused { workload: name, pause });
     }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use holdfast_records::{GapReason, Range, RangeSet};
 use serde::Serialize;
 
-pub use holdfast_control_ports::rows::{Answer, Rows, Segment, is_by_policy};
+pub use holdfast_control_rows::{Answer, Rows, Segment, is_by_policy};
 
 /// Highest sequence number that is accepted, 2^53 - 1: the largest that a JSON number holds
 /// exactly. At a million records a second a stream reaches it after 285 years.

@@ -10,6 +10,7 @@
 use std::net::IpAddr;
 
 use holdfast_protocol::message::Problem;
+use holdfast_protocol::problem::ProblemCode;
 use serde::{Deserialize, Serialize};
 
 use holdfast_api::time;
@@ -113,14 +114,14 @@ impl Lineage {
         let (one, other, at) = (said(last.known), said(last.from), time::rfc3339(last.at));
         let (code, message) = if self.diverged.len() >= TWICE {
             (
-                "identity-twice",
+                ProblemCode::IdentityTwice,
                 format!(
                     "two machines use this identity, last from {one} and {other}: a data folder was copied. On the one that is the copy, stop the agent, delete its data folder and enrol it with a name of its own; if neither is known, revoking the device shuts out both. Records of both arrive meanwhile"
                 ),
             )
         } else {
             (
-                "rolled-back",
+                ProblemCode::RolledBack,
                 format!(
                     "at {at} it came back from {other} with an earlier state of its data folder, or as a copy of it (last known from {one}): a restored backup, a snapshot or a cloned disk. Its records are numbered above all that is known; what it stored after that state and had not shipped is lost. This is said for a day"
                 ),
@@ -134,8 +135,8 @@ impl Lineage {
 mod tests {
     use super::*;
 
-    fn code(lineage: &Lineage) -> Option<String> {
-        lineage.problem().map(|problem| problem.code)
+    fn code(lineage: &Lineage) -> Option<ProblemCode> {
+        lineage.problem().and_then(|problem| problem.code.known())
     }
 
     #[test]
@@ -159,7 +160,7 @@ mod tests {
         lineage.told(&[1], 1, at("10.0.0.5", 0));
         lineage.told(&[1, 2], 1, at("10.0.0.5", 5));
         assert_eq!(lineage.told(&[1, 9], 1, at("10.0.0.9", 10)), Some(9));
-        assert_eq!(code(&lineage).as_deref(), Some("rolled-back"));
+        assert_eq!(code(&lineage), Some(ProblemCode::RolledBack));
         // The known number stays until the device confirms that it goes on above the numbers it was
         // told.
         assert_eq!(lineage.told(&[1, 9], 1, at("10.0.0.9", 20)), Some(9));
@@ -167,11 +168,11 @@ mod tests {
         assert_eq!(lineage.told(&[9, 10], 1, at("10.0.0.9", 30)), None);
         assert_eq!(lineage.told(&[2, 11], 1, at("10.0.0.5", 40)), Some(11));
         let problem = lineage.problem().unwrap();
-        assert_eq!(problem.code, "identity-twice");
+        assert_eq!(problem.code, ProblemCode::IdentityTwice);
         assert!(problem.message.contains("from 10.0.0.9 and 10.0.0.5"), "{}", problem.message);
         assert!(!lineage.settle(WITHIN));
         assert!(lineage.settle(WITHIN + 11));
-        assert_eq!(code(&lineage).as_deref(), Some("rolled-back"));
+        assert_eq!(code(&lineage), Some(ProblemCode::RolledBack));
         assert!(lineage.settle(SAID + 41));
         assert_eq!(code(&lineage), None);
         for now in 0..1_000 {

@@ -6,6 +6,7 @@
 use super::absence;
 use super::attention::{Attention, Watch};
 use super::model::Device;
+use super::parameter::BadParameter;
 use super::{state, view};
 use holdfast_api::selector::Selector;
 use holdfast_api::{Absence, Connection, HealthState};
@@ -42,10 +43,10 @@ impl Filter {
     ///
     /// # Errors
     /// The text is longer than 200 bytes.
-    pub fn text(text: &str) -> Result<Option<String>, String> {
+    pub fn text(text: &str) -> Result<Option<String>, BadParameter> {
         match text.trim() {
             "" => Ok(None),
-            text if text.len() > MAX_TEXT => Err(format!("at most {MAX_TEXT} bytes")),
+            text if text.len() > MAX_TEXT => Err(BadParameter::Bytes(MAX_TEXT)),
             text => Ok(Some(text.to_lowercase())),
         }
     }
@@ -54,7 +55,7 @@ impl Filter {
     ///
     /// # Errors
     /// Lists the known words when one is unknown.
-    pub fn connections(text: &str) -> Result<Vec<Connection>, String> {
+    pub fn connections(text: &str) -> Result<Vec<Connection>, BadParameter> {
         let all = [
             Connection::Online,
             Connection::Offline,
@@ -64,9 +65,8 @@ impl Filter {
         ];
         let one = |word: &str| {
             let found = all.into_iter().find(|known| known.as_str() == word);
-            found.ok_or_else(|| {
-                "of online, offline, never-seen, pending and revoked, with commas".to_owned()
-            })
+            let words = "online, offline, never-seen, pending and revoked";
+            found.ok_or_else(|| BadParameter::NoneOf(words.to_owned()))
         };
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
     }
@@ -75,12 +75,12 @@ impl Filter {
     ///
     /// # Errors
     /// Lists the known words when one is unknown.
-    pub fn health(text: &str) -> Result<Vec<HealthState>, String> {
+    pub fn health(text: &str) -> Result<Vec<HealthState>, BadParameter> {
         let one = |word: &str| {
             let found = HealthState::ALL.into_iter().find(|known| known.as_str() == word);
             found.ok_or_else(|| {
                 let words = HealthState::ALL.map(HealthState::as_str);
-                format!("of {}, with commas", words.join(", "))
+                BadParameter::NoneOf(words.join(", "))
             })
         };
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
@@ -90,10 +90,11 @@ impl Filter {
     ///
     /// # Errors
     /// Lists the known words when one is unknown.
-    pub fn absences(text: &str) -> Result<Vec<Absence>, String> {
+    pub fn absences(text: &str) -> Result<Vec<Absence>, BadParameter> {
         let one = |word: &str| {
             let found = Absence::ALL.into_iter().find(|known| known.as_str() == word);
-            found.ok_or_else(|| "of unexpected, expected and ignored, with commas".to_owned())
+            let words = "unexpected, expected and ignored";
+            found.ok_or_else(|| BadParameter::NoneOf(words.to_owned()))
         };
         text.split(',').map(str::trim).filter(|word| !word.is_empty()).map(one).collect()
     }
@@ -113,10 +114,9 @@ impl Filter {
             && self.site.as_ref().is_none_or(|wanted| wanted == site)
             && (self.selector.is_empty() || self.selector.matches(&record.labels))
             && self.workload.as_deref().is_none_or(workload)
-            && self
-                .problem
-                .as_ref()
-                .is_none_or(|code| device.problems().iter().any(|problem| problem.code == *code))
+            && self.problem.as_ref().is_none_or(|code| {
+                device.problems().iter().any(|problem| problem.code.as_str() == code)
+            })
             && (self.absences.is_empty()
                 || absence::class(device, watch.now)
                     .is_some_and(|class| self.absences.contains(&class)))
@@ -156,7 +156,7 @@ fn holds(device: &Device, text: &str, now: u64) -> bool {
                 .starts_with(text)
                 || state::health(device, now).state.as_str().starts_with(text)))
         || (device.has_problems()
-            && device.problems().iter().any(|problem| problem.code.contains(text)))
+            && device.problems().iter().any(|problem| problem.code.as_str().contains(text)))
 }
 
 /// Sort key of the list of devices. Devices with equal keys are sorted by name.
@@ -212,13 +212,12 @@ impl Order {
     ///
     /// # Errors
     /// Lists the known keys when the word is unknown.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, BadParameter> {
         let (descending, word) = text.strip_prefix('-').map_or((false, text), |word| (true, word));
         let found = ORDERS.iter().find(|(known, _)| *known == word);
-        found.map(|(_, by)| Self { by: *by, descending }).ok_or_else(|| {
-            let words: Vec<&str> = ORDERS.iter().map(|(word, _)| *word).collect();
-            format!("one of {}, with - before it for the greatest first", words.join(", "))
-        })
+        found
+            .map(|(_, by)| Self { by: *by, descending })
+            .ok_or_else(|| BadParameter::Order(ORDERS.iter().map(|(word, _)| *word).collect()))
     }
 
     fn key(self, device: &Device, place: u64, now: u64) -> u64 {

@@ -6,10 +6,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use holdfast_protocol::problem::ProblemCode;
+
 use super::records::{KnownProblem, Standing};
 use holdfast_api::Connection;
 use holdfast_api::time::rfc3339;
-use holdfast_control_ports::bus::Line;
+use holdfast_control_rows::Line;
 
 /// Grace after the keep-alive before a promised packet counts as overdue, in seconds: a link has
 /// latency, and lost segments are sent again.
@@ -83,7 +85,7 @@ impl Live {
     pub fn problem(&self) -> Option<KnownProblem> {
         let since = self.silent;
         (since > 0).then(|| KnownProblem {
-            code: "not-answering".into(),
+            code: ProblemCode::NotAnswering.into(),
             message: format!(
                 "it does not answer since {}, though its connection is open: its agent hangs, or its link is dead and the connection not ended yet; what it said before may be over",
                 rfc3339(since)

@@ -254,6 +254,7 @@ impl Notification {
                     message: format!(
                         "{HIDDEN:?} keeps the secret that is stored for the same server, and there is none: write the secret itself"
                     ),
+                    of_key: false,
                 });
                 continue;
             };

@@ -84,7 +84,8 @@ pub fn read(
         keys.push((key.to_owned(), from));
         at += piece.chars().count() + 1;
     }
-    if let Err(message) = question.check() {
+    if let Err(error) = question.check() {
+        let message = error.to_string();
         return Err(Fault { part: "where", text: filter.to_owned(), at: 0, message });
     }
     Ok(Asked { question, keys })

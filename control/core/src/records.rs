@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::{Labels, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport};
+use holdfast_protocol::problem::{Code, ProblemCode};
 use holdfast_protocol::workload::WorkloadSpec;
 use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{DataReport, LinkBudget, StreamName, StreamPolicy};
@@ -193,9 +194,6 @@ pub const MAX_REPORTED: usize = 1_000;
 /// Most problems of a device that are stored.
 pub const MAX_PROBLEMS: usize = 50;
 
-/// Code of the problem that a stream's policy does not have the effect it describes.
-const STREAM_PROBLEM: &str = "stream-policy";
-
 /// Longest text of a problem or a fact about the agent that is stored, in bytes.
 const MAX_TEXT: usize = 1_000;
 
@@ -272,10 +270,12 @@ impl ReportRecord {
     fn take_problems(&mut self, mut problems: Vec<Problem>, now: u64) {
         problems.truncate(MAX_PROBLEMS);
         for problem in &mut problems {
-            cut(&mut problem.code, 64);
+            if let Code::Other(word) = &mut problem.code {
+                cut(word, 64);
+            }
             cut(&mut problem.message, MAX_TEXT);
         }
-        let mut known: Vec<(String, u64)> = std::mem::take(&mut self.problems)
+        let mut known: Vec<(Code, u64)> = std::mem::take(&mut self.problems)
             .into_iter()
             .map(|problem| problem.code)
             .zip(std::mem::take(&mut self.problems_since))
@@ -332,7 +332,7 @@ impl ReportRecord {
         let wrong = streams.filter(|(_, said)| !said.problem.is_empty());
         all.extend(wrong.take(MAX_PROBLEMS).map(|(stream, said)| {
             KnownProblem {
-                code: STREAM_PROBLEM.into(),
+                code: ProblemCode::StreamPolicy.into(),
                 message: format!("{stream}: {}", said.problem),
                 since: self
                     .streams_since
@@ -408,7 +408,7 @@ impl ReportRecord {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownProblem {
     /// Stable code, such as `not-answering`.
-    pub code: String,
+    pub code: Code,
     /// Description of the problem, for people.
     pub message: String,
     /// Time of the first report, in seconds since 1970; 0: not known.

@@ -3,7 +3,7 @@
 //!
 //! See decision 0059.
 
-pub use holdfast_control_ports::rows::Disk;
+pub use holdfast_control_rows::Disk;
 
 const MIB: u64 = 1024 * 1024;
 

@@ -49,7 +49,7 @@ pub fn is_failure(phase: Phase) -> bool {
 
 /// True for a job that has ended successfully: nothing is left to do, and all is as desired.
 pub fn is_done(said: &WorkloadReport) -> bool {
-    said.phase == Phase::Stopped && said.pid.is_none()
+    said.phase == Phase::Stopped && said.run.is_none()
 }
 
 impl Mark {
@@ -67,7 +67,7 @@ impl Mark {
         // well): (101, running) → (0, 101); (110, backoff) → (110, 0); (113, running) → (110, 113);
         // (115, backoff) → (110, 0). `failing` stays at the first failure, since no run in between
         // lasted RUN_WELL.
-        let same_run = was.phase == said.phase && was.pid == said.pid;
+        let same_run = was.phase == said.phase && was.run == said.run;
         let phase = if same_run && mark.phase > 0 { mark.phase } else { now };
         // Restarts between two reports were failures too: on a slow link several reports become
         // one.
@@ -224,17 +224,17 @@ pub fn failing(device: &Device, now: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn said(phase: Phase, restarts: u32, pid: Option<u32>) -> WorkloadReport {
-        WorkloadReport { revision: 1, phase, restarts, pid, reason: String::new() }
+    fn said(phase: Phase, restarts: u32, run: Option<u32>) -> WorkloadReport {
+        WorkloadReport { revision: 1, phase, restarts, run, detail: None, reason: String::new() }
     }
 
-    /// Returns the state after each of these reports, given as (time, phase, restarts, pid), and
+    /// Returns the state after each of these reports, given as (time, phase, restarts, run), and
     /// the last mark.
     fn run(reports: &[(u64, Phase, u32, Option<u32>)]) -> (Vec<State>, Mark) {
         let mut states = Vec::new();
         let mut before: Option<(WorkloadReport, Mark)> = None;
-        for (at, phase, restarts, pid) in reports {
-            let now = said(*phase, *restarts, *pid);
+        for (at, phase, restarts, run) in reports {
+            let now = said(*phase, *restarts, *run);
             let known = before.as_ref().map(|(was, mark)| (was, *mark));
             let mark = Mark::after(known, &now, *at);
             states.push(reported(&now, mark, 1, *at).0);

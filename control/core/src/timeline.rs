@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use holdfast_base::ids::{Name, StateVersion};
 use holdfast_protocol::message::{Phase, WorkloadReport};
+use holdfast_protocol::problem::Code;
 use serde::{Deserialize, Serialize};
 
 use super::records::{KnownProblem, ReportRecord, cut};
@@ -364,9 +365,9 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
     let revision = was.map_or(0, |was| was.revision);
     let restarts = match was {
         Some(was) if was.revision == now.revision => {
-            // Another process in the same phase is a restart too, as after a reboot of the device.
-            let is_other = was.phase == now.phase && was.pid.is_some() && now.pid.is_some();
-            let anew = u32::from(is_other && was.pid != now.pid);
+            // Another run in the same phase is a restart too, as after a reboot of the device.
+            let is_other = was.phase == now.phase && was.run.is_some() && now.run.is_some();
+            let anew = u32::from(is_other && was.run != now.run);
             now.restarts.saturating_sub(was.restarts).max(anew)
         }
         _ => now.restarts,
@@ -393,7 +394,7 @@ fn changes(name: &Name, was: Option<&WorkloadReport>, now: &WorkloadReport) -> V
 }
 
 /// Code and text of a problem.
-pub type Said = (String, String);
+pub type Said = (Code, String);
 
 /// Returns the problems that ended and those that began, by code. Several problems with one code
 /// are one thing.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::Name;
 use holdfast_protocol::message::WorkloadReport;
+use holdfast_protocol::problem::{Area, ProblemCode};
 use holdfast_records::DataReport;
 use serde_json::{Value, json};
 
@@ -83,17 +84,25 @@ fn status(device: &Device, now: u64) -> holdfast_api::DeviceStatus {
     }
 }
 
-/// Code of the problem by which a device reports that something waits for its link budget.
-const LINK_BUDGET: &str = "link-budget";
-
 fn problem(device: &Device, problem: KnownProblem) -> holdfast_api::Problem {
     let link = device.report.data.as_deref().map(|data| &data.link);
-    let link = link.filter(|_| problem.code == LINK_BUDGET);
+    let link = link.filter(|_| problem.code == ProblemCode::LinkBudget);
+    let known = problem.code.known();
     holdfast_api::Problem {
         consequences: link.map(link::consequences).unwrap_or_default(),
-        code: problem.code,
+        cure: known.map(|code| code.cure().to_owned()),
+        area: known.map(|code| area(code.area())),
+        code: problem.code.to_string(),
         message: problem.message,
         since: (problem.since > 0).then(|| rfc3339(problem.since)),
+    }
+}
+
+fn area(area: Area) -> holdfast_api::ProblemArea {
+    match area {
+        Area::Device => holdfast_api::ProblemArea::Device,
+        Area::Link => holdfast_api::ProblemArea::Link,
+        Area::Streams => holdfast_api::ProblemArea::Streams,
     }
 }
 
@@ -111,7 +120,7 @@ fn workload_status(
         revision: said.revision,
         phase: said.phase,
         restarts: said.restarts,
-        pid: said.pid,
+        pid: said.pid(),
         reason: said.reason.clone(),
         state: is.map(|is| is.state),
         since: is.and_then(|is| is.since).map(rfc3339),

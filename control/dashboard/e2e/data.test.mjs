@@ -7,7 +7,7 @@ import { until, World } from "./world.mjs";
 
 /** Waits until a number of the device's metrics has values in two minutes: fewer make no line. */
 function hasLine(world, device) {
-  const of = encodeURIComponent("device/metrics\tmemory");
+  const of = encodeURIComponent("device/metrics\tcpu");
   return until(`${device}'s metrics have values in two minutes`, async () => {
     const { items } = await world.must("GET", `/api/v1/devices/${device}/sparklines?of=${of}`);
     return items[0]?.values.filter((value) => typeof value === "number").length >= 2;
@@ -18,9 +18,9 @@ let world;
 before(async () => {
   world = await World.start();
   await world.device("pump-1", { role: "gateway", site: "berlin" });
-  // Under a budget the first batch waits for half a minute: it has enough for a line.
   await world.apply(METRICS, BUDGET);
   await metered(world, "pump-1", 20);
+  await hasLine(world, "pump-1");
 });
 after(() => world?.end());
 

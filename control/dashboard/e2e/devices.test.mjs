@@ -43,7 +43,7 @@ const wide = (of) => of.evaluate(() => document.documentElement.scrollWidth - do
 test("the state of a crash loop does not change between two restarts, and the table names it", async () => {
   await go("/devices/many-1");
   const line = page.getByRole("row", { name: /^crash / });
-  await line.getByText("failing").waitFor();
+  await line.getByText("failing", { exact: true }).waitFor();
   // Every word that the line has had, over three more restarts.
   await line.evaluate((element) => {
     window.words = new Set([element.querySelector(".hf-state").textContent]);
@@ -100,14 +100,14 @@ test("an offline site is unknown: grey, and never running on all", async () => {
   await go("/devices?site=south");
   for (const name of ["gw-2", "gw-3"]) {
     await row(name).getByText("offline").waitFor();
-    assert.equal(await row(name).locator(".hf-v-health .hf-unknown").getByText("unknown").count(), 1, "its state is not grey");
+    assert.equal(await row(name).locator(".hf-v-health .hf-unknown").getByText("unknown", { exact: true }).count(), 1, "its state is not grey");
     assert.equal(await row(name).getByText("?/1").count(), 1);
     assert.equal(await row(name).locator(".hf-v-workloads .hf-good, .hf-v-health .hf-good").count(), 0);
   }
   await go("/devices/gw-2");
   const line = page.getByRole("row", { name: /^hello / });
   await line.getByText("running when last heard").first().waitFor();
-  assert.equal(await line.locator(".hf-unknown").getByText("unknown").count(), 1);
+  assert.equal(await line.locator(".hf-unknown").getByText("unknown", { exact: true }).count(), 1);
   assert.equal(await line.locator(".hf-good").count(), 0);
   await go("/workloads/hello");
   await page.getByRole("row", { name: /gw-2/ }).getByText("running when last heard").first().waitFor();
@@ -123,7 +123,7 @@ test("a job that has ended well is done, not running", async () => {
   await row("job").getByText("done on all 1").waitFor();
   await go("/devices/many-1");
   await page.getByRole("searchbox", { name: "Find a workload by name or state" }).fill("job");
-  await page.getByRole("row", { name: /^job / }).getByText("done").waitFor();
+  await page.getByRole("row", { name: /^job / }).getByText("done", { exact: true }).waitFor();
 });
 
 test("the fleet's counts lead to the workloads that they count", async () => {

@@ -76,7 +76,7 @@ test("a workload applied from the editor runs, without a reload", async () => {
   await changes.getByRole("link", { name: "pump-7" }).waitFor();
   await page.getByRole("button", { name: "Apply", exact: true }).click();
   await page.getByText("hello is created", { exact: true }).waitFor();
-  await page.getByRole("row", { name: /pump-7/ }).getByText("running").waitFor();
+  await page.getByRole("row", { name: /pump-7/ }).getByText("running", { exact: true }).waitFor();
   await page.getByText("runs on all 1").waitFor();
   await unmoved();
 });

@@ -61,7 +61,7 @@ spec:
 `);
   await page.getByText("Accepted, not applied yet").waitFor();
   await page.getByRole("button", { name: "Apply", exact: true }).click();
-  await page.getByRole("row", { name: /pump-1/ }).getByText("running").waitFor();
+  await page.getByRole("row", { name: /pump-1/ }).getByText("running", { exact: true }).waitFor();
   await page.getByRole("link", { name: "Log on pump-1" }).click();
   await page.getByRole("log").getByText("I am the artifact").waitFor();
 });

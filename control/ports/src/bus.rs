@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use holdfast_base::ids::{DeviceId, Name};
+pub use holdfast_control_rows::Line;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Record, StreamName};
 
@@ -19,7 +20,7 @@ use holdfast_records::{Record, StreamName};
 /// bound.
 pub trait Bus: Send + Sync + 'static {
     /// Announces that the desired state of a device changed. A connected device is sent the newest
-    /// one (read with [`Directory::desired`] when it can be sent), so that several changes may
+    /// one (read with [`Desired::desired`] when it can be sent), so that several changes may
     /// become one message.
     fn desired_changed(&self, device: &DeviceId);
     /// Sends a signed call. Returns false when the device is not connected or cannot take it now.
@@ -29,16 +30,6 @@ pub trait Bus: Send + Sync + 'static {
     /// Ends the connection of a device that was revoked or has another identity now. Does nothing
     /// when it is not connected.
     fn disconnect(&self, device: &DeviceId);
-}
-
-/// Silence and keep-alive of one connection. Readers ask for it, so that for each packet the
-/// gateway only stores to an atomic.
-pub trait Line: std::fmt::Debug + Send + Sync + 'static {
-    /// Returns the seconds since the last packet of any kind.
-    fn silent(&self) -> u64;
-    /// Returns the seconds within which the device promised its next packet (MQTT's keep-alive); 0:
-    /// no promise.
-    fn keep_alive(&self) -> u16;
 }
 
 /// Records of one stream that were stored together.
@@ -93,21 +84,14 @@ pub enum Refusal {
     Revoked,
 }
 
-/// Calls of the bus to the control plane. Every call returns at once.
-pub trait Directory: Send + Sync + 'static {
+/// Decision of the control plane about the connections of devices. Every call returns at once.
+pub trait Admission: Send + Sync + 'static {
     /// Admits a device by its certificate and returns the device's shard. It is called at every
     /// connect, also when a TLS session is resumed.
     ///
     /// # Errors
     /// [`Refusal`].
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal>;
-    /// Returns the newest desired state, signed. None: nothing was ever desired of this device.
-    fn desired(&self, device: &DeviceId) -> Option<Bytes>;
-    /// Returns the message for a device that has just subscribed to its acknowledgements: the id of
-    /// the data store. None: it is not known yet, and is sent with [`Bus::ack`] when it is.
-    fn store_notice(&self) -> Option<Bytes> {
-        None
-    }
     /// Records that a device connected. `connection` is unique in this process and rises, so that a
     /// late report of an older connection's end changes nothing.
     ///
@@ -121,9 +105,29 @@ pub trait Directory: Send + Sync + 'static {
     );
     /// Records that a connection ended, with the reason in words.
     fn disconnected(&self, device: &DeviceId, connection: u64, reason: &str);
+}
+
+/// Source of the desired states of devices.
+pub trait Desired: Send + Sync + 'static {
+    /// Returns the newest desired state, signed. None: nothing was ever desired of this device.
+    /// Returns at once.
+    fn desired(&self, device: &DeviceId) -> Option<Bytes>;
+}
+
+/// Receiver of what devices publish. Every call returns at once.
+pub trait Inbox: Send + Sync + 'static {
     /// Takes a message that a device published. The receiver keeps `done` until the payload is on
-    /// disk and then calls [`Done::stored`], upon which the PUBACK is sent.
+    /// disk, or refused.
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done);
+    /// Returns the message for a device that has just subscribed to its acknowledgements: the id of
+    /// the data store. None: it is not known yet, and is sent with [`Bus::ack`] when it is.
+    fn store_notice(&self) -> Option<Bytes> {
+        None
+    }
+}
+
+/// Access of readers, who follow streams over MQTT. Every call returns at once.
+pub trait Readers: Send + Sync + 'static {
     /// Returns the access token when it is valid and may read streams.
     fn reader(&self, token: &str) -> Option<Access>;
     /// Returns whether the token may still read. It is called repeatedly while a reader is
@@ -134,21 +138,71 @@ pub trait Directory: Send + Sync + 'static {
     fn read_along(&self, access: &Access, wanted: Wanted) -> Box<dyn Feed>;
 }
 
-/// Confirmation that a message is stored. When it is dropped without [`Done::stored`], the
-/// publisher gets no PUBACK (with MQTT 5 one with a reason code) and publishes again.
-pub struct Done(Option<Box<dyn FnOnce(bool) + Send>>);
+/// Ports of the control plane that a bus calls, one handle each.
+#[derive(Clone)]
+pub struct Ports {
+    /// Decision about connections.
+    pub admission: Arc<dyn Admission>,
+    /// Source of desired states.
+    pub desired: Arc<dyn Desired>,
+    /// Receiver of what devices publish.
+    pub inbox: Arc<dyn Inbox>,
+    /// Access of readers.
+    pub readers: Arc<dyn Readers>,
+}
+
+impl Ports {
+    /// Makes the ports of one value that implements all of them.
+    pub fn of<T: Admission + Desired + Inbox + Readers>(all: Arc<T>) -> Self {
+        Self {
+            admission: Arc::clone(&all) as _,
+            desired: Arc::clone(&all) as _,
+            inbox: Arc::clone(&all) as _,
+            readers: all,
+        }
+    }
+}
+
+/// Fate of a message that a device published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The message is stored, or needs no storing.
+    Stored,
+    /// The message is stored, and this acknowledgement of it goes to the device on `ack`.
+    Acknowledged(Bytes),
+    /// The message was refused, or could not be stored.
+    NotStored,
+}
+
+/// Duty to tell the bus, once, what became of a message. Dropping it tells
+/// [`Outcome::NotStored`].
+///
+/// A bus may hold its PUBACK until then, as the gateway does: it bounds what a device has in flight
+/// and lets it know early. A broker acknowledges what it has taken and loses some of it, so nothing
+/// may depend on a PUBACK. What a device must know to be stored has an acknowledgement on `ack`:
+/// reports by [`Done::acknowledged`], data by [`Bus::ack`]. See decision NEW-state-ack.
+pub struct Done(Option<Box<dyn FnOnce(Outcome) + Send>>);
 
 impl Done {
-    /// Makes a confirmation that calls `tell` once: with true when the message was stored,
-    /// otherwise with false.
-    pub fn new(tell: impl FnOnce(bool) + Send + 'static) -> Self {
+    /// Makes a duty that calls `tell` once.
+    pub fn new(tell: impl FnOnce(Outcome) + Send + 'static) -> Self {
         Self(Some(Box::new(tell)))
     }
 
-    /// Confirms that the message is on disk.
-    pub fn stored(mut self) {
+    /// Tells that the message is on disk, or needs not be.
+    pub fn stored(self) {
+        self.tell(Outcome::Stored);
+    }
+
+    /// Tells that the message is on disk, and hands over its acknowledgement. The bus sends it
+    /// together with its PUBACK where it can, so that it costs no packet of its own.
+    pub fn acknowledged(self, ack: Bytes) {
+        self.tell(Outcome::Acknowledged(ack));
+    }
+
+    fn tell(mut self, outcome: Outcome) {
         if let Some(tell) = self.0.take() {
-            tell(true);
+            tell(outcome);
         }
     }
 }
@@ -156,7 +210,7 @@ impl Done {
 impl Drop for Done {
     fn drop(&mut self) {
         if let Some(tell) = self.0.take() {
-            tell(false);
+            tell(Outcome::NotStored);
         }
     }
 }

@@ -7,21 +7,11 @@
 
 use std::time::Duration;
 
-/// Revision of the store: a number that rises with each batch that writes. 0: older than every
-/// numbered write, as the keys of a store from before revisions are.
+pub use crate::rows::{Fence, Shard};
+
+/// Revision of the store: a number that rises with each batch that writes, by one while the store is
+/// open. 0: older than every numbered write, as the keys of a store from before revisions are.
 pub type Revision = u64;
-
-/// Part of the fleet that one process serves at a time.
-pub type Shard = u8;
-
-/// Right to write for a shard. It holds while its epoch is the newest of the shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fence {
-    /// Shard that is written for.
-    pub shard: Shard,
-    /// Epoch of the lease, from 1. Each new lease of the shard has a higher one.
-    pub epoch: u64,
-}
 
 /// Reason why one batch was not written. Other batches of the same call are not affected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,14 +137,18 @@ pub trait Store: Send + Sync + 'static {
     fn changes(&self, since: Revision, most: usize) -> Result<Changes, StoreError>;
 
     /// Takes the lease of a shard for `ttl` and returns its fence, whose epoch is higher than that
-    /// of every earlier lease of the shard. A store that only one process can open gives the lease
-    /// at once, and it ends only by the next one.
+    /// of every earlier lease of the shard. Earlier fences are [`Refused::Lost`] from then on.
+    ///
+    /// A store that several processes can open gives a lease that has not ended to no other
+    /// holder, and judges `ttl` by its own clock alone. A store that only one process can open
+    /// gives the lease at once, and it ends only by the next one.
     ///
     /// # Errors
     /// [`LeaseError::Held`] or [`LeaseError::Store`].
     fn lease(&self, shard: Shard, holder: &str, ttl: Duration) -> Result<Fence, LeaseError>;
 
-    /// Extends a lease by `ttl` from now.
+    /// Extends a lease by `ttl` from now. A store that only one process can open writes nothing to
+    /// its disk for it.
     ///
     /// # Errors
     /// [`LeaseError::Lost`] or [`LeaseError::Store`].

@@ -4,11 +4,12 @@
 //! See decisions 0056, 0058, 0059 and 0064.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use holdfast_base::codec;
 use holdfast_records::Range;
@@ -16,10 +17,12 @@ use holdfast_records::crc::crc;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, StorageError, TableDefinition};
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use crate::ports::data_store::{Block, DataBatch, DataStore, Direction, Head, StreamRow};
+use crate::ports::data_store::{
+    Block, DataBatch, DataError, DataStore, Direction, Head, StreamRow,
+};
 use crate::ports::rows::Disk;
 use crate::ports::rows::{Answer, Segment};
-use crate::ports::store::StoreError;
+use crate::ports::store::{Fence, Shard, StoreError};
 
 /// Streams by their id: [`StreamRow`] as CBOR.
 const STREAMS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("streams");
@@ -57,6 +60,9 @@ pub struct RedbDataStore {
     path: PathBuf,
     /// Open database; `None` when it was closed after an error and could not be opened again yet.
     database: RwLock<Option<Database>>,
+    /// Newest epoch of each shard's lease, in memory: one process has the file, so a holder that
+    /// another one could exclude is in this process or has ended.
+    claimed: Mutex<BTreeMap<Shard, u64>>,
 }
 
 /// Reason why an operation failed.
@@ -205,7 +211,24 @@ impl RedbDataStore {
     /// after a crash redb reads a large file through, and nothing else should wait for that. A
     /// damaged file is set aside; a file that cannot be opened is tried again with each use.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), database: RwLock::new(None) }
+        let (database, claimed) = (RwLock::new(None), Mutex::default());
+        Self { path: path.to_owned(), database, claimed }
+    }
+
+    /// Claims the shard for a fence. The claim stands for as long as the guard at least.
+    fn claimed(
+        &self,
+        fence: Option<Fence>,
+    ) -> Result<MutexGuard<'_, BTreeMap<Shard, u64>>, DataError> {
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(fence) = fence {
+            let newest = claimed.entry(fence.shard).or_default();
+            if fence.epoch < *newest {
+                return Err(DataError::Lost(fence));
+            }
+            *newest = fence.epoch;
+        }
+        Ok(claimed)
     }
 
     fn damaged_path(&self) -> PathBuf {
@@ -280,8 +303,14 @@ impl RedbDataStore {
 }
 
 impl DataStore for RedbDataStore {
-    fn commit(&self, batch: &DataBatch) -> Result<(), StoreError> {
-        self.with("cannot write to the data store", |database| write(database, batch))
+    fn claim(&self, fence: Fence) -> Result<(), DataError> {
+        self.claimed(Some(fence)).map(drop)
+    }
+
+    fn commit(&self, batch: &DataBatch) -> Result<(), DataError> {
+        // Held until the batch is written: a claim waits for it.
+        let _claimed = self.claimed(batch.fence)?;
+        Ok(self.with("cannot write to the data store", |database| write(database, batch))?)
     }
 
     fn id(&self) -> Result<u64, StoreError> {

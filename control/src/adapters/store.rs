@@ -1,5 +1,6 @@
-//! Store on redb: one file, durable when `commit` returns. One table holds the values, two small ones
-//! the epochs of leases and the newest revision.
+//! Store on redb: one file, durable when `commit` returns. One table holds the values, two small
+//! ones the epochs of leases and a bound of the revisions. What the small ones hold is also in
+//! memory, so that a commit writes to the table of values alone.
 //!
 //! See decisions 0018, 0096 and 0136.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
@@ -28,9 +29,13 @@ type Logged = (Revision, Box<str>);
 /// Newest epoch of each shard's lease. It survives a restore from a backup.
 const LEASES: TableDefinition<'_, u8, u64> = TableDefinition::new("leases");
 
-/// Revision of the last batch, under `revision`.
+/// Revision that no batch has passed yet, under `revision`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const REVISION: &str = "revision";
+
+/// Number of revisions that are reserved at once. Only a batch that passes the reserve writes to
+/// the table of the newest revision; each start of the process skips what is left of one.
+const RESERVE: Revision = 65_536;
 
 /// First byte of a stored value that begins with its revision, as 8 bytes.
 const MARK: u8 = 0;
@@ -50,7 +55,19 @@ pub struct RedbStore {
     /// redb refuses all work after an input or output error although the data on disk is intact, so
     /// it is opened again.
     database: RwLock<Option<Database>>,
-    log: Mutex<Log>,
+    held: Mutex<Held>,
+}
+
+/// What the one process that has the file holds in memory of it.
+#[derive(Debug, Default)]
+struct Held {
+    /// Revision of the last batch.
+    revision: Revision,
+    /// Revision on disk that no batch has passed.
+    reserved: Revision,
+    /// Newest epoch of each shard's lease.
+    epochs: BTreeMap<Shard, u64>,
+    log: Log,
 }
 
 fn failed(what: &'static str) -> impl Fn(redb::Error) -> StoreError {
@@ -66,29 +83,33 @@ pub enum Unusable {
     System(String),
 }
 
-fn create(path: &Path) -> Result<(Database, Revision), redb::Error> {
+fn create(path: &Path) -> Result<(Database, Held), redb::Error> {
     // The file holds keys: it is readable for its owner alone before anything is written to it.
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let database = Database::builder().set_cache_size(CACHE).create(path)?;
-    let revision = prepare(&database)?;
-    Ok((database, revision))
+    let held = prepare(&database)?;
+    Ok((database, held))
 }
 
 /// Opens an existing file. A file that is missing or empty was lost, and is never created here.
-fn reopen(path: &Path) -> Result<(Database, Revision), redb::Error> {
+fn reopen(path: &Path) -> Result<(Database, Held), redb::Error> {
     let database = Database::builder().set_cache_size(CACHE).open(path)?;
-    let revision = prepare(&database)?;
-    Ok((database, revision))
+    let held = prepare(&database)?;
+    Ok((database, held))
 }
 
 /// Opens the tables and creates those that are missing: a store from before revisions has one.
-fn prepare(database: &Database) -> Result<Revision, redb::Error> {
+fn prepare(database: &Database) -> Result<Held, redb::Error> {
     let transaction = database.begin_write()?;
     transaction.open_table(TABLE)?;
-    transaction.open_table(LEASES)?;
-    let revision = transaction.open_table(META)?.get(REVISION)?.map_or(0, |value| value.value());
+    let mut epochs = BTreeMap::new();
+    for entry in transaction.open_table(LEASES)?.iter()? {
+        let (shard, epoch) = entry?;
+        epochs.insert(shard.value(), epoch.value());
+    }
+    let reserved = transaction.open_table(META)?.get(REVISION)?.map_or(0, |value| value.value());
     transaction.commit()?;
-    Ok(revision)
+    Ok(Held { revision: reserved, reserved, epochs, log: Log::new(reserved) })
 }
 
 /// Divides a stored value into revision and value. A value from before revisions is JSON, which
@@ -174,25 +195,16 @@ impl<'a> Group<'a> {
 }
 
 /// Writes the batches that are not refused. Returns the outcome of each.
-fn write(database: &Database, batches: &[Batch]) -> Result<Written, redb::Error> {
+fn write(database: &Database, held: &mut Held, batches: &[Batch]) -> Result<Written, redb::Error> {
     let transaction = database.begin_write()?;
     let mut outcomes = Vec::with_capacity(batches.len());
-    {
+    let mut group = Group { revision: held.revision, ..Group::default() };
+    let revision = {
         let mut table = transaction.open_table(TABLE)?;
-        let mut meta = transaction.open_table(META)?;
-        let leases = transaction.open_table(LEASES)?;
-        let before = meta.get(REVISION)?.map_or(0, |value| value.value());
-        let mut group = Group { revision: before, ..Group::default() };
         for batch in batches {
-            let lost = match batch.fence {
-                Some(fence) => {
-                    let epoch = leases.get(fence.shard)?.map(|epoch| epoch.value());
-                    (epoch != Some(fence.epoch)).then_some(Refused::Lost(fence))
-                }
-                None => None,
-            };
-            let refused = match lost {
-                Some(lost) => Some(lost),
+            let holds = |fence: &Fence| held.epochs.get(&fence.shard) == Some(&fence.epoch);
+            let refused = match batch.fence.filter(|fence| !holds(fence)) {
+                Some(lost) => Some(Refused::Lost(lost)),
                 None => group.conflict(&table, batch)?,
             };
             outcomes.push(match refused {
@@ -200,12 +212,18 @@ fn write(database: &Database, batches: &[Batch]) -> Result<Written, redb::Error>
                 None => Ok(group.add(batch)),
             });
         }
-        if group.revision > before {
-            meta.insert(REVISION, group.revision)?;
-        }
+        let revision = group.revision;
         group.write(&mut table)?;
+        revision
+    };
+    let mut reserved = held.reserved;
+    if revision > reserved {
+        reserved = revision.saturating_add(RESERVE);
+        transaction.open_table(META)?.insert(REVISION, reserved)?;
     }
     transaction.commit()?;
+    (held.revision, held.reserved) = (revision, reserved);
+    held.log.note(batches, &outcomes);
     Ok(outcomes)
 }
 
@@ -262,13 +280,13 @@ impl Log {
 }
 
 impl RedbStore {
-    fn of(path: &Path, (database, revision): (Database, Revision)) -> Self {
-        let (database, log) = (RwLock::new(Some(database)), Mutex::new(Log::new(revision)));
-        Self { path: path.to_owned(), database, log }
+    fn of(path: &Path, (database, held): (Database, Held)) -> Self {
+        let (database, held) = (RwLock::new(Some(database)), Mutex::new(held));
+        Self { path: path.to_owned(), database, held }
     }
 
-    fn log(&self) -> MutexGuard<'_, Log> {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the file, or creates it.
@@ -316,9 +334,9 @@ impl RedbStore {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         *database = None;
         match reopen(&self.path) {
-            Ok((opened, revision)) => {
+            Ok((opened, held)) => {
                 // What a failed commit left on disk is not known.
-                *self.log() = Log::new(revision);
+                *self.held() = held;
                 *database = Some(opened);
             }
             Err(error) => tracing::error!(%error, "the store cannot be opened again yet"),
@@ -330,16 +348,13 @@ impl Store for RedbStore {
     fn commit(&self, batches: &[Batch]) -> Result<Written, StoreError> {
         self.with("cannot write to the store", |database| {
             // Locked until the log has them, so that it is in the order of the commits.
-            let mut log = self.log();
-            let outcomes = write(database, batches)?;
-            log.note(batches, &outcomes);
-            Ok(outcomes)
+            write(database, &mut self.held(), batches)
         })
     }
 
     fn changes(&self, since: Revision, most: usize) -> Result<Changes, StoreError> {
         self.with("cannot read the store", |database| {
-            let Some((page, more)) = self.log().page(since, most) else {
+            let Some((page, more)) = self.held().log.page(since, most) else {
                 return Ok(Changes::Trimmed);
             };
             let upto = page.last().map_or(since, |(revision, _)| *revision);
@@ -355,6 +370,7 @@ impl Store for RedbStore {
 
     fn lease(&self, shard: Shard, _: &str, _: Duration) -> Result<Fence, LeaseError> {
         Ok(self.with("cannot write to the store", |database| {
+            let mut held = self.held();
             let transaction = database.begin_write()?;
             let epoch = {
                 let mut leases = transaction.open_table(LEASES)?;
@@ -363,15 +379,14 @@ impl Store for RedbStore {
                 epoch
             };
             transaction.commit()?;
+            held.epochs.insert(shard, epoch);
             Ok(Fence { shard, epoch })
         })?)
     }
 
     fn renew(&self, fence: Fence, _: Duration) -> Result<(), LeaseError> {
-        let newest = self.with("cannot read the store", |database| {
-            let leases = database.begin_read()?.open_table(LEASES)?;
-            Ok(leases.get(fence.shard)?.map(|epoch| epoch.value()))
-        })?;
+        let epoch = |_: &Database| Ok(self.held().epochs.get(&fence.shard).copied());
+        let newest = self.with("cannot read the store", epoch)?;
         if newest == Some(fence.epoch) { Ok(()) } else { Err(LeaseError::Lost) }
     }
 
@@ -555,10 +570,13 @@ mod tests {
         assert!(new.epoch > old.epoch, "epochs survive a restart");
         assert!(matches!(store.renew(old, ttl), Err(LeaseError::Lost)));
         store.renew(new, ttl).unwrap();
-        let outcomes = [Err(Refused::Lost(old)), Ok(5)];
-        assert_eq!(store.commit(&[fenced(old), fenced(new)]).unwrap(), outcomes);
+        let outcomes = store.commit(&[fenced(old), fenced(new)]).unwrap();
+        assert_eq!(outcomes[0], Err(Refused::Lost(old)));
+        let Ok(revision) = outcomes[1] else { panic!("{outcomes:?}") };
+        assert!(revision > 4, "revisions rise over a restart");
         let clear = Batch { clear: true, ..Batch::default() };
-        assert_eq!(store.commit(&[clear, expect("a", None)]).unwrap(), [Ok(6), Ok(7)]);
+        let outcomes = [Ok(revision + 1), Ok(revision + 2)];
+        assert_eq!(store.commit(&[clear, expect("a", None)]).unwrap(), outcomes);
         store.renew(new, ttl).unwrap();
     }
 
@@ -579,7 +597,7 @@ mod tests {
         let page = Changes::Page { changed: vec![("a".into(), None)], upto: 2, more: false };
         assert_eq!(store.changes(1, 9).unwrap(), page);
         for _ in 0..=LOG {
-            store.log().note(&[write_of("c")], &vec![Ok(3)]);
+            store.held().log.note(&[write_of("c")], &vec![Ok(3)]);
         }
         assert_eq!(store.changes(1, 9).unwrap(), Changes::Trimmed);
         drop(store);

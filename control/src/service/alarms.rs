@@ -14,15 +14,14 @@ use tokio::task::JoinSet;
 
 use super::counts::AlarmCounts;
 use super::tenant::Tenant;
-use super::{Failure, Listed, Service};
-use crate::adapters::notify;
+use super::{Delivery, Failure, Listed, Service};
 use crate::api::selector::{self, Selector};
 use crate::api::time::{moment, rfc3339, words};
 use crate::api::{self, AlarmState, List, ListMeta, Muting, NewSilence, Severity, Tested};
 use crate::core::alarms::delivery::Standings;
 use crate::core::alarms::{
-    Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message, Outcome,
-    Presence, Seen, Silence, Standing, Turn, Write, muted,
+    Document, Engine, Known, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Message,
+    NotDelivered, Outcome, Presence, Seen, Silence, Standing, Turn, Write, muted,
 };
 use crate::core::attention::{Alarm, Attention};
 use crate::core::change::Change;
@@ -160,6 +159,9 @@ impl Service {
 
     /// Starts one delivery for each notification whose next attempt is due.
     fn start_deliveries(self: &Arc<Self>, under_way: &mut JoinSet<Delivered>) {
+        if !self.lease.acts() {
+            return; // Another process may deliver them by now.
+        }
         for tenant in self.every_tenant() {
             self.start_deliveries_of(&tenant, under_way);
         }
@@ -172,15 +174,16 @@ impl Service {
                 let model = self.model(&tenant.name);
                 notification(&model, job.notification.as_str())
             };
-            let (clock, of) = (self.settings.clock, tenant.name.clone());
+            let (now, notifier, of) = (self.now(), Arc::clone(&self.notifier), tenant.name.clone());
             under_way.spawn(async move {
                 let (name, id) = (job.notification, job.message.id.clone());
                 let outcome = match document {
                     Some(document) => {
-                        let (to, repeat) = (&document.to, document.repeat);
-                        notify::deliver(to, &job.message, clock(), job.since, repeat).await
+                        let (to, message) = (&document.to, &job.message);
+                        let (since, repeat) = (job.since, document.repeat);
+                        notifier.deliver(Delivery { to, message, now, since, repeat }).await
                     }
-                    None => Err("the notification was deleted".into()),
+                    None => Err(NotDelivered::Deleted),
                 };
                 (of, name, id, outcome)
             });
@@ -202,9 +205,9 @@ impl Service {
             }
             Ok(_) => {}
             Err(why) if before.failing_since == 0 => {
-                tracing::warn!(%name, why, "a notification could not be delivered: it is tried again");
+                tracing::warn!(%name, %why, "a notification could not be delivered: it is tried again");
             }
-            Err(why) => tracing::debug!(%name, why, "a notification could not be delivered"),
+            Err(why) => tracing::debug!(%name, %why, "a notification could not be delivered"),
         }
         let told = name.to_string();
         let kept = self
@@ -411,11 +414,13 @@ impl Service {
         let now = self.now();
         let message = Message::test(id, &parsed, by, now, document.link.as_deref());
         let began = now_instant();
-        let outcome = notify::deliver(&document.to, &message, now, now, document.repeat).await;
+        let (to, repeat) = (&document.to, document.repeat);
+        let delivery = Delivery { to, message: &message, now, since: now, repeat };
+        let outcome = self.notifier.deliver(delivery).await;
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let delivered = outcome.is_ok();
         self.counters.notified(delivered);
-        let answer = outcome.unwrap_or_else(|why| why);
+        let answer = outcome.unwrap_or_else(|why| why.to_string());
         let told = format!("{}: {answer}", if delivered { "delivered" } else { "not delivered" });
         self.change(&actor.tenant, |change| {
             change.audit(by, "notification.test", name, told);

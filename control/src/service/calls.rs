@@ -184,9 +184,8 @@ impl Calls {
 
 /// Reason why a device was not called.
 enum NotCalled {
-    /// The device cannot be called at the moment; the text follows the device's name, for example
-    /// "is offline".
-    Now(&'static str),
+    /// The device cannot be called at the moment.
+    Now(NotNow),
     /// The call fails however often it is tried.
     Never(Failure),
 }
@@ -197,18 +196,44 @@ impl From<Failure> for NotCalled {
     }
 }
 
+/// Reason why a device cannot be asked at the moment. The text follows the device's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotNow {
+    /// Device without a connection.
+    #[error("is offline")]
+    Offline,
+    /// Device that is connected and not ready for calls yet.
+    #[error("has only just connected")]
+    JustConnected,
+    /// Connection that takes no more calls.
+    #[error("takes no calls now")]
+    NoCalls,
+    /// Limit of devices that are asked at a time.
+    #[error("too many devices are being asked already")]
+    TooMany,
+    /// Control plane that does not know whether another process has taken its place.
+    #[error("is not called before the control plane's lease is renewed")]
+    NoLease,
+    /// The control plane is about to end.
+    #[error("cannot be asked now")]
+    Stopping,
+}
+
 /// Reason why a question has no answer.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum NoAnswer {
-    /// The device cannot be asked at the moment and may be asked again. The text follows the
-    /// device's name.
-    Now(String),
+    /// The device cannot be asked at the moment and may be asked again.
+    #[error(transparent)]
+    Now(NotNow),
     /// No reply came in time, or a part of it was lost.
+    #[error("does not answer")]
     Silent,
     /// The device gave this reason; an error without a code of the device has
     /// [`ReplyCode::Failed`].
+    #[error(transparent)]
     Said(ReplyError),
     /// The question fails however often it is asked.
+    #[error(transparent)]
     Never(Failure),
 }
 
@@ -233,7 +258,7 @@ impl From<Cut> for NoAnswer {
 impl From<NotCalled> for NoAnswer {
     fn from(why: NotCalled) -> Self {
         match why {
-            NotCalled::Now(text) => Self::Now(text.into()),
+            NotCalled::Now(why) => Self::Now(why),
             NotCalled::Never(failure) => Self::Never(failure),
         }
     }
@@ -258,6 +283,23 @@ impl Drop for Ending {
     }
 }
 
+/// Reason why a log that is being read ends before it is whole.
+#[derive(Debug, thiserror::Error)]
+pub enum LogEnd {
+    /// End of the device's reply.
+    #[error(transparent)]
+    Cut(Cut),
+    /// No answer in time.
+    #[error("the device does not answer")]
+    Silent,
+    /// Device that cannot be asked for more.
+    #[error(transparent)]
+    NotAsked(Failure),
+    /// Control plane that is about to end.
+    #[error("the control plane stops")]
+    Stopping,
+}
+
 /// Log that is being read from a device. Dropped before its end, it tells the device to stop.
 #[derive(Debug)]
 pub struct LogStream {
@@ -278,7 +320,7 @@ pub struct LogStream {
 impl LogStream {
     /// Waits for the next piece; `None` after the last one. While a log is followed and the device
     /// does not answer, a piece without bytes says so every 10 s.
-    pub async fn next(&mut self) -> Option<Result<LogPiece, String>> {
+    pub async fn next(&mut self) -> Option<Result<LogPiece, LogEnd>> {
         let received = self.receive().await?;
         Some(received.map(|part| match part {
             Some(part) => placed(&mut self.expected, part),
@@ -288,20 +330,19 @@ impl LogStream {
 
     /// Waits for the next piece as the device sent it; `Some(Ok(None))` when the device did not
     /// answer although it was asked again.
-    async fn receive(&mut self) -> Option<Result<Option<Part>, String>> {
+    async fn receive(&mut self) -> Option<Result<Option<Part>, LogEnd>> {
         loop {
             let wake = if self.follow { self.ask_again } else { self.give_up };
             tokio::select! {
                 piece = self.pieces.recv() => {
                     self.heard = Instant::now();
                     self.give_up = self.heard + PATIENCE;
-                    return piece.map(|piece| piece.map(Some).map_err(|cut| cut.to_string()));
+                    return piece.map(|piece| piece.map(Some).map_err(LogEnd::Cut));
                 }
                 () = tokio::time::sleep_until(wake) => {
                     if !self.follow {
-                        let text = "the device does not answer".to_owned();
                         self.pieces.close();
-                        return Some(Err(text));
+                        return Some(Err(LogEnd::Silent));
                     }
                     self.ask_again = Instant::now() + FOLLOW_AGAIN;
                     // A quiet log and a device that hangs look the same from here: the connection
@@ -310,7 +351,7 @@ impl LogStream {
                     if let Err(failure) = self.service.send_call(&self.device, self.id, self.method.clone()) {
                         self.pieces.close();
                         self.follow = false;
-                        return Some(Err(failure.to_string()));
+                        return Some(Err(LogEnd::NotAsked(failure)));
                     }
                     // A device answers every repeated call, so silence for this long means that it
                     // does not answer.
@@ -460,22 +501,25 @@ impl Service {
             let known = model.devices.get(&name.device);
             let known = known.ok_or_else(|| Failure::no("device", name.device.as_str()))?;
             if known.live.connection == 0 {
-                return Err(NotCalled::Now("is offline"));
+                return Err(NotCalled::Now(NotNow::Offline));
             }
             (name.clone(), known.record.shard, known.live.session)
         };
         if session == 0 {
-            return Err(NotCalled::Now("has only just connected"));
+            return Err(NotCalled::Now(NotNow::JustConnected));
+        }
+        if !self.lease.acts() {
+            return Err(NotCalled::Now(NotNow::NoLease));
         }
         let v = holdfast_base::WIRE_VERSION;
         let call = Call { v, id, method };
-        let signer = &self.authority.signer;
+        let signer = self.authority.signer();
         let bytes = signer.sign_call(&call, &device, session).map_err(Failure::internal)?;
         let length = bytes.len();
         if self.bus.call(&device, bytes.into()) {
             Ok(cost::publish(topic(shard, device, Channel::Call), length, false))
         } else {
-            Err(NotCalled::Now("takes no calls now"))
+            Err(NotCalled::Now(NotNow::NoCalls))
         }
     }
 
@@ -500,7 +544,7 @@ impl Service {
             };
             let mut calls = self.calls.lock();
             if calls.len() >= CALLS {
-                return Err(NoAnswer::Now("too many devices are being asked already".into()));
+                return Err(NoAnswer::Now(NotNow::TooMany));
             }
             let call = PendingCall {
                 device: device.clone(),
@@ -539,7 +583,7 @@ mod tests {
     /// Makes a call whose channel has this many places.
     fn call(room: usize) -> (Calls, DeviceId, mpsc::Receiver<Piece>) {
         let (sender, pieces) = mpsc::channel(room);
-        let device: DeviceId = "default.d-1".parse().unwrap();
+        let device: DeviceId = "default_d-1".parse().unwrap();
         let calls = Calls::default();
         let call = PendingCall {
             device: device.clone(),

@@ -2,7 +2,7 @@
 
 use holdfast_base::ids::{DeviceId, Name};
 
-use super::{Failure, Service, ingest};
+use super::{Failure, Service};
 use crate::api::{self, LabelPatch};
 use crate::core::change::Change;
 use crate::core::desired;
@@ -11,6 +11,7 @@ use crate::core::jobs;
 use crate::core::model::{Device, key, sha256};
 use crate::core::records::{DesiredRecord, Standing};
 use crate::core::rights::{Action, Actor};
+use crate::core::streams::owner;
 use crate::core::timeline::Ring;
 use crate::core::view;
 
@@ -69,7 +70,7 @@ impl Service {
                     None => drop(labels.remove(&key)),
                 }
             }
-            check_labels(labels).map_err(Failure::invalid)?;
+            check_labels(labels).map_err(|fault| Failure::invalid(fault.to_string()))?;
             let name = device.record.name.clone();
             if *labels == device.record.labels {
                 return Ok(view::device(&device, self.now()));
@@ -174,7 +175,7 @@ impl Service {
             })
             .await?;
         let device = DeviceId { tenant: actor.tenant.clone(), device: name };
-        self.ingest.forget(device, ingest::owner(&key));
+        self.ingest.forget(device, owner(&key));
         Ok(())
     }
 }

@@ -7,23 +7,25 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, Name, unhex};
-use holdfast_protocol::message::{Presence, Reply, StateReport};
+use holdfast_base::{WIRE_VERSION, codec};
+use holdfast_protocol::message::{Presence, Reply, ReportAck, StateReport};
 use holdfast_protocol::topic::Channel;
 
 use super::Service;
-use crate::adapters::authority::serial_is_of;
 use crate::core::change::Change;
+use crate::core::device_key::serial_is_of;
 use crate::core::lineage::Lineage;
 use crate::core::liveness;
 use crate::core::model::Device;
 use crate::core::records::Standing;
 use crate::core::rights::{Action, Actor};
 use crate::core::timeline::{Before, Said, What, problems};
-use crate::ports::bus::{Access, Directory, Done, Feed, Line, Refusal, Wanted};
+use crate::ports::bus::{
+    Access, Admission, Desired, Done, Feed, Inbox, Line, Readers, Refusal, Wanted,
+};
 
-impl Directory for Service {
+impl Admission for Service {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
         let model = self.model(&device.tenant);
         let known = model.devices.get(&device.device).ok_or(Refusal::Unknown)?;
@@ -36,29 +38,6 @@ impl Directory for Service {
             }
             Standing::Approved => Ok(known.record.shard),
         }
-    }
-
-    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
-        let state = {
-            let model = self.model(&device.tenant);
-            let known = model.devices.get(&device.device)?;
-            if known.desired_in > self.durable.load(Ordering::Acquire) {
-                return None; // The writer tells the gateway when it is durable.
-            }
-            model.desired_state(&device.device)?
-        };
-        match self.authority.signer.sign(&state) {
-            Ok(bytes) => Some(bytes.into()),
-            Err(error) => {
-                tracing::error!(%device, %error, "a desired state cannot be signed");
-                None
-            }
-        }
-    }
-
-    fn store_notice(&self) -> Option<Bytes> {
-        let store = self.ingest.known().store_id?;
-        Self::acknowledgement(Vec::new(), 0, Some(store))
     }
 
     fn connected(
@@ -142,6 +121,33 @@ impl Directory for Service {
             self.note_due(device);
         }
     }
+}
+
+impl Desired for Service {
+    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
+        let state = {
+            let model = self.model(&device.tenant);
+            let known = model.devices.get(&device.device)?;
+            if known.desired_in > self.durable.load(Ordering::Acquire) {
+                return None; // The writer tells the gateway when it is durable.
+            }
+            model.desired_state(&device.device)?
+        };
+        match self.authority.signer().sign(&state) {
+            Ok(bytes) => Some(bytes.into()),
+            Err(error) => {
+                tracing::error!(%device, %error, "a desired state cannot be signed");
+                None
+            }
+        }
+    }
+}
+
+impl Inbox for Service {
+    fn store_notice(&self) -> Option<Bytes> {
+        let store = self.ingest.known().store_id?;
+        Self::acknowledgement(Vec::new(), 0, Some(store))
+    }
 
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done) {
         let malformed = |error: codec::CodecError| {
@@ -179,7 +185,9 @@ impl Directory for Service {
             Channel::Desired | Channel::Call | Channel::Ack => {}
         }
     }
+}
 
+impl Readers for Service {
     fn reader(&self, token: &str) -> Option<Access> {
         let actor = self.authorize(token).ok()?;
         let secret_sha256 = self.secret_of(&actor.tenant, actor.id())?;
@@ -252,10 +260,11 @@ impl Service {
     }
 
     /// Takes a state report: model, timeline, event and, when the device's history diverged, the
-    /// repair of its data. `done` is called once the report is durable.
+    /// repair of its data. Once the report is durable, it is acknowledged through `done`.
     fn report(&self, device: &DeviceId, report: StateReport, done: Done) {
         let name = &device.device;
         self.counters.reports.fetch_add(1, Ordering::Relaxed);
+        let ack = report.id.and_then(|id| codec::encode(&ReportAck { v: WIRE_VERSION, id }).ok());
         let mut diverged = None;
         let take = |change: &mut Change<'_>| {
             let now = change.now;
@@ -282,11 +291,11 @@ impl Service {
                 change.device_event(name, message, parts);
             }
         };
-        // When the report is not stored, the device gets no PUBACK and sends it again.
-        self.note(&device.tenant, take, move |stored| {
-            if stored {
-                done.stored();
-            }
+        // The device sends a report again that is not stored: it gets no acknowledgement.
+        self.note(&device.tenant, take, move |stored| match ack {
+            Some(ack) if stored => done.acknowledged(ack.into()),
+            None if stored => done.stored(),
+            _ => {}
         });
         self.note_due(device);
         if let Some(history) = diverged {

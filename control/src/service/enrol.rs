@@ -11,13 +11,14 @@ use holdfast_protocol::enrol::{
 use holdfast_protocol::topic;
 
 use super::{Failure, Service};
-use crate::adapters::authority::{Certificate, proves};
 use crate::core::change::Change;
 use crate::core::desired;
+use crate::core::device_key::proves;
 use crate::core::enrolment::{Asked, Decision, Known, Refused, decide, held_back};
 use crate::core::model::{Device, Model, key, sha256};
 use crate::core::placement;
 use crate::core::records::{DeviceRecord, Issued, Standing};
+use crate::ports::authority::Certificate;
 
 /// Time after which a device that is pending approval asks again, in seconds.
 const RETRY_SECONDS: u32 = 5;
@@ -28,7 +29,7 @@ impl From<Refused> for Failure {
             Refused::NameTaken(_) | Refused::OtherName(..) | Refused::OtherLabel(..) => {
                 Self::Conflict(refused.to_string())
             }
-            Refused::Label(_) => Self::invalid(refused.to_string()),
+            Refused::Label(_) | Refused::Key => Self::invalid(refused.to_string()),
             _ => Self::Refused(refused.to_string()),
         }
     }

@@ -2,6 +2,7 @@
 
 use holdfast_protocol::enrol::Fault;
 
+use crate::core::parameter::BadParameter;
 use crate::core::{apply, jobs};
 use crate::ports::store::StoreError;
 
@@ -73,6 +74,12 @@ impl Failure {
     /// Makes a [`Failure::Internal`] from an error's text.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+impl From<BadParameter> for Failure {
+    fn from(fault: BadParameter) -> Self {
+        Self::invalid(fault.to_string())
     }
 }
 

@@ -11,7 +11,7 @@ use futures_util::stream;
 use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::message::Method;
 
-use super::calls::NoAnswer;
+use super::calls::{NoAnswer, NotNow};
 use super::{Failure, Service};
 use crate::api::{
     NotRestarted, OnDevices, PauseResult, RestartProgress, RestartResult, Rollback, RolledBack,
@@ -152,7 +152,8 @@ async fn one(
     let method = Method::Restart { workload: workload.clone() };
     match service.ask(device, method, ANSWER, &Arc::default()).await {
         Ok(_) => Ok(()),
-        Err(NoAnswer::Now(why)) => Err((false, why.strip_prefix("is ").unwrap_or(&why).to_owned())),
+        Err(NoAnswer::Now(NotNow::Offline)) => Err((false, "offline".to_owned())),
+        Err(NoAnswer::Now(why)) => Err((false, why.to_string())),
         Err(NoAnswer::Silent) => {
             Err((true, "no answer: it may have been restarted or not".to_owned()))
         }

@@ -7,6 +7,7 @@
 mod access;
 mod alarms;
 mod apply;
+mod blocks;
 mod calls;
 mod counters;
 mod counts;
@@ -21,8 +22,10 @@ mod feeds;
 mod ingest;
 mod jobs;
 mod latest;
+mod lease;
 mod looking;
 mod maintenance;
+mod notifier;
 mod overview;
 mod policies;
 mod query;
@@ -40,12 +43,10 @@ mod writer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
 
 use holdfast_base::ids::{DeviceId, Name};
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::adapters::authority::Authority;
 use crate::api::Event;
 use crate::core::alarms::Engine;
 use crate::core::change::{After, Change, Finished, Writes};
@@ -54,19 +55,23 @@ use crate::core::rights::{Action, Actor};
 use crate::core::tenants::{AllLate, Tenants};
 use crate::core::throttle::Throttle;
 use crate::ports::artifacts::ArtifactSizes;
+use crate::ports::authority::Authority;
 use crate::ports::bus::Bus;
 use crate::ports::data_store::DataStore;
-use crate::ports::store::{Batch, Fence, LeaseError, Shard, Store, StoreError};
+use crate::ports::store::{Batch, LeaseError, Shard, Store, StoreError};
 
 pub use alarms::{AlarmsQuery, run as run_alarms};
-pub use calls::{Cut, LogStream, Part, Piece};
+pub use calls::{Cut, LogEnd, LogStream, Part, Piece};
 pub use counters::Counters;
 pub use counts::{AlarmCounts, Counts};
 pub use events::{Events, Page};
 pub use failure::Failure;
 pub use feeds::{DataFeed, Feeds};
+pub use ingest::{Took, take_batch};
 pub use jobs::Restarting;
 pub use latest::{Horizons, WITHIN};
+pub use lease::Uptime;
+pub use notifier::{Delivery, Notifier};
 pub use overview::DevicesQuery;
 pub use query::Asking;
 pub use read::{Listed, Query};
@@ -96,6 +101,30 @@ pub struct Settings {
     pub reserve: Option<u64>,
     /// Clock, in seconds since 1970.
     pub clock: fn() -> u64,
+    /// Monotonic clock, by which this process judges how long it holds its lease.
+    pub uptime: Uptime,
+}
+
+/// What the service stands on: its ports.
+pub struct Ports {
+    /// Store of documents and leases.
+    pub store: Arc<dyn Store>,
+    /// Store of data records.
+    pub data: Arc<dyn DataStore>,
+    /// Connection to the devices.
+    pub bus: Arc<dyn Bus>,
+    /// Certificate authority and signing key.
+    pub authority: Arc<dyn Authority>,
+    /// Artifacts that devices fetch.
+    pub artifacts: Arc<dyn ArtifactSizes>,
+    /// Delivery of messages about alarms.
+    pub notifier: Arc<dyn Notifier>,
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").finish_non_exhaustive()
+    }
 }
 
 /// The control plane's service.
@@ -103,14 +132,15 @@ pub struct Service {
     tables: RwLock<Tenants>,
     tenants: AllTenants,
     store: Arc<dyn Store>,
-    /// Lease that this process took at its start; the tables' commits carry it.
-    fence: Fence,
+    /// Lease that this process took at its start; every commit carries its fence.
+    lease: Arc<lease::Lease>,
     jobs: mpsc::Sender<Job>,
     /// Number of the last batch that is durable.
     durable: AtomicU64,
     bus: Arc<dyn Bus>,
-    authority: Arc<Authority>,
+    authority: Arc<dyn Authority>,
     artifacts: Arc<dyn ArtifactSizes>,
+    notifier: Arc<dyn Notifier>,
     settings: Settings,
     calls: calls::Calls,
     looking: looking::Looking,
@@ -138,11 +168,13 @@ impl std::fmt::Debug for Service {
     }
 }
 
-/// Threads that write to the store and the data store.
+/// Threads that write to the store and the data store, and the one that renews the lease.
 #[derive(Debug)]
 pub struct Threads {
     store: std::thread::JoinHandle<()>,
     data: std::thread::JoinHandle<()>,
+    lease: std::thread::JoinHandle<()>,
+    held: Arc<lease::Lease>,
 }
 
 impl Threads {
@@ -152,7 +184,9 @@ impl Threads {
     /// Returns the panic of a thread that ended by one.
     pub fn join(self) -> std::thread::Result<()> {
         let (store, data) = (self.store.join(), self.data.join());
-        store.and(data)
+        // It is renewed until nothing is written any more.
+        self.held.end();
+        store.and(data).and(self.lease.join())
     }
 }
 
@@ -176,15 +210,12 @@ pub enum StartError {
 /// The one shard: every device belongs to it.
 const SHARD: Shard = 0;
 
-/// Life of the lease, for stores that several processes can open.
-const LEASE: Duration = Duration::from_secs(6);
-
 /// Number of resource versions that are skipped at each start. Versions that were given before a
 /// crash and not stored are not given again, so a watcher's place in the events is never mistaken.
 const VERSION_GAP: u64 = 10_000;
 
 /// Builds the alarm engine from the stored state of alarms and deliveries.
-fn engine(model: &mut Model, authority: &Authority, now: u64) -> Engine {
+fn engine(model: &mut Model, authority: &dyn Authority, now: u64) -> Engine {
     let seed = authority.random::<8>().map_or(now, u64::from_le_bytes);
     let mut engine = Engine::new(now, seed);
     for (key, value) in std::mem::take(&mut model.told) {
@@ -196,7 +227,7 @@ fn engine(model: &mut Model, authority: &Authority, now: u64) -> Engine {
 }
 
 /// Makes the state of a tenant from its tables, with the stored state of its alarms.
-fn new_tenant(model: &mut Model, authority: &Authority, now: u64) -> Tenant {
+fn new_tenant(model: &mut Model, authority: &dyn Authority, now: u64) -> Tenant {
     let alarms = engine(model, authority, now);
     Tenant::new(model.tenant.clone(), model.meta.version, now, alarms)
 }
@@ -243,15 +274,9 @@ impl Service {
     ///
     /// # Errors
     /// Returns a [`StartError`] when the store cannot be read or a thread cannot be started.
-    pub fn start(
-        store: Arc<dyn Store>,
-        data: Arc<dyn DataStore>,
-        bus: Arc<dyn Bus>,
-        authority: Arc<Authority>,
-        artifacts: Arc<dyn ArtifactSizes>,
-        settings: Settings,
-    ) -> Result<(Arc<Self>, Threads), StartError> {
-        let fence = store.lease(SHARD, "serve", LEASE)?;
+    pub fn start(ports: Ports, settings: Settings) -> Result<(Arc<Self>, Threads), StartError> {
+        let Ports { store, data, bus, authority, artifacts, notifier } = ports;
+        let lease = lease::Lease::take(&*store, SHARD, settings.uptime)?;
         let mut tables = load(&*store, &settings.tenant)?;
         let started = (settings.clock)();
         let mut tenants = BTreeMap::new();
@@ -264,7 +289,7 @@ impl Service {
                 // higher than what those devices hold.
                 model.meta.epoch = started.max(1);
             }
-            let tenant = new_tenant(model, &authority, started);
+            let tenant = new_tenant(model, &*authority, started);
             tenants.insert(model.tenant.clone(), Arc::new(tenant));
         }
         let (jobs, queue) = mpsc::channel(writer::QUEUE);
@@ -273,12 +298,13 @@ impl Service {
             tables: RwLock::new(tables),
             tenants: RwLock::new(tenants),
             store,
-            fence,
+            lease: Arc::clone(&lease),
             jobs,
             durable: AtomicU64::new(0),
             bus,
             authority,
             artifacts,
+            notifier,
             calls: calls::Calls::default(),
             looking: looking::Looking::default(),
             counters: Counters::default(),
@@ -299,7 +325,9 @@ impl Service {
         let store = named("store").spawn(move || writer::run(&writing, queue))?;
         let taking = Arc::clone(&service);
         let data = named("data").spawn(move || ingest::run(&taking, batches))?;
-        Ok((service, Threads { store, data }))
+        let holding = Arc::clone(&service);
+        let renewing = named("lease").spawn(move || lease::run(&holding))?;
+        Ok((service, Threads { store, data, lease: renewing, held: lease }))
     }
 
     /// Writes what is queued and ends the writing threads. No change can be made afterwards.
@@ -366,8 +394,8 @@ impl Service {
     }
 
     /// Certificate authority and signing key.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    pub fn authority(&self) -> &dyn Authority {
+        &*self.authority
     }
 
     /// Present time, in seconds since 1970.

@@ -19,7 +19,7 @@ use holdfast_records::StreamName;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
-use super::calls::NoAnswer;
+use super::calls::{NoAnswer, NotNow};
 use super::records::no_stream;
 use super::{Failure, Service};
 use crate::api::selector;
@@ -33,9 +33,6 @@ use crate::core::rights::{Action, Actor};
 
 /// Maximum size of one device's packed answer, in bytes.
 const MOST: usize = 4 * MAX_MESSAGE;
-
-/// Reason given for a device from which nothing came.
-const SILENT: &str = "does not answer";
 
 /// Longest time that a question may wait for devices, in seconds: a week.
 const LONGEST: u64 = 7 * 86_400;
@@ -90,7 +87,7 @@ impl std::fmt::Debug for Asking {
 /// Makes a failure about one part of a request.
 fn invalid(part: &str, message: impl Into<String>) -> Failure {
     let message = message.into();
-    let fault = enrol::Fault { path: part.into(), message: message.clone() };
+    let fault = enrol::Fault { path: part.into(), message: message.clone(), of_key: false };
     Failure::Invalid { message, faults: vec![fault] }
 }
 
@@ -215,7 +212,9 @@ impl Service {
             NoAnswer::Now(text) => Failure::Unavailable(format!(
                 "device {name} {text}: its records can be fetched when it is back"
             )),
-            NoAnswer::Silent => Failure::Unavailable(format!("device {name} {SILENT}: try again")),
+            silent @ NoAnswer::Silent => {
+                Failure::Unavailable(format!("device {name} {silent}: try again"))
+            }
             NoAnswer::Said(why) => Failure::Unavailable(format!("device {name}: {why}")),
             NoAnswer::Never(failure) => failure,
         })?;
@@ -273,7 +272,7 @@ impl Asking {
                     tell(so_far(answers.answered(), &missing));
                 }
                 Err(why) => {
-                    answers.miss(name, why);
+                    answers.miss(name, why.to_string());
                     failed.insert(name);
                 }
             }
@@ -287,15 +286,18 @@ impl Asking {
     }
 
     /// Returns one device's answer, or why there is none. Asks again as [`Retries`] decides.
-    async fn one(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, String> {
+    async fn one(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, NoAnswer> {
         let mut retries = Retries::default();
         loop {
-            let (missed, why) = match self.once(name, crossed).await {
+            let why = match self.once(name, crossed).await {
                 Ok(partial) => return Ok(partial),
-                Err(NoAnswer::Never(failure)) => return Err(failure.to_string()),
-                Err(NoAnswer::Now(why)) => (Missed::NotCalled, why),
-                Err(NoAnswer::Silent) => (Missed::Silent, SILENT.to_owned()),
-                Err(NoAnswer::Said(why)) => (Missed::Refused(why.code), why.text),
+                Err(why) => why,
+            };
+            let missed = match &why {
+                NoAnswer::Never(_) => return Err(why),
+                NoAnswer::Now(_) => Missed::NotCalled,
+                NoAnswer::Silent => Missed::Silent,
+                NoAnswer::Said(said) => Missed::Refused(said.code),
             };
             let now = Instant::now();
             let left = self.until.map_or(Duration::ZERO, |until| until.duration_since(now));
@@ -334,13 +336,13 @@ impl Asking {
     /// Asks a device once.
     async fn once(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, NoAnswer> {
         let turn = self.service.calls.answers.acquire().await;
-        let _turn = turn.map_err(|_| NoAnswer::Now("cannot be asked now".into()))?;
+        let _turn = turn.map_err(|_| NoAnswer::Now(NotNow::Stopping))?;
         let question: Box<Question> = Box::new(self.asked.question.clone());
         let stream = self.stream.clone();
         let device = DeviceId { tenant: self.open.tenant.clone(), device: name.clone() };
         let method = Method::Query { stream, question, within_ms: WITHIN_MS };
         let (_, body) = self.service.ask(&device, method, MOST, crossed).await?;
         Partial::unpack(&body, &self.asked.question)
-            .map_err(|why| NoAnswer::Said(ReplyError::new(ReplyCode::Failed, why)))
+            .map_err(|why| NoAnswer::Said(ReplyError::new(ReplyCode::Failed, why.to_string())))
     }
 }

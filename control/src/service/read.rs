@@ -262,7 +262,7 @@ impl Service {
         device: &holdfast_base::ids::DeviceId,
         serial: &[u8],
     ) -> Result<(), Failure> {
-        use crate::ports::bus::Directory as _;
+        use crate::ports::bus::Admission as _;
         self.admit(device, serial)
             .map(|_| ())
             .map_err(|refusal| Failure::Refused(format!("device {device}: {refusal}")))

@@ -9,31 +9,22 @@ use std::ops::ControlFlow;
 
 use holdfast_base::ids::{DeviceId, Name};
 use holdfast_query::{Found, Number};
-use holdfast_records::block::unpack;
 use holdfast_records::{Range, RangeSet, Record, StreamName, StreamReport};
 
-use super::ingest::{Streams, owner};
+use super::blocks::{BlockRead, HEADS, read_block};
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
 use crate::api::time::rfc3339_millis;
 use crate::api::{DeviceStreams, Ledger, MissingRange, Point, StreamItem, StreamLast};
-use crate::core::ingest::{Checked, Compared};
 use crate::core::ledger::{Missing, MissingList};
 use crate::core::ledger_page::ledger_page;
 use crate::core::policies::device_link;
 use crate::core::query::json_number;
 use crate::core::rights::{Action, Actor};
 use crate::core::shipping::{Circumstances, nothing_shipped};
+use crate::core::streams::{Streams, owner};
 use crate::core::{ingest, values, view};
-use crate::ports::data_store::{Block, Direction, Head, StreamRow};
-use crate::ports::store::StoreError;
-
-/// Number of block heads that are read at once.
-const HEADS: usize = 256;
-
-/// Size of stored records, unpacked, with which one batch is compared, in bytes: two blocks of the
-/// largest size. It keeps a device that repeats itself from having the whole store read.
-const COMPARED: usize = 32 * 1024 * 1024;
+use crate::ports::data_store::{Direction, Head, StreamRow};
 
 /// Number of segments that are read at once.
 const SEGMENTS: usize = 10_000;
@@ -91,17 +82,6 @@ impl Window {
             && head.max_time >= self.since
             && head.min_time < self.until
     }
-}
-
-/// Outcome of reading a block.
-pub(super) enum BlockRead {
-    Records(Vec<Record>),
-    /// Retention has removed the block meanwhile.
-    Gone,
-    /// The block's checksum does not match: the disk has changed it.
-    Damaged,
-    /// The block is as it was written, but its format is unknown: a later version wrote it.
-    Unknown,
 }
 
 /// Function that is called with each record, and may end the reading.
@@ -345,7 +325,7 @@ impl Service {
         if !window.touches(head) {
             return Ok(());
         }
-        match self.read_block(row, head)? {
+        match read_block(&*self.ingest.store, row, head)? {
             BlockRead::Records(records) => {
                 let chosen = records.into_iter().filter(|record| window.holds(record));
                 waiting.0.extend(chosen.map(|record| (record.seq, record)));
@@ -359,112 +339,6 @@ impl Service {
             }
         }
         Ok(())
-    }
-
-    /// Reads and unpacks a block.
-    pub(super) fn read_block(&self, row: &StreamRow, head: &Head) -> Result<BlockRead, StoreError> {
-        Ok(match self.ingest.store.block(row.id, head.first)? {
-            None => BlockRead::Gone,
-            Some(Block::Damaged) => BlockRead::Damaged,
-            Some(Block::Whole(block)) => match unpack(&block) {
-                Ok(records) => BlockRead::Records(records),
-                Err(error) => {
-                    tracing::error!(device = %row.device, stream = %row.stream, first = head.first, %error, "a block that is as it was written cannot be read");
-                    BlockRead::Unknown
-                }
-            },
-        })
-    }
-
-    /// Returns those of these sequence numbers whose records are stored. In a summed part of a
-    /// ledger only the blocks tell. The block that begins at `but` does not count.
-    pub(super) fn held(
-        &self,
-        row: &StreamRow,
-        numbers: &RangeSet,
-        but: Option<u64>,
-    ) -> Result<RangeSet, StoreError> {
-        let span = row.tally.span.max(1);
-        let mut held = RangeSet::new();
-        for near in neighbourhoods(numbers, span) {
-            let mut from = near.from.saturating_sub(span - 1);
-            loop {
-                let range = Range { from, to: near.to };
-                let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Up)?;
-                for head in heads.iter().filter(|head| Some(head.first) != but) {
-                    let mine = numbers.within(head.first, head.last);
-                    if head.is_dense() {
-                        held.union(&mine);
-                    } else if !mine.is_empty()
-                        && let BlockRead::Records(records) = self.read_block(row, head)?
-                    {
-                        let mine = records.iter().filter(|record| mine.contains(record.seq));
-                        held.union(&RangeSet::from_ranges(
-                            mine.map(|record| Range { from: record.seq, to: record.seq }),
-                        ));
-                    }
-                }
-                match heads.last() {
-                    Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
-                    _ => break,
-                }
-            }
-        }
-        Ok(held)
-    }
-
-    /// Compares those records of a batch that were received before (`numbers`) with the stored
-    /// ones, which are in the store or in `pending`, which is not committed yet.
-    pub(super) fn compared(
-        &self,
-        row: &StreamRow,
-        batch: &Checked,
-        numbers: &RangeSet,
-        pending: &[(u64, Head, Vec<u8>)],
-    ) -> Result<Compared, StoreError> {
-        let mut compared = Compared::default();
-        if numbers.is_empty() {
-            return Ok(compared);
-        }
-        let mut room = COMPARED;
-        let mut add = |records: Vec<Record>| {
-            let size: usize = records.iter().map(|record| record.value.len() + 64).sum();
-            let mine = records.iter().filter(|record| numbers.contains(record.seq));
-            mine.for_each(|record| compared.add(batch, record));
-            room = room.saturating_sub(size);
-            room > 0
-        };
-        for (_, head, block) in pending.iter().filter(|(id, ..)| *id == row.id) {
-            let mine = !numbers.within(head.first, head.last).is_empty();
-            if mine
-                && let Ok(records) = unpack(block)
-                && !add(records)
-            {
-                return Ok(compared);
-            }
-        }
-        let span = row.tally.span.max(1);
-        for near in neighbourhoods(numbers, span) {
-            let mut from = near.from.saturating_sub(span - 1);
-            loop {
-                let range = Range { from, to: near.to };
-                let heads = self.ingest.store.heads(row.id, range, HEADS, Direction::Up)?;
-                for head in &heads {
-                    let mine = !numbers.within(head.first, head.last).is_empty();
-                    if mine
-                        && let BlockRead::Records(records) = self.read_block(row, head)?
-                        && !add(records)
-                    {
-                        return Ok(compared);
-                    }
-                }
-                match heads.last() {
-                    Some(last) if heads.len() == HEADS => from = last.first.saturating_add(1),
-                    _ => break,
-                }
-            }
-        }
-        Ok(compared)
     }
 
     /// Folds a number in records into `points` parts of the time between `since` and `until`, in
@@ -723,18 +597,6 @@ impl Service {
 pub(super) fn no_stream(device: &Name, stream: &str) -> Failure {
     let stream: String = stream.chars().take(80).collect();
     Failure::NoStream(format!("device {device} has no stream {stream:?}"))
-}
-
-/// Returns ranges around these numbers. Ranges that one block may cover together are joined.
-fn neighbourhoods(numbers: &RangeSet, span: u64) -> Vec<Range> {
-    let mut found: Vec<Range> = Vec::new();
-    for range in numbers.iter() {
-        match found.last_mut() {
-            Some(last) if range.from - last.to <= span => last.to = range.to,
-            _ => found.push(range),
-        }
-    }
-    found
 }
 
 fn item(

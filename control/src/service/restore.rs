@@ -8,15 +8,15 @@ use std::sync::atomic::Ordering;
 
 use holdfast_base::ids::Name;
 
-use super::ingest::{Machine, owner};
 use super::{Failure, Service};
-use crate::adapters::authority::{Authority, Keys};
 use crate::api::Restored;
 use crate::core::alarms::Write;
 use crate::core::model::{Device, key};
 use crate::core::records::Meta;
 use crate::core::rights::{Action, Actor};
+use crate::core::streams::{Machine, owner};
 use crate::core::tenants::{AllLate, Tenants};
+use crate::ports::authority::{AuthorityError, Keys};
 use crate::ports::store::Snapshot;
 
 /// Content of a backup besides the artifacts.
@@ -79,13 +79,18 @@ impl Checking {
         Ok(())
     }
 
-    /// Ends the check: with the authority's keys the backup is complete.
+    /// Ends the check: with the authority's keys the backup is complete. `usable` tells whether an
+    /// authority can be made from them.
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] when the keys are bad, or the store has no `meta` or no access
     /// token.
-    pub fn finish(mut self, keys: Keys) -> Result<Checked, Failure> {
-        Authority::new(keys.clone(), "check").map_err(bad)?;
+    pub fn finish(
+        mut self,
+        keys: Keys,
+        usable: impl FnOnce(&Keys) -> Result<(), AuthorityError>,
+    ) -> Result<Checked, Failure> {
+        usable(&keys).map_err(bad)?;
         self.tables.settle(self.late);
         if self.tables.all().all(|model| model.meta == Meta::default()) {
             return Err(bad("its store has no \"meta\""));

@@ -42,7 +42,7 @@ impl Service {
         if new.uses == 0 {
             return Err(Failure::invalid("uses: at least 1"));
         }
-        check_labels(&new.labels).map_err(Failure::invalid)?;
+        check_labels(&new.labels).map_err(|fault| Failure::invalid(fault.to_string()))?;
         if new.allow_labels.len() > MAX_LABELS {
             return Err(Failure::invalid(format!("allowLabels: at most {MAX_LABELS}")));
         }

@@ -83,7 +83,7 @@ pub(super) fn run(service: &Arc<Service>, mut jobs: mpsc::Receiver<Job>) {
 /// was lost.
 fn commit(service: &Service, mut batches: Vec<Batch>) -> (Result<(), StoreError>, bool) {
     for batch in &mut batches {
-        batch.fence = Some(service.fence);
+        batch.fence = Some(service.lease.fence);
     }
     let outcomes = match service.store.commit(&batches) {
         Ok(outcomes) => outcomes,
@@ -93,6 +93,9 @@ fn commit(service: &Service, mut batches: Vec<Batch>) -> (Result<(), StoreError>
         None => (Ok(()), false),
         Some(refused) => {
             let lost = matches!(refused, Refused::Lost(_));
+            if lost {
+                service.lease.lost();
+            }
             let cause = refused.to_string();
             (Err(StoreError { what: "the store refused a change", cause }), lost)
         }

@@ -59,8 +59,14 @@ impl World {
 
     async fn says(&self, name: &str, phase: Phase, problems: &[&str]) {
         let desired = self.desired(name).unwrap();
-        let said =
-            WorkloadReport { revision: 1, phase, restarts: 0, pid: Some(7), reason: String::new() };
+        let said = WorkloadReport {
+            revision: 1,
+            phase,
+            restarts: 0,
+            run: Some(7),
+            detail: None,
+            reason: String::new(),
+        };
         let problem = |code: &&str| Problem { code: (*code).into(), message: "x".into() };
         let report = StateReport {
             v: holdfast_base::WIRE_VERSION,
@@ -72,6 +78,7 @@ impl World {
             agent: None,
             data: None,
             history: Vec::new(),
+            id: None,
         };
         assert!(self.publish(name, Channel::State, codec::encode(&report).unwrap()).await);
     }

@@ -86,8 +86,14 @@ async fn until(what: &str, mut check: impl FnMut() -> bool) {
 /// Reports the phase of a device's only workload.
 async fn says(world: &World, device: &str, phase: Phase) {
     let desired = world.desired(device).unwrap();
-    let said =
-        WorkloadReport { revision: 1, phase, restarts: 0, pid: None, reason: "exit code 1".into() };
+    let said = WorkloadReport {
+        revision: 1,
+        phase,
+        restarts: 0,
+        run: None,
+        detail: None,
+        reason: "exit code 1".into(),
+    };
     let report = StateReport {
         v: holdfast_base::WIRE_VERSION,
         full: true,
@@ -98,6 +104,7 @@ async fn says(world: &World, device: &str, phase: Phase) {
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

@@ -249,7 +249,7 @@ async fn logs_come_from_the_device_in_order() {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
-    let key = world.service.authority().signer.public_key();
+    let key = world.service.authority().signer().public_key();
     let call = signing::open_call(&call, &key, &id("d-1"), 77).unwrap();
     let Method::Logs { part, .. } = call.method else { panic!("{call:?}") };
     assert_eq!(part, LogPart { tail: 5, ..LogPart::default() });

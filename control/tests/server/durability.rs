@@ -3,11 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use holdfast_control::ports::store::Store as _;
+use holdfast_control::ports::bus::Outcome;
+use holdfast_control::ports::data_store::DataStore as _;
+use holdfast_control::ports::store::{Fence, Store as _};
 use holdfast_control::service::Failure;
 use holdfast_protocol::topic::Channel;
 
-use crate::world::{World, report};
+use crate::data::batch;
+use crate::world::{World, numbered, report};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
@@ -30,7 +33,25 @@ async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
     applying.await.unwrap().unwrap();
     let after = world.desired("d-1").unwrap();
     assert_eq!(after.generation, before.generation + 1);
-    assert_eq!(*world.bus.changed.lock().unwrap(), ["default.d-1"]);
+    assert_eq!(*world.bus.changed.lock().unwrap(), ["default_d-1"]);
+}
+
+#[tokio::test]
+async fn a_report_is_acknowledged_by_its_number_once_it_is_stored() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.connect("d-1", 1);
+    let ack = |id: u32| {
+        let ack = holdfast_protocol::message::ReportAck { v: 1, id };
+        Outcome::Acknowledged(holdfast_base::codec::encode(&ack).unwrap().into())
+    };
+    let send = |id| world.outcome("d-1", Channel::State, numbered(id, &[("w", 1)]));
+    assert_eq!(send(Some(300)).await, ack(300));
+    assert_eq!(send(None).await, Outcome::Stored, "none was asked for");
+    world.store.fails.store(true, Ordering::Relaxed);
+    assert_eq!(send(Some(301)).await, Outcome::NotStored);
+    world.store.fails.store(false, Ordering::Relaxed);
+    assert_eq!(send(Some(302)).await, ack(302));
 }
 
 #[tokio::test]
@@ -113,4 +134,54 @@ async fn a_process_whose_lease_was_taken_stores_nothing_more_and_ends() {
     let failure = world.apply("w", "2").await.unwrap_err();
     assert!(matches!(failure, Failure::Unavailable(_)), "{failure}");
     tokio::time::timeout(Duration::from_secs(10), world.service.closed()).await.expect("it ends");
+}
+
+/// Waits until the lease was renewed so many times.
+async fn renewed(world: &World, times: u64) {
+    let enough = async {
+        while world.store.renewals.load(Ordering::Relaxed) < times {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), enough).await.expect("it is renewed");
+}
+
+#[tokio::test]
+async fn an_idle_process_renews_its_lease_and_writes_nothing_for_it() {
+    let world = World::new().await;
+    let files = || ["store.redb", "data.redb"].map(|name| world.file(name));
+    let commits = world.service.counters().commits.load(Ordering::Relaxed);
+    let before = files();
+    renewed(&world, 2).await;
+    assert_eq!(world.service.counters().commits.load(Ordering::Relaxed), commits);
+    assert_eq!(files(), before, "byte by byte");
+    assert!(!world.service.is_closed());
+}
+
+#[tokio::test]
+async fn an_idle_process_whose_lease_was_taken_ends_by_itself() {
+    let world = World::new().await;
+    world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
+    tokio::time::timeout(Duration::from_secs(20), world.service.closed()).await.expect("it ends");
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_renew_goes_on_when_the_store_answers_again() {
+    let world = World::new().await;
+    world.store.refuses_renewals.store(true, Ordering::Relaxed);
+    renewed(&world, 3).await;
+    world.store.refuses_renewals.store(false, Ordering::Relaxed);
+    let tried = world.store.renewals.load(Ordering::Relaxed);
+    renewed(&world, tried + 1).await;
+    world.apply("w", "1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_data_store_that_another_process_has_claimed_takes_no_batch_and_ends_this_one() {
+    let world = World::new().await;
+    let newer = Fence { shard: 0, epoch: 1_000 };
+    world.device("d-1").await;
+    world.data.claim(newer).unwrap();
+    assert!(!world.ship("d-1", &batch("s", 1, 3)).await, "it is not acknowledged");
+    tokio::time::timeout(Duration::from_secs(20), world.service.closed()).await.expect("it ends");
 }

@@ -1,7 +1,7 @@
 //! Tests of enrolment, certificate renewal, and of which devices may connect.
 
 use holdfast_base::ids::unhex;
-use holdfast_control::ports::bus::{Directory as _, Refusal};
+use holdfast_control::ports::bus::{Admission as _, Refusal};
 use holdfast_control::service::Failure;
 use holdfast_protocol::enrol::EnrolAnswer;
 use rustls_pki_types::CertificateDer;
@@ -80,7 +80,7 @@ async fn approval_and_revocation() {
     world.service.revoke(&world.actor(), "d-1").await.unwrap();
     let refusal = world.service.admit(&id("d-1"), &serial(&enrolment.certificate));
     assert_eq!(refusal, Err(Refusal::Revoked));
-    assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default.d-1"]);
+    assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default_d-1"]);
     let refused = world.renew(&key).await.unwrap_err();
     assert!(matches!(&refused, Failure::Refused(text) if text.contains("revoked")), "{refused}");
     let refused = world.enrol(&key, &token, None).await.unwrap_err();

@@ -20,7 +20,8 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
         revision: 1,
         phase,
         restarts: 0,
-        pid: None,
+        run: None,
+        detail: None,
         reason: "it <b>fell</b>".into(),
     };
     let problem = |code: &&str| Problem { code: (*code).into(), message: format!("{code} here") };
@@ -40,6 +41,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
         }),
         data: None,
         history: Vec::new(),
+        id: None,
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

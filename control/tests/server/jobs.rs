@@ -189,14 +189,14 @@ async fn a_restart_is_asked_of_those_who_are_there() {
     let answering = tokio::spawn({
         let world = Arc::clone(&world);
         async move {
-            let key = world.service.authority().signer.public_key();
+            let key = world.service.authority().signer().public_key();
             loop {
                 let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
                 for (device, bytes) in calls {
                     let call = signing::open_call(&bytes, &key, &device, 77).unwrap();
                     let Method::Restart { workload } = &call.method else { continue };
                     assert_eq!(workload.as_str(), "w");
-                    let name = device.to_string().split_once('.').unwrap().1.to_owned();
+                    let name = device.device.to_string();
                     let error = (name == "d-2")
                         .then(|| ReplyError::new(ReplyCode::Failed, "ended with code 3"));
                     for (sequence, end) in [(0, false), (1, true)] {

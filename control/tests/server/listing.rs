@@ -64,7 +64,10 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
         let said = |name: &holdfast_base::ids::Name| {
             let phase = if mixed % 4 == 0 { Phase::Failed } else { Phase::Running };
             let reason = String::new();
-            (name.clone(), WorkloadReport { revision: 1, phase, restarts: 0, pid: None, reason })
+            (
+                name.clone(),
+                WorkloadReport { revision: 1, phase, restarts: 0, run: None, detail: None, reason },
+            )
         };
         let problem = |code: &str| Problem { code: code.into(), message: "words".into() };
         let problems = [problem("disk-full"), problem("clock-behind")];

@@ -62,7 +62,7 @@ async fn documents_about_data_reach_the_devices_that_match_and_restart_nothing()
     let (_, data) = world.data_of("d-1");
     assert_eq!(data.streams[&"slow".parse::<Name>().unwrap()].priority, 2);
     assert_eq!(data.link.unwrap().bytes, 10 << 20);
-    assert_eq!(world.bus.changed.lock().unwrap().last().unwrap(), "default.d-1");
+    assert_eq!(world.bus.changed.lock().unwrap().last().unwrap(), "default_d-1");
 
     let (_, again) = world.post(&documents, "").await;
     assert_eq!(again["results"][1]["action"], "unchanged");

@@ -112,12 +112,12 @@ impl Fleet {
         manners: &BTreeMap<String, Manner>,
         seen: &Mutex<Vec<(String, Call)>>,
     ) {
-        let key = world.service.authority().signer.public_key();
+        let key = world.service.authority().signer().public_key();
         loop {
             let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
             for (device, bytes) in calls {
                 let call = signing::open_call(&bytes, &key, &device, 77).unwrap();
-                let name = device.to_string().split_once('.').unwrap().1.to_owned();
+                let name = device.device.to_string();
                 let first = seen.lock().unwrap().iter().all(|(known, _)| *known != name);
                 let manner = match manners[&name].clone() {
                     Manner::Loses(_) if first => Manner::Silent,

@@ -40,7 +40,7 @@ async fn devices_follow_what_was_restored() {
     assert_eq!(answer["epoch"], after.epoch);
     assert_eq!(world.view("d-1")["status"]["generation"]["applied"], 0, "it will say itself");
     assert!(world.service.device(&world.actor(), "d-2").is_err());
-    assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default.d-1", "default.d-2"]);
+    assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default_d-1", "default_d-2"]);
     world.renew(&key).await.unwrap();
 
     let world = world.restart().await;

@@ -8,7 +8,7 @@ use holdfast_control::adapters::http::openapi;
 use holdfast_control::api::Scope;
 use holdfast_control::core::model::{key, sha256};
 use holdfast_control::core::rights::{Action, Actor, Need};
-use holdfast_control::ports::bus::{Directory as _, Done};
+use holdfast_control::ports::bus::{Admission as _, Done, Inbox as _, Outcome};
 use holdfast_control::service::{Failure, Page};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -158,7 +158,7 @@ async fn events_data_and_metrics_are_of_one_tenant() {
     let world = two().await;
     let newest = |actor: &Actor| *world.service.events(actor).unwrap().watch().borrow();
     let (own, other) = (newest(&world.actor()), newest(&zeta()));
-    let device: DeviceId = "zeta.d-1".parse().unwrap();
+    let device: DeviceId = "zeta_d-1".parse().unwrap();
     let mut feed = world.service.read_along(world.actor().tenant, |_, _| true);
     let mut theirs = world.service.read_along(zeta().tenant, |_, _| true);
     world.service.connected(&device, 1, "192.0.2.1:99".parse().unwrap(), None);
@@ -166,7 +166,7 @@ async fn events_data_and_metrics_are_of_one_tenant() {
     let done = Done::new(move |stored| tell.send(stored).unwrap());
     let payload = codec::encode(&batch("s", 1, 3)).unwrap();
     world.service.received(&device, Channel::Data, payload.into(), done);
-    assert!(told.await.unwrap());
+    assert_eq!(told.await.unwrap(), Outcome::Stored);
     world.settle().await;
     // The event is told once the change before it is durable.
     assert!(newest(&zeta()) > other && newest(&world.actor()) == own);

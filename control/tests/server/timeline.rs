@@ -26,7 +26,8 @@ async fn says(
             revision: *revision,
             phase: *phase,
             restarts: *restarts,
-            pid: None,
+            run: None,
+            detail: None,
             reason: if *phase == Phase::Backoff { "exit code 3".into() } else { String::new() },
         };
         (name.parse().unwrap(), Some(report))
@@ -48,6 +49,7 @@ async fn says(
         }),
         data: None,
         history: Vec::new(),
+        id: None,
     };
     assert!(world.publish(device, Channel::State, codec::encode(&report).unwrap()).await);
 }

@@ -13,18 +13,21 @@ use bytes::Bytes;
 use holdfast_base::codec;
 use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::artifacts::Artifacts;
-use holdfast_control::adapters::authority::{Authority, Keys};
+use holdfast_control::adapters::authority::{LocalAuthority, generate};
+use holdfast_control::adapters::clock::uptime;
 use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
+use holdfast_control::adapters::notify::Receivers;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::api::Scope;
 use holdfast_control::core::rights::Actor;
 use holdfast_control::ports::artifacts::ArtifactSizes;
+use holdfast_control::ports::authority::Keys;
 use holdfast_control::ports::bus::Line;
-use holdfast_control::ports::bus::{Bus, Directory, Done};
+use holdfast_control::ports::bus::{Admission, Bus, Desired, Done, Inbox, Outcome};
 use holdfast_control::ports::data_store::{
-    Block, DataBatch, DataStore, Direction, Head, StreamRow,
+    Block, DataBatch, DataError, DataStore, Direction, Head, StreamRow,
 };
 use holdfast_control::ports::rows::Disk;
 use holdfast_control::ports::rows::Segment;
@@ -32,11 +35,11 @@ use holdfast_control::ports::store::{
     Batch, Changes, Fence, LeaseError, Refused, Revision, Shard, Snapshot, Store, StoreError,
     Versioned,
 };
-use holdfast_control::service::{Failure, Service, Settings, Threads};
+use holdfast_control::service::{Failure, Ports, Service, Settings, Threads};
 use holdfast_protocol::enrol::{
     EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
 };
-use holdfast_protocol::message::{DesiredState, Presence, StateReport, WorkloadReport};
+use holdfast_protocol::message::{DesiredState, Detail, Presence, StateReport, WorkloadReport};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::Range;
@@ -84,6 +87,9 @@ impl Line for FakeLine {
 pub struct Moody {
     inner: Box<dyn Store>,
     pub fails: AtomicBool,
+    /// Number of times that a renewal of the lease was asked for.
+    pub renewals: AtomicU64,
+    pub refuses_renewals: AtomicBool,
     held: Mutex<bool>,
     freed: Condvar,
 }
@@ -120,6 +126,11 @@ impl Store for Moody {
     }
 
     fn renew(&self, fence: Fence, ttl: Duration) -> Result<(), LeaseError> {
+        self.renewals.fetch_add(1, Ordering::Relaxed);
+        if self.refuses_renewals.load(Ordering::Relaxed) {
+            let error = StoreError { what: "cannot read", cause: "no connection".into() };
+            return Err(error.into());
+        }
         self.inner.renew(fence, ttl)
     }
 
@@ -147,9 +158,14 @@ pub struct MoodyData {
 }
 
 impl DataStore for MoodyData {
-    fn commit(&self, batch: &DataBatch) -> Result<(), StoreError> {
+    fn claim(&self, fence: Fence) -> Result<(), DataError> {
+        self.inner.claim(fence)
+    }
+
+    fn commit(&self, batch: &DataBatch) -> Result<(), DataError> {
         if self.full.load(Ordering::Relaxed) {
-            return Err(StoreError { what: "cannot write", cause: "no space left".into() });
+            let error = StoreError { what: "cannot write", cause: "no space left".into() };
+            return Err(error.into());
         }
         self.inner.commit(batch)
     }
@@ -252,14 +268,14 @@ impl Key {
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let keys = Keys::generate(clock()).unwrap();
+        let keys = generate(clock()).unwrap();
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
         Self::open(folder, Box::new(store), keys, None).await
     }
 
     /// Starts a service on this store.
     pub async fn on(store: Box<dyn Store>) -> Self {
-        let keys = Keys::generate(clock()).unwrap();
+        let keys = generate(clock()).unwrap();
         Self::open(tempfile::tempdir().unwrap(), store, keys, None).await
     }
 
@@ -272,10 +288,12 @@ impl World {
         let store = Arc::new(Moody {
             inner,
             fails: AtomicBool::new(false),
+            renewals: AtomicU64::new(0),
+            refuses_renewals: AtomicBool::new(false),
             held: Mutex::new(false),
             freed: Condvar::new(),
         });
-        let authority = Arc::new(Authority::new(keys, "holdfast").unwrap());
+        let authority = Arc::new(LocalAuthority::new(keys, "holdfast").unwrap());
         let identity = authority.server_identity(clock()).unwrap();
         let gateway = Gateway::new(authority.ca_der(), identity, Limits::default()).unwrap();
         let bus = Arc::new(FakeBus::default());
@@ -287,8 +305,8 @@ impl World {
             addresses: Vec::new(),
             reserve: None,
             clock,
+            uptime,
         };
-        let given: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let inner = RedbDataStore::new(&folder.path().join("data.redb"));
         let data = Arc::new(MoodyData {
             inner,
@@ -298,15 +316,15 @@ impl World {
         });
         let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
         let artifacts = Arc::new(artifacts);
-        let (service, writing) = Service::start(
-            given,
-            Arc::clone(&data) as Arc<dyn DataStore>,
-            Arc::clone(&bus) as Arc<dyn Bus>,
+        let ports = Ports {
+            store: Arc::clone(&store) as Arc<dyn Store>,
+            data: Arc::clone(&data) as Arc<dyn DataStore>,
+            bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
-            Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
-            settings,
-        )
-        .unwrap();
+            artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
+            notifier: Arc::new(Receivers),
+        };
+        let (service, writing) = Service::start(ports, settings).unwrap();
         let first = service.first_start().await.unwrap();
         if first.is_some() {
             service.admin_token_was_shown().await.unwrap();
@@ -326,6 +344,11 @@ impl World {
             tokio::task::yield_now().await;
         }
         Self { folder, service, writing: Some(writing), bus, store, data, admin, app, _stop: stop }
+    }
+
+    /// Content of a file of the data folder.
+    pub fn file(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(name)).unwrap()
     }
 
     /// Stops the service and starts it again on what is on disk.
@@ -478,14 +501,19 @@ impl World {
     /// Returns the device's desired state as it would be sent, after verifying it.
     pub fn desired(&self, name: &str) -> Option<DesiredState> {
         let bytes = self.service.desired(&id(name))?;
-        let key = self.service.authority().signer.public_key();
+        let key = self.service.authority().signer().public_key();
         Some(signing::verify(&bytes, &key, &id(name)).unwrap())
     }
 
-    /// Publishes a message as a device and returns whether it was acknowledged.
+    /// Publishes a message as a device and returns whether it was stored.
     pub async fn publish(&self, name: &str, channel: Channel, payload: Vec<u8>) -> bool {
+        self.outcome(name, channel, payload).await != Outcome::NotStored
+    }
+
+    /// Publishes a message as a device and returns what became of it.
+    pub async fn outcome(&self, name: &str, channel: Channel, payload: Vec<u8>) -> Outcome {
         let (tell, told) = tokio::sync::oneshot::channel();
-        let done = Done::new(move |stored| tell.send(stored).unwrap());
+        let done = Done::new(move |outcome| tell.send(outcome).unwrap());
         self.service.received(&id(name), channel, payload.into(), done);
         tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap()
     }
@@ -535,7 +563,7 @@ pub fn approved(answer: EnrolAnswer) -> Enrolment {
 }
 
 pub fn id(name: &str) -> DeviceId {
-    format!("default.{name}").parse().unwrap()
+    format!("default_{name}").parse().unwrap()
 }
 
 pub fn document(name: &str, argument: &str) -> Value {
@@ -548,6 +576,12 @@ pub fn document(name: &str, argument: &str) -> Value {
     })
 }
 
+/// Returns a full report with this number that these workloads run in these revisions.
+pub fn numbered(id: Option<u32>, runs: &[(&str, u64)]) -> Vec<u8> {
+    let report: StateReport = codec::decode(&report(true, 1, 1, runs)).unwrap();
+    codec::encode(&StateReport { id, ..report }).unwrap()
+}
+
 /// Returns a report that these workloads run in these revisions.
 pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> Vec<u8> {
     let workloads: BTreeMap<_, _> = runs
@@ -557,7 +591,8 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
                 revision: *revision,
                 phase: holdfast_protocol::message::Phase::Running,
                 restarts: 0,
-                pid: Some(7),
+                run: Some(7),
+                detail: Some(Detail::Process(7)),
                 reason: String::new(),
             };
             (name.parse().unwrap(), Some(report))
@@ -574,6 +609,7 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     };
     codec::encode(&report).unwrap()
 }

@@ -32,7 +32,7 @@ impl Policy for Gate {
 }
 
 fn session(lenient: bool) -> Session<Gate> {
-    let device: DeviceId = "acme.dev-1".parse().expect("a device id");
+    let device: DeviceId = "acme_dev-1".parse().expect("a device id");
     let topics = DeviceTopics::new(7, &device);
     let limits = Limits {
         max_packet: 4_096,
@@ -40,6 +40,7 @@ fn session(lenient: bool) -> Session<Gate> {
         inbound_bytes: 8_192,
         outbound_in_flight: 2,
         outbound_queue: 3,
+        topic_aliases: 2,
         connect_timeout: 10_000,
         partial_timeout: 60_000,
         max_keep_alive: 3_600,

@@ -32,7 +32,7 @@ fn has_signature_of(bytes: &[u8], honest: &[u8]) {
 
 fuzz_target!(|bytes: &[u8]| {
     let key = signer().public_key();
-    let device: DeviceId = "acme.dev-1".parse().expect("a device id");
+    let device: DeviceId = "acme_dev-1".parse().expect("a device id");
     check::<DesiredState>(bytes, &key, &device);
     if let Ok(call) = open_call(bytes, &key, &device, SESSION) {
         let honest = signer().sign_call(&call, &device, SESSION).expect("it can be signed");

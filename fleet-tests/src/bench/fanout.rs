@@ -12,7 +12,9 @@ use bytes::Bytes;
 use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::gateway::{Gateway, Limits, ServerIdentity};
 use holdfast_control::ports::bus::Line;
-use holdfast_control::ports::bus::{Access, Bus as _, Directory, Done, Feed, Refusal, Wanted};
+use holdfast_control::ports::bus::{
+    Access, Admission, Bus as _, Desired, Done, Feed, Inbox, Ports, Readers, Refusal, Wanted,
+};
 use holdfast_control::service::Feeds;
 use holdfast_protocol::enrol::SERVER_NAME;
 use holdfast_protocol::topic::Channel;
@@ -65,7 +67,7 @@ impl Pki {
     fn client(&self, name: &str) -> Arc<ClientConfig> {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        let uri = format!("spiffe://bench/{}", name.replace('.', "/"));
+        let uri = format!("spiffe://bench/{}", name.replace('_', "/"));
         params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into().unwrap())];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
@@ -89,15 +91,12 @@ fn topic(name: &str) -> String {
     format!("hf/v1/7/{name}/call")
 }
 
-/// Directory of the gateway that admits every device and stores nothing.
+/// Control plane behind the gateway that admits every device and stores nothing.
 struct Open;
 
-impl Directory for Open {
+impl Admission for Open {
     fn admit(&self, _device: &DeviceId, _serial: &[u8]) -> Result<u8, Refusal> {
         Ok(7)
-    }
-    fn desired(&self, _device: &DeviceId) -> Option<Bytes> {
-        None
     }
     fn connected(
         &self,
@@ -108,9 +107,21 @@ impl Directory for Open {
     ) {
     }
     fn disconnected(&self, _device: &DeviceId, _connection: u64, _reason: &str) {}
+}
+
+impl Desired for Open {
+    fn desired(&self, _device: &DeviceId) -> Option<Bytes> {
+        None
+    }
+}
+
+impl Inbox for Open {
     fn received(&self, _device: &DeviceId, _channel: Channel, _payload: Bytes, done: Done) {
         done.stored();
     }
+}
+
+impl Readers for Open {
     fn reader(&self, _token: &str) -> Option<Access> {
         None
     }
@@ -135,7 +146,7 @@ pub fn gateway_process(folder: &std::path::Path, devices: usize) {
     runtime.block_on(async move {
         let gateway = Gateway::new(&ca, identity, Limits::default()).unwrap();
         let listener = TcpListener::bind((loopback(), 0)).await.unwrap();
-        println!("{}", gateway.listen(listener, Arc::new(Open)).unwrap());
+        println!("{}", gateway.listen(listener, Ports::of(Arc::new(Open))).unwrap());
         let (tell, mut rounds) = tokio::sync::mpsc::channel::<usize>(1);
         std::thread::spawn(move || {
             for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -145,7 +156,7 @@ pub fn gateway_process(folder: &std::path::Path, devices: usize) {
             }
         });
         let ids: Vec<DeviceId> =
-            (0..devices).map(|number| format!("bench.d-{number}").parse().unwrap()).collect();
+            (0..devices).map(|number| format!("bench_d-{number}").parse().unwrap()).collect();
         let payload = Bytes::from(vec![7; PAYLOAD]);
         while let Some(messages) = rounds.recv().await {
             for _ in 0..messages {
@@ -212,7 +223,7 @@ async fn swarm(
         tasks.spawn(async move {
             loop {
                 let packet = wire.next().await;
-                let Some(publish) = packet.publish() else { continue };
+                let Some(publish) = packet.publish(5) else { continue };
                 got.fetch_add(1, Ordering::Relaxed);
                 wire.send(&packets::puback(publish.id)).await;
             }
@@ -310,7 +321,7 @@ pub fn compare(devices: usize, messages: usize) -> Vec<Row> {
     scratch.write("server.pem", certificate);
     scratch.write("server.key", key);
     let clients: Vec<(String, Arc<ClientConfig>)> = (0..devices)
-        .map(|number| format!("bench.d-{number}"))
+        .map(|number| format!("bench_d-{number}"))
         .map(|name| (name.clone(), pki.client(&name)))
         .collect();
     let total = (devices * messages) as u64;
@@ -323,7 +334,7 @@ pub fn compare(devices: usize, messages: usize) -> Vec<Row> {
         let swarm_ours = swarm(gateway.address, &clients, &got_ours).await;
         let swarm_theirs = swarm(mosquitto.address, &clients, &got_theirs).await;
         let mut publisher =
-            Wire::connect(mosquitto.address, "bench.publisher", pki.client("bench.publisher"))
+            Wire::connect(mosquitto.address, "bench_publisher", pki.client("bench_publisher"))
                 .await;
         for round in 1..=ROUNDS as u64 {
             let began = Instant::now();

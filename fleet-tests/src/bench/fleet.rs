@@ -78,8 +78,9 @@ fn change(
         });
         let event: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         assert_ne!(event["type"], "reset", "events were missed");
-        let said = event["message"].as_str().unwrap_or_default();
-        if said.contains("applied") && waiting.remove(event["name"].as_str().unwrap_or_default()) {
+        let mut parts = event["parts"].as_array().into_iter().flatten();
+        let applied = parts.any(|part| part == "applied");
+        if applied && waiting.remove(event["name"].as_str().unwrap_or_default()) {
             last = at;
         }
     }

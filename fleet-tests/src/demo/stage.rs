@@ -115,9 +115,9 @@ impl Stage {
         self.parts.push(plane);
         if let Err(end) = self.await_greeting(inbox) {
             // Two demos were started at once, and the other one was faster.
-            let lost = self.parts.pop().is_some_and(|plane| {
-                std::fs::read_to_string(plane.log).is_ok_and(|log| log.contains("cannot listen on"))
-            });
+            drop(self.parts.pop());
+            let taken = |wanted: std::net::SocketAddr| ports::choose(wanted.port()) != wanted;
+            let lost = [api, mqtt].into_iter().any(taken);
             if !matches!(end, End::Failed(_)) || !lost {
                 return Err(end);
             }

@@ -1,9 +1,10 @@
 //! Malicious MQTT broker: it holds the control plane's own CA (so TLS does not detect it) and sends
-//! devices whatever a test wants. It shows the worst that a broker can do to a device.
+//! devices whatever a test wants. It shows the worst that a broker can do to a device. It acknowledges
+//! every publish at once and passes nothing on.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,6 +16,19 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::{DEADLINE, eventually};
 use crate::sim::packets::{self, Publish, kind};
 
+/// Peculiarity of a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// The broker has none.
+    None,
+    /// The broker speaks MQTT 3.1.1 alone, and closes a connection of version 5 without a word.
+    Only311,
+    /// The broker refuses the subscription to this channel with a code.
+    Refuses(&'static str),
+    /// The broker closes the connection when asked for this channel.
+    ClosesOn(&'static str),
+}
+
 /// Broker for one device at a time.
 #[derive(Debug)]
 pub struct EvilBroker {
@@ -24,6 +38,7 @@ pub struct EvilBroker {
     seen: Arc<Mutex<Vec<Publish>>>,
     acknowledged: Arc<Mutex<Vec<u16>>>,
     subscribed: Arc<AtomicBool>,
+    connects: Arc<AtomicU32>,
     over: Arc<AtomicBool>,
     next: u16,
 }
@@ -34,6 +49,14 @@ impl EvilBroker {
     /// # Panics
     /// Panics if certificate and key are not those of a CA.
     pub fn start(at: Ipv4Addr, ca_pem: &str, ca_key_pem: &str) -> Self {
+        Self::with(Flaw::None, at, ca_pem, ca_key_pem)
+    }
+
+    /// Starts like [`EvilBroker::start`], with this peculiarity.
+    ///
+    /// # Panics
+    /// Panics if certificate and key are not those of a CA.
+    pub fn with(flaw: Flaw, at: Ipv4Addr, ca_pem: &str, ca_key_pem: &str) -> Self {
         let config = Arc::new(server_config(ca_pem, ca_key_pem));
         let listener = TcpListener::bind((at, 0)).expect("a free port");
         let address = listener.local_addr().expect("it listens");
@@ -44,10 +67,14 @@ impl EvilBroker {
             seen: Arc::default(),
             acknowledged: Arc::default(),
             subscribed: Arc::default(),
+            connects: Arc::default(),
             over: Arc::default(),
             next: 1000,
         };
         let session = Session {
+            flaw,
+            version: AtomicU8::new(5),
+            connects: Arc::clone(&broker.connects),
             seen: Arc::clone(&broker.seen),
             acknowledged: Arc::clone(&broker.acknowledged),
             subscribed: Arc::clone(&broker.subscribed),
@@ -86,6 +113,11 @@ impl EvilBroker {
         self.to_device.send(bytes).expect("the broker runs");
     }
 
+    /// Returns the number of CONNECTs so far.
+    pub fn connects(&self) -> u32 {
+        self.connects.load(Ordering::Relaxed)
+    }
+
     /// Returns the messages that the device published here so far.
     pub fn seen(&self) -> Vec<Publish> {
         self.seen.lock().unwrap().clone()
@@ -105,6 +137,10 @@ impl Drop for EvilBroker {
 }
 
 struct Session {
+    flaw: Flaw,
+    /// Version of MQTT of the present connection, as its CONNECT has it.
+    version: AtomicU8,
+    connects: Arc<AtomicU32>,
     seen: Arc<Mutex<Vec<Publish>>>,
     acknowledged: Arc<Mutex<Vec<u16>>>,
     subscribed: Arc<AtomicBool>,
@@ -134,7 +170,7 @@ impl Session {
                 Err(error) => return Err(error),
             }
             while let Some(packet) = packets::take(&mut buffer) {
-                if let Some(answer) = self.answer(&packet) {
+                if let Some(answer) = self.answer(&packet)? {
                     stream.write_all(&answer)?;
                 }
             }
@@ -148,26 +184,51 @@ impl Session {
         Ok(())
     }
 
-    fn answer(&self, packet: &packets::Packet) -> Option<Vec<u8>> {
-        match packet.kind() {
-            kind::CONNECT => Some(packets::packet(kind::CONNACK, &[0, 0, 0])),
-            kind::SUBSCRIBE => {
-                self.subscribed.store(true, Ordering::Relaxed);
-                Some(packets::suback(packet.id(), packets::filters(packet)))
+    /// Returns the answer to a packet, if it has one. An error closes the connection.
+    fn answer(&self, packet: &packets::Packet) -> io::Result<Option<Vec<u8>>> {
+        let version = self.version.load(Ordering::Relaxed);
+        Ok(match packet.kind() {
+            kind::CONNECT => {
+                self.connects.fetch_add(1, Ordering::Relaxed);
+                // Two bytes of length, "MQTT", then the level.
+                let level = packet.body[6];
+                self.version.store(level, Ordering::Relaxed);
+                if level == 5 && self.flaw == Flaw::Only311 {
+                    return Err(io::ErrorKind::ConnectionAborted.into());
+                }
+                let body: &[u8] = if level == 5 { &[0, 0, 0] } else { &[0, 0] };
+                Some(packets::packet(kind::CONNACK, body))
             }
-            kind::PUBLISH => {
-                let publish = packet.publish()?;
+            kind::SUBSCRIBE => {
+                let filters = packets::filters(packet, version);
+                let named = |channel: &str| {
+                    filters.iter().position(|filter| filter.ends_with(&format!("/{channel}")))
+                };
+                let mut codes = vec![1; filters.len()];
+                match self.flaw {
+                    Flaw::ClosesOn(channel) if named(channel).is_some() => {
+                        return Err(io::ErrorKind::ConnectionAborted.into());
+                    }
+                    Flaw::Refuses(channel) => {
+                        named(channel).into_iter().for_each(|index| codes[index] = 0x87);
+                    }
+                    _ => {}
+                }
+                self.subscribed.store(true, Ordering::Relaxed);
+                Some(packets::suback(packet.id(), version, &codes))
+            }
+            kind::PUBLISH => packet.publish(version).and_then(|publish| {
                 let id = publish.id;
                 self.seen.lock().unwrap().push(publish);
                 (id != 0).then(|| packets::puback(id))
-            }
+            }),
             kind::PUBACK => {
                 self.acknowledged.lock().unwrap().push(packet.id());
                 None
             }
             kind::PINGREQ => Some(packets::packet(kind::PINGRESP, &[])),
             _ => None,
-        }
+        })
     }
 }
 

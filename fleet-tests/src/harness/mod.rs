@@ -17,7 +17,7 @@ pub mod publisher;
 mod scratch;
 
 pub use binaries::{Binaries, target_dir};
-pub use broker::EvilBroker;
+pub use broker::{EvilBroker, Flaw};
 pub use cli::{Cli, Outcome};
 pub use device::Device;
 pub use disk::SmallDisk;

@@ -17,7 +17,7 @@ use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_protocol::enrol::SERVER_NAME;
 use holdfast_protocol::message::{
-    AgentInfo, DesiredState, Phase, Presence, StateReport, WorkloadReport,
+    AgentInfo, DesiredState, Detail, Phase, Presence, StateReport, WorkloadReport,
 };
 use holdfast_protocol::signing::verify;
 use rustls::ClientConfig;
@@ -223,7 +223,7 @@ impl Device {
             let packet = packet?;
             match packet.kind() {
                 kind::PUBLISH => {
-                    let Some(publish) = packet.publish() else { continue };
+                    let Some(publish) = packet.publish(5) else { continue };
                     let mut answer = packets::puback(publish.id);
                     if publish.topic.ends_with("/desired")
                         && let Some(report) = self.desired(&publish.payload)
@@ -283,6 +283,7 @@ impl Device {
             agent: None,
             data: None,
             history: Vec::new(),
+            id: None,
         }
     }
 
@@ -311,7 +312,8 @@ fn running(revision: u64) -> WorkloadReport {
         revision,
         phase: Phase::Running,
         restarts: 0,
-        pid: Some(4_711),
+        run: Some(4_711),
+        detail: Some(Detail::Process(4_711)),
         reason: String::new(),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_base::ids::DeviceId;
 use holdfast_protocol::enrol::{
     ENROL_PATH, EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RENEW_PATH, RenewRequest,
     enrol_proof, renew_proof,
@@ -106,9 +107,10 @@ impl Identity {
         .expect("it was a key a moment ago")
     }
 
-    /// Returns `<tenant>.<device>`, which is also the MQTT client id.
+    /// Returns `<tenant>_<device>`, which is also the MQTT client id.
     pub fn id(&self) -> String {
-        format!("{}.{}", self.enrolment.tenant, self.enrolment.device)
+        let Enrolment { tenant, device, .. } = &self.enrolment;
+        DeviceId { tenant: tenant.clone(), device: device.clone() }.to_string()
     }
 
     /// Returns the device's topic for a channel.

@@ -1,4 +1,5 @@
-//! MQTT v5 packets that a simulated device and a test's broker need, as bytes. Written apart from
+//! MQTT packets that a simulated device and a test's broker need, as bytes: of version 5, and what a
+//! broker needs of 3.1.1 (version 4 on the wire). Written apart from
 //! the product's codec on purpose: a fault there must not hide itself here.
 
 /// Packet as it was received.
@@ -51,8 +52,8 @@ impl Packet {
         u16::from_be_bytes([self.body[0], self.body[1]])
     }
 
-    /// Parses a PUBLISH; None: the packet is another one.
-    pub fn publish(&self) -> Option<Publish> {
+    /// Parses a PUBLISH of this version; None: the packet is another one.
+    pub fn publish(&self, version: u8) -> Option<Publish> {
         if self.kind() != kind::PUBLISH {
             return None;
         }
@@ -64,8 +65,8 @@ impl Packet {
             id = u16::from_be_bytes([*self.body.get(at)?, *self.body.get(at + 1)?]);
             at += 2;
         }
-        let (properties, size) = read_varint(self.body.get(at..)?)?;
-        let payload = self.body.get(at + size + properties..)?.to_vec();
+        at += properties(self.body.get(at..)?, version)?;
+        let payload = self.body.get(at..)?.to_vec();
         Some(Publish { topic, id, payload })
     }
 }
@@ -81,6 +82,14 @@ pub fn take(buffer: &mut Vec<u8>) -> Option<Packet> {
     let body = buffer[1 + size..end].to_vec();
     buffer.drain(..end);
     Some(Packet { first, body })
+}
+
+/// Returns the size of the properties at the start; 3.1.1 has none.
+fn properties(bytes: &[u8], version: u8) -> Option<usize> {
+    if version != 5 {
+        return Some(0);
+    }
+    read_varint(bytes).map(|(length, size)| length + size)
 }
 
 fn read_varint(bytes: &[u8]) -> Option<(usize, usize)> {
@@ -173,24 +182,30 @@ pub fn puback(id: u16) -> Vec<u8> {
     packet(kind::PUBACK, &id.to_be_bytes())
 }
 
-/// Returns a SUBACK that grants QoS 1 for each of `count` filters.
-pub fn suback(id: u16, count: usize) -> Vec<u8> {
+/// Returns a SUBACK with these codes.
+pub fn suback(id: u16, version: u8, codes: &[u8]) -> Vec<u8> {
     let mut body = id.to_be_bytes().to_vec();
-    body.push(0);
-    body.extend(std::iter::repeat_n(1, count));
+    if version == 5 {
+        body.push(0);
+    }
+    body.extend(codes);
     packet(kind::SUBACK, &body)
 }
 
-/// Returns the number of filters in a SUBSCRIBE.
-pub fn filters(subscribe: &Packet) -> usize {
-    let Some((properties, size)) = subscribe.body.get(2..).and_then(read_varint) else { return 0 };
-    let mut at = 2 + size + properties;
-    let mut count = 0;
+/// Returns the filters in a SUBSCRIBE of this version.
+pub fn filters(subscribe: &Packet, version: u8) -> Vec<String> {
+    let Some(size) = subscribe.body.get(2..).and_then(|rest| properties(rest, version)) else {
+        return Vec::new();
+    };
+    let mut at = 2 + size;
+    let mut filters = Vec::new();
     while let (Some(&high), Some(&low)) = (subscribe.body.get(at), subscribe.body.get(at + 1)) {
-        at += 2 + usize::from(u16::from_be_bytes([high, low])) + 1;
-        count += 1;
+        let end = at + 2 + usize::from(u16::from_be_bytes([high, low]));
+        let filter = subscribe.body.get(at + 2..end).unwrap_or_default();
+        filters.push(String::from_utf8_lossy(filter).into_owned());
+        at = end + 1;
     }
-    count
+    filters
 }
 
 #[cfg(test)]
@@ -202,11 +217,11 @@ mod tests {
         let mut bytes = publish("a/b", 7, true, &[9; 300]);
         bytes.extend(puback(7));
         let first = take(&mut bytes).unwrap();
-        let read = first.publish().unwrap();
+        let read = first.publish(5).unwrap();
         assert_eq!((read.topic.as_str(), read.id, read.payload), ("a/b", 7, vec![9; 300]));
         assert_eq!(take(&mut bytes).unwrap().id(), 7);
         assert_eq!(take(&mut bytes), None);
         let asked = take(&mut subscribe(3, "x/y")).unwrap();
-        assert_eq!((asked.id(), filters(&asked)), (3, 1));
+        assert_eq!((asked.id(), filters(&asked, 5)), (3, vec!["x/y".to_owned()]));
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use holdfast_base::ids::{Labels, Name};
-use holdfast_control::adapters::authority::Keys;
+use holdfast_control::adapters::authority;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::core::admission::admit;
 use holdfast_control::core::model::{AUTHORITY, key};
@@ -15,7 +15,7 @@ use holdfast_control::core::records::{
 };
 use holdfast_control::core::timeline::{Counts, Recent, What};
 use holdfast_control::ports::store::{Batch, Store as _};
-use holdfast_protocol::message::{AgentInfo, Phase, Problem, WorkloadReport};
+use holdfast_protocol::message::{AgentInfo, Detail, Phase, Problem, WorkloadReport};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -60,7 +60,7 @@ pub fn seed(data: &Path, devices: u64, now: u64) -> anyhow::Result<()> {
     let store = RedbStore::open(&path)?;
     let mut writing = Writing { store, tenant: "default".parse()?, batch: Batch::default() };
     // A store without an authority counts as damaged.
-    writing.batch.put(AUTHORITY.into(), serde_json::to_vec(&Keys::generate(now)?)?);
+    writing.batch.put(AUTHORITY.into(), serde_json::to_vec(&authority::generate(now)?)?);
     for (name, role, _) in WORKLOADS {
         workload(&mut writing, name, role, now)?;
     }
@@ -219,7 +219,8 @@ fn report(
             revision: 1,
             phase: if fails { Phase::Backoff } else { Phase::Running },
             restarts: if fails { 12 } else { 0 },
-            pid: (!fails).then_some(1_234),
+            run: (!fails).then_some(1_234),
+            detail: (!fails).then_some(Detail::Process(1_234)),
             reason: if fails { "it ended with exit code 1".into() } else { String::new() },
         };
         let workload: Name = workload.parse()?;

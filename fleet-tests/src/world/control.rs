@@ -281,9 +281,10 @@ impl Control {
         Some(state)
     }
 
-    /// Takes in a report.
-    pub(super) fn reported(&mut self, number: usize, payload: &[u8]) {
+    /// Takes in a report, and returns its number once it is stored.
+    pub(super) fn reported(&mut self, number: usize, payload: &[u8]) -> Option<u32> {
         let report: StateReport = codec::decode(payload).unwrap();
+        let id = report.id;
         let name = device_name(number);
         self.change(|change| {
             if let Some(device) = change.model.devices.get_mut(&name) {
@@ -291,6 +292,7 @@ impl Control {
             }
             change.put_report(&name);
         });
+        id
     }
 
     pub(super) fn known(&self, number: usize) -> &Device {

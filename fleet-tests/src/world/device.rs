@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use holdfast_agent::core::acceptance::{Acceptance, FILE_STEPS, FileStep, Offered, begin};
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
+use holdfast_agent::core::process::ProcessId;
 use holdfast_agent::core::report::Reporter;
-use holdfast_agent::core::saved::{Exit, Found, Instance, SavedWorkload};
-use holdfast_agent::core::version::{VersionCheck, check};
+use holdfast_agent::core::runtime::{Found, Halt, Handle, NotPrepared, Reason, Role};
+use holdfast_agent::core::saved::{Exit, SavedWorkload};
 use holdfast_base::codec;
-use holdfast_base::ids::{DeviceId, Digest, Name};
+use holdfast_base::ids::{DeviceId, Digest, Name, StateVersion};
 use holdfast_protocol::message::{AgentInfo, DesiredState};
 use holdfast_protocol::signing;
 use holdfast_protocol::workload::{RestartPolicy, WorkloadSpec};
@@ -22,6 +24,8 @@ pub(super) struct Disk {
     pub(super) desired: Option<Vec<u8>>,
     /// True: `desired` cannot be read any more.
     pub(super) damaged: bool,
+    /// Copy of the desired state before the last one.
+    spare: Option<Vec<u8>>,
     /// Decoded content of `desired`.
     pub(super) state: Option<DesiredState>,
     pub(super) saved: BTreeMap<Name, SavedWorkload>,
@@ -36,7 +40,7 @@ pub(super) struct Proc {
     pub(super) name: Name,
     pub(super) revision: u64,
     pub(super) spec: Arc<WorkloadSpec>,
-    pub(super) instance: Instance,
+    pub(super) instance: Handle,
     /// True: it executes; false: it waits at the gate.
     pub(super) open: bool,
     /// Life of the agent that would reap the process.
@@ -61,11 +65,16 @@ pub(super) enum Happening {
 pub(super) enum Work {
     /// Download and its ticket: a download that was given up has no effect.
     Fetch(Digest, u64),
-    Launch(Effect),
-    Open(Name, Instance),
-    Probe(Name, Instance, Arc<WorkloadSpec>),
+    Prepare(Effect),
+    Start(Name, Handle),
+    Probe(Name, Handle, Arc<WorkloadSpec>),
     Tell(Observed),
     Remove(Name),
+}
+
+/// Process id of an instance.
+pub(super) fn pid(instance: &Handle) -> u32 {
+    ProcessId::of(instance).expect("the device runs processes alone").pid
 }
 
 /// Device of the world.
@@ -76,6 +85,9 @@ pub(super) struct Device {
     pub(super) procs: BTreeMap<u32, Proc>,
     pub(super) agent: Option<Agent>,
     reporter: Reporter,
+    /// True: the runtime is one that keeps what it prepared without the agent, as a container engine
+    /// does. False: it is as processes at their gates.
+    is_prepared_for_good: bool,
     life: u64,
     boot: u64,
     booted_at: u64,
@@ -92,25 +104,26 @@ pub(super) struct Device {
     pub(super) connected: bool,
     /// True: faults may happen, the agent is killed between steps.
     pub(super) brittle: bool,
-    waiting: Option<(Vec<u8>, DesiredState)>,
+    acceptance: Acceptance<()>,
     pub(super) refused: u64,
     /// Time at which the agent wants to be woken.
     timer: u64,
     /// Events to schedule, with their times.
     pub(super) schedule: Vec<(u64, Happening)>,
     /// Reports to send.
-    pub(super) outbox: Vec<Vec<u8>>,
+    pub(super) outbox: Vec<(u32, Vec<u8>)>,
 }
 
 impl Device {
     pub(super) fn new(number: usize, key: Vec<u8>) -> Self {
         Self {
-            id: format!("acme.d-{number}").parse().unwrap(),
+            id: format!("acme_d-{number}").parse().unwrap(),
             key,
             disk: Disk::default(),
             procs: BTreeMap::new(),
             agent: None,
             reporter: Reporter::default(),
+            is_prepared_for_good: number % 2 == 1,
             life: 0,
             boot: 1,
             booted_at: 0,
@@ -122,7 +135,7 @@ impl Device {
             ran: BTreeMap::new(),
             connected: false,
             brittle: false,
-            waiting: None,
+            acceptance: Acceptance::new(StateVersion::default()),
             refused: 0,
             timer: u64::MAX,
             schedule: Vec::new(),
@@ -141,13 +154,18 @@ impl Device {
         }
         self.life += 1;
         self.timer = u64::MAX;
-        let readable = self.disk.desired.as_ref().filter(|_| !self.disk.damaged);
-        let desired = readable.map(|bytes| {
-            signing::verify::<DesiredState>(bytes, &self.key, &self.id).expect("it was checked")
-        });
+        let read = |bytes: &Option<Vec<u8>>| {
+            let verify = |bytes| signing::verify::<DesiredState>(bytes, &self.key, &self.id);
+            bytes.as_ref().map(|bytes| verify(bytes).expect("it was checked"))
+        };
+        let damaged = Err("it cannot be read".to_owned());
+        let present = if self.disk.damaged { damaged } else { Ok(read(&self.disk.desired)) };
+        let spare = || read(&self.disk.spare);
+        let begun = begin(present, spare, !self.disk.saved.is_empty());
+        self.acceptance = Acceptance::new(begun.least);
         let start = Start {
-            desired,
-            former: None,
+            desired: begun.desired,
+            former: begun.former,
             saved: self.disk.saved.clone(),
             found: self.census(),
             folders: self.disk.folders.clone(),
@@ -155,7 +173,7 @@ impl Device {
             entropy: dice.below(u64::MAX),
         };
         self.agent = Some(Agent::new(start, self.uptime(now)));
-        self.reporter = Reporter::default();
+        self.reporter = Reporter::new(dice.below(1 << 16) as u16);
         self.turn(now, dice);
     }
 
@@ -164,8 +182,8 @@ impl Device {
             workload: proc.name.clone(),
             revision: proc.revision,
             instance: proc.instance.clone(),
-            leader: true,
-            at_gate: !proc.open,
+            role: if proc.open { Role::Main } else { Role::Prepared },
+            order: (u64::from(pid(&proc.instance)), 0),
         };
         self.procs.values().map(found).collect()
     }
@@ -178,24 +196,26 @@ impl Device {
         self.ran.clear();
     }
 
-    /// Kills the agent with SIGKILL. Launchers at their gates end by their pipes.
+    /// Kills the agent with SIGKILL. Launchers at their gates end by their pipes; containers that
+    /// were created and not started stay.
     pub(super) fn kill_agent(&mut self) {
         self.agent = None;
         self.restarting.clear();
-        self.waiting = None;
+        self.acceptance = Acceptance::new(StateVersion::default());
         self.fetching.clear();
         // A restarted agent sees which artifacts exist.
         self.lost.clear();
         self.connected = false;
         self.reporter = Reporter::default();
         self.outbox.clear();
-        self.procs.retain(|_, proc| proc.open);
+        let stays = self.is_prepared_for_good;
+        self.procs.retain(|_, proc| proc.open || stays);
     }
 
     /// Switches power off and on: nothing runs, and the boot id is another.
     pub(super) fn reboot(&mut self, now: u64) {
         self.kill_agent();
-        self.procs.clear();
+        self.procs.retain(|_, proc| !proc.open);
         self.boot += 1;
         self.booted_at = now;
         // Events of the former boot have no effect any more.
@@ -225,9 +245,19 @@ impl Device {
         self.outbox.clear();
     }
 
-    pub(super) fn acknowledged(&mut self, now: u64, dice: &mut Dice) {
+    /// Notes that the broker has taken a report.
+    pub(super) fn taken(&mut self, id: u32, now: u64, dice: &mut Dice) {
         if self.connected {
-            self.reporter.acknowledged();
+            let uptime = self.uptime(now);
+            self.reporter.taken(id, uptime);
+            self.turn(now, dice);
+        }
+    }
+
+    /// Notes that the control plane has stored a report.
+    pub(super) fn acknowledged(&mut self, id: u32, now: u64, dice: &mut Dice) {
+        if self.connected {
+            self.reporter.acknowledged(id);
             self.turn(now, dice);
         }
     }
@@ -239,26 +269,41 @@ impl Device {
             self.refused += 1;
             return;
         };
-        let waiting = self.waiting.as_ref().map(|(_, state)| state.version());
-        match check(agent.version().max(waiting.unwrap_or_default()), state.version()) {
-            VersionCheck::Follow { .. } => {
-                self.waiting = Some((bytes, state));
-                self.store_desired(dice);
-            }
-            VersionCheck::Known => {}
-            VersionCheck::Stale { .. } => self.refused += 1,
+        match self.acceptance.offer(agent.version(), &bytes, state, ()) {
+            Offered::Store { .. } => self.store_desired(dice),
+            Offered::Known(_) => {}
+            Offered::Stale { .. } => self.refused += 1,
         }
         self.turn(now, dice);
     }
 
+    /// Stores the desired state that waits, in the order of the shipped steps; the process may end
+    /// between any two.
     fn store_desired(&mut self, dice: &mut Dice) {
-        if self.disk.full || self.waiting.is_none() || self.crash_point(dice) {
-            return;
+        let Some(waiting) = self.acceptance.waiting() else { return };
+        let (bytes, state) = (waiting.bytes.clone(), waiting.state.clone());
+        for step in FILE_STEPS {
+            if self.crash_point(dice) {
+                return;
+            }
+            let disk = &mut self.disk;
+            match step {
+                FileStep::DropSpare => disk.spare = None,
+                FileStep::KeepSpare => disk.spare = disk.desired.clone().filter(|_| !disk.damaged),
+                FileStep::Replace if disk.full => {
+                    if let Some(agent) = &mut self.agent {
+                        agent.end_unwanted(&state);
+                    }
+                    return;
+                }
+                FileStep::Replace => {
+                    disk.desired = Some(bytes.clone());
+                    disk.damaged = false;
+                    disk.state = Some(state.clone());
+                }
+            }
         }
-        let Some((bytes, state)) = self.waiting.take() else { return };
-        self.disk.desired = Some(bytes);
-        self.disk.damaged = false;
-        self.disk.state = Some(state.clone());
+        self.acceptance.stored();
         if self.crash_point(dice) {
             return;
         }
@@ -284,9 +329,7 @@ impl Device {
 
     /// Does the driver's work between events.
     pub(super) fn turn(&mut self, now: u64, dice: &mut Dice) {
-        if self.waiting.is_some() {
-            self.store_desired(dice);
-        }
+        self.store_desired(dice);
         for _ in 0..64 {
             let uptime = self.uptime(now);
             let Some(agent) = &mut self.agent else { return };
@@ -312,12 +355,12 @@ impl Device {
             refused: self.refused,
         };
         if let Some(report) = self.reporter.next(&agent.view(), &[], None, info, uptime) {
-            self.outbox.push(codec::encode(&report).unwrap());
+            self.outbox.push((report.id.unwrap(), codec::encode(&report).unwrap()));
         }
         let wakes = [agent.next_wake(), self.reporter.next_wake()];
         let wake = wakes.into_iter().flatten().min();
         let wake = wake.map(|wake| self.booted_at + wake.max(uptime + 1));
-        let retry = self.waiting.is_some().then_some(now + 5_000);
+        let retry = self.acceptance.waiting().is_some().then_some(now + 5_000);
         if let Some(at) = wake.into_iter().chain(retry).min()
             && (at < self.timer || self.timer <= now)
         {
@@ -340,7 +383,7 @@ impl Device {
     fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
         match effect {
             Effect::Fetch(artifact) => self.fetch(artifact.digest, now, dice),
-            launch @ Effect::Launch { .. } => self.later(now, dice, 50, Work::Launch(launch)),
+            prepare @ Effect::Prepare { .. } => self.later(now, dice, 50, Work::Prepare(prepare)),
             Effect::Save { name, saved } => {
                 let stored = !self.disk.full;
                 if stored {
@@ -353,11 +396,12 @@ impl Device {
                     self.observe(Observed::Saved(name, stored), now);
                 }
             }
-            Effect::Open { name, instance } => {
-                self.later(now, dice, 20, Work::Open(name, instance));
+            Effect::Start { name, instance } => {
+                self.later(now, dice, 20, Work::Start(name, instance));
             }
             Effect::Watch { name, instance } => {
-                let lives = self.procs.get(&instance.pid).is_some_and(|it| it.instance == instance);
+                let lives =
+                    self.procs.get(&pid(&instance)).is_some_and(|it| it.instance == instance);
                 if !lives {
                     let exited = Observed::Exited(name, instance, Exit::Unseen);
                     self.later(now, dice, 5, Work::Tell(exited));
@@ -366,18 +410,18 @@ impl Device {
             Effect::Probe { name, instance, spec, .. } => {
                 self.later(now, dice, 100, Work::Probe(name, instance, spec));
             }
-            Effect::Signal { name, instance, signal } => {
+            Effect::Stop { name, instance, how } => {
                 // The job was cut short for another desired state: if it is desired again, it runs
                 // again.
                 self.ran.remove(&name);
-                self.signal(&instance, signal, now, dice);
+                self.stop(&instance, how, now, dice);
             }
             Effect::Sweep { name, spare, kill, .. } => {
                 let left: Vec<u32> = self
                     .procs
                     .values()
                     .filter(|it| it.name == name && Some(&it.instance) != spare.as_ref())
-                    .map(|it| it.instance.pid)
+                    .map(|it| pid(&it.instance))
                     .collect();
                 if kill {
                     for pid in &left {
@@ -405,8 +449,12 @@ impl Device {
         }
     }
 
-    fn signal(&mut self, instance: &Instance, signal: u8, now: u64, dice: &mut Dice) {
-        let Some(proc) = self.procs.get_mut(&instance.pid) else { return };
+    fn stop(&mut self, instance: &Handle, how: Halt, now: u64, dice: &mut Dice) {
+        let signal = match how {
+            Halt::Ask(stop) => stop.signal,
+            Halt::Kill => 9,
+        };
+        let Some(proc) = self.procs.get_mut(&pid(instance)) else { return };
         if proc.instance != *instance {
             return;
         }
@@ -415,13 +463,13 @@ impl Device {
         let told = std::mem::replace(&mut proc.told, true);
         let name = proc.name.clone();
         if !told {
-            self.must_not_be_well(instance.pid, "stopped");
+            self.must_not_be_well(pid(instance), "stopped");
             self.restarting.remove(&name);
         }
         if !stubborn {
             let at = now + dice.between(1, 300);
             let exit = Exit::Signal(i32::from(signal));
-            self.schedule.push((at, Happening::Ends(instance.pid, instance.nonce, exit)));
+            self.schedule.push((at, Happening::Ends(pid(instance), instance.nonce, exit)));
         }
     }
 
@@ -430,6 +478,10 @@ impl Device {
         let Some(proc) = self.procs.get(&pid).filter(|proc| proc.open) else { return };
         let Some(state) = &self.disk.state else { return };
         let wanted = state.workloads.get(&proc.name).filter(|wanted| !wanted.paused);
+        // A newer state that the disk cannot take ends what it does not contain.
+        let newer = self.acceptance.waiting();
+        let wanted = wanted
+            .filter(|_| newer.is_none_or(|newer| newer.state.workloads.contains_key(&proc.name)));
         let well = Behaviour::of(&proc.spec).works() && !self.restarting.contains(&proc.name);
         assert!(
             !(well && wanted.is_some_and(|wanted| wanted.spec == *proc.spec)),
@@ -493,12 +545,13 @@ impl Device {
                     self.observe(Observed::Fetched(digest), now);
                 }
             }
-            Work::Launch(effect) => self.launch(effect, now, dice),
-            Work::Open(name, instance) => self.open(name, instance, now, dice),
+            Work::Prepare(effect) => self.prepare(effect, now, dice),
+            Work::Start(name, instance) => self.start_instance(name, instance, now, dice),
             Work::Probe(name, instance, spec) => {
-                let lives = self.procs.get(&instance.pid).is_some_and(|it| it.instance == instance);
+                let lives =
+                    self.procs.get(&pid(&instance)).is_some_and(|it| it.instance == instance);
                 let sick = Behaviour::of(&spec) == Behaviour::Sick;
-                let result = if lives && !sick { Ok(()) } else { Err("sick".to_owned()) };
+                let result = if lives && !sick { Ok(()) } else { Err(Reason::from("sick")) };
                 self.observe(Observed::Probed(name, instance, result), now);
             }
             Work::Remove(name) => {
@@ -515,16 +568,17 @@ impl Device {
         }
     }
 
-    fn launch(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
-        let Effect::Launch { name, revision, nonce, .. } = effect else { return };
+    fn prepare(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
+        let Effect::Prepare { name, revision, nonce, .. } = effect else { return };
         if self.disk.full && !self.disk.folders.contains(&name) {
-            let why = Err("no space left".to_owned());
-            return self.observe(Observed::Launched(name, why), now);
+            let why = Err(NotPrepared::Machine("no space left".into()));
+            return self.observe(Observed::Prepared(name, why), now);
         }
         for artifact in revision.spec.run.artifacts() {
             let (there, digest) = (&self.disk.artifacts, artifact.digest);
             if self.lost.contains(&digest) {
-                return self.observe(Observed::Missing(name, digest), now);
+                return self
+                    .observe(Observed::Prepared(name, Err(NotPrepared::Artifact(digest))), now);
             }
             assert!(there.contains(&digest), "started without its artifact");
         }
@@ -534,7 +588,7 @@ impl Device {
         }
         self.next_pid += 1;
         let boot = format!("boot-{}", self.boot);
-        let instance = Instance { pid: self.next_pid, start: now, boot, nonce };
+        let instance = ProcessId { pid: self.next_pid, start: now, boot }.handle(nonce);
         let proc = Proc {
             name: name.clone(),
             revision: revision.number,
@@ -544,23 +598,23 @@ impl Device {
             parent: self.life,
             told: false,
         };
-        self.procs.insert(instance.pid, proc);
+        self.procs.insert(pid(&instance), proc);
         if !self.crash_point(dice) {
-            self.observe(Observed::Launched(name, Ok(instance)), now);
+            self.observe(Observed::Prepared(name, Ok(instance)), now);
         }
     }
 
-    fn open(&mut self, name: Name, instance: Instance, now: u64, dice: &mut Dice) {
-        let Some(proc) = self.procs.get_mut(&instance.pid).filter(|it| it.instance == instance)
+    fn start_instance(&mut self, name: Name, instance: Handle, now: u64, dice: &mut Dice) {
+        let Some(proc) = self.procs.get_mut(&pid(&instance)).filter(|it| it.instance == instance)
         else {
-            let why = Err("its launcher is gone".to_owned());
-            return self.observe(Observed::Opened(name, instance, why), now);
+            let why = Err(Reason::from("its launcher is gone"));
+            return self.observe(Observed::Started(name, instance, why), now);
         };
         let behaviour = Behaviour::of(&proc.spec);
         if behaviour == Behaviour::Missing {
-            let why = Err("no such file".to_owned());
-            self.observe(Observed::Opened(name, instance.clone(), why), now);
-            return self.end(instance.pid, Exit::Code(126), now, dice);
+            let why = Err(Reason::from("no such file"));
+            self.observe(Observed::Started(name, instance.clone(), why), now);
+            return self.end(pid(&instance), Exit::Code(126), now, dice);
         }
         proc.open = true;
         let spec = Arc::clone(&proc.spec);
@@ -571,11 +625,11 @@ impl Device {
             _ => None,
         };
         if let Some((after, exit)) = ends {
-            let event = Happening::Ends(instance.pid, instance.nonce, exit);
+            let event = Happening::Ends(pid(&instance), instance.nonce, exit);
             self.schedule.push((now + after, event));
         }
         if !self.crash_point(dice) {
-            self.observe(Observed::Opened(name, instance, Ok(())), now);
+            self.observe(Observed::Started(name, instance, Ok(())), now);
         }
     }
 
@@ -585,7 +639,7 @@ impl Device {
     }
 
     /// Asserts that a workload with `never` runs at most once, as far as the disk could record it.
-    fn run_once(&mut self, name: &Name, spec: Arc<WorkloadSpec>, instance: &Instance) {
+    fn run_once(&mut self, name: &Name, spec: Arc<WorkloadSpec>, instance: &Handle) {
         let before = self.ran.remove(name);
         if spec.restart.policy != RestartPolicy::Never {
             return;
@@ -603,7 +657,7 @@ impl Device {
             .procs
             .values()
             .filter(|it| it.open && !it.told)
-            .map(|it| it.instance.pid)
+            .map(|it| pid(&it.instance))
             .collect();
         if running.is_empty() {
             return;

@@ -7,7 +7,7 @@ use holdfast_protocol::message::{DesiredState, Phase};
 use holdfast_protocol::workload::RestartPolicy;
 
 use super::control::{Control, signer};
-use super::device::{Device, Happening};
+use super::device::{Device, Happening, pid};
 use super::{Behaviour, Dice};
 
 /// Number of devices in a world: enough to differ, few enough for many worlds.
@@ -32,10 +32,14 @@ enum Event {
     Device(usize, Happening),
     /// Message to a device, delivered if the connection that it was sent on still exists.
     Down(usize, u64, Vec<u8>),
-    /// Report to the control plane.
-    Up(usize, u64, Vec<u8>),
-    /// Acknowledgement of a report.
-    Acknowledged(usize, u64),
+    /// Report to the broker, with its number.
+    Up(usize, u64, u32, Vec<u8>),
+    /// PUBACK of the broker for a report of this number.
+    Taken(usize, u64, u32),
+    /// Report from the broker to the control plane.
+    Reported(usize, u64, Vec<u8>),
+    /// Acknowledgement of the control plane for a report of this number.
+    Acknowledged(usize, u64, u32),
     Connect(usize),
     AgentStarts(usize),
     PlaneStarts,
@@ -51,6 +55,8 @@ struct World {
     /// Number of each device's connection: messages sent on an older one are lost.
     connections: Vec<u64>,
     link_up: Vec<bool>,
+    /// Time at which the last report of each device comes from the broker: it keeps their order.
+    passed_on: Vec<u64>,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     chaos: bool,
@@ -74,6 +80,7 @@ pub fn run(seed: u64) -> Outcome {
         devices,
         connections: vec![0; DEVICES],
         link_up: vec![true; DEVICES],
+        passed_on: vec![0; DEVICES],
         queue: BTreeMap::new(),
         sequence: 0,
         chaos: true,
@@ -133,16 +140,28 @@ impl World {
                     self.devices[number].offered(bytes, now, &mut self.dice);
                 }
             }
-            Event::Up(number, connection, payload) => {
-                if self.connections[number] == connection && self.plane_up {
-                    self.control.reported(number, &payload);
-                    let later = now + self.latency();
-                    self.at(later, Event::Acknowledged(number, connection));
+            Event::Up(number, connection, id, payload) => {
+                if self.connections[number] == connection {
+                    self.pass_on(number, id, payload);
                 }
             }
-            Event::Acknowledged(number, connection) => {
+            Event::Taken(number, connection, id) => {
                 if self.connections[number] == connection {
-                    self.devices[number].acknowledged(now, &mut self.dice);
+                    self.devices[number].taken(id, now, &mut self.dice);
+                }
+            }
+            Event::Reported(number, connection, payload) => {
+                if self.plane_up
+                    && let Some(id) = self.control.reported(number, &payload)
+                    && !self.loses()
+                {
+                    let later = now + self.latency();
+                    self.at(later, Event::Acknowledged(number, connection, id));
+                }
+            }
+            Event::Acknowledged(number, connection, id) => {
+                if self.connections[number] == connection {
+                    self.devices[number].acknowledged(id, now, &mut self.dice);
                 }
             }
             Event::Connect(number) => self.connect(number),
@@ -155,6 +174,24 @@ impl World {
                 self.plane_up = true;
             }
             Event::Chaos => self.wreak(),
+        }
+    }
+
+    /// Returns true if a message gets lost although its connection lasts.
+    fn loses(&mut self) -> bool {
+        self.chaos && self.dice.permille(30)
+    }
+
+    /// Does what a broker does with a report: it acknowledges it at once, whether the control plane
+    /// is there or not, and loses one now and then.
+    fn pass_on(&mut self, number: usize, id: u32, payload: Vec<u8>) {
+        let connection = self.connections[number];
+        let soon = self.now + self.latency();
+        self.at(soon, Event::Taken(number, connection, id));
+        if !self.loses() {
+            let later = (self.now + self.latency()).max(self.passed_on[number]);
+            self.passed_on[number] = later;
+            self.at(later, Event::Reported(number, connection, payload));
         }
     }
 
@@ -203,14 +240,14 @@ impl World {
                 self.at(when, Event::Device(number, happening));
             }
             let connection = self.connections[number];
-            for payload in std::mem::take(&mut self.devices[number].outbox) {
+            for (id, payload) in std::mem::take(&mut self.devices[number].outbox) {
                 if self.chaos && self.dice.permille(30) {
                     // The message is lost, and so is the connection, as with TCP.
                     self.drop_connection(number);
                     continue;
                 }
                 let when = self.now + self.latency();
-                self.at(when, Event::Up(number, connection, payload));
+                self.at(when, Event::Up(number, connection, id, payload));
             }
             if self.devices[number].agent.is_none() && !self.starting[number] {
                 self.starting[number] = true;
@@ -320,9 +357,9 @@ impl World {
             let mut running: BTreeMap<&str, u32> = BTreeMap::new();
             for proc in device.procs.values().filter(|proc| proc.open) {
                 // Two copies never run at once.
-                let pid = proc.instance.pid;
-                if let Some(other) = running.insert(proc.name.as_str(), pid) {
-                    panic!("{}: {} runs twice: {other} and {pid}", device.id, proc.name);
+                let this = pid(&proc.instance);
+                if let Some(other) = running.insert(proc.name.as_str(), this) {
+                    panic!("{}: {} runs twice: {other} and {this}", device.id, proc.name);
                 }
                 // Invariant 1: nothing runs that was not signed for this device.
                 let signed = self.control.signed[number].iter().any(|(name, revision, spec)| {
@@ -386,7 +423,7 @@ impl World {
                 let running = procs.first().is_some_and(|proc| *proc.spec == workload.spec);
                 assert!(running, "{id}: {name} is wanted and does not run: {view:?}");
                 assert_eq!(reported.phase, Phase::Running, "{id}: {name}");
-                assert_eq!(reported.pid, procs.first().map(|it| it.instance.pid), "{id}: {name}");
+                assert_eq!(reported.run, procs.first().map(|it| it.instance.run()), "{id}: {name}");
                 assert_eq!(reported.revision, workload.revision, "{id}: {name}");
                 continue;
             }

@@ -121,7 +121,7 @@ fn a_broker_can_neither_forge_nor_replay_nor_truncate_nor_misdirect() {
     let forged = stranger.sign(&scene.empty(&id, epoch, next)).unwrap();
     scene.refuses("forged", &forged, &["signature", "forged"]);
 
-    let foreign = scene.signer.sign(&scene.empty("default.somebody-else", epoch, next)).unwrap();
+    let foreign = scene.signer.sign(&scene.empty("default_somebody-else", epoch, next)).unwrap();
     scene.refuses("foreign", &foreign, &["another device", "foreign", "signed for device"]);
 
     let whole = scene.signer.sign(&scene.empty(&id, epoch, next)).unwrap();
@@ -163,6 +163,22 @@ fn a_broker_that_sends_garbage_is_left_and_the_next_one_served() {
     scene.heals();
 }
 
+/// Returns a full report of a device on which nothing runs.
+fn nothing_runs() -> StateReport {
+    StateReport {
+        v: holdfast_base::WIRE_VERSION,
+        full: true,
+        epoch: 0,
+        generation: 0,
+        workloads: [].into(),
+        problems: None,
+        agent: None,
+        data: None,
+        history: Vec::new(),
+        id: None,
+    }
+}
+
 #[test]
 fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
     let plane = Plane::start();
@@ -190,17 +206,7 @@ fn foreign_topics_are_refused_and_nobody_else_is_disturbed() {
     // Publishing to another device's topics: v5 refuses with a reason code, or the connection ends.
     let (mut raw, code) = Raw::connect(plane.mqtt, &evil).unwrap();
     assert_eq!(code, 0, "a good certificate connects");
-    let report = StateReport {
-        v: holdfast_base::WIRE_VERSION,
-        full: true,
-        epoch: 0,
-        generation: 0,
-        workloads: [].into(),
-        problems: None,
-        agent: None,
-        data: None,
-        history: Vec::new(),
-    };
+    let report = nothing_runs();
     let report = holdfast_base::codec::encode(&report).unwrap();
     raw.send(&packets::publish(&format!("{victim_prefix}state"), 5, false, &report)).unwrap();
     match raw.await_kind(kind::PUBACK) {

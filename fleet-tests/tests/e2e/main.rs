@@ -17,6 +17,7 @@ mod adversity;
 mod agent;
 mod arm;
 mod artifacts;
+mod brokers;
 mod command_line;
 mod copies;
 mod crash_points;

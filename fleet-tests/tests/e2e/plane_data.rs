@@ -71,7 +71,7 @@ impl Shipper<'_> {
                 sent += 1;
             }
             let packet = raw.await_kind(kind::PUBLISH)?;
-            let Some(publish) = packet.publish() else { continue };
+            let Some(publish) = packet.publish(5) else { continue };
             if publish.id != 0 {
                 raw.send(&packets::puback(publish.id))?;
             }

@@ -12,7 +12,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::raw::{self, NOTHING, Raw};
 use crate::world::{PATIENCE, World, id, topic, value};
 
-const DEV: &str = "acme.dev-1";
+const DEV: &str = "acme_dev-1";
 
 /// Beginning of a TLS hello that claims more bytes than follow.
 const HALF_A_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3];
@@ -83,12 +83,12 @@ async fn a_handshake_and_a_connect_have_their_time() {
 async fn half_sent_packets_end_their_connection_alone() {
     let limits = Limits { partial_packet_timeout: Duration::from_millis(400), ..Limits::default() };
     let world = World::with(limits).await;
-    let mut good = Raw::connected(&world, 5, "acme.good").await;
+    let mut good = Raw::connected(&world, 5, "acme_good").await;
     let halves: [&[u8]; 4] = [&[0x32], &[0x32, 0x80], &[0x32, 100, 0, 26, b'h'], &[0x82, 40, 0]];
     let mut halting = Vec::new();
     for (number, half) in halves.into_iter().enumerate() {
         let version = if number % 2 == 0 { 5 } else { 4 };
-        let mut device = Raw::connected(&world, version, &format!("acme.half-{number}")).await;
+        let mut device = Raw::connected(&world, version, &format!("acme_half-{number}")).await;
         device.write(half).await;
         halting.push((version, device));
     }
@@ -97,7 +97,7 @@ async fn half_sent_packets_end_their_connection_alone() {
         let said = (version == 5).then_some((0xe0, 0x8d));
         assert_eq!(last.first().map(|&first| (first, last[2])), said);
     }
-    good.write(&raw::publish(5, 1, &topic("acme.good", "state"), b"x")).await;
+    good.write(&raw::publish(5, 1, &topic("acme_good", "state"), b"x")).await;
     assert_eq!(good.packet().await.unwrap(), [0x40, 0, 1]);
     assert_eq!(value(&world.gateway.counters().cut_silent), 4);
 }
@@ -130,13 +130,13 @@ async fn who_never_reads_is_cut_and_nobody_else_disturbed() {
     // The first stalls while the last still connects: the time must suffice for all of that.
     let limits = Limits { stall_timeout: Duration::from_secs(3), ..Limits::default() };
     let world = World::with(limits).await;
-    let mut good = Raw::connected(&world, 5, "acme.good").await;
-    good.write(&raw::subscribe(5, 1, &topic("acme.good", "#"), 1)).await;
+    let mut good = Raw::connected(&world, 5, "acme_good").await;
+    good.write(&raw::subscribe(5, 1, &topic("acme_good", "#"), 1)).await;
     good.packet().await.unwrap();
 
     let mut deaf = Vec::new();
     for number in 0..20 {
-        let name = format!("acme.deaf-{number}");
+        let name = format!("acme_deaf-{number}");
         world.directory.set_desired(&name, vec![7; 900_000]);
         let mut raw = narrow(&world, &name).await;
         raw.write(&raw::subscribe(5, 1, &topic(&name, "#"), 1)).await;
@@ -154,7 +154,7 @@ async fn who_never_reads_is_cut_and_nobody_else_disturbed() {
         number += 1;
         let began = Instant::now();
         let call = Bytes::from(number.to_be_bytes().to_vec());
-        assert!(world.gateway.call(&id("acme.good"), call.clone()));
+        assert!(world.gateway.call(&id("acme_good"), call.clone()));
         let got = good.packet().await.expect("it stays connected");
         assert!(got.ends_with(&call), "in order, none lost");
         let packet_id = [got[got.len() - 7], got[got.len() - 6]];
@@ -194,12 +194,12 @@ async fn too_many_connections_are_closed_at_once() {
     let world = World::with(Limits { connections: 3, ..Limits::default() }).await;
     let mut held = Vec::new();
     for number in 0..3 {
-        held.push(Raw::connected(&world, 5, &format!("acme.dev-{number}")).await);
+        held.push(Raw::connected(&world, 5, &format!("acme_dev-{number}")).await);
     }
-    let config = world.pki.client(Some(&world.pki.device("acme.dev-9")));
+    let config = world.pki.client(Some(&world.pki.device("acme_dev-9")));
     assert!(Raw::tls(&world, config.clone()).await.is_err());
     assert_eq!(value(&world.gateway.counters().refused_full), 1);
     drop(held.pop());
     world.until("there is room", |world| value(&world.gateway.counters().connections) == 2).await;
-    Raw::connected(&world, 5, "acme.dev-9").await;
+    Raw::connected(&world, 5, "acme_dev-9").await;
 }

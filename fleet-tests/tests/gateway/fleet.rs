@@ -22,7 +22,7 @@ use crate::world::{SHARD, Seen, World, id, value};
 const DEVICES: usize = 100;
 
 fn name(number: usize) -> String {
-    format!("acme.sim-{number}")
+    format!("acme_sim-{number}")
 }
 
 fn signer(seed: u8) -> Signer {

@@ -7,7 +7,7 @@ use holdfast_control::ports::bus::Bus as _;
 use crate::raw::{self, Raw};
 use crate::world::{World, id, topic};
 
-const DEV: &str = "acme.dev-1";
+const DEV: &str = "acme_dev-1";
 
 /// Longer than the resolution of that time, which is whole seconds.
 const SECONDS: Duration = Duration::from_millis(2_100);

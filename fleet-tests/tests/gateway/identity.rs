@@ -8,7 +8,7 @@ use crate::pki::{Pki, Saying, spiffe, uri};
 use crate::raw::{self, NOTHING, Raw};
 use crate::world::{World, id, value};
 
-const DEV: &str = "acme.dev-1";
+const DEV: &str = "acme_dev-1";
 
 /// Returns true if TLS itself refuses the client, at its first read at the latest.
 async fn tls_refuses(world: &World, config: std::sync::Arc<rustls::ClientConfig>) -> bool {
@@ -69,7 +69,7 @@ async fn a_certificate_must_name_one_device() {
         with(vec![uri("spiffe://test.holdfast/acme/dev-1/x")]),
         with(vec![uri("https://test.holdfast/acme/dev-1")]),
         with(vec![uri("spiffe:///acme/dev-1")]),
-        named("acme.dev-2"),
+        named("acme_dev-2"),
         named("acme"),
         named("ACME.dev-1"),
     ];
@@ -134,7 +134,7 @@ async fn its_own_certificate_is_replaced_without_dropping_anyone() {
     let server = |raw: &Raw| raw.stream.get_ref().1.peer_certificates().unwrap()[0].clone();
     let before = server(&device);
     world.gateway.replace_identity(world.pki.server()).unwrap();
-    let newer = Raw::connected(&world, 5, "acme.dev-2").await;
+    let newer = Raw::connected(&world, 5, "acme_dev-2").await;
     assert_ne!(server(&newer), before);
     device.write(&[0xc0, 0]).await;
     assert_eq!(device.packet().await.unwrap(), [0xd0]);
@@ -144,7 +144,7 @@ async fn its_own_certificate_is_replaced_without_dropping_anyone() {
 async fn a_stopping_gateway_says_so() {
     let world = World::new().await;
     let mut v5 = Raw::connected(&world, 5, DEV).await;
-    let mut v3 = Raw::connected(&world, 4, "acme.dev-2").await;
+    let mut v3 = Raw::connected(&world, 4, "acme_dev-2").await;
     let gateway = world.gateway.clone();
     let stopping = tokio::spawn(async move { gateway.shutdown().await });
     assert_eq!(v5.rest().await.get(..3).map(|last| (last[0], last[2])), Some((0xe0, 0x8b)));

@@ -12,7 +12,7 @@ use crate::world::{Seen, World, topic, value};
 #[tokio::test]
 async fn every_malformed_packet_is_answered_and_ends_its_connection_alone() {
     let world = World::with(Limits { max_packet: MAX_PACKET, ..Limits::default() }).await;
-    let mut bystander = Raw::connected(&world, 5, "acme.bystander").await;
+    let mut bystander = Raw::connected(&world, 5, "acme_bystander").await;
     let config = world.pki.client(Some(&world.pki.device(NAME)));
     for (number, case) in cases().into_iter().enumerate() {
         let what = &case.what;
@@ -29,12 +29,12 @@ async fn every_malformed_packet_is_answered_and_ends_its_connection_alone() {
         bystander.write(&[0xc0, 0]).await;
         assert_eq!(bystander.packet().await.unwrap(), [0xd0], "{what}");
         if number % 50 == 0 {
-            bystander.write(&raw::publish(5, 1, &topic("acme.bystander", "state"), b"x")).await;
+            bystander.write(&raw::publish(5, 1, &topic("acme_bystander", "state"), b"x")).await;
             assert_eq!(bystander.packet().await.unwrap(), [0x40, 0, 1], "{what}");
         }
     }
-    assert_eq!(world.directory.payload("acme.bystander", Channel::State).await, "x");
-    let ends = |seen: &Seen| matches!(seen, Seen::Disconnected(who, ..) if who == "acme.bystander");
+    assert_eq!(world.directory.payload("acme_bystander", Channel::State).await, "x");
+    let ends = |seen: &Seen| matches!(seen, Seen::Disconnected(who, ..) if who == "acme_bystander");
     assert!(!world.directory.seen().iter().any(ends));
     world.until("one is left", |world| value(&world.gateway.counters().connections) == 1).await;
     assert_eq!(value(&world.gateway.counters().handshakes), 0);

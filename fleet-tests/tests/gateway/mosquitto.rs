@@ -9,7 +9,7 @@ use crate::others::{Files, run};
 use crate::world::{Seen, World, id, topic, value};
 
 const VERSIONS: [&str; 2] = ["mqttv311", "mqttv5"];
-const DEV: &str = "acme.dev-1";
+const DEV: &str = "acme_dev-1";
 
 fn command(program: &str, files: &Files, version: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
@@ -47,7 +47,7 @@ async fn a_foreign_publish_is_refused() {
     for version in VERSIONS {
         let world = World::new().await;
         let files = Files::of(&world, DEV);
-        let foreign = topic("acme.dev-2", "state");
+        let foreign = topic("acme_dev-2", "state");
         let publish = command("mosquitto_pub", &files, version, &["-t", &foreign, "-m", "x"]);
         let said = run(publish).await;
         if version == "mqttv5" {
@@ -88,9 +88,9 @@ async fn subscribes_to_its_desired_state() {
 async fn a_foreign_subscription_is_refused() {
     for version in VERSIONS {
         let world = World::new().await;
-        world.directory.set_desired("acme.dev-2", "not yours");
+        world.directory.set_desired("acme_dev-2", "not yours");
         let files = Files::of(&world, DEV);
-        for filter in [&topic("acme.dev-2", "desired"), "#", "hf/v1/7/+/desired"] {
+        for filter in [&topic("acme_dev-2", "desired"), "#", "hf/v1/7/+/desired"] {
             let subscribe = ["-t", filter, "-C", "1", "-W", "10"];
             let said = run(command("mosquitto_sub", &files, version, &subscribe)).await;
             assert!(said.err.contains("denied"), "{version}, {filter}: {said:?}");
@@ -104,8 +104,8 @@ async fn another_client_id_is_refused() {
     for version in VERSIONS {
         let world = World::new().await;
         let mut files = Files::of(&world, DEV);
-        files.device = "acme.dev-2".into();
-        let foreign = topic("acme.dev-2", "state");
+        files.device = "acme_dev-2".into();
+        let foreign = topic("acme_dev-2", "state");
         let publish = command("mosquitto_pub", &files, version, &["-t", &foreign, "-m", "x"]);
         let said = run(publish).await;
         assert_ne!(said.code, Some(0), "{said:?}");

@@ -42,7 +42,7 @@ pub struct Saying {
 impl Saying {
     /// Returns the content of a good certificate.
     pub fn of(name: &str) -> Self {
-        let (tenant, device) = name.split_once('.').unwrap();
+        let (tenant, device) = name.split_once('_').unwrap();
         Self {
             common_name: name.into(),
             sans: vec![spiffe(tenant, device)],

@@ -133,6 +133,12 @@ impl Raw {
         Some(out)
     }
 
+    /// Reads once, and returns the number of bytes.
+    pub async fn read_some(&mut self, bytes: &mut [u8]) -> usize {
+        let read = self.stream.read(bytes);
+        tokio::time::timeout(PATIENCE, read).await.expect("bytes in time").unwrap()
+    }
+
     /// Returns everything until the server closes the connection.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut out = Vec::new();

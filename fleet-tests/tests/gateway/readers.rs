@@ -11,7 +11,7 @@ use crate::raw::{self, NOTHING, Raw, packet, text};
 use crate::world::{PATIENCE, World, record, value};
 
 const TOKEN: &str = "hfa1.reader.00";
-const DEV: &str = "acme.dev-1";
+const DEV: &str = "acme_dev-1";
 
 /// Returns a CONNECT with this password and a user name that does not matter.
 fn connect(version: u8, password: &str) -> Vec<u8> {
@@ -122,11 +122,11 @@ async fn readers_publish_nothing_and_see_streams_alone() {
     let world = World::new().await;
     world.directory.set_desired(DEV, "not yours");
     let mut reader = Raw::reader(&world, 5).await;
-    for filter in ["#", "+/dev-1/temp", "hf/v1/7/acme.dev-1/desired", "hf/#", "$SYS/#", "datas/#"] {
+    for filter in ["#", "+/dev-1/temp", "hf/v1/7/acme_dev-1/desired", "hf/#", "$SYS/#", "datas/#"] {
         assert_eq!(reader.follow(5, filter, 1).await, 0x87, "{filter}");
     }
     assert_eq!(reader.follow(5, "$share/g/data/#", 1).await, 0x9e);
-    for topic in ["data/dev-1/temp", "hf/v1/7/acme.dev-1/state"] {
+    for topic in ["data/dev-1/temp", "hf/v1/7/acme_dev-1/state"] {
         reader.write(&raw::publish(5, 9, topic, b"x")).await;
         assert_eq!(reader.packet().await.unwrap(), [0x40, 0, 9, 0x87], "{topic}");
     }
@@ -205,7 +205,7 @@ async fn readers_are_bounded_in_number_and_devices_do_not_count() {
         third.write(&connect(version, TOKEN)).await;
         assert_eq!(third.rest().await.get(3), Some(&code));
     }
-    let _device = Raw::connected(&world, 5, "acme.dev-2").await;
+    let _device = Raw::connected(&world, 5, "acme_dev-2").await;
     drop(one);
     world.until("gone", |world| value(&world.gateway.counters().readers) == 1).await;
     let again = Raw::reader(&world, 5).await;

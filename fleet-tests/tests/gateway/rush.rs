@@ -16,7 +16,7 @@ const DEVICES: usize = 1_000;
 const BOUND: Duration = Duration::from_secs(60);
 
 fn name(number: usize) -> String {
-    format!("acme.dev-{number}")
+    format!("acme_dev-{number}")
 }
 
 /// Connects all at once; each subscribes, gets its desired state and reports.

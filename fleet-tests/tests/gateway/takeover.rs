@@ -9,7 +9,7 @@ use crate::raw::{self, Raw};
 use crate::wire::Connect;
 use crate::world::{PATIENCE, Seen, Storage, World, id, topic, value};
 
-const DEV: &str = "acme.dev-1";
+const DEV: &str = "acme_dev-1";
 
 #[tokio::test]
 async fn the_newer_connection_takes_over() {

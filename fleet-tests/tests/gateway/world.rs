@@ -9,7 +9,9 @@ use bytes::Bytes;
 use holdfast_base::ids::DeviceId;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::ports::bus::Line;
-use holdfast_control::ports::bus::{Access, Directory, Done, Feed, Refusal, Stored, Wanted};
+use holdfast_control::ports::bus::{
+    Access, Admission, Desired, Done, Feed, Inbox, Ports, Readers, Refusal, Stored, Wanted,
+};
 use holdfast_control::service::Feeds;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::{Format, Record};
@@ -43,6 +45,8 @@ pub enum Storage {
     /// Publishes are stored at once.
     #[default]
     Works,
+    /// Publishes are stored at once, and acknowledged on `ack` as the report number 300.
+    Acknowledges,
     /// Publishes cannot be stored.
     Fails,
     /// Publishes are neither stored nor refused until [`FakeDirectory::release`].
@@ -65,7 +69,7 @@ struct State {
     lines: BTreeMap<String, Arc<dyn Line>>,
 }
 
-/// Directory that admits every device unless told otherwise, and remembers what it was told.
+/// Control plane that admits every device unless told otherwise, and remembers what it was told.
 #[derive(Default)]
 pub struct FakeDirectory {
     state: Mutex<State>,
@@ -216,7 +220,7 @@ impl FakeDirectory {
     }
 }
 
-impl Directory for FakeDirectory {
+impl Admission for FakeDirectory {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
         self.with(|state| {
             let name = device.to_string();
@@ -226,10 +230,6 @@ impl Directory for FakeDirectory {
             }
             state.refusals.get(&name).map_or(Ok(SHARD), |refusal| Err(*refusal))
         })
-    }
-
-    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
-        self.with(|state| state.desired.get(&device.to_string()).cloned())
     }
 
     fn connected(
@@ -248,7 +248,15 @@ impl Directory for FakeDirectory {
             state.seen.push(Seen::Disconnected(device.to_string(), connection, reason.into()));
         });
     }
+}
 
+impl Desired for FakeDirectory {
+    fn desired(&self, device: &DeviceId) -> Option<Bytes> {
+        self.with(|state| state.desired.get(&device.to_string()).cloned())
+    }
+}
+
+impl Inbox for FakeDirectory {
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done) {
         let answer = self.with(|state| {
             state.received += 1;
@@ -256,7 +264,7 @@ impl Directory for FakeDirectory {
                 state.seen.push(Seen::Received(device.to_string(), channel, payload));
             }
             match state.storage {
-                Storage::Works => Some(done),
+                Storage::Works | Storage::Acknowledges => Some((done, state.storage)),
                 Storage::Fails => None,
                 Storage::Hangs => {
                     state.held.push(done);
@@ -264,11 +272,17 @@ impl Directory for FakeDirectory {
                 }
             }
         });
-        if let Some(done) = answer {
-            done.stored();
+        match answer {
+            Some((done, Storage::Acknowledges)) => {
+                done.acknowledged(Bytes::from_static(&[0x82, 1, 0x19, 1, 44]));
+            }
+            Some((done, _)) => done.stored(),
+            None => {}
         }
     }
+}
 
+impl Readers for FakeDirectory {
     fn reader(&self, token: &str) -> Option<Access> {
         let known = self.with(|state| state.tokens.contains(token));
         known.then(|| Access {
@@ -305,8 +319,7 @@ impl World {
         let gateway = Gateway::new(&pki.ca_der, pki.server(), limits).unwrap();
         let directory = Arc::new(FakeDirectory::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address =
-            gateway.listen(listener, Arc::clone(&directory) as Arc<dyn Directory>).unwrap();
+        let address = gateway.listen(listener, Ports::of(Arc::clone(&directory))).unwrap();
         Self { pki, gateway, directory, address }
     }
 

@@ -101,6 +101,7 @@ impl Publisher {
             agent: None,
             data: Some(Box::new(data)),
             history: Vec::new(),
+            id: None,
         };
         self.publish("state", &codec::encode(&report).unwrap());
     }

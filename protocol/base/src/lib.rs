@@ -2,6 +2,7 @@
 //! words in which the programs tell people of moments and amounts.
 
 pub mod codec;
+pub mod collect;
 pub mod ids;
 pub mod words;
 

@@ -25,6 +25,8 @@ pub(super) struct Connect {
     pub(super) receive_maximum: u16,
     /// Largest packet that the client accepts, in bytes.
     pub(super) maximum_packet: usize,
+    /// Most topic aliases that the client accepts; 0: none.
+    pub(super) topic_aliases: u16,
     /// True: the client asked for a session that outlives the connection.
     pub(super) session_expiry: bool,
 }
@@ -107,6 +109,7 @@ fn parse_v311(body: &[u8]) -> Result<Connect, Fault> {
         will: will(packet.will_topic(), packet.will_payload(), packet.will_retain()),
         receive_maximum: u16::MAX,
         maximum_packet: usize::MAX,
+        topic_aliases: 0,
         session_expiry: false,
     })
 }
@@ -123,6 +126,7 @@ fn parse_v5(body: &[u8]) -> Result<Connect, Fault> {
         will: will(packet.will_topic(), packet.will_payload(), packet.will_retain()),
         receive_maximum: u16::MAX,
         maximum_packet: usize::MAX,
+        topic_aliases: 0,
         session_expiry: false,
     };
     for property in packet.props() {
@@ -134,6 +138,7 @@ fn parse_v5(body: &[u8]) -> Result<Connect, Fault> {
                 return Err(Fault::protocol("Maximum Packet Size of 0"));
             }
             Property::ReceiveMaximum(value) => connect.receive_maximum = value.val(),
+            Property::TopicAliasMaximum(value) => connect.topic_aliases = value.val(),
             Property::MaximumPacketSize(value) => {
                 connect.maximum_packet = usize::try_from(value.val()).unwrap_or(usize::MAX);
             }

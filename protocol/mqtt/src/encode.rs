@@ -162,7 +162,19 @@ pub(super) fn pingresp(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0xd0, 0]);
 }
 
-/// Returns the bytes of a publish's body.
+/// Bytes of the property with a topic alias.
+pub(super) const TOPIC_ALIAS: usize = 3;
+
+/// Topic of a publish on the wire.
+#[derive(Clone, Copy)]
+pub(super) struct Topic<'a> {
+    /// Name of the topic; empty: the alias stands for it.
+    pub(super) name: &'a str,
+    /// Alias that stands for the topic from now on; only in v5.
+    pub(super) alias: Option<u16>,
+}
+
+/// Returns the bytes of a publish's body without a topic alias.
 pub(super) fn publish_body(version: Version, topic: &str, acked: bool, payload: usize) -> usize {
     2 + topic.len() + if acked { 2 } else { 0 } + usize::from(version == Version::V5) + payload
 }
@@ -170,21 +182,26 @@ pub(super) fn publish_body(version: Version, topic: &str, acked: bool, payload: 
 pub(super) fn publish(
     out: &mut Vec<u8>,
     version: Version,
-    topic: &str,
+    topic: Topic<'_>,
     packet_id: Option<u16>,
     retain: bool,
     payload: &[u8],
 ) {
-    let body = publish_body(version, topic, packet_id.is_some(), payload.len());
+    let Topic { name, alias } = topic;
+    let alias = alias.filter(|_| version == Version::V5);
+    let body = publish_body(version, name, packet_id.is_some(), payload.len())
+        + if alias.is_some() { TOPIC_ALIAS } else { 0 };
     out.reserve(packet_size(body));
     out.push(0x30 | u8::from(retain) | if packet_id.is_some() { 2 } else { 0 });
     length(out, body);
-    text(out, topic);
+    text(out, name);
     if let Some(id) = packet_id {
         out.extend_from_slice(&id.to_be_bytes());
     }
-    if version == Version::V5 {
-        out.push(0);
+    match alias.map(u16::to_be_bytes) {
+        Some([high, low]) => out.extend_from_slice(&[3, 0x23, high, low]),
+        None if version == Version::V5 => out.push(0),
+        None => {}
     }
     out.extend_from_slice(payload);
 }

@@ -63,6 +63,9 @@ pub struct Limits {
     pub outbound_in_flight: u16,
     /// Most messages that wait for the client.
     pub outbound_queue: usize,
+    /// Most topics that are sent to a v5 client by a number after their first message, if it
+    /// accepts that; each is kept as long as the connection.
+    pub topic_aliases: u16,
     /// Time from the session's start to a complete CONNECT, in milliseconds.
     pub connect_timeout: u64,
     /// Time within which an incomplete packet must grow, in milliseconds.

@@ -1,12 +1,12 @@
-//! Messages to the client: a bounded queue that can conflate messages of a topic to the newest, and
-//! the window of publishes that the client has not acknowledged.
+//! Messages to the client: a bounded queue that can conflate messages of a topic to the newest, the
+//! window of publishes that the client has not acknowledged, and the topics that have an alias.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
 use super::Version;
-use super::encode;
+use super::encode::{self, Topic};
 
 /// Unwritten output in bytes above which no further message is begun: the rest waits in the queue,
 /// where a newer message can still replace an older one.
@@ -78,17 +78,49 @@ pub(super) struct Waiting {
     pub(super) conflate: bool,
 }
 
+/// Topics for which a number stands on this connection, so that the name is sent only once.
+#[derive(Default)]
+pub(super) struct Aliases {
+    /// Most topics; 0: none.
+    pub(super) most: u16,
+    /// Topics that have an alias: the first has 1.
+    known: Vec<Box<str>>,
+}
+
+impl Aliases {
+    /// Returns the bytes that an alias may add to a message.
+    pub(super) fn size(&self) -> usize {
+        if self.most > 0 { encode::TOPIC_ALIAS } else { 0 }
+    }
+
+    /// Returns the topic as it is sent now: by its alias alone if the client knows it, else with
+    /// its name and, while there are any, with a new alias.
+    fn shorten<'a>(&mut self, topic: &'a str) -> Topic<'a> {
+        let number = |index: usize| u16::try_from(index + 1).ok();
+        if let Some(index) = self.known.iter().position(|known| **known == *topic) {
+            return Topic { name: "", alias: number(index) };
+        }
+        let alias = number(self.known.len()).filter(|alias| *alias <= self.most);
+        if alias.is_some() {
+            self.known.push(topic.into());
+        }
+        Topic { name: topic, alias }
+    }
+}
+
 /// Queue of messages and window of unacknowledged publishes.
 pub(super) struct Outbound {
     queue: VecDeque<Waiting>,
     /// Packet ids that the client has not acknowledged, the oldest first.
     in_flight: VecDeque<u16>,
     next_id: u16,
+    pub(super) aliases: Aliases,
 }
 
 impl Outbound {
     pub(super) fn new() -> Self {
-        Self { queue: VecDeque::new(), in_flight: VecDeque::new(), next_id: 1 }
+        let (queue, in_flight) = (VecDeque::new(), VecDeque::new());
+        Self { queue, in_flight, next_id: 1, aliases: Aliases::default() }
     }
 
     /// Queues a message, or refuses it.
@@ -121,7 +153,8 @@ impl Outbound {
             }
             let Some(next) = self.queue.pop_front() else { break };
             let packet_id = (next.qos > 0).then(|| self.take_id());
-            encode::publish(out, version, &next.topic, packet_id, next.retain, &next.payload);
+            let topic = self.aliases.shorten(&next.topic);
+            encode::publish(out, version, topic, packet_id, next.retain, &next.payload);
             moved += 1;
         }
         if self.queue.is_empty() {

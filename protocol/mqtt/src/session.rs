@@ -422,6 +422,7 @@ impl<P: Policy> Session<P> {
         self.state = State::Connected(connect.version);
         self.window = connect.receive_maximum.min(self.limits.outbound_in_flight);
         self.maximum_packet = connect.maximum_packet;
+        self.outbound.aliases.most = connect.topic_aliases.min(self.limits.topic_aliases);
         self.session_expiry = connect.session_expiry;
         let keep_alive = match connect.keep_alive {
             0 => self.limits.max_keep_alive,
@@ -686,7 +687,7 @@ impl<P: Policy> Session<P> {
         let grant = self.grant_of(&message.topic, origin.own).ok_or(NotTaken::NotSubscribed)?;
         let qos = grant.qos.min(origin.qos);
         let body = encode::publish_body(version, &message.topic, qos > 0, message.payload.len());
-        if encode::packet_size(body) > self.maximum_packet {
+        if encode::packet_size(body + self.outbound.aliases.size()) > self.maximum_packet {
             return Err(NotTaken::TooLarge);
         }
         let waiting = Waiting {

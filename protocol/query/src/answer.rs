@@ -44,22 +44,44 @@ const APART: u8 = 253;
 /// Bound below which every whole number is exact as a double.
 const EXACT: u64 = 1 << 53;
 
+/// Reason why an answer cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum NotPacked {
+    /// More groups than a message holds.
+    #[error("the answer has {groups} groups and is too large: group by less, or ask for less")]
+    TooLarge {
+        /// Number of groups.
+        groups: usize,
+    },
+    /// Failure of the compressor, as for want of memory.
+    #[error("{0}")]
+    Compressor(#[source] std::io::Error),
+}
+
+/// Fault of bytes that are no answer to the question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAnAnswer {
+    /// Bytes that are damaged, or answer another question.
+    #[error("the answer is damaged, or not to this question")]
+    Damaged,
+    /// Answer above [`MAX_PARTIAL`].
+    #[error("the answer is too large")]
+    TooLarge,
+}
+
 impl Partial {
     /// Encodes the answer for the wire, compressed where that is smaller.
     ///
     /// # Errors
-    /// Returns a text for a person if the answer is too large.
-    pub fn pack(&self, question: &Question) -> Result<Vec<u8>, String> {
+    /// Returns why the answer cannot be sent: most often it is too large.
+    pub fn pack(&self, question: &Question) -> Result<Vec<u8>, NotPacked> {
         let mut plain = vec![PLAIN];
         self.put(&mut plain, question);
         if plain.len() > MAX_PARTIAL + 1 || self.rows.len() > MAX_ROWS {
-            return Err(format!(
-                "the answer has {} groups and is too large: group by less, or ask for less",
-                self.rows.len()
-            ));
+            return Err(NotPacked::TooLarge { groups: self.rows.len() });
         }
         let content = plain.get(1..).unwrap_or_default();
-        let mut packed = zstd::bulk::compress(content, 3).map_err(|error| error.to_string())?;
+        let mut packed = zstd::bulk::compress(content, 3).map_err(NotPacked::Compressor)?;
         if packed.len() >= content.len() {
             return Ok(plain);
         }
@@ -70,26 +92,26 @@ impl Partial {
     /// Decodes an answer to this question, as [`Partial::pack`] encoded it.
     ///
     /// # Errors
-    /// Returns a text for a person for anything else; no input causes a panic.
-    pub fn unpack(bytes: &[u8], question: &Question) -> Result<Self, String> {
-        let damaged = || "the answer is damaged, or not to this question".to_owned();
+    /// Returns [`NotAnAnswer`] for anything else; no input causes a panic.
+    pub fn unpack(bytes: &[u8], question: &Question) -> Result<Self, NotAnAnswer> {
+        let damaged = NotAnAnswer::Damaged;
         let unpacked;
-        let content = match bytes.split_first().ok_or_else(damaged)? {
+        let content = match bytes.split_first().ok_or(damaged)? {
             (&PLAIN, content) if content.len() <= MAX_PARTIAL => content,
             (&ZSTD, frame) => {
                 let said = zstd::zstd_safe::get_frame_content_size(frame).ok().flatten();
                 let size = said.and_then(|size| usize::try_from(size).ok());
                 let size = size.unwrap_or(MAX_PARTIAL);
                 if size > MAX_PARTIAL {
-                    return Err("the answer is too large".into());
+                    return Err(NotAnAnswer::TooLarge);
                 }
-                unpacked = zstd::bulk::decompress(frame, size).map_err(|_| damaged())?;
+                unpacked = zstd::bulk::decompress(frame, size).map_err(|_| damaged)?;
                 &*unpacked
             }
-            (&PLAIN, _) => return Err("the answer is too large".into()),
-            _ => return Err(damaged()),
+            (&PLAIN, _) => return Err(NotAnAnswer::TooLarge),
+            _ => return Err(damaged),
         };
-        Self::take(content, question).ok_or_else(damaged)
+        Self::take(content, question).ok_or(damaged)
     }
 
     fn put(&self, out: &mut Vec<u8>, question: &Question) {

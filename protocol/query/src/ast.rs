@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::number::Number;
-use super::path::Path;
+use super::path::{MAX_PATHS, Path};
 
 /// Most selections of a question.
 pub const MAX_SELECT: usize = 32;
@@ -164,24 +164,50 @@ pub enum Comparison {
     AtLeast,
 }
 
+/// Bound that a question exceeds.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Exceeded {
+    /// Nothing is selected, or more than [`MAX_SELECT`] things.
+    #[error("between 1 and {MAX_SELECT} things can be selected")]
+    Selections,
+    /// More than [`MAX_BY`] keys to group by.
+    #[error("at most {MAX_BY} keys can group")]
+    Keys,
+    /// Selection without the path that its function needs.
+    #[error("{0} needs a path")]
+    NoPath(Select),
+    /// Quantile above 100 per cent.
+    #[error("{0} is no quantile: p0 to p100")]
+    NoQuantile(Select),
+    /// Conditions within each other, deeper than [`MAX_NESTED`].
+    #[error("a condition nested deeper than {MAX_NESTED}")]
+    Nested,
+    /// More than [`MAX_TERMS`] comparisons.
+    #[error("a condition of more than {MAX_TERMS} comparisons")]
+    Terms,
+    /// More than [`MAX_PATHS`] different paths.
+    #[error("more than {MAX_PATHS} different paths")]
+    Paths,
+}
+
 impl Question {
     /// Checks the question's bounds, which bytes from the network may exceed.
     ///
     /// # Errors
-    /// Returns a text for a person that names the bound.
-    pub fn check(&self) -> Result<(), String> {
+    /// Returns the bound that is exceeded.
+    pub fn check(&self) -> Result<(), Exceeded> {
         if self.select.is_empty() || self.select.len() > MAX_SELECT {
-            return Err(format!("between 1 and {MAX_SELECT} things can be selected"));
+            return Err(Exceeded::Selections);
         }
         if self.by.len() > MAX_BY {
-            return Err(format!("at most {MAX_BY} keys can group"));
+            return Err(Exceeded::Keys);
         }
         for select in &self.select {
             if select.path.is_none() && select.function != Function::Count {
-                return Err(format!("{select} needs a path"));
+                return Err(Exceeded::NoPath(select.clone()));
             }
             if matches!(select.function, Function::Quantile(1001..)) {
-                return Err(format!("{select} is no quantile: p0 to p100"));
+                return Err(Exceeded::NoQuantile(select.clone()));
             }
         }
         let mut terms = 0;
@@ -193,9 +219,9 @@ impl Question {
 }
 
 impl Condition {
-    fn check(&self, depth: usize, terms: &mut usize) -> Result<(), String> {
+    fn check(&self, depth: usize, terms: &mut usize) -> Result<(), Exceeded> {
         if depth >= MAX_NESTED {
-            return Err(format!("a condition nested deeper than {MAX_NESTED}"));
+            return Err(Exceeded::Nested);
         }
         let more = match self {
             Self::And(all) | Self::Or(all) => {
@@ -207,7 +233,7 @@ impl Condition {
         };
         *terms += more.max(1);
         if *terms > MAX_TERMS {
-            return Err(format!("a condition of more than {MAX_TERMS} comparisons"));
+            return Err(Exceeded::Terms);
         }
         Ok(())
     }

@@ -19,17 +19,17 @@ pub mod sketch;
 pub mod tally;
 mod wire;
 
-pub use answer::{MAX_PARTIAL, MAX_ROWS};
+pub use answer::{MAX_PARTIAL, MAX_ROWS, NotAnAnswer, NotPacked};
 pub use ast::{
-    Comparison, Condition, Function, MAX_BY, MAX_NESTED, MAX_SELECT, MAX_TERMS, MAX_TEXT, Operand,
-    Question, Select,
+    Comparison, Condition, Exceeded, Function, MAX_BY, MAX_NESTED, MAX_SELECT, MAX_TERMS, MAX_TEXT,
+    Operand, Question, Select,
 };
 pub use groups::{
     AT_THE_CENTRE, AT_THE_EDGE, Counted, Group, Groups, Key, Limits, MAX_KEY, Partial, Plan,
 };
 pub use number::Number;
 pub use parse::Fault;
-pub use path::{Found, Path, Paths};
+pub use path::{BadPath, Found, Path, Paths};
 pub use run::Run;
 pub use sketch::Sketch;
 pub use tally::{Kept, Tally};

@@ -70,11 +70,11 @@ pub fn question(select: &str, filter: &str, by: &str, every: &str) -> Result<Que
         question.filter = Some(condition(filter)?);
     }
     if !every.trim().is_empty() {
-        question.every_ms = duration(every).map_err(|message| Fault {
+        question.every_ms = duration(every).map_err(|error| Fault {
             part: "every",
             text: every.to_owned(),
             at: 0,
-            message,
+            message: error.to_string(),
         })?;
     }
     Ok(question)
@@ -187,11 +187,16 @@ pub fn condition(text: &str) -> Result<Condition, Fault> {
     Ok(condition)
 }
 
+/// Text that is no span of time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no span of time: a whole number and ms, s, m, h, d or w, such as 5m")]
+pub struct NoSpan(pub String);
+
 /// Parses `250ms`, `30s`, `5m`, `1h` or `7d` into milliseconds, at least 1.
 ///
 /// # Errors
-/// Returns a text for a person.
-pub fn duration(text: &str) -> Result<u64, String> {
+/// Returns [`NoSpan`] with the text.
+pub fn duration(text: &str) -> Result<u64, NoSpan> {
     let text = text.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
@@ -205,9 +210,8 @@ pub fn duration(text: &str) -> Result<u64, String> {
         _ => 0,
     };
     let span = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
-    span.filter(|span| *span > 0 && *span <= 100 * 366 * 86_400_000).ok_or_else(|| {
-        format!("{text:?} is no span of time: a whole number and ms, s, m, h, d or w, such as 5m")
-    })
+    span.filter(|span| *span > 0 && *span <= 100 * 366 * 86_400_000)
+        .ok_or_else(|| NoSpan(text.to_owned()))
 }
 
 struct Parser<'a> {
@@ -340,7 +344,7 @@ impl<'a> Parser<'a> {
             }
             self.at += 1;
         }
-        Path::new(parts).map_err(|message| self.fault_at(start, message))
+        Path::new(parts).map_err(|error| self.fault_at(start, error.to_string()))
     }
 
     /// Returns the word that begins exactly at the position, without space before it.

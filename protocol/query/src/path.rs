@@ -22,14 +22,25 @@ pub struct Path {
     parts: Vec<String>,
 }
 
+/// Fault of a text that is no path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadPath {
+    /// More than [`MAX_PARTS`] parts, with their number.
+    #[error("a path of {0} parts; at most {MAX_PARTS}")]
+    Parts(usize),
+    /// Part that is empty, or a back quote without its end; with the whole text.
+    #[error("{0:?} has an empty part, or a back quote without its end")]
+    Broken(String),
+}
+
 impl Path {
     /// Creates a path from its parts.
     ///
     /// # Errors
-    /// Returns a text for a person if there are more than [`MAX_PARTS`].
-    pub fn new(parts: Vec<String>) -> Result<Self, String> {
+    /// Returns [`BadPath::Parts`] if there are more than [`MAX_PARTS`].
+    pub fn new(parts: Vec<String>) -> Result<Self, BadPath> {
         if parts.len() > MAX_PARTS {
-            return Err(format!("a path of {} parts; at most {MAX_PARTS}", parts.len()));
+            return Err(BadPath::Parts(parts.len()));
         }
         Ok(Self { parts })
     }
@@ -38,13 +49,13 @@ impl Path {
     /// kinds of letters, since a policy has already passed admission.
     ///
     /// # Errors
-    /// Returns a text for a person if there are more than [`MAX_PARTS`], one is empty, or a back
-    /// quote is missing.
-    pub fn dotted(text: &str) -> Result<Self, String> {
+    /// Returns the fault if there are more than [`MAX_PARTS`], one is empty, or a back quote is
+    /// missing.
+    pub fn dotted(text: &str) -> Result<Self, BadPath> {
         if matches!(text, "" | ".") {
             return Ok(Self::default());
         }
-        let wrong = || format!("{text:?} has an empty part, or a back quote without its end");
+        let wrong = || BadPath::Broken(text.to_owned());
         let (mut parts, mut rest) = (Vec::new(), Some(text));
         while let Some(part) = rest {
             let quoted = part.strip_prefix('`').map(|part| part.split_once('`').ok_or_else(wrong));

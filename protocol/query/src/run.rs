@@ -1,6 +1,6 @@
 //! Evaluation of a question over records, one after the other, in bounded memory.
 
-use super::ast::{Comparison, Condition, Operand, Question};
+use super::ast::{Comparison, Condition, Exceeded, Operand, Question};
 use super::groups::{Group, Groups, Key, Limits, Partial, Plan};
 use super::number::Number;
 use super::path::{Found, Path, Paths};
@@ -50,15 +50,11 @@ impl Run {
     /// Starts the evaluation of a question.
     ///
     /// # Errors
-    /// Returns a text for a person if the question exceeds a bound.
-    pub fn new(question: &Question, limits: Limits) -> Result<Self, String> {
+    /// Returns the bound that the question exceeds.
+    pub fn new(question: &Question, limits: Limits) -> Result<Self, Exceeded> {
         question.check()?;
         let mut paths = Paths::new();
-        let mut place = |path: &Path| {
-            paths
-                .add(path)
-                .ok_or_else(|| format!("more than {} different paths", super::path::MAX_PATHS))
-        };
+        let mut place = |path: &Path| paths.add(path).ok_or(Exceeded::Paths);
         let filter =
             question.filter.as_ref().map(|filter| checked(filter, &mut place)).transpose()?;
         let by = question.by.iter().map(&mut place).collect::<Result<_, _>>()?;
@@ -134,8 +130,8 @@ impl Run {
 
 fn checked(
     condition: &Condition,
-    place: &mut impl FnMut(&Path) -> Result<usize, String>,
-) -> Result<Checked, String> {
+    place: &mut impl FnMut(&Path) -> Result<usize, Exceeded>,
+) -> Result<Checked, Exceeded> {
     Ok(match condition {
         Condition::And(all) => {
             Checked::And(all.iter().map(|one| checked(one, place)).collect::<Result<_, _>>()?)
@@ -159,8 +155,8 @@ fn checked(
 
 fn side(
     operand: &Operand,
-    place: &mut impl FnMut(&Path) -> Result<usize, String>,
-) -> Result<Side, String> {
+    place: &mut impl FnMut(&Path) -> Result<usize, Exceeded>,
+) -> Result<Side, Exceeded> {
     Ok(match operand {
         Operand::Path(path) => Side::At(place(path)?),
         Operand::Number(number) => Side::Is(Found::Number(*number)),
@@ -225,6 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::answer::NotAnAnswer;
     use crate::groups::{AT_THE_EDGE, Counted};
     use crate::parse;
     use holdfast_records::Format;
@@ -438,11 +435,11 @@ mod tests {
         let packed = partial.pack(&question).unwrap();
         assert_eq!(Partial::unpack(&packed, &question).unwrap(), partial);
         let other = parse::question("count, p95(t), min(x)", "", "m", "").unwrap();
-        assert!(Partial::unpack(&packed, &other).unwrap_err().contains("not to this question"));
+        assert_eq!(Partial::unpack(&packed, &other).unwrap_err(), NotAnAnswer::Damaged);
         assert!(Partial::unpack(b"rubbish", &question).is_err());
         let zeros = vec![0; crate::answer::MAX_PARTIAL + 1];
         let bomb = [vec![1], zstd::bulk::compress(&zeros, 3).unwrap()].concat();
-        assert!(Partial::unpack(&bomb, &question).unwrap_err().contains("too large"));
+        assert_eq!(Partial::unpack(&bomb, &question).unwrap_err(), NotAnAnswer::TooLarge);
     }
 
     /// Measures questions: `cargo test --release -p holdfast-protocol --lib -- --ignored questions

@@ -8,6 +8,7 @@ use holdfast_base::codec::MAX_MESSAGE;
 use holdfast_base::ids::hex;
 use holdfast_protocol::enrol::{ENROL_PATH, RENEW_PATH, SERVER_NAME};
 use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::topic::Channel;
 use holdfast_query::{MAX_KEY, MAX_PARTIAL, MAX_ROWS};
 use holdfast_records::block::{MAX_RECORD, MAX_UNPACKED};
@@ -87,6 +88,33 @@ fn what_the_code_names_is_described() {
     for word in channels.into_iter().chain(limits).chain(names) {
         assert!(described.contains(&word), "PROTOCOL.md says nothing of {word}");
     }
+}
+
+/// Table of all codes as it stands in PROTOCOL.md.
+fn table() -> String {
+    let mut table = "| code | reported by | meaning | what helps |\n|---|---|---|---|\n".to_owned();
+    for code in ProblemCode::ALL {
+        let (word, by) = (code.as_str(), code.reporter().as_str());
+        table.push_str(&format!("| `{word}` | {by} | {} | {} |\n", code.meaning(), code.cure()));
+    }
+    table
+}
+
+#[test]
+fn the_problem_codes_are_those_of_the_table() {
+    let described = read("PROTOCOL.md");
+    let (before, rest) = described.split_once("**Problem codes**").unwrap();
+    let (text, rest) = rest.split_once("\n\n").unwrap();
+    let after = rest.split_once("\n## ").unwrap().1;
+    let now = format!("{before}**Problem codes**{text}\n\n{}\n## {after}", table());
+    if std::env::var_os("HOLDFAST_UPDATE").is_some() {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md"), &now).unwrap();
+        return;
+    }
+    assert!(
+        described == now,
+        "PROTOCOL.md has other problem codes than protocol/src/problem.rs: set HOLDFAST_UPDATE=1"
+    );
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn enrolment() -> Enrolment {
         tenant: "acme".parse().unwrap(),
         device: "dev-1".parse().unwrap(),
         shard: 7,
-        topic_prefix: "hf/v1/7/acme.dev-1/".into(),
+        topic_prefix: "hf/v1/7/acme_dev-1/".into(),
         certificate: "-----BEGIN CERTIFICATE-----\n...\n-----END CERTIFICATE-----\n".into(),
         not_before: 1_795_467_600,
         not_after: 1_798_059_600,

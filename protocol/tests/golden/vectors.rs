@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::Digest;
 use holdfast_protocol::message::{
-    AgentInfo, Call, DesiredState, DesiredWorkload, LogPart, Method, Phase, Presence, Problem,
-    Reply, ReplyCode, ReplyError, StateReport, WorkloadReport,
+    AgentInfo, Call, DesiredState, DesiredWorkload, Detail, LogPart, Method, Phase, Presence,
+    Problem, Reply, ReplyCode, ReplyError, ReportAck, StateReport, WorkloadReport,
 };
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
@@ -20,7 +20,7 @@ use holdfast_records::{
     StreamReport, TrafficClass, Window,
 };
 
-pub(crate) const DEVICE: &str = "acme.dev-1";
+pub(crate) const DEVICE: &str = "acme_dev-1";
 
 fn text(words: &[&str]) -> Vec<String> {
     words.iter().map(|&word| word.to_owned()).collect()
@@ -263,12 +263,14 @@ fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> St
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     }
 }
 
 fn workload(revision: u64, phase: Phase, restarts: u32, pid: u32, reason: &str) -> WorkloadReport {
-    let pid = (pid != 0).then_some(pid);
-    WorkloadReport { revision, phase, restarts, pid, reason: reason.into() }
+    let detail = (pid != 0).then_some(Detail::Process(pid));
+    let run = detail.map(|_| 0x9e37_79b9 ^ pid);
+    WorkloadReport { revision, phase, restarts, run, detail, reason: reason.into() }
 }
 
 fn agent() -> Option<AgentInfo> {
@@ -329,6 +331,14 @@ pub(crate) fn state_delta() -> StateReport {
 pub(crate) fn state_paused() -> StateReport {
     let reason = "paused: it starts when it is resumed";
     report(9, vec![("web", Some(workload(13, Phase::Paused, 2, 0, reason)))])
+}
+
+pub(crate) fn state_numbered() -> StateReport {
+    StateReport { id: Some(300), ..state_delta() }
+}
+
+pub(crate) fn report_ack() -> ReportAck {
+    ReportAck { v: 1, id: 300 }
 }
 
 pub(crate) fn state_healed() -> StateReport {

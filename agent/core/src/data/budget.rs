@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_base::collect;
 use holdfast_records::{ClassUse, LinkBudget, LinkUse, Period, TrafficClass};
 use serde::{Deserialize, Serialize};
 
@@ -177,18 +178,16 @@ impl Ledger {
     /// Report of the ledger, without the classes that have neither bytes nor a share.
     pub fn report(&self, budget: Option<&LinkBudget>) -> LinkUse {
         let shares = budget.map(shares).unwrap_or_default();
-        let classes = TrafficClass::ALL
-            .into_iter()
-            .filter_map(|class| {
-                let count = self.classes.get(&class).copied().unwrap_or_default();
-                let share = shares.get(&class).copied();
-                let Count { sent, received, charged } = count;
-                let all = sent.saturating_add(received);
-                let charged = (budget.is_some() && charged != all).then_some(charged);
-                let it = ClassUse { sent, received, budget: share, charged, ..ClassUse::default() };
-                (it != ClassUse::default()).then_some((class, it))
-            })
-            .collect();
+        let used = |class| {
+            let count = self.classes.get(&class).copied().unwrap_or_default();
+            let share = shares.get(&class).copied();
+            let Count { sent, received, charged } = count;
+            let all = sent.saturating_add(received);
+            let charged = (budget.is_some() && charged != all).then_some(charged);
+            let it = ClassUse { sent, received, budget: share, charged, ..ClassUse::default() };
+            (it != ClassUse::default()).then_some((class, it))
+        };
+        let classes = collect::map(TrafficClass::ALL.into_iter().filter_map(used));
         LinkUse {
             since: self.since,
             period: Some(period(budget)),
@@ -219,7 +218,7 @@ fn shares(budget: &LinkBudget) -> BTreeMap<TrafficClass, u64> {
         let bytes = u128::from(budget.bytes) * u128::from(thousandths) / 100_000;
         (*class, u64::try_from(bytes).unwrap_or(u64::MAX))
     };
-    TrafficClass::ALL.iter().map(part).collect()
+    collect::map(TrafficClass::ALL.iter().map(part))
 }
 
 /// Cost of a byte on this interface, in percent; 0: it is not metered.

@@ -2,8 +2,10 @@
 //! the link budget, and the horizon.
 
 pub mod budget;
+pub mod damage;
 pub mod fetch;
 pub mod horizon;
+pub mod outbound;
 pub mod places;
 pub mod quota;
 pub mod recent;

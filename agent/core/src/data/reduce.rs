@@ -21,7 +21,7 @@
 
 use std::fmt::Write as _;
 
-use holdfast_query::{Found, Kept, Number, Path, Paths, Tally};
+use holdfast_query::{BadPath, Found, Kept, Number, Path, Paths, Tally};
 use holdfast_records::policy::Aggregate;
 use holdfast_records::{Format, Record, Ship};
 
@@ -80,22 +80,39 @@ struct Open {
     raw_bytes: usize,
 }
 
+/// Reason why a policy cannot be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotReducible {
+    /// Deadband that is no number, or a negative one.
+    #[error("the deadband is no number of at least 0")]
+    Deadband,
+    /// Window without length.
+    #[error("a window of 0 ms")]
+    Window,
+    /// Field that is no path.
+    #[error(transparent)]
+    Path(#[from] BadPath),
+    /// More fields than records are searched for.
+    #[error("too many fields")]
+    Fields,
+}
+
 impl Reducer {
     /// Creates the reduction for a policy. None: the policy reduces nothing (`always`, `never`).
     ///
     /// # Errors
     /// Returns the reason if the policy cannot be carried out: everything is then shipped.
-    pub fn new(ship: &Ship) -> Result<Option<Self>, String> {
+    pub fn new(ship: &Ship) -> Result<Option<Self>, NotReducible> {
         let (fields, how) = match ship {
             Ship::Always | Ship::Never => return Ok(None),
             Ship::OnChange { field, deadband } => {
                 let deadband = deadband.parse::<f64>().ok().filter(|it| *it >= 0.0);
-                let deadband = deadband.ok_or("the deadband is no number of at least 0")?;
+                let deadband = deadband.ok_or(NotReducible::Deadband)?;
                 (vec![field.clone()], How::OnChange { deadband, last: None })
             }
             Ship::Window { every_ms, fields, aggregates } => {
                 if *every_ms == 0 {
-                    return Err("a window of 0 ms".into());
+                    return Err(NotReducible::Window);
                 }
                 let sketch = aggregates.iter().any(|one| matches!(one, Aggregate::Quantile(_)));
                 let how = How::Window {
@@ -110,7 +127,7 @@ impl Reducer {
         let mut paths = Paths::new();
         for field in &fields {
             let path = Path::dotted(field)?;
-            paths.add(&path).ok_or("too many fields")?;
+            paths.add(&path).ok_or(NotReducible::Fields)?;
         }
         // A field that is named twice is one.
         let mut names: Vec<String> = Vec::new();
@@ -567,7 +584,7 @@ mod tests {
         for (field, deadband) in [("a", "-1"), ("a", "x"), ("a..b", "1"), ("`a", "1"), ("a", "NaN")]
         {
             let ship = Ship::OnChange { field: field.into(), deadband: deadband.into() };
-            assert!(!Reducer::new(&ship).unwrap_err().is_empty(), "{field} {deadband}");
+            assert!(Reducer::new(&ship).is_err(), "{field} {deadband}");
         }
         assert!(Reducer::new(&Ship::Always).unwrap().is_none());
     }

@@ -4,8 +4,9 @@
 //! See decision 0049.
 
 use holdfast_records::message::MAX_BATCH;
-use holdfast_records::{Order, StreamName, TrafficClass, Window};
+use holdfast_records::{Order, Ship, StreamName, StreamPolicy, TrafficClass, Window};
 
+use super::step::StreamSummary;
 use crate::backoff::Entropy;
 
 /// Smallest size that is aimed at for a batch, in bytes: below it headers and acknowledgements
@@ -74,6 +75,23 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Offer of a stream by its summary and its policy.
+    pub fn new(summary: &StreamSummary, policy: &StreamPolicy) -> Self {
+        Self {
+            stream: summary.name.clone(),
+            priority: policy.priority,
+            order: policy.order,
+            withheld: policy.ship == Ship::Never,
+            windows: policy.windows.clone(),
+            waiting: summary.waiting,
+            bytes: summary.waiting_bytes(),
+            unreported_gaps: summary.unreported_gaps,
+            wanted: summary.wanted,
+            oldest: summary.oldest_waiting,
+            due: summary.due,
+        }
+    }
+
     /// Class of traffic that its bytes count for.
     pub fn class(&self) -> TrafficClass {
         if self.priority >= URGENT { TrafficClass::Events } else { TrafficClass::Data }

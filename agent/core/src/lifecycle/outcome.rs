@@ -12,7 +12,8 @@ use super::{
 };
 use crate::backoff;
 use crate::effect::{Effect, Observed};
-use crate::saved::{Exit, Instance, Rejected, Revision, SavedWorkload};
+use crate::runtime::{Handle, NotPrepared, Reason};
+use crate::saved::{Exit, Rejected, Revision, SavedWorkload};
 
 impl Workload {
     /// Applies an observation to the workload.
@@ -31,24 +32,19 @@ impl Workload {
                     self.say(&why);
                 }
             }
-            Observed::Launched(_, Ok(instance)) => self.launched(instance, world),
-            Observed::Launched(_, Err(why)) => self.not_launched(&why, false, world),
-            Observed::Unfit(_, why) => self.not_launched(&why, true, world),
-            Observed::Missing(_, digest) => {
-                let why = format!("artifact {digest} is gone from the disk: it is fetched again");
-                self.not_launched(&why, false, world);
-            }
+            Observed::Prepared(_, Ok(instance)) => self.prepared(instance, world),
+            Observed::Prepared(_, Err(error)) => self.not_prepared(&error, world),
             Observed::Saved(..) => {
                 if let Stage::Saving(instance) = &self.stage {
-                    // Not stored (the disk is full): it is opened all the same, and found again
-                    // after a restart by its environment.
+                    // Not stored (the disk is full): it is started all the same, and found again
+                    // after a restart by what its runtime has written on it.
                     let instance = instance.clone();
                     let name = self.name.clone();
-                    world.out.push(Effect::Open { name, instance: instance.clone() });
-                    self.stage = Stage::Opening(instance);
+                    world.out.push(Effect::Start { name, instance: instance.clone() });
+                    self.stage = Stage::Starting(instance);
                 }
             }
-            Observed::Opened(_, instance, result) => self.opened(&instance, result, world),
+            Observed::Started(_, instance, result) => self.started(&instance, result, world),
             Observed::Exited(_, instance, exit) => self.exited(&instance, exit, world),
             Observed::Probed(_, instance, result) => self.probed(&instance, result, world),
             Observed::LeftBehind(_, left) => self.left_behind(left),
@@ -67,13 +63,12 @@ impl Workload {
         }
     }
 
-    fn launched(&mut self, instance: Instance, world: &mut Surroundings<'_>) {
-        let Stage::Launching(revision) = &self.stage else { return };
+    fn prepared(&mut self, instance: Handle, world: &mut Surroundings<'_>) {
+        let Stage::Preparing(revision) = &self.stage else { return };
         let revision = revision.clone();
         if self.paused || self.goal().is_none_or(|goal| goal.spec != revision.spec) {
-            // Another revision is wanted by now: the launcher is ended before it becomes the
-            // workload.
-            return self.sweep(Some(instance), 0, Then::Plan, world);
+            // Another revision is wanted by now: the instance is ended before it runs.
+            return self.sweep_after(instance, 0, Then::Plan, world);
         }
         self.broken = false;
         if self.is_current(&revision) {
@@ -104,14 +99,14 @@ impl Workload {
         self.persist(world);
     }
 
-    /// Counts a failure to start the launcher. `unfit`: the failure lies with what the revision
-    /// asks for.
-    fn not_launched(&mut self, why: &str, unfit: bool, world: &mut Surroundings<'_>) {
-        let Stage::Launching(revision) = &self.stage else { return };
+    /// Counts a failure to prepare an instance.
+    fn not_prepared(&mut self, error: &NotPrepared, world: &mut Surroundings<'_>) {
+        let Stage::Preparing(revision) = &self.stage else { return };
         let revision = revision.clone();
         self.broken = true;
-        self.say(why);
+        self.say(&error.to_string());
         self.failures = self.failures.saturating_add(1);
+        let unfit = matches!(error, NotPrepared::Revision(_));
         let has_good = self.saved.previous.is_some() || self.saved.proven;
         if unfit && has_good && self.failures >= TRIES && !self.is_current(&revision) {
             return self.give_up(revision, world);
@@ -129,13 +124,13 @@ impl Workload {
         self.persist(world);
     }
 
-    fn opened(
+    fn started(
         &mut self,
-        instance: &Instance,
-        result: Result<(), String>,
+        instance: &Handle,
+        result: Result<(), Reason>,
         world: &mut Surroundings<'_>,
     ) {
-        if self.stage != Stage::Opening(instance.clone()) {
+        if self.stage != Stage::Starting(instance.clone()) {
             return;
         }
         match result {
@@ -146,12 +141,12 @@ impl Workload {
                     // The job has not run: after a restart of the agent it may still be started.
                     self.persist(world);
                 }
-                self.cannot_start(&why, world);
+                self.cannot_start(&why.0, world);
             }
         }
     }
 
-    pub(super) fn run(&mut self, instance: Instance, healthy: bool, now: u64) {
+    pub(super) fn run(&mut self, instance: Handle, healthy: bool, now: u64) {
         let probed =
             self.saved.current.as_ref().is_some_and(|current| current.spec.health.is_some());
         self.reason.clear();
@@ -165,15 +160,15 @@ impl Workload {
         });
     }
 
-    fn exited(&mut self, instance: &Instance, exit: Exit, world: &mut Surroundings<'_>) {
+    fn exited(&mut self, instance: &Handle, exit: Exit, world: &mut Surroundings<'_>) {
         match &self.stage {
             Stage::Running(running) if running.instance == *instance => {
                 self.say(&exit.to_string());
-                self.sweep(Some(instance.clone()), 0, Then::Judge(Some(exit)), world);
+                self.sweep_after(instance.clone(), 0, Then::Judge(Some(exit)), world);
             }
-            Stage::Saving(it) | Stage::Opening(it) if it == instance => {
+            Stage::Saving(it) | Stage::Starting(it) if it == instance => {
                 self.say(&exit.to_string());
-                self.sweep(Some(instance.clone()), 0, Then::Judge(Some(exit)), world);
+                self.sweep_after(instance.clone(), 0, Then::Judge(Some(exit)), world);
             }
             Stage::Stopping { instance: it, deadline, cause, .. } if it == instance => {
                 let (deadline, cause) = (*deadline, *cause);
@@ -181,7 +176,7 @@ impl Workload {
                     Cause::Goal => Then::Plan,
                     Cause::Unhealthy => Then::Judge(None),
                 };
-                self.sweep(Some(instance.clone()), deadline, then, world);
+                self.sweep_after(instance.clone(), deadline, then, world);
             }
             _ => {}
         }
@@ -286,8 +281,8 @@ impl Workload {
 
     fn probed(
         &mut self,
-        instance: &Instance,
-        result: Result<(), String>,
+        instance: &Handle,
+        result: Result<(), Reason>,
         world: &mut Surroundings<'_>,
     ) {
         let Some(health) =
@@ -307,7 +302,7 @@ impl Workload {
                 running.probe_at = world.now + health.interval_ms;
                 self.reason.clear();
             }
-            Err(why) => self.probe_failed(&health, &why, world),
+            Err(why) => self.probe_failed(&health, &why.0, world),
         }
     }
 

@@ -4,7 +4,7 @@ use holdfast_protocol::message::{Phase, WorkloadReport};
 
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
 use crate::restart::NotRestarted;
-use crate::saved::Instance;
+use crate::runtime::Handle;
 
 impl Workload {
     /// Reason for the present phase, at most [`MAX_REASON`](holdfast_protocol::message::MAX_REASON)
@@ -74,21 +74,21 @@ impl Workload {
             _ if self.again => None,
             Stage::Running(_) | Stage::Done(_) => Some(Ok(())),
             Stage::Idle
-            | Stage::Launching(_)
+            | Stage::Preparing(_)
             | Stage::Saving(_)
-            | Stage::Opening(_)
+            | Stage::Starting(_)
             | Stage::Stopping { .. }
             | Stage::Sweeping { .. } => None,
             _ => Some(Err(NotRestarted::Ended(self.why()))),
         }
     }
 
-    /// Main process or launcher, if there is one.
-    pub(crate) fn instance(&self) -> Option<&Instance> {
+    /// Instance that runs, or is about to, if there is one.
+    pub(crate) fn instance(&self) -> Option<&Handle> {
         match &self.stage {
             Stage::Running(running) => Some(&running.instance),
             Stage::Saving(instance)
-            | Stage::Opening(instance)
+            | Stage::Starting(instance)
             | Stage::Stopping { instance, .. } => Some(instance),
             _ => None,
         }
@@ -104,7 +104,8 @@ impl Workload {
             revision: revision.unwrap_or(0),
             phase: self.phase(),
             restarts: self.saved.restarts,
-            pid: self.instance().map(|instance| instance.pid),
+            run: self.instance().map(Handle::run),
+            detail: None,
             reason: self.why(),
         }
     }
@@ -114,7 +115,7 @@ impl Workload {
             Stage::Idle if self.paused && self.wanted.is_some() => Phase::Paused,
             Stage::Idle | Stage::Gone => Phase::Pending,
             Stage::Fetching(_) => Phase::Fetching,
-            Stage::Launching(_) | Stage::Saving(_) | Stage::Opening(_) => Phase::Starting,
+            Stage::Preparing(_) | Stage::Saving(_) | Stage::Starting(_) => Phase::Starting,
             Stage::Running(running) if running.healthy => Phase::Running,
             Stage::Running(running) if running.failures > 0 => Phase::Unhealthy,
             Stage::Running(_) => Phase::Starting,

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use holdfast_base::codec;
+use holdfast_base::collect;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -105,11 +106,11 @@ impl Change {
             Some(((stream, first), Packed::read(stream, first, bytes.into_vec())?))
         };
         Some(Self {
-            remove: remove.into_iter().collect(),
-            add: add.into_iter().map(packed).collect::<Option<_>>()?,
-            segments: segments.into_iter().collect(),
-            streams: streams.into_iter().collect(),
-            meta: meta.into_iter().map(|(name, it)| (name.into(), it.into_vec())).collect(),
+            remove: collect::map(remove),
+            add: collect::map(add.into_iter().map(packed).collect::<Option<Vec<_>>>()?),
+            segments: collect::map(segments),
+            streams: collect::map(streams),
+            meta: collect::map(meta.into_iter().map(|(name, it)| (name.into(), it.into_vec()))),
         })
     }
 }

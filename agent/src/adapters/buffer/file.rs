@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use holdfast_base::codec;
+use holdfast_base::collect;
 use holdfast_records::{Range, Record};
 use redb::{
     Database, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, TableDefinition,
@@ -26,7 +27,7 @@ use super::counted::Counted;
 use super::journal::{Journal, LARGEST};
 use crate::adapters::crash;
 use crate::core::data::step::{Blocks, Found};
-use crate::core::data::stream::{Kept, Segment};
+use crate::core::data::stream::Kept;
 
 /// Table type of all four tables. redb's code is compiled once for each pair of types, so keys and
 /// values are plain bytes; keys are big-endian and sort by their meaning.
@@ -166,8 +167,8 @@ impl File {
             }
             let newer = self.pending.segments.range((id, 0)..=(id, u64::MAX));
             closed.extend(newer.map(|((_, start), segment)| (*start, *segment)));
-            let closed: BTreeMap<u64, Segment> =
-                closed.into_iter().filter_map(|(start, it)| Some((start, it?))).collect();
+            let closed = closed.into_iter().filter_map(|(start, it)| Some((start, it?)));
+            let closed = collect::map(closed);
             found.add(self, id, kept, closed)?;
         }
         found.base = self.value("base")?;

@@ -29,6 +29,7 @@ use queue::{Append, Job, Queue};
 
 use crate::adapters::clock::Time;
 pub use crate::core::data::Limits;
+pub use crate::core::data::step::{Ready, StreamSummary};
 
 /// Part of a stream, bounded by sequence numbers and by time; all bounds are inclusive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,57 +61,6 @@ pub struct Page {
     pub damaged: Vec<Range>,
     /// True when the file could not be read: records may be missing.
     pub failed: bool,
-}
-
-/// A batch of one stream that is ready to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ready {
-    /// Stream that the records belong to.
-    pub stream: StreamName,
-    /// Sequence numbers that the batch accounts for, records and gaps together.
-    pub range: Range,
-    /// Number of records in the batch.
-    pub records: u64,
-    /// Encoded batch, as it goes over the link.
-    pub payload: Vec<u8>,
-}
-
-/// State of one stream in the buffer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StreamSummary {
-    /// Name of the stream.
-    pub name: StreamName,
-    /// Highest sequence number given; 0 before the first record.
-    pub last: u64,
-    /// Number of records that the control plane has not acknowledged.
-    pub waiting: u64,
-    /// Bytes that the stream takes on disk.
-    pub bytes: u64,
-    /// Bytes stored since the agent started; never falls.
-    pub taken: u64,
-    /// Number of records on disk.
-    pub count: u64,
-    /// Time of the oldest record on disk, in milliseconds since 1970.
-    pub oldest: Option<u64>,
-    /// Time of the oldest record that is not acknowledged, in milliseconds since 1970.
-    pub oldest_waiting: Option<u64>,
-    /// True when there are gaps that the control plane has not acknowledged yet.
-    pub unreported_gaps: bool,
-    /// True when records were requested in full, though the policy reduces or withholds them.
-    pub wanted: bool,
-    /// Earliest time at which the stream may be shipped, in milliseconds since 1970, while a
-    /// reduction window is open.
-    pub due: Option<u64>,
-    /// Reason why the stream's policy cannot be followed; empty when it is.
-    pub problem: String,
-}
-
-impl StreamSummary {
-    /// Estimates the bytes of the records that are not acknowledged, by their share of the count.
-    pub fn waiting_bytes(&self) -> u64 {
-        let part = u128::from(self.bytes) * u128::from(self.waiting.min(self.count));
-        u64::try_from(part / u128::from(self.count.max(1))).unwrap_or(u64::MAX)
-    }
 }
 
 /// Bytes written to flash since the buffer was made, by cause.

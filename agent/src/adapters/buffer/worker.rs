@@ -3,18 +3,16 @@
 //!
 //! See decisions 0045, 0047, 0064 and 0137.
 
-mod batch;
 mod group;
 mod reading;
-mod reduced;
 mod room;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use holdfast_records::{DataPolicies, Given, RangeSet, Ship, StreamName, StreamPolicy};
+use holdfast_base::collect;
+use holdfast_records::{Given, RangeSet, StreamName};
 
 use super::block::Packed;
 use super::ceilings::Ceilings;
@@ -22,9 +20,9 @@ use super::change::Change;
 use super::contain;
 use super::file::{File, FileError};
 use super::queue::{Job, Next, Queue};
-use super::{StreamSummary, Summary, Written, path};
+use super::{Ready, Summary, Written, path};
 use crate::adapters::crash;
-use crate::core::data::step::{self, Contents, Found, Loaded, Step};
+use crate::core::data::step::{self, Contents, Found, Loaded, Moment, Step};
 use group::Weight;
 
 /// Time without work after which changes that are only marked in memory are stored, and the disk is
@@ -71,8 +69,6 @@ struct Worker {
     tried: Option<Instant>,
     contents: Contents,
     ceilings: Ceilings,
-    /// Reductions in progress, by stream.
-    reductions: BTreeMap<u32, reduced::Reduction>,
     written: Written,
     /// Part of the file's own byte count that is already in `written`.
     counted: u64,
@@ -93,7 +89,6 @@ impl Worker {
             tried: None,
             contents: Contents::default(),
             ceilings,
-            reductions: BTreeMap::new(),
             written: Written::default(),
             counted: 0,
             stored_total: 0,
@@ -171,7 +166,6 @@ impl Worker {
     fn loaded(&mut self, file: File, found: Found) {
         self.counted = 0;
         self.full = None;
-        self.reductions.clear();
         if found.rolled_back {
             tracing::warn!("the buffer's last step was taken back: it was not whole");
         }
@@ -222,7 +216,7 @@ impl Worker {
 
     /// Lowers the ceilings to what was given, since no more numbers are given until the next start.
     fn lower(&mut self) {
-        let given = self.contents.given().into_iter().collect();
+        let given = collect::map(self.contents.given());
         if let Err(error) = self.ceilings.lower(given, self.contents.base()) {
             tracing::warn!(%error, "data.ceilings stays as it is");
         }
@@ -302,7 +296,6 @@ impl Worker {
             tracing::error!(stream = %name, "records keep numbers that stand for others, for now");
             self.read_failed(&error);
         }
-        self.reductions.remove(&id);
         self.queue.changed.notify_one();
     }
 
@@ -335,7 +328,6 @@ impl Worker {
         self.open();
         let Some(file) = &self.file else { return false };
         let step = self.contents.diverged(file, given);
-        self.reductions.clear();
         let kept = step.and_then(|(step, again)| {
             if again {
                 tracing::warn!(
@@ -362,7 +354,6 @@ impl Worker {
             tracing::warn!(
                 "the control plane's data store is another: what is still here is shipped again"
             );
-            self.reductions.clear();
         }
         match self.contents.set_store(file, store) {
             Err(error) => return self.read_failed(&error),
@@ -375,10 +366,13 @@ impl Worker {
         self.queue.changed.notify_one();
     }
 
-    /// Policy of a stream, or the default.
-    fn policy(&self, id: u32) -> StreamPolicy {
-        let policies: &DataPolicies = &self.queue.current();
-        self.contents.policy(policies, id).cloned().unwrap_or_default()
+    /// Builds the next batch of a stream, of about `bytes` bytes.
+    fn batch(&mut self, name: &StreamName, bytes: usize) -> Option<Ready> {
+        self.open();
+        let file = self.file.as_ref()?;
+        let at = Moment { wall: self.queue.time.now_ms(), now: Instant::now() };
+        let built = self.contents.batch(file, &self.queue.current(), name, bytes, at);
+        built.inspect_err(|error| self.read_failed(error)).unwrap_or_default()
     }
 
     /// Drops records that are older than their ttl. `now` is of a clock that can be relied on.
@@ -441,31 +435,10 @@ impl Worker {
     }
 
     fn summary(&mut self) -> Summary {
-        let policies = self.queue.current();
-        let streams = self.contents.streams().iter().map(|(id, stream)| {
-            let last = stream.next() - 1;
-            let policy = policies.of(stream.name()).map(|(_, policy)| &policy.ship);
-            let reduces = !matches!(policy, None | Some(Ship::Always | Ship::Never));
-            let reduction = self.reductions.get(id).filter(|_| reduces);
-            StreamSummary {
-                name: stream.name().clone(),
-                last,
-                waiting: stream.waiting(),
-                bytes: stream.bytes(),
-                taken: stream.taken(),
-                count: stream.count(),
-                oldest: stream.oldest(),
-                oldest_waiting: stream.oldest_waiting(),
-                unreported_gaps: stream.has_unreported_gaps(),
-                wanted: !stream.kept().wanted.is_empty(),
-                due: reduction.and_then(|it| it.due(last)),
-                problem: reduction.map(reduced::Reduction::problem).unwrap_or_default(),
-            }
-        });
         let used = self.contents.used();
         let step::Room { limit: quota, low } = self.room.now(&self.queue.data);
         Summary {
-            streams: streams.collect(),
+            streams: self.contents.summary(&self.queue.current()),
             used,
             quota,
             low,

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{Code, Fault, Limits};
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::workload::Bus as Permissions;
 use holdfast_records::StreamName;
 use holdfast_records::block::MAX_RECORD;
@@ -35,8 +36,9 @@ use tokio::task::AbortHandle;
 use super::access::{Access, HOST};
 use super::clock::uptime_ms;
 use super::intake::Intake;
-use super::users;
+use super::tasks;
 use crate::core::bus::Rights;
+use crate::runtimes::process::users;
 use connection::Connection;
 use exchange::Exchange;
 use peer::Peer;
@@ -198,6 +200,17 @@ pub struct Bus {
     socket_trouble: Option<String>,
 }
 
+/// Reason why the local bus does not listen on its port.
+#[derive(Debug, thiserror::Error)]
+enum NotListening {
+    #[error("the local bus has no port ({0}): workloads cannot publish")]
+    NoPort(std::io::Error),
+    #[error(
+        "the local bus cannot listen on {HOST}:{port} ({error}{who}): workloads can publish by HOLDFAST_MQTT_SOCKET alone until that port is given back; it stays the same, since workloads that run know it, and is tried again every few seconds"
+    )]
+    Taken { port: u16, error: std::io::Error, who: String },
+}
+
 impl Bus {
     /// Creates a bus that does not listen yet, and reads the retained messages.
     pub fn new(access: Arc<Access>, intake: Arc<dyn Intake>, problem_log: Arc<ProblemLog>) -> Self {
@@ -207,6 +220,7 @@ impl Bus {
             inbound_bytes: 128 * 1024,
             outbound_in_flight: 64,
             outbound_queue: 64,
+            topic_aliases: 0,
             connect_timeout: CONNECT_TIMEOUT,
             partial_timeout: 10_000,
             max_keep_alive: 3_600,
@@ -293,14 +307,14 @@ impl Bus {
     fn listen(&mut self) {
         if self.saving.is_none() {
             let saving = save_changes(Arc::clone(&self.shared));
-            self.saving = Some(tokio::spawn(saving).abort_handle());
+            self.saving = Some(tasks::spawn(saving).abort_handle());
         }
         if self.on_socket.is_none() {
             let path = self.shared.access.bus_socket();
             match super::status::bind_for_all(&path) {
                 Ok(listener) => {
                     let accept = accept_on_socket(listener, Arc::clone(&self.shared));
-                    self.on_socket = Some(tokio::spawn(accept).abort_handle());
+                    self.on_socket = Some(tasks::spawn(accept).abort_handle());
                     self.socket_trouble = None;
                 }
                 Err(error) => {
@@ -321,12 +335,13 @@ impl Bus {
         match self.bind() {
             Ok(listener) => {
                 let accept = accept(listener, Arc::clone(&self.shared));
-                self.listening = Some(tokio::spawn(accept).abort_handle());
+                self.listening = Some(tasks::spawn(accept).abort_handle());
                 if self.trouble.take().is_some() {
                     tracing::info!("the local bus listens");
                 }
             }
-            Err(why) => {
+            Err(error) => {
+                let why = error.to_string();
                 if self.trouble.as_ref() != Some(&why) {
                     tracing::error!("{why}");
                 }
@@ -335,16 +350,11 @@ impl Bus {
         }
     }
 
-    fn bind(&self) -> Result<TcpListener, String> {
-        let port = self.shared.access.port().map_err(|error| {
-            format!("the local bus has no port ({error}): workloads cannot publish")
-        })?;
+    fn bind(&self) -> Result<TcpListener, NotListening> {
+        let port = self.shared.access.port().map_err(NotListening::NoPort)?;
         bind(port).map_err(|error| {
             let who = peer::listener(port).map(|user| format!("; user {user} listens there"));
-            format!(
-                "the local bus cannot listen on {HOST}:{port} ({error}{}): workloads can publish by HOLDFAST_MQTT_SOCKET alone until that port is given back; it stays the same, since workloads that run know it, and is tried again every few seconds",
-                who.unwrap_or_default()
-            )
+            NotListening::Taken { port, error, who: who.unwrap_or_default() }
         })
     }
 
@@ -367,7 +377,7 @@ impl Bus {
     }
 
     /// Problems for a person, by code; `None` where there is none.
-    pub fn problems(&self) -> Vec<(&'static str, Option<String>)> {
+    pub fn problems(&self) -> Vec<(ProblemCode, Option<String>)> {
         let locals = self.shared.access.locals();
         let workloads = self.shared.workloads();
         let twice: Vec<&str> =
@@ -379,9 +389,9 @@ impl Bus {
             )
         });
         vec![
-            ("bus", self.trouble.clone().or_else(|| self.socket_trouble.clone())),
-            ("bus-credentials", self.shared.access.problem()),
-            ("local-access", twice),
+            (ProblemCode::Bus, self.trouble.clone().or_else(|| self.socket_trouble.clone())),
+            (ProblemCode::BusCredentials, self.shared.access.problem()),
+            (ProblemCode::LocalAccess, twice),
         ]
     }
 

@@ -470,8 +470,9 @@ async fn a_port_that_somebody_has_is_said_and_taken_when_it_is_free() {
     let port = rig.access.port().unwrap();
     let other = std::net::TcpListener::bind((HOST, port)).unwrap();
     rig.admit("pump", &[], &[]);
-    let said =
-        |rig: &Rig| rig.bus.problems().into_iter().find(|(code, _)| *code == "bus").unwrap().1;
+    let said = |rig: &Rig| {
+        rig.bus.problems().into_iter().find(|(code, _)| *code == ProblemCode::Bus).unwrap().1
+    };
     assert!(said(&rig).unwrap().contains(&port.to_string()));
     drop(other);
     rig.bus.refresh();
@@ -501,7 +502,7 @@ async fn a_local_access_is_let_in_as_soon_as_it_is_made_and_no_longer_than_it_is
     // A workload of that name: its own credentials hold, and it is reported.
     rig.admit("other", &[], &[]);
     let problems = rig.bus.problems();
-    let twice = problems.iter().find(|(code, _)| *code == "local-access").unwrap();
+    let twice = problems.iter().find(|(code, _)| *code == ProblemCode::LocalAccess).unwrap();
     assert!(twice.1.as_ref().unwrap().contains("other"));
     let mut former = Client::open(entry.port, 4).await;
     former.connect("", "other", &entry.password).await;

@@ -66,7 +66,7 @@ impl Responder {
         };
         let packed = match partial.pack(&call.question) {
             Ok(packed) => packed,
-            Err(why) => return self.fail(ReplyCode::Failed, why).await,
+            Err(why) => return self.fail(ReplyCode::Failed, why.to_string()).await,
         };
         let mut pieces = packed.chunks(MAX_REPLY_BODY).peekable();
         while let Some(piece) = pieces.next() {
@@ -83,7 +83,7 @@ impl Responder {
     ) -> Result<Option<Partial>, ReplyError> {
         let question = &*call.question;
         let mut run = Run::new(question, AT_THE_EDGE)
-            .map_err(|why| ReplyError::new(ReplyCode::Unsupported, why))?;
+            .map_err(|why| ReplyError::new(ReplyCode::Unsupported, why.to_string()))?;
         let mut cost = Cost::default();
         // Records that are published from now on do not count, so that the query comes to an end.
         let busy = || {

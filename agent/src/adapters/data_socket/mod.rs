@@ -4,6 +4,7 @@
 //!
 //! See decision 0078.
 
+mod code;
 mod peer;
 mod service;
 
@@ -107,7 +108,7 @@ impl DataSocket {
         match super::status::bind_for_all(path) {
             Ok(listener) => {
                 let shared = Arc::clone(&self.shared);
-                self.listening = Some(tokio::spawn(accept(listener, shared)).abort_handle());
+                self.listening = Some(super::tasks::spawn(accept(listener, shared)).abort_handle());
                 self.trouble = None;
             }
             Err(error) => {

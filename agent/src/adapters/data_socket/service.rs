@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
+use super::code::Code;
 use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Shared, Slot, peer};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
@@ -42,8 +43,7 @@ const STREAMS: &str = "/v1/streams/";
 
 /// A response that is an error.
 struct Failure {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     message: String,
     /// Line or item of the body, from 1.
     line: Option<u64>,
@@ -54,8 +54,8 @@ struct Failure {
 }
 
 impl Failure {
-    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), line: None, dropped: None, last: false }
+    fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), line: None, dropped: None, last: false }
     }
 
     /// Marks the failure as the last of its connection.
@@ -66,18 +66,16 @@ impl Failure {
 
 impl From<Refused> for Failure {
     fn from(why: Refused) -> Self {
-        let (status, code) = match &why {
-            Refused::Busy => (StatusCode::TOO_MANY_REQUESTS, "busy"),
-            Refused::DiskFull(_) => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
-            Refused::Dropped(_) => (StatusCode::INSUFFICIENT_STORAGE, "quota"),
-            Refused::TooManyStreams | Refused::TooManyOfOne => {
-                (StatusCode::INSUFFICIENT_STORAGE, "too-many-streams")
-            }
-            Refused::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
-            Refused::Closed => (StatusCode::SERVICE_UNAVAILABLE, "closing"),
+        let code = match &why {
+            Refused::Busy => Code::Busy,
+            Refused::DiskFull(_) => Code::DiskFull,
+            Refused::Dropped(_) => Code::Quota,
+            Refused::TooManyStreams | Refused::TooManyOfOne => Code::TooManyStreams,
+            Refused::TooLarge => Code::TooLarge,
+            Refused::Closed => Code::Closing,
         };
         let dropped = if let Refused::Dropped(range) = &why { Some(range.len()) } else { None };
-        Self { dropped, ..Self::new(status, code, why.to_string()) }
+        Self { dropped, ..Self::new(code, why.to_string()) }
     }
 }
 
@@ -95,36 +93,14 @@ pub(super) async fn answer(
     match answered {
         Ok(stored) => respond(StatusCode::OK, &stored),
         Err(failure) => {
-            if !matches!(failure.code, "unauthorized" | "not-found" | "method") {
-                shared.problem_log.report_about(
-                    who.as_ref(),
-                    log_text(failure.code),
-                    &failure.message,
-                    uptime_ms(),
-                );
+            if let Some(what) = failure.code.log_text() {
+                let (who, about) = (who.as_ref(), &failure.message);
+                shared.problem_log.report_about(who, what, about, uptime_ms());
             }
             let through =
                 if failure.last { body.incoming.is_end_stream() } else { body.discard().await };
             refuse(&failure, through)
         }
-    }
-}
-
-/// Text that is logged of a refused call, one for each kind.
-fn log_text(code: &str) -> &'static str {
-    match code {
-        "malformed" => "posted what is not what its content type says: refused",
-        "too-large" => "posted a record or a call that is too large: refused",
-        "busy" => "posted more than can be stored at a time: told to try again",
-        "source" => "posted to a stream that the agent itself fills: refused",
-        "disk-full" => "posted records that could not be stored: the disk is full",
-        "quota" => {
-            "posted records that were dropped: the stream has used up its quota, or the buffer is full of what goes before it"
-        }
-        "too-many-streams" => {
-            "posted to one stream too many: it has 200, or the device 1000, as many streams as it may have"
-        }
-        _ => "a call to the data socket was refused",
     }
 }
 
@@ -137,18 +113,17 @@ async fn store(
 ) -> Result<Value, Failure> {
     let shared = &*slot.shared;
     let header = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let name = peer::identify(&shared.authority, header, user).map_err(|why| {
-        Failure::new(StatusCode::UNAUTHORIZED, "unauthorized", why.to_string()).last()
-    })?;
+    let name = peer::identify(&shared.authority, header, user)
+        .map_err(|why| Failure::new(Code::Unauthorized, why.to_string()).last())?;
     let name = who.insert(name);
     if !slot.pass_to(name) {
         let message = format!("more than {MAX_OF_ONE} connections of {name}: close some");
-        return Err(Failure::new(StatusCode::TOO_MANY_REQUESTS, "busy", message).last());
+        return Err(Failure::new(Code::Busy, message).last());
     }
     let stream = stream(head)?;
     if shared.authority.is_sourced(&stream) {
         let message = format!("the agent itself fills {stream}: its policy has a source");
-        return Err(Failure::new(StatusCode::FORBIDDEN, "source", message));
+        return Err(Failure::new(Code::Source, message));
     }
     check_headers(head)?;
     let kind = kind(head)?;
@@ -167,13 +142,13 @@ fn stream(head: &hyper::http::request::Parts) -> Result<StreamName, Failure> {
     let path = head.uri.path();
     let Some(name) = path.strip_prefix(STREAMS) else {
         let message = format!("{path}: there is only POST /v1/streams/NAME here");
-        return Err(Failure::new(StatusCode::NOT_FOUND, "not-found", message));
+        return Err(Failure::new(Code::NotFound, message));
     };
     if head.method != Method::POST {
         let message = "records are posted: POST /v1/streams/NAME";
-        return Err(Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method", message));
+        return Err(Failure::new(Code::Method, message));
     }
-    let bad = |why: String| Failure::new(StatusCode::BAD_REQUEST, "stream-name", why);
+    let bad = |why: String| Failure::new(Code::StreamName, why);
     let name = unescaped(name)
         .ok_or_else(|| bad(format!("{name}: its %-escapes are not those of a text in UTF-8")))?;
     name.parse().map_err(|why: holdfast_records::name::BadStreamName| bad(why.to_string()))
@@ -207,8 +182,7 @@ fn check_headers(head: &hyper::http::request::Parts) -> Result<(), Failure> {
                     "{name}: {}: send the whole body as it is",
                     String::from_utf8_lossy(value.as_bytes())
                 );
-                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-                return Err(Failure::new(status, "content-type", message));
+                return Err(Failure::new(Code::ContentType, message));
             }
         }
     }
@@ -225,7 +199,7 @@ fn kind(head: &hyper::http::request::Parts) -> Result<Kind, Failure> {
             "content type {}: give one of application/x-ndjson, application/json, application/cbor-seq and text/plain, in UTF-8 (curl -H 'content-type: application/x-ndjson')",
             text.unwrap_or_default()
         );
-        Failure::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-type", message)
+        Failure::new(Code::ContentType, message)
     })
 }
 
@@ -255,20 +229,16 @@ async fn room(
 
 fn too_large() -> Failure {
     let message = format!("a call of more than {MAX_CALL} bytes: send it in several");
-    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+    Failure::new(Code::TooLarge, message)
 }
 
 async fn read(body: &mut Body, kind: Kind) -> Result<Records, Failure> {
     let mut reader = Reader::new(kind);
     let refused = |fault: crate::core::bodies::Fault| {
-        let (status, code) = if fault.too_large {
-            (StatusCode::PAYLOAD_TOO_LARGE, "too-large")
-        } else {
-            (StatusCode::BAD_REQUEST, "malformed")
-        };
+        let code = if fault.too_large { Code::TooLarge } else { Code::Malformed };
         let what = if kind == Kind::Cbor { "item" } else { "line" };
         let message = format!("{what} {}: {}; nothing of this call is stored", fault.at, fault.why);
-        Failure { line: Some(fault.at), ..Failure::new(status, code, message) }
+        Failure { line: Some(fault.at), ..Failure::new(code, message) }
     };
     while let Some(data) = body.piece().await? {
         if body.taken > MAX_CALL {
@@ -290,9 +260,7 @@ struct Body {
 impl Body {
     /// Reads the next piece; `None` at the end.
     async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
-        let cut = |why: &str| {
-            Failure::new(StatusCode::BAD_REQUEST, "cut-short", format!("{why}; nothing is stored"))
-        };
+        let cut = |why: &str| Failure::new(Code::CutShort, format!("{why}; nothing is stored"));
         loop {
             let taken = u64::try_from(self.taken).unwrap_or(u64::MAX);
             let whole = self.began + PIECE_TIMEOUT + Duration::from_millis(taken * 1_000 / PACE);
@@ -300,7 +268,7 @@ impl Body {
             match tokio::time::timeout_at(until, self.incoming.frame()).await {
                 Err(_late) => {
                     let message = "the body came too slowly: 16 KiB a second at least, and no pause of 10 s; nothing is stored";
-                    return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "timeout", message));
+                    return Err(Failure::new(Code::Timeout, message));
                 }
                 Ok(None) => return Ok(None),
                 Ok(Some(Err(_))) => return Err(cut("the body was cut short")),
@@ -348,16 +316,17 @@ pub(super) async fn linger(mut stream: tokio::net::UnixStream) {
 }
 
 fn refuse(failure: &Failure, through: bool) -> Response<Full<Bytes>> {
-    let mut error = json!({ "code": failure.code, "message": failure.message });
+    let (word, status) = failure.code.shown();
+    let mut error = json!({ "code": word, "message": failure.message });
     if let Some(fields) = error.as_object_mut() {
         fields.extend(failure.line.map(|line| ("line".into(), line.into())));
         if let Some(dropped) = failure.dropped {
             fields.extend([("stored".into(), 0.into()), ("dropped".into(), dropped.into())]);
         }
     }
-    let mut response = respond(failure.status, &json!({ "error": error }));
+    let mut response = respond(status, &json!({ "error": error }));
     let headers = response.headers_mut();
-    match failure.status {
+    match status {
         StatusCode::UNAUTHORIZED => {
             let realm = HeaderValue::from_static("Basic realm=\"holdfast\"");
             headers.insert(WWW_AUTHENTICATE, realm);

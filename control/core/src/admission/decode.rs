@@ -24,12 +24,21 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn add(&self, path: &str, message: impl Into<String>) {
+        self.note(path, message.into(), false);
+    }
+
+    /// Notes a field that is not known.
+    fn unknown(&self, path: &str, advice: &str) {
+        self.note(path, format!("unknown field; {advice}"), true);
+    }
+
+    fn note(&self, path: &str, message: String, of_key: bool) {
         let mut found = self.found.borrow_mut();
         if found.len() < MAX_FAULTS {
             // A fault of the whole document gets a path that says so.
             let whole = path.is_empty() || path.ends_with(' ');
             let path = if whole { format!("{path}document") } else { path.to_owned() };
-            found.push(Fault { path, message: message.into() });
+            found.push(Fault { path, message, of_key });
         } else {
             self.more.set(self.more.get() + 1);
         }
@@ -43,7 +52,8 @@ impl Faults {
         let mut found = self.found.into_inner();
         let more = self.more.get();
         if more > 0 {
-            found.push(Fault { path: "documents".into(), message: format!("and {more} more") });
+            let message = format!("and {more} more");
+            found.push(Fault { path: "documents".into(), message, of_key: false });
         }
         found
     }
@@ -113,7 +123,7 @@ impl<'a> At<'a> {
                 Some(meant) => format!("did you mean {meant:?}?"),
                 None => format!("known here: {}", known.join(", ")),
             };
-            self.faults.add(&path_of(&self.path, key), format!("unknown field; {advice}"));
+            self.faults.unknown(&path_of(&self.path, key), &advice);
         }
         Some(Fields { object, at: self.clone() })
     }

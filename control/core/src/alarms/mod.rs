@@ -32,7 +32,7 @@ use holdfast_api::{Muting, Severity};
 
 pub use group::{GroupRecord, Member};
 pub use message::{LISTED, Listed, Message, Status};
-pub use outbox::{Job, Outcome, Queued, Standing};
+pub use outbox::{Job, NotDelivered, Outcome, Queued, Standing};
 pub use silence::{LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Silence, muted};
 
 use outbox::Outbox;

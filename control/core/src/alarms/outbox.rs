@@ -35,7 +35,39 @@ const LONGEST_WAIT: u64 = 5 * 60;
 const MAX_ANSWER: usize = 500;
 
 /// Outcome of a delivery, with the receiver's words in either case.
-pub type Outcome = Result<String, String>;
+pub type Outcome = Result<String, NotDelivered>;
+
+/// Reason why a message was not delivered in one attempt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotDelivered {
+    /// Receiver that answered and did not take the message, with its words.
+    #[error("{0}")]
+    Refused(String),
+    /// Receiver that was not reached, or broke off, with the cause.
+    #[error("{0}")]
+    Unreached(String),
+    /// Receiver that did not answer within this number of seconds.
+    #[error("no answer within {0} s")]
+    Late(u64),
+    /// Certificates of the document that cannot be read.
+    #[error("the certificates of spec.to cannot be read")]
+    Certificates,
+    /// TLS that cannot be set up, with the cause.
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    /// Address of mail that is none.
+    #[error("{0:?} is no address of mail")]
+    Address(String),
+    /// Message of which no mail can be made, with the cause.
+    #[error("no mail can be made of it: {0}")]
+    Mail(String),
+    /// Message that is no JSON, with the cause.
+    #[error("no JSON: {0}")]
+    Json(String),
+    /// Notification that was deleted meanwhile.
+    #[error("the notification was deleted")]
+    Deleted,
+}
 
 /// Message in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -335,7 +367,7 @@ impl Outbox {
                 writes.extend(gone.map(|one| (queue_key(name, one.number), None)));
             }
             Err(why) => {
-                let mut why = why.clone();
+                let mut why = why.to_string();
                 crate::records::cut(&mut why, MAX_ANSWER);
                 self.standing.last_error = why;
                 self.standing.last_failure = now;

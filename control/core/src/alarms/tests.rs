@@ -109,7 +109,8 @@ impl World {
         let jobs = self.engine.due(self.now);
         for job in jobs {
             let message = &job.message;
-            let outcome = if self.fails { Err("503".into()) } else { Ok("200".into()) };
+            let refused = NotDelivered::Refused("503".into());
+            let outcome = if self.fails { Err(refused) } else { Ok("200".into()) };
             if !self.fails {
                 let said = (self.now - START, message.status, message.count, message.title.clone());
                 self.told.push(said);

@@ -20,7 +20,7 @@ use super::change::Change;
 use super::desired::{self, Documents};
 use super::model::Model;
 use super::records::{PolicyKind, PolicyRecord, WorkloadRecord};
-use holdfast_api::{Applied, AppliedDocument};
+use holdfast_api::{Applied, AppliedAction, AppliedDocument};
 
 pub use self::policy::delete as delete_policy;
 pub use self::workload::delete as delete_workload;
@@ -122,7 +122,7 @@ impl Stale {
         result: &AppliedDocument,
     ) -> Option<Self> {
         let expected = expected?;
-        if expected == present.unwrap_or(0) || result.action == "unchanged" {
+        if expected == present.unwrap_or(0) || result.action == AppliedAction::Unchanged {
             return None;
         }
         let (kind, name) = (result.kind.to_lowercase(), result.name.clone());

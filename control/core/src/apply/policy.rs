@@ -12,10 +12,10 @@ use crate::model::{KnownPolicy, Model, key};
 use crate::policies;
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
-use holdfast_api::AppliedDocument;
 use holdfast_api::count::count;
+use holdfast_api::{AppliedAction, AppliedDocument};
 
-/// Computes a policy's next record and the action (`created`, `changed`, `unchanged`).
+/// Computes a policy's next record and the action.
 ///
 /// # Errors
 /// [`Refusal::Full`], or [`Refusal::Secret`] when a hidden secret is not stored.
@@ -24,7 +24,7 @@ pub(super) fn next(
     mut admitted: Admitted,
     mut policy: Policy,
     now: u64,
-) -> Result<(PolicyRecord, &'static str), Refusal> {
+) -> Result<(PolicyRecord, AppliedAction), Refusal> {
     let key = (policy.kind(), admitted.name.clone());
     let known = model.policies.get(&key).map(|known| &known.record);
     keep_secrets(&mut admitted, &mut policy, known)?;
@@ -53,9 +53,9 @@ pub(super) fn next(
         written: admitted.written,
     };
     let action = match known {
-        None => "created",
-        Some(_) if same => "unchanged",
-        Some(_) => "changed",
+        None => AppliedAction::Created,
+        Some(_) if same => AppliedAction::Unchanged,
+        Some(_) => AppliedAction::Changed,
     };
     Ok((record, action))
 }
@@ -95,7 +95,7 @@ pub(super) fn plan(
         changed_streams: streams,
         kind: kind.document().into(),
         name: record.name.to_string(),
-        action: action.into(),
+        action,
         revision: 0,
         warnings,
         device_count,
@@ -104,8 +104,8 @@ pub(super) fn plan(
         after: view::policy_document(&record),
         changed_devices: changed,
     };
-    let message = format!("{action}, for {}", count(device_count, "device"));
-    Ok((result, (action != "unchanged").then_some((record, message))))
+    let message = format!("{}, for {}", action.as_str(), count(device_count, "device"));
+    Ok((result, (action != AppliedAction::Unchanged).then_some((record, message))))
 }
 
 /// Puts a policy's record into a change. The desired states are set apart from it.

@@ -64,14 +64,14 @@ fn sets(model: &Model) -> Vec<String> {
 fn what_is_carried_out_is_what_was_planned() {
     let mut model = model();
     let applied = apply(&mut model, &[workload("w", "a", "1"), workload("v", "b", "1")]);
-    let said: Vec<_> = applied.results.iter().map(|it| (&*it.action, &*it.effect)).collect();
+    let said: Vec<_> = applied.results.iter().map(|it| (it.action.as_str(), &*it.effect)).collect();
     let one = "is to run on 2 devices; 2 devices begin to run it";
     let other = "is to run on 1 device; 1 device begins to run it";
     assert_eq!(said, [("created", one), ("created", other)]);
     assert_eq!(sets(&model), ["d-1: w.1", "d-2: w.1", "d-3: v.1"]);
     let before: Vec<_> = model.devices.values().map(|it| it.desired.clone()).collect();
     let again = apply(&mut model, &[workload("w", "a", "1")]);
-    assert_eq!(again.results[0].action, "unchanged");
+    assert_eq!(again.results[0].action, AppliedAction::Unchanged);
     assert!(model.devices.values().map(|it| &it.desired).eq(&before));
     apply(&mut model, &[workload("w", "b", "2")]);
     assert_eq!(sets(&model), ["d-1: ", "d-2: ", "d-3: v.1 w.2"]);

@@ -11,17 +11,16 @@ use crate::model::{Model, Workload, key};
 use crate::policies;
 use crate::records::{MAX_REVISIONS, RevisionRecord, WorkloadRecord};
 use crate::view;
-use holdfast_api::AppliedDocument;
 use holdfast_api::count::count;
+use holdfast_api::{AppliedAction, AppliedDocument};
 
-/// Computes a workload's next record, the action (`created`, `changed`, `unchanged`), and whether
-/// its revision is a new one.
+/// Computes a workload's next record, the action, and whether its revision is a new one.
 pub(super) fn next(
     model: &Model,
     admitted: Admitted,
     spec: WorkloadSpec,
     now: u64,
-) -> (WorkloadRecord, &'static str, bool) {
+) -> (WorkloadRecord, AppliedAction, bool) {
     let known = model.workloads.get(&admitted.name).map(|workload| &workload.record);
     let same_spec = known.is_some_and(|known| {
         known.written == admitted.written && known.spec == spec && known.devices == admitted.devices
@@ -44,9 +43,9 @@ pub(super) fn next(
         paused: known.map(|known| known.paused.clone()).unwrap_or_default(),
     };
     let action = match known {
-        None => "created",
-        Some(_) if same => "unchanged",
-        Some(_) => "changed",
+        None => AppliedAction::Created,
+        Some(_) if same => AppliedAction::Unchanged,
+        Some(_) => AppliedAction::Changed,
     };
     (record, action, !same_spec)
 }
@@ -67,7 +66,7 @@ pub(super) fn plan(
         changed_streams: 0,
         kind: "Workload".into(),
         name: record.name.to_string(),
-        action: action.into(),
+        action,
         revision: record.revision,
         warnings: impact::nobody(device_count).into_iter().collect(),
         device_count,
@@ -76,10 +75,14 @@ pub(super) fn plan(
         after: view::document(&record),
         changed_devices: changed,
     };
-    let message =
-        format!("{action}, revision {}, for {}", record.revision, count(device_count, "device"));
+    let message = format!(
+        "{}, revision {}, for {}",
+        action.as_str(),
+        record.revision,
+        count(device_count, "device")
+    );
     let planned = PlannedWorkload { record, new_revision, message };
-    (result, (action != "unchanged").then_some(planned))
+    (result, (action != AppliedAction::Unchanged).then_some(planned))
 }
 
 /// Puts a workload and its new revision into a change. The desired states are set apart from it.

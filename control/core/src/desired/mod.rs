@@ -223,5 +223,6 @@ fn too_large(documents: &Documents<'_>, device: &Name, desired: &DesiredRecord) 
             "its {} workloads and what it should do with data together need {bytes} bytes, a device's desired state has {MAX_MESSAGE} at most: give it fewer, or move large configuration into artifacts",
             desired.workloads.len()
         ),
+        of_key: false,
     })
 }

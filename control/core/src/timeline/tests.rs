@@ -23,7 +23,8 @@ fn report(
             revision: *revision,
             phase,
             restarts: *restarts,
-            pid: None,
+            run: None,
+            detail: None,
             reason: if phase == Phase::Backoff { "exit code 1".into() } else { String::new() },
         });
         (name.parse().unwrap(), said)
@@ -39,6 +40,7 @@ fn report(
         agent: None,
         data: None,
         history: Vec::new(),
+        id: None,
     }
 }
 
@@ -244,11 +246,12 @@ fn events_are_small_on_disk() {
 fn any_report() -> impl Strategy<Value = WorkloadReport> {
     let phase = prop::sample::select(vec![Phase::Starting, Phase::Running, Phase::Backoff]);
     (phase, 1_u64..3, 0_u32..4, prop::option::of(1_u32..3)).prop_map(
-        |(phase, revision, restarts, pid)| WorkloadReport {
+        |(phase, revision, restarts, run)| WorkloadReport {
             revision,
             phase,
             restarts,
-            pid,
+            run,
+            detail: None,
             reason: String::new(),
         },
     )

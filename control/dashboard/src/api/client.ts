@@ -2,16 +2,19 @@
 // becomes a Refusal with the server's own words. Time limits and short answers: `wire.ts`.
 import createClient, { type Middleware } from "openapi-fetch";
 import type { Fault } from "../lib/faults";
-import type { paths } from "./schema";
+import type { components, paths } from "./schema";
 import { lost, reach } from "./reach";
 import { session } from "./state";
 import { Late, send } from "./wire";
+
+/** The API's codes, and those of an answer that did not come or was none of the API's. */
+export type RefusalCode = components["schemas"]["ApiCode"] | "late" | "unreachable" | "cut" | "unknown";
 
 /** A refusal, or no answer at all (status 0). */
 export class Refusal extends Error {
   constructor(
     readonly status: number,
-    readonly code: string,
+    readonly code: RefusalCode,
     message: string,
     readonly faults: readonly Fault[] = [],
   ) {
@@ -67,7 +70,7 @@ export function refusal(status: number, body: unknown): Refusal {
   const error = (body as { error?: { code?: unknown; message?: unknown; faults?: unknown } } | undefined)?.error;
   const text = typeof error?.message === "string" ? error.message : `the control plane answered with status ${status}`;
   const faults = Array.isArray(error?.faults) ? (error.faults as Fault[]) : [];
-  return new Refusal(status, typeof error?.code === "string" ? error.code : "unknown", text, faults);
+  return new Refusal(status, typeof error?.code === "string" ? (error.code as RefusalCode) : "unknown", text, faults);
 }
 
 /** Why something failed, in words. */

@@ -1412,15 +1412,25 @@ export interface components {
          * @enum {string}
          */
         AlarmState: "firing" | "acknowledged" | "silenced";
+        /**
+         * @description Stable word for programs: which kind of refusal this is.
+         * @enum {string}
+         */
+        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "refused" | "too-large" | "too-many" | "unauthorized" | "unavailable";
         /** @description Response to `POST /api/v1/apply`, document by document. */
         Applied: {
             /** @description Results, in the order of the documents. */
             results: components["schemas"]["AppliedDocument"][];
         };
+        /**
+         * @description Effect of applying a document on its resource.
+         * @enum {string}
+         */
+        AppliedAction: "created" | "changed" | "unchanged";
         /** @description Result of applying one document, or in a dry run the result that it would have. */
         AppliedDocument: {
-            /** @description Effect on the resource: `created`, `changed` or `unchanged`. */
-            action: string;
+            /** @description Effect on the resource. */
+            action: components["schemas"]["AppliedAction"];
             /** @description Document after the change. */
             after: unknown;
             /** @description Document before the change, for a diff. Absent: the resource is new. */
@@ -1453,7 +1463,7 @@ export interface components {
             /** @description Warnings, in words, such as `no enrolled and approved device matches spec.devices`. */
             warnings?: string[];
         };
-        /** @description Request of `POST /api/v1/apply`: documents to apply. */
+        /** @description Request of `POST /api/v1/apply`: documents to apply. Read by [`strict::apply`]. */
         Apply: {
             /** @description Documents of any kind that can be applied. Either all of them are applied or none. */
             documents: unknown[];
@@ -2018,7 +2028,7 @@ export interface components {
         /** @description Body of every refusal: what was refused and what to do. */
         ErrorDocument: {
             /** @description Stable word for programs, such as `not-found`. */
-            code: string;
+            code: components["schemas"]["ApiCode"];
             /** @description Faults in the request, each with its path. */
             faults?: unknown[];
             /** @description Description of the refusal and of what to do, in words. */
@@ -3128,15 +3138,26 @@ export interface components {
         };
         /** @description A problem of a device that an operator should know of. */
         Problem: {
+            area?: components["schemas"]["ProblemArea"] | null;
             /** @description Stable word for programs, such as `link-budget`. */
             code: string;
             /** @description Consequences of the problem, in words, one for each item. */
             consequences?: string[];
+            /**
+             * @description Text that says what a person can do about the problem. Absent: the control plane does not
+             *     know the code.
+             */
+            cure?: string | null;
             /** @description Description of the problem, in words. */
             message: string;
             /** @description Time at which the problem was first reported. Absent: not known. */
             since?: string | null;
         };
+        /**
+         * @description Part of a device that a problem is about: where more is shown of it.
+         * @enum {string}
+         */
+        ProblemArea: "device" | "link" | "streams";
         /** @description Bytes of a query on the devices' links; protocol headers are estimated. */
         QueryBytes: {
             /**
@@ -3787,7 +3808,8 @@ export interface components {
             phaseSince?: string | null;
             /**
              * Format: int32
-             * @description Process id of the workload's main process. Null: no process runs.
+             * @description Process id of the workload's main process. Null: no process runs, or the workload is not run
+             *     as a process.
              */
             pid?: number | null;
             /** @description Reason for the phase in words, as the device reports it; may be empty. */

@@ -5,6 +5,8 @@ import { isMap, isScalar, isSeq, parseAllDocuments, type Document, type Node, ty
 export interface Fault {
   path: string;
   message: string;
+  /** The fault is the field itself, which is unknown, and not its value. */
+  ofKey?: boolean;
 }
 
 export interface Mark extends Fault {
@@ -81,7 +83,7 @@ export function read(text: string): { documents: Document.Parsed[]; values: unkn
 export function locate(documents: readonly Document.Parsed[], faults: readonly Fault[], severity: Mark["severity"] = "error"): Mark[] {
   return faults.map((fault) => {
     const { document, steps: path } = steps(fault.path);
-    const [from, to] = place(documents[document] ?? documents[0], path, /^(unknown field|is missing)/.test(fault.message));
+    const [from, to] = place(documents[document] ?? documents[0], path, fault.ofKey ?? false);
     return { ...fault, from, to, severity };
   });
 }

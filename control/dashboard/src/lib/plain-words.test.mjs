@@ -67,6 +67,7 @@ function literals(path) {
 test("texts of the server and of the agent that pages show", () => {
   const wrong = ["control/src", "control/core/src", "control/api/src", "agent/src", "agent/core/src"]
     .flatMap((folder) => files(join(ROOT, folder), /\.rs$/))
+    .concat(join(ROOT, "protocol/src/problem.rs"))
     .map((path) => [path, relative(ROOT, path)])
     .filter(([, name]) => !/tests?(\.rs|\/)/.test(name) && !TERMINAL.some((pattern) => pattern.test(name)))
     .flatMap(([path, name]) => literals(path).filter((text) => /`[^`]*`/.test(text) || COMMAND.test(text)).map((text) => `${name}: ${text}`))

@@ -105,8 +105,8 @@ export function check(root: Schema, value: unknown, most = 50): Fault[] {
   walk(resolve(root, root), value, []);
   return faults.slice(0, most);
 
-  function add(path: readonly (string | number)[], message: string) {
-    faults.push({ path: pathOf(path) || "document", message });
+  function add(path: readonly (string | number)[], message: string, ofKey = false) {
+    faults.push({ path: pathOf(path) || "document", message, ...(ofKey && { ofKey }) });
   }
 
   function walk(schema: Schema, value: unknown, path: (string | number)[]) {
@@ -145,7 +145,7 @@ export function check(root: Schema, value: unknown, most = 50): Fault[] {
     for (const [key, below] of Object.entries(value)) {
       const known = schema.properties?.[key];
       if (known) walk(resolve(root, known), below, [...path, key]);
-      else if (schema.additionalProperties === false) add([...path, key], "unknown field");
+      else if (schema.additionalProperties === false) add([...path, key], "unknown field", true);
       else if (typeof schema.additionalProperties === "object") walk(resolve(root, schema.additionalProperties), below, [...path, key]);
     }
   }

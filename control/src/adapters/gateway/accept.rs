@@ -20,7 +20,7 @@ use super::meter::Meter;
 use super::readers;
 use crate::adapters::seats::{Seat, Seats};
 use crate::core::crowd::{Bounds, Stage};
-use crate::ports::bus::Directory;
+use crate::ports::bus::Ports;
 
 /// Pause after a failed accept, mostly for want of file descriptors, until some are free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -32,7 +32,7 @@ const SEND_BUFFER: usize = 32 * 1024;
 /// Accepted connection that has not sent its CONNECT yet.
 pub(super) struct Newcomer {
     pub(super) shared: Arc<Shared>,
-    pub(super) directory: Arc<dyn Directory>,
+    pub(super) ports: Arc<Ports>,
     pub(super) peer: SocketAddr,
     /// Number of the connection, see [`super::registry::Registry::number`].
     pub(super) number: u64,
@@ -73,7 +73,7 @@ impl Drop for OpenConnection {
 pub(super) async fn run(
     listener: TcpListener,
     shared: Arc<Shared>,
-    directory: Arc<dyn Directory>,
+    ports: Arc<Ports>,
     mut stop: watch::Receiver<bool>,
 ) {
     let strangers = shared.limits.handshakes.max(1);
@@ -98,7 +98,7 @@ pub(super) async fn run(
             accepted = next => accepted,
         };
         match accepted {
-            Ok((tcp, peer)) => welcome(tcp, peer, &shared, &directory, &half_open, &stop),
+            Ok((tcp, peer)) => welcome(tcp, peer, &shared, &ports, &half_open, &stop),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -113,7 +113,7 @@ fn welcome(
     tcp: TcpStream,
     peer: SocketAddr,
     shared: &Arc<Shared>,
-    directory: &Arc<dyn Directory>,
+    ports: &Arc<Ports>,
     half_open: &Arc<Seats>,
     stop: &watch::Receiver<bool>,
 ) {
@@ -128,7 +128,7 @@ fn welcome(
     let seat = slot.number();
     let newcomer = Newcomer {
         shared: Arc::clone(shared),
-        directory: Arc::clone(directory),
+        ports: Arc::clone(ports),
         peer,
         number,
         stop: stop.clone(),

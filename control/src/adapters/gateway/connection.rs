@@ -21,8 +21,7 @@ use super::meter::Meter;
 use super::pipe::{Pipe, TURNS_A_POLL, millis};
 use super::registry::{End, Inbox, Mailbox};
 use crate::adapters::seats::Seat;
-use crate::ports::bus::Line;
-use crate::ports::bus::{Directory, Done, Refusal};
+use crate::ports::bus::{Done, Line, Outcome, Ports, Refusal};
 
 /// Pending delivery of the desired state to the device.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,14 +40,14 @@ pub(super) struct Connection {
     session: Session<Gatekeeper>,
     mailbox: Arc<Mailbox>,
     shared: Arc<Shared>,
-    directory: Arc<dyn Directory>,
+    ports: Arc<Ports>,
     peer: std::net::SocketAddr,
     stop: tokio::sync::watch::Receiver<bool>,
     /// Place among the half-open connections, held until CONNECT.
     slot: Option<Seat>,
     _open: OpenConnection,
     pending: PendingDesired,
-    /// True while the registry and the directory know this connection.
+    /// True while the registry and the control plane know this connection.
     known: bool,
     /// Reason why it was ended from outside.
     end: Option<End>,
@@ -58,14 +57,14 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(stream: TlsStream<Meter>, identity: Identity, new: Newcomer) -> Self {
         let now = new.shared.now();
-        let policy = Gatekeeper::new(identity, Arc::clone(&new.directory));
+        let policy = Gatekeeper::new(identity, Arc::clone(&new.ports.admission));
         let session = Session::new(policy, Arc::clone(&new.shared.session_limits), now);
         Self {
             pipe: Pipe::new(stream),
             session,
             mailbox: Arc::new(Mailbox::new(new.number, new.shared.started)),
             shared: new.shared,
-            directory: new.directory,
+            ports: new.ports,
             peer: new.peer,
             stop: new.stop,
             slot: Some(new.slot),
@@ -134,7 +133,7 @@ impl Connection {
         let policy = self.session.policy();
         let subscribed =
             policy.topic(Channel::Desired).is_some_and(|topic| self.session.is_subscribed(&topic));
-        if subscribed && let Some(desired) = self.directory.desired(&policy.identity.device) {
+        if subscribed && let Some(desired) = self.ports.desired.desired(&policy.identity.device) {
             self.deliver(Channel::Desired, desired, retain);
         }
     }
@@ -146,9 +145,9 @@ impl Connection {
                 Event::Published { token, route, payload, .. } => {
                     count(&self.shared.counters.publishes_in);
                     let mailbox = Arc::clone(&self.mailbox);
-                    let done = Done::new(move |stored| mailbox.done(token, stored));
+                    let done = Done::new(move |outcome| mailbox.done(token, outcome));
                     let device = &self.session.policy().identity.device;
-                    self.directory.received(device, route, payload, done);
+                    self.ports.inbox.received(device, route, payload, done);
                 }
                 Event::Subscribed { retained, refused } => {
                     if refused {
@@ -174,7 +173,7 @@ impl Connection {
         self.known = true;
         let entered = self.shared.registry.enter(device, &self.mailbox);
         let line: Arc<dyn Line> = Arc::clone(&self.mailbox) as _;
-        self.directory.connected(device, self.mailbox.connection, self.peer, Some(line));
+        self.ports.admission.connected(device, self.mailbox.connection, self.peer, Some(line));
         match entered {
             Ok(None) => {}
             Ok(Some(older)) => older.end(End::TakenOver),
@@ -201,7 +200,7 @@ impl Connection {
         // The device takes acknowledgements already, so every later change of the store's id
         // reaches it.
         if retained.iter().any(|filter| holdfast_mqtt::matches(filter, &ack))
-            && let Some(notice) = self.directory.store_notice()
+            && let Some(notice) = self.ports.inbox.store_notice()
         {
             self.deliver(Channel::Ack, notice, Retain::No);
         }
@@ -218,7 +217,8 @@ impl Connection {
             && self.end.is_none()
             && self.shared.registry.is_current(device, self.mailbox.connection)
         {
-            self.directory.received(device, will.route, will.payload, Done::new(|_| {}));
+            let nobody_waits = Done::new(|_: Outcome| {});
+            self.ports.inbox.received(device, will.route, will.payload, nobody_waits);
         }
         self.leave(&ending.to_string());
     }
@@ -229,7 +229,7 @@ impl Connection {
         count(match (ending, refused, self.end) {
             (Ending::Goodbye | Ending::Lost, ..) => return,
             (Ending::Refused(..), Some(Why::Certificate), _) => &counters.refused_certificate,
-            (Ending::Refused(..), Some(Why::Directory(refusal)), _) => match refusal {
+            (Ending::Refused(..), Some(Why::Admission(refusal)), _) => match refusal {
                 Refusal::Unknown => &counters.refused_unknown,
                 Refusal::Pending => &counters.refused_pending,
                 Refusal::Revoked => &counters.refused_revoked,
@@ -249,7 +249,7 @@ impl Connection {
         }
     }
 
-    /// Tells registry and directory, once, that the connection has ended.
+    /// Tells registry and control plane, once, that the connection has ended.
     fn leave(&mut self, reason: &str) {
         self.mailbox.close();
         if !std::mem::replace(&mut self.known, false) {
@@ -258,7 +258,7 @@ impl Connection {
         drop_one(&self.shared.counters.connections);
         let device = &self.session.policy().identity.device;
         self.shared.registry.leave(device, self.mailbox.connection);
-        self.directory.disconnected(device, self.mailbox.connection, reason);
+        self.ports.admission.disconnected(device, self.mailbox.connection, reason);
         tracing::debug!(%device, peer = %self.peer, reason, "disconnected");
     }
 

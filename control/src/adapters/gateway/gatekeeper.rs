@@ -11,7 +11,7 @@ use holdfast_protocol::topic::Channel;
 
 use super::identity::Identity;
 use crate::core::device_topics::DeviceTopics;
-use crate::ports::bus::{Directory, Refusal};
+use crate::ports::bus::{Admission, Refusal};
 
 /// Reason why a device was not admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,20 +19,20 @@ pub(super) enum Why {
     /// The certificate is not valid now.
     Certificate,
     /// The control plane does not admit the device.
-    Directory(Refusal),
+    Admission(Refusal),
 }
 
 /// Policy of one connection.
 pub(super) struct Gatekeeper {
     pub(super) identity: Identity,
-    directory: Arc<dyn Directory>,
+    admission: Arc<dyn Admission>,
     topics: Option<DeviceTopics>,
     pub(super) refused: Option<Why>,
 }
 
 impl Gatekeeper {
-    pub(super) fn new(identity: Identity, directory: Arc<dyn Directory>) -> Self {
-        Self { identity, directory, topics: None, refused: None }
+    pub(super) fn new(identity: Identity, admission: Arc<dyn Admission>) -> Self {
+        Self { identity, admission, topics: None, refused: None }
     }
 
     /// Topic of the device for a channel; `None` until the device is admitted.
@@ -68,14 +68,14 @@ impl Policy for Gatekeeper {
             self.refused = Some(Why::Certificate);
             return Err(fault);
         }
-        match self.directory.admit(&self.identity.device, &self.identity.serial) {
+        match self.admission.admit(&self.identity.device, &self.identity.serial) {
             Ok(shard) => {
                 self.topics = Some(DeviceTopics::new(shard, &self.identity.device));
                 self.identity.serial = Vec::new();
                 Ok(())
             }
             Err(refusal) => {
-                self.refused = Some(Why::Directory(refusal));
+                self.refused = Some(Why::Admission(refusal));
                 let text = match refusal {
                     Refusal::Unknown => "unknown device: it is not enrolled here",
                     Refusal::Pending => "the device waits for approval",

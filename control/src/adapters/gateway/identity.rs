@@ -21,7 +21,7 @@ pub(super) struct Identity {
 pub(super) enum NotADevice {
     #[error("the certificate cannot be read")]
     Unreadable,
-    #[error("the certificate's common name is not <tenant>.<device>")]
+    #[error("the certificate's common name is not <tenant>_<device>")]
     CommonName,
     #[error("the certificate has no one SAN spiffe://<trust domain>/<tenant>/<device>")]
     San,

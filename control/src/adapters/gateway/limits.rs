@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use holdfast_base::codec::MAX_PACKET;
 
+/// Number of topics that a device subscribes to: `desired`, `call` and `ack`.
+const DOWN_CHANNELS: u16 = 3;
+
 /// Maximum size of a reader's packet, in bytes: a CONNECT with a token, or a SUBSCRIBE with 32
 /// filters.
 const READER_PACKET: usize = 16 * 1024;
@@ -90,6 +93,7 @@ impl Limits {
             inbound_bytes: self.inbound_bytes,
             outbound_in_flight: self.outbound_in_flight.max(1),
             outbound_queue: self.outbound_queue,
+            topic_aliases: DOWN_CHANNELS,
             connect_timeout: millis(self.connect_timeout),
             partial_timeout: millis(self.partial_packet_timeout),
             max_keep_alive: self.max_keep_alive,
@@ -104,6 +108,7 @@ impl Limits {
             inbound_in_flight: 1,
             inbound_bytes: READER_PACKET,
             outbound_in_flight: READER_WINDOW,
+            topic_aliases: 0,
             ..self.session()
         }
     }

@@ -1,7 +1,8 @@
 //! Device gateway: an MQTT endpoint over mutual TLS whose topics are fixed by the device's
-//! certificate. It is no general broker: desired states come from the control plane's store through
-//! [`Directory`], and a PUBACK is sent when the control plane has stored the publish. Readers, who
-//! show an access token instead of a certificate, follow streams through it too.
+//! certificate. It is no general broker: desired states come from the control plane's store through its
+//! [`Ports`]. A PUBACK waits until the control plane has stored the publish, which bounds what a device
+//! has in flight; no meaning hangs on it. Readers, who show an access token instead of a certificate,
+//! follow streams through it too.
 //!
 //! It decides nothing about MQTT itself: `holdfast_mqtt` does. It must never let one
 //! device slow down another or fill the memory of others.
@@ -33,7 +34,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::ports::bus::{Bus, Directory};
+use crate::ports::bus::{Bus, Ports};
 
 pub use counters::Counters;
 pub use limits::Limits;
@@ -44,7 +45,7 @@ use registry::{End, Registry};
 use tls::TlsBase;
 
 /// Handle of the gateway, cheap to clone, and the implementation of the [`Bus`]. It is made first,
-/// so that the service (the [`Directory`]) can hold it, and then listens on behalf of that service.
+/// so that the service (its [`Ports`]) can hold it, and then listens on behalf of that service.
 #[derive(Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,
@@ -115,17 +116,13 @@ impl Gateway {
     /// # Errors
     /// Returns [`GatewayError::Listener`] when the socket has no address, and
     /// [`GatewayError::Stopped`] after a shutdown.
-    pub fn listen(
-        &self,
-        listener: TcpListener,
-        directory: Arc<dyn Directory>,
-    ) -> Result<SocketAddr, GatewayError> {
+    pub fn listen(&self, listener: TcpListener, ports: Ports) -> Result<SocketAddr, GatewayError> {
         let address = listener.local_addr().map_err(GatewayError::Listener)?;
         let stop = self.shared.stop.subscribe();
         if *stop.borrow() {
             return Err(GatewayError::Stopped);
         }
-        tokio::spawn(accept::run(listener, Arc::clone(&self.shared), directory, stop));
+        tokio::spawn(accept::run(listener, Arc::clone(&self.shared), Arc::new(ports), stop));
         Ok(address)
     }
 

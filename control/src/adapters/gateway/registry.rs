@@ -13,13 +13,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use holdfast_base::ids::DeviceId;
 
-use crate::ports::bus::Line;
+use crate::ports::bus::{Line, Outcome};
 
 /// Maximum number of calls that wait for the connection's task.
 const INBOX_CALLS: usize = 16;
 
 /// Maximum number of acknowledgements that wait for the connection's task. There is one for each
-/// transaction of the data store. The device sends the batch of a lost one again.
+/// transaction of the data store, and one for each report. The device sends the batch or the report
+/// of a lost one again.
 const INBOX_ACKS: usize = 64;
 
 /// Reason why a connection is ended from outside.
@@ -112,10 +113,20 @@ impl Mailbox {
         });
     }
 
-    pub(super) fn done(&self, token: u64, stored: bool) {
+    /// Leaves the outcome of a publish. Its acknowledgement is left in the same step, so that both
+    /// go out in one write.
+    pub(super) fn done(&self, token: u64, outcome: Outcome) {
+        let takes_acks = self.takes_acks.load(Ordering::Relaxed);
         self.leave(|inbox| {
-            if !inbox.closed {
-                inbox.done.push((token, stored));
+            if inbox.closed {
+                return;
+            }
+            inbox.done.push((token, outcome != Outcome::NotStored));
+            if let Outcome::Acknowledged(ack) = outcome
+                && takes_acks
+                && inbox.acks.len() < INBOX_ACKS
+            {
+                inbox.acks.push_back(ack);
             }
         });
     }

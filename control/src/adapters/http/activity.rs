@@ -62,7 +62,7 @@ pub(super) async fn timeline(
 ) -> JsonResult<List<TimelineEvent>> {
     let now = app.service.now();
     let second = |name, text: &Option<String>| {
-        activity::second(name, text.as_deref(), now).map_err(Failure::invalid)
+        activity::second(name, text.as_deref(), now).map_err(Failure::from)
     };
     let query = TimelineQuery {
         kinds: activity::kinds(params.kind.as_deref().unwrap_or_default())
@@ -122,7 +122,7 @@ pub(super) async fn audit(
     };
     let AuditParams { limit, after, who, action, object, q, category, since, until, .. } = params;
     let asked = Asked { who, action, object, q, category, since, until };
-    let filter = Filter::read(asked, app.service.now()).map_err(Failure::invalid)?;
+    let filter = Filter::read(asked, app.service.now())?;
     let query = Query { limit, after, ..Query::default() };
     app.service.audit(&actor, &query, &filter, newest_first).map(Json)
 }
@@ -172,7 +172,7 @@ pub(super) async fn activity(
     let ActivityParams { limit, after, who, action, object, q, category, since, until, format } =
         params;
     let asked = Asked { who, action, object, q, category, since, until };
-    let filter = Filter::read(asked, app.service.now()).map_err(Failure::invalid)?;
+    let filter = Filter::read(asked, app.service.now())?;
     let form = match format.as_deref() {
         None | Some("" | "json") => {
             let query = Query { limit, after, ..Query::default() };

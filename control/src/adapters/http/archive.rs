@@ -23,10 +23,11 @@ use tokio::sync::mpsc;
 use super::App;
 use super::artifacts::{disk, take};
 use crate::adapters::artifacts::{Artifacts, Temporary, digest};
-use crate::adapters::authority::Keys;
+use crate::adapters::authority;
 use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 use crate::core::model::{AUTHORITY, key};
 use crate::core::rights::Actor;
+use crate::ports::authority::Keys;
 use crate::service::{Backup, Checked, Checking, Failure};
 
 /// Maximum size of a backup that can be restored, artifacts included, in bytes.
@@ -326,7 +327,7 @@ fn read(file: &FilePath, artifacts: &Artifacts, tenant: &Name) -> Result<Whole, 
     }
     let keys = keys.ok_or_else(|| bad("authority.json is missing"))?;
     let records = records.ok_or_else(|| bad("store.ndjson is missing"))?;
-    Ok(Whole { checked: records.finish(keys)?, artifacts: found })
+    Ok(Whole { checked: records.finish(keys, authority::check)?, artifacts: found })
 }
 
 fn small<T: serde::de::DeserializeOwned>(from: &mut impl Read, name: &str) -> Result<T, Failure> {

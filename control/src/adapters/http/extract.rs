@@ -26,15 +26,24 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 
 /// Reads a body as a JSON object of at most `limit` bytes.
 pub(super) async fn json<T: DeserializeOwned>(body: Body, limit: usize) -> Result<T, Failure> {
+    let bytes = object(body, limit).await?;
+    serde_json::from_slice(&bytes).map_err(|error| not_json(&error))
+}
+
+/// Makes the failure of a body that is not the JSON asked for.
+pub(super) fn not_json(error: &serde_json::Error) -> Failure {
+    Failure::invalid(format!("the body is not the JSON asked for: {}", words::json(error)))
+}
+
+/// Reads a body of at most `limit` bytes that is an object, if it is JSON.
+pub(super) async fn object(body: Body, limit: usize) -> Result<Bytes, Failure> {
     let bytes = read(body, limit).await?;
     // Serde would also take an object's values from a JSON array, which nobody means.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|byte| *byte != b'{') {
         return Err(Failure::invalid("the body is not the JSON asked for: it is no object"));
     }
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::invalid(format!("the body is not the JSON asked for: {}", words::json(&error)))
-    })
+    Ok(bytes)
 }
 
 async fn read(body: Body, limit: usize) -> Result<Bytes, Failure> {

@@ -12,6 +12,7 @@ use crate::api::selector;
 use crate::api::{Device, Differences, Fleet, LabelsInUse, List};
 use crate::core::attention::Attention;
 use crate::core::listing::{Filter, Order};
+use crate::core::parameter::BadParameter;
 use crate::core::rights::Actor;
 use crate::service::{DevicesQuery, Failure, Query, Service};
 
@@ -66,7 +67,7 @@ pub(crate) struct WhichDevices {
 }
 
 /// Makes a failure about one parameter.
-fn bad(what: &'static str) -> impl Fn(String) -> Failure {
+fn bad(what: &'static str) -> impl Fn(BadParameter) -> Failure {
     move |error| Failure::invalid(format!("{what}: {error}"))
 }
 

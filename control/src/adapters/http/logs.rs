@@ -18,7 +18,7 @@ use super::data::time;
 use super::extract::{Params, Path};
 use crate::api::log::{LogHead, LogPiece, LogText, place};
 use crate::core::rights::Actor;
-use crate::service::{Failure, LogStream, Service, Watch};
+use crate::service::{Failure, LogEnd, LogStream, Service, Watch};
 
 /// Media type of a framed log: for each piece a line of JSON, then as many bytes as the line says.
 const FRAMED: &str = "application/vnd.holdfast.log";
@@ -167,14 +167,15 @@ impl Sending {
         }
         let piece = tokio::select! {
             piece = self.log.next() => piece?,
-            _ = self.stop.changed() => Err("the control plane stops".to_owned()),
+            _ = self.stop.changed() => Err(LogEnd::Stopping),
         };
         if !self.service.holds(&self.actor) {
             return None; // The token or login has ended.
         }
         let bytes = match piece {
             Ok(piece) => self.show(&piece),
-            Err(text) => {
+            Err(end) => {
+                let text = end.to_string();
                 // The status was sent long ago, so the log's last line says what happened.
                 self.cut = Some(text.clone());
                 if self.framed {

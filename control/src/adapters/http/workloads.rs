@@ -6,9 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::extract::{LARGE, Params, Path, json};
+use super::extract::{LARGE, Params, Path, not_json, object};
 use super::{App, ListQuery};
-use crate::api::strict::TOO_MANY;
+use crate::api::strict::{self, Unread};
 use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
 use crate::core::rights::Actor;
 use crate::service::Failure;
@@ -35,11 +35,10 @@ pub(super) async fn apply(
     Params(query): Params<ApplyQuery>,
     body: Body,
 ) -> JsonResult<Applied> {
-    let Apply { documents } = json(body, LARGE).await.map_err(|failure| match failure {
-        Failure::Invalid { message, .. } if message.contains(TOO_MANY) => {
-            Failure::TooLarge(message)
-        }
-        other => other,
+    let read = strict::apply(&object(body, LARGE).await?);
+    let Apply { documents } = read.map_err(|why| match why {
+        Unread::TooMany(what) => Failure::TooLarge(what.to_string()),
+        Unread::Json(error) => not_json(&error),
     })?;
     app.service.apply(&actor, &documents, query.dry_run).await.map(Json)
 }

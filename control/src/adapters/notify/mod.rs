@@ -10,8 +10,11 @@ mod webhook;
 
 use std::time::Duration;
 
-use crate::core::alarms::{Message, Outcome};
+use futures_util::future::BoxFuture;
+
+use crate::core::alarms::{NotDelivered, Outcome};
 use crate::core::notification::Target;
+use crate::service::{Delivery, Notifier};
 
 /// Longest time of one attempt.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,18 +25,20 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// Maximum number of bytes that are read of a receiver's reply.
 const ANSWER: usize = 2_048;
 
-/// Delivers a message. Returns the receiver's reply, or why it failed. `now` and `since` (the begin
-/// of its alarms) are in seconds since 1970; `repeat` is the time after which it is told again, in
-/// seconds.
-pub async fn deliver(
-    target: &Target,
-    message: &Message,
-    now: u64,
-    since: u64,
-    repeat: u64,
-) -> Outcome {
+/// Receivers on the network.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Receivers;
+
+impl Notifier for Receivers {
+    fn deliver<'a>(&'a self, delivery: Delivery<'a>) -> BoxFuture<'a, Outcome> {
+        Box::pin(deliver(delivery))
+    }
+}
+
+async fn deliver(delivery: Delivery<'_>) -> Outcome {
+    let Delivery { to, message, now, since, repeat } = delivery;
     let sending = async {
-        match target {
+        match to {
             Target::Webhook(hook) => webhook::deliver(hook, message, now).await,
             Target::Email(mail) => smtp::deliver(mail, message).await,
             Target::Alertmanager(other) => {
@@ -43,6 +48,6 @@ pub async fn deliver(
     };
     match tokio::time::timeout(PATIENCE, Box::pin(sending)).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(_) => Err(NotDelivered::Late(PATIENCE.as_secs())),
     }
 }

@@ -10,7 +10,7 @@ use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
 
 use super::{CONNECT, PATIENCE, tls};
-use crate::core::alarms::{Message, Outcome};
+use crate::core::alarms::{Message, NotDelivered, Outcome};
 use crate::core::model::sha256;
 use crate::core::notification::{Email, MailTls};
 
@@ -25,11 +25,11 @@ pub(super) async fn deliver(mail: &Email, message: &Message) -> Outcome {
             let lines: Vec<&str> = response.message().collect();
             Ok(format!("{} {}", response.code(), lines.join(" ")).trim().to_owned())
         }
-        Err(error) => Err(words(&error, mail)),
+        Err(error) => Err(undelivered(&error, mail)),
     }
 }
 
-fn transport(mail: &Email) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+fn transport(mail: &Email) -> Result<AsyncSmtpTransport<Tokio1Executor>, NotDelivered> {
     // rustls needs a default provider where a configuration brings none.
     let _was_installed = rustls::crypto::ring::default_provider().install_default();
     let protection = match mail.tls {
@@ -48,17 +48,17 @@ fn transport(mail: &Email) -> Result<AsyncSmtpTransport<Tokio1Executor>, String>
     Ok(builder.build())
 }
 
-fn parameters(mail: &Email) -> Result<TlsParameters, String> {
+fn parameters(mail: &Email) -> Result<TlsParameters, NotDelivered> {
     let mut builder = TlsParameters::builder(mail.host.clone());
     if let Some(pem) = &mail.ca {
         builder = builder.certificate_store(CertificateStore::None);
         for one in pem_blocks(pem) {
-            let certificate = Certificate::from_pem(one.as_bytes())
-                .map_err(|_| "the certificates of spec.to cannot be read".to_owned())?;
+            let certificate =
+                Certificate::from_pem(one.as_bytes()).map_err(|_| NotDelivered::Certificates)?;
             builder = builder.add_root_certificate(certificate);
         }
     }
-    builder.build_rustls().map_err(|error| format!("cannot set up TLS: {error}"))
+    builder.build_rustls().map_err(|error| NotDelivered::Tls(error.to_string()))
 }
 
 fn pem_blocks(pem: &str) -> impl Iterator<Item = &str> {
@@ -66,9 +66,9 @@ fn pem_blocks(pem: &str) -> impl Iterator<Item = &str> {
     pem.split_inclusive(END).filter(|block| block.contains("-----BEGIN CERTIFICATE-----"))
 }
 
-fn letter(mail: &Email, message: &Message) -> Result<Mail, String> {
+fn letter(mail: &Email, message: &Message) -> Result<Mail, NotDelivered> {
     let mailbox =
-        |text: &str| text.parse::<Mailbox>().map_err(|_| format!("{text:?} is no address of mail"));
+        |text: &str| text.parse::<Mailbox>().map_err(|_| NotDelivered::Address(text.to_owned()));
     let from = mailbox(&mail.from)?;
     let domain = from.email.domain().to_owned();
     // The mails of a group are replies to one that was never sent, which makes them a thread.
@@ -98,11 +98,11 @@ fn letter(mail: &Email, message: &Message) -> Result<Mail, String> {
                 .header(ContentTransferEncoding::QuotedPrintable)
                 .body(body),
         )
-        .map_err(|error| format!("no mail can be made of it: {error}"))
+        .map_err(|error| NotDelivered::Mail(error.to_string()))
 }
 
-/// Text that says what went wrong.
-fn words(error: &lettre::transport::smtp::Error, mail: &Email) -> String {
+/// Tells a mail that the server refused from one that did not reach it.
+fn undelivered(error: &lettre::transport::smtp::Error, mail: &Email) -> NotDelivered {
     let server = format!("{}:{}", mail.host, mail.port);
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
@@ -110,11 +110,12 @@ fn words(error: &lettre::transport::smtp::Error, mail: &Email) -> String {
     }
     let why = deepest.to_string();
     if let Some(code) = error.status() {
-        return format!("the mail server {server} refused: {code} {why}");
+        return NotDelivered::Refused(format!("the mail server {server} refused: {code} {why}"));
     }
     if error.is_timeout() {
-        return format!("the mail server {server} was not reached: it does not answer in time");
+        let why = "it does not answer in time";
+        return NotDelivered::Unreached(format!("the mail server {server} was not reached: {why}"));
     }
     let said = tls::words(&why).unwrap_or(why.as_str());
-    format!("the mail server {server} was not reached: {said}")
+    NotDelivered::Unreached(format!("the mail server {server} was not reached: {said}"))
 }

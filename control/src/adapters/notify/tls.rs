@@ -4,10 +4,10 @@
 use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect};
 
 use super::{ANSWER, CONNECT};
-use crate::core::alarms::Outcome;
+use crate::core::alarms::{NotDelivered, Outcome};
 
 /// Makes a client for one address. It uses the environment's proxy, except for loopback addresses.
-pub(super) fn client(url: &str, ca: Option<&str>) -> Result<Client, String> {
+pub(super) fn client(url: &str, ca: Option<&str>) -> Result<Client, NotDelivered> {
     // reqwest needs a default provider of rustls.
     let _was_installed = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -19,11 +19,11 @@ pub(super) fn client(url: &str, ca: Option<&str>) -> Result<Client, String> {
         builder = builder.no_proxy();
     }
     if let Some(pem) = ca {
-        let certificates = Certificate::from_pem_bundle(pem.as_bytes())
-            .map_err(|_| "the certificates of spec.to cannot be read".to_owned())?;
+        let certificates =
+            Certificate::from_pem_bundle(pem.as_bytes()).map_err(|_| NotDelivered::Certificates)?;
         builder = builder.tls_certs_only(certificates);
     }
-    builder.build().map_err(|error| format!("cannot set up TLS: {error}"))
+    builder.build().map_err(|error| NotDelivered::Tls(error.to_string()))
 }
 
 fn is_local(url: &str) -> bool {
@@ -38,7 +38,7 @@ fn is_local(url: &str) -> bool {
 pub(super) async fn send(request: RequestBuilder, host: &str) -> Outcome {
     match request.send().await {
         Ok(response) => read(response).await,
-        Err(error) => Err(unreached(&error, host)),
+        Err(error) => Err(NotDelivered::Unreached(unreached(&error, host))),
     }
 }
 
@@ -60,11 +60,11 @@ async fn read(mut response: Response) -> Outcome {
     if status.is_success() {
         Ok(said)
     } else if status.is_redirection() {
-        Err(format!(
+        Err(NotDelivered::Refused(format!(
             "{said}; it leads elsewhere, and redirects are not followed: give the address itself"
-        ))
+        )))
     } else {
-        Err(said)
+        Err(NotDelivered::Refused(said))
     }
 }
 

@@ -7,7 +7,7 @@ use holdfast_base::ids::hex;
 use ring::hmac;
 
 use super::tls;
-use crate::core::alarms::{Message, Outcome};
+use crate::core::alarms::{Message, NotDelivered, Outcome};
 use crate::core::notification::Webhook;
 
 /// Header with the signature `t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY` with the document's
@@ -18,7 +18,8 @@ const SIGNATURE: &str = "X-Holdfast-Signature";
 const ID: &str = "X-Holdfast-Id";
 
 pub(super) async fn deliver(hook: &Webhook, message: &Message, now: u64) -> Outcome {
-    let body = serde_json::to_vec(message).map_err(|error| format!("no JSON: {error}"))?;
+    let body =
+        serde_json::to_vec(message).map_err(|error| NotDelivered::Json(error.to_string()))?;
     let client = tls::client(&hook.url, hook.ca.as_deref())?;
     let mut request =
         client.post(&hook.url).header("Content-Type", "application/json").header(ID, &message.id);

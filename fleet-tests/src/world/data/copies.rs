@@ -7,12 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_base::{WIRE_VERSION, codec};
-use holdfast_records::block::pack;
-use holdfast_records::{Acknowledgement, Batch, Layout, Range, RangeSet, StreamName};
+use holdfast_agent::core::data::outbound::{Sent, SentBatches};
+use holdfast_agent::core::data::step::Ready;
+use holdfast_records::{Acknowledgement, Range, RangeSet, StreamName};
 
 use super::super::Dice;
-use super::device::Device;
+use super::device::{Device, size};
 use super::plane::Plane;
 
 const STEPS: u64 = 200;
@@ -40,7 +40,7 @@ struct Machine {
     acknowledged: BTreeSet<Vec<u8>>,
     /// Records acknowledged here, and those that may be on the disk without an acknowledgement.
     written: BTreeSet<Vec<u8>>,
-    in_flight: BTreeSet<(StreamName, u64, u64)>,
+    sent: SentBatches,
 }
 
 /// State of a disk, with the records acknowledged and written by then.
@@ -98,7 +98,7 @@ impl Machine {
             snapshot: None,
             acknowledged: BTreeSet::new(),
             written: BTreeSet::new(),
-            in_flight: BTreeSet::new(),
+            sent: SentBatches::default(),
         }
     }
 
@@ -137,7 +137,7 @@ impl World {
                 self.machines[which].snapshot = Some(self.snapshot(which));
             }
             96..98 => self.put_back(which),
-            _ => self.machines[which].in_flight.clear(),
+            _ => self.machines[which].sent = SentBatches::default(),
         }
     }
 
@@ -156,7 +156,7 @@ impl World {
     fn start(&mut self, which: usize) {
         let machine = &mut self.machines[which];
         if machine.device.memory.is_none() {
-            machine.in_flight.clear();
+            machine.sent = SentBatches::default();
             // A device that ends while it starts is started again at its next turn.
             let _ended = machine.device.start(&mut self.dice);
         }
@@ -191,7 +191,7 @@ impl World {
         self.up.clear();
         let told = self.dice.permille(700);
         let machine = &mut self.machines[which];
-        machine.in_flight.clear();
+        machine.sent = SentBatches::default();
         if told
             && machine.device.memory.is_some()
             && machine.device.diverged(self.plane.given(), &mut self.dice).is_err()
@@ -204,55 +204,30 @@ impl World {
     fn put_back(&mut self, which: usize) {
         let machine = &mut self.machines[which];
         let Some(taken) = machine.snapshot.take() else { return };
+        if which == self.here {
+            // It is connected anew: no acknowledgement of a former batch comes after that.
+            self.up.clear();
+        }
         let lost = machine.acknowledged.difference(&taken.acknowledged).cloned();
         self.excused.extend(lost);
         self.on_two.extend(taken.waiting);
         machine.device = taken.device;
         (machine.acknowledged, machine.written) = (taken.acknowledged, taken.written);
-        machine.in_flight.clear();
+        machine.sent = SentBatches::default();
     }
 
     fn ship(&mut self) {
         let machine = &mut self.machines[self.here];
-        let Some(memory) = &machine.device.memory else { return };
-        let ids: Vec<u32> = memory.streams().keys().copied().collect();
-        if ids.is_empty() || machine.in_flight.len() >= 3 {
+        let names = machine.device.names();
+        if names.is_empty() || machine.sent.len() >= 3 {
             return;
         }
-        let id = ids[self.dice.below(ids.len() as u64) as usize];
-        let stream = &memory.streams()[&id];
-        let name = stream.name().clone();
-        let mut open = stream.unshipped();
-        for (other, from, to) in &machine.in_flight {
-            if *other == name {
-                open.remove(*from, *to);
-            }
-        }
-        let most = self.dice.between(1, 20);
-        let (range, rest, records) = match (open.iter().next(), stream.unreported_gaps(1).first()) {
-            (Some(run), _) => {
-                let records = machine.device.page(id, run.from, run.to, most as usize);
-                let full = records.len() as u64 == most;
-                let to = records.last().filter(|_| full).map_or(run.to, |last| last.seq);
-                let range = Range { from: run.from, to };
-                assert_eq!(records.len() as u64, range.len(), "{name}: it is on disk");
-                (range, None, records)
-            }
-            (None, Some(gap)) => {
-                (Range { from: gap.from, to: gap.to }, Some(gap.reason), Vec::new())
-            }
-            (None, None) => return,
-        };
-        let (answered, gaps) = stream.gaps_with(range, self.dice.below(4) as usize);
-        let Range { from, to } = answered;
-        let doubt = stream.is_unsure(from);
-        let block =
-            if records.is_empty() { Vec::new() } else { pack(&records, Layout::Smallest, false) };
-        machine.in_flight.insert((name.clone(), from, to));
-        let fetched = false;
-        let batch =
-            Batch { v: WIRE_VERSION, stream: name, from, to, rest, gaps, fetched, doubt, block };
-        self.up.push(codec::encode(&batch).unwrap());
+        let name = &names[self.dice.below(names.len() as u64) as usize];
+        let bytes = size(&mut self.dice);
+        let Some(ready) = machine.device.batch(name, bytes, self.now) else { return };
+        let Ready { stream, range, records, payload } = ready;
+        machine.sent.add(Sent { stream, range, records });
+        self.up.push(payload);
     }
 
     /// Delivers batches under way or loses them, and likewise the acknowledgements.
@@ -274,8 +249,9 @@ impl World {
     fn told(&mut self, ack: &Acknowledgement) {
         let machine = &mut self.machines[self.here];
         for acked in &ack.acked {
-            let sent = (acked.stream.clone(), acked.from, acked.to);
-            if machine.device.memory.is_none() || !machine.in_flight.remove(&sent) {
+            let range = Range { from: acked.from, to: acked.to };
+            let is_up = machine.device.memory.is_some();
+            if !is_up || machine.sent.take(&acked.stream, range).is_none() {
                 continue;
             }
             let conflict = RangeSet::from_ranges(acked.conflict.iter().copied());
@@ -295,7 +271,7 @@ impl World {
     fn rest(&mut self) {
         for machine in &mut self.machines {
             machine.device.brittle = false;
-            machine.in_flight.clear();
+            machine.sent = SentBatches::default();
         }
         for _ in 0..40 {
             for which in 0..self.machines.len() {
@@ -307,7 +283,7 @@ impl World {
                     if self.up.is_empty() && self.machines[which].is_done() {
                         break;
                     }
-                    self.machines[which].in_flight.clear();
+                    self.machines[which].sent = SentBatches::default();
                 }
                 self.machines[which].device.consistent();
             }

@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use holdfast_agent::core::data::step::{
-    Answer, Blocks, Ceilings, Change, Contents, Found, Publish, Room, Step, Stored,
+    Answer, Blocks, Ceilings, Change, Contents, Found, Moment, Publish, Ready, Room, Step, Stored,
 };
 use holdfast_agent::core::data::stream::{Block, Kept, Segment};
 use holdfast_records::{DataPolicies, Format, Given, Range, RangeSet, Record, StreamName};
@@ -19,6 +19,16 @@ use super::super::Dice;
 const WEIGHT: u64 = 9 * 1024;
 /// Records of a block.
 const BLOCK: usize = 6;
+
+/// Size that is aimed at for a batch: a few blocks, or less than one as on a link whose budget is
+/// nearly used up.
+pub(super) fn size(dice: &mut Dice) -> usize {
+    if dice.permille(300) {
+        dice.between(40, 400) as usize
+    } else {
+        (dice.between(1, 20) * WEIGHT) as usize
+    }
+}
 
 /// The process ended here.
 #[derive(Debug)]
@@ -385,17 +395,27 @@ impl Device {
         }
     }
 
-    /// Records of a stream from this number on, at most so many and none above `to`, as far as
-    /// they are on disk.
-    pub(super) fn page(&self, id: u32, from: u64, to: u64, most: usize) -> Vec<Record> {
-        self.image
-            .heads(id, from, to)
-            .iter()
-            .flat_map(|head| &self.image.blocks[&(id, head.first)].records)
-            .filter(|record| (from..=to).contains(&record.seq))
-            .take(most)
-            .cloned()
-            .collect()
+    /// Builds the next batch of a stream, of about `bytes` bytes, by the shipped step. `now` is in
+    /// milliseconds since 1970.
+    pub(super) fn batch(&mut self, name: &StreamName, bytes: usize, now: u64) -> Option<Ready> {
+        let at = Moment { wall: now, now: self.moment };
+        let memory = self.memory.as_mut()?;
+        let Ok(ready) = memory.batch(&self.image, &self.policies, name, bytes, at);
+        ready
+    }
+
+    /// Requests records of a stream in full, of at most `most` bytes.
+    pub(super) fn want(&mut self, name: &StreamName, most: u64) {
+        let Some(memory) = &mut self.memory else { return };
+        if let Some(id) = memory.id(name) {
+            let Ok(_chosen) = memory.want(&self.image, id, (0, u64::MAX), most, self.moment);
+        }
+    }
+
+    /// Names of the streams, while the process runs.
+    pub(super) fn names(&self) -> Vec<StreamName> {
+        let streams = self.memory.iter().flat_map(|memory| memory.streams().values());
+        streams.map(|stream| stream.name().clone()).collect()
     }
 
     /// Tells what would become of a number if the power went now.

@@ -1,16 +1,18 @@
 //! Run of the data world: chaos for some hundred steps, then quiet until nothing changes any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use holdfast_base::{WIRE_VERSION, codec};
-use holdfast_records::block::pack;
+use holdfast_agent::core::data::outbound::{Sent, SentBatches};
+use holdfast_agent::core::data::step::Ready;
+use holdfast_base::codec;
+use holdfast_records::block::unpack;
 use holdfast_records::{
-    Acknowledgement, Batch, DataPolicies, GapReason, Layout, Order, Overflow, Range, StreamName,
+    Acknowledgement, Batch, DataPolicies, GapReason, Order, Overflow, Range, Ship, StreamName,
     StreamPolicy,
 };
 
 use super::super::Dice;
-use super::device::Device;
+use super::device::{Device, size};
 use super::oracle::Oracle;
 use super::plane::Plane;
 
@@ -51,7 +53,7 @@ struct World {
     link_up: bool,
     flying: Vec<Message>,
     /// Batches that were sent and not acknowledged.
-    in_flight: BTreeSet<(StreamName, u64, u64)>,
+    sent: SentBatches,
     oracle: Oracle,
     /// Time at which each record was stored, by the world's clock.
     stored: BTreeMap<(StreamName, u64), u64>,
@@ -75,7 +77,7 @@ pub fn run(seed: u64) -> Outcome {
         plane_up: true,
         link_up: true,
         flying: Vec::new(),
-        in_flight: BTreeSet::new(),
+        sent: SentBatches::default(),
         oracle: Oracle::default(),
         stored: BTreeMap::new(),
         calm: false,
@@ -121,7 +123,8 @@ impl World {
             50..70 => self.deliver(),
             70..80 => self.commit(),
             80..84 => self.expire(),
-            84..87 => self.keep_marks(),
+            84..86 => self.keep_marks(),
+            86 => self.fetch(),
             87..90 => self.kill_device(),
             90..92 => self.kill_plane(),
             92..95 => self.link_up = self.dice.permille(600),
@@ -129,7 +132,7 @@ impl World {
             96 => self.choose_policies(),
             97 => self.jump(),
             98 => self.lose_store(),
-            _ => self.in_flight.clear(),
+            _ => self.sent = SentBatches::default(),
         }
     }
 
@@ -145,7 +148,7 @@ impl World {
     }
 
     fn start_device(&mut self) {
-        self.in_flight.clear();
+        self.sent = SentBatches::default();
         if self.device.start(&mut self.dice).is_err() {
             self.outcome.crashes += 1;
         }
@@ -153,7 +156,7 @@ impl World {
 
     fn crashed(&mut self) {
         self.device.crash();
-        self.in_flight.clear();
+        self.sent = SentBatches::default();
         self.outcome.crashes += 1;
     }
 
@@ -167,7 +170,8 @@ impl World {
             let values: Vec<Vec<u8>> = (0..self.dice.between(1, 14))
                 .map(|_| {
                     self.next += 1;
-                    format!("{stream} {}", self.next).into_bytes()
+                    // A number, which a policy can compare with the one before.
+                    self.next.to_string().into_bytes()
                 })
                 .collect();
             group.push((stream, values));
@@ -189,77 +193,36 @@ impl World {
         }
     }
 
-    /// Sends a batch of a random stream, since any order must be right.
+    /// Sends the next batch of a random stream, since any order must be right, and again before it
+    /// was acknowledged.
     fn ship(&mut self) {
-        if !self.link_up || self.in_flight.len() >= 3 {
+        if !self.link_up || self.sent.len() >= 3 {
             return;
         }
         self.connected();
-        let Some(memory) = &self.device.memory else { return };
-        let ids: Vec<u32> = memory.streams().keys().copied().collect();
-        if ids.is_empty() {
+        let names = self.device.names();
+        if names.is_empty() {
             return;
         }
-        let id = ids[self.dice.below(ids.len() as u64) as usize];
-        let stream = &memory.streams()[&id];
-        let name = stream.name().clone();
-        let mut open = stream.unshipped();
-        for (other, from, to) in &self.in_flight {
-            if *other == name {
-                open.remove(*from, *to);
+        let name = &names[self.dice.below(names.len() as u64) as usize];
+        let (bytes, now) = (size(&mut self.dice), self.device_now());
+        let Some(ready) = self.device.batch(name, bytes, now) else { return };
+        let Ready { stream, range, records, payload } = ready;
+        let batch: Batch = codec::decode(&payload).unwrap();
+        if !batch.block.is_empty() {
+            for record in unpack(&batch.block).unwrap() {
+                self.oracle.means(name, record.seq, &record.value);
             }
         }
-        let gap = stream.unreported_gaps(1).first().copied();
-        let telling = self.dice.below(4) as usize;
-        let newest =
-            self.device.policies.of(&name).is_some_and(|(_, it)| it.order == Order::NewestFirst);
-        let run = if newest { open.iter().next_back() } else { open.iter().next() };
-        let most = self.dice.between(1, 20);
-        let (from, to, records) = match run {
-            Some(run) if newest => {
-                let from = run.from.max((run.to + 1).saturating_sub(most));
-                (from, run.to, self.device.page(id, from, run.to, usize::MAX))
-            }
-            Some(run) => {
-                let records = self.device.page(id, run.from, run.to, most as usize);
-                let full = records.len() as u64 == most;
-                let to = records.last().filter(|_| full).map_or(run.to, |last| last.seq);
-                (run.from, to, records)
-            }
-            None => match gap {
-                Some(gap) => (gap.from, gap.to, Vec::new()),
-                None => return,
-            },
-        };
-        for record in &records {
-            self.oracle.means(&name, record.seq, &record.value);
-        }
-        let whole = records.len() as u64 == to - from + 1 || run.is_none();
-        let block = if records.is_empty() {
-            Vec::new()
-        } else {
-            pack(&records, Layout::Smallest, self.dice.permille(30))
-        };
-        let rest = match gap {
-            Some(gap) if run.is_none() => Some(gap.reason),
-            _ => (!whole).then_some(GapReason::Thinned),
-        };
-        let (answered, gaps) = stream.gaps_with(Range { from, to }, telling);
-        let (from, to) = (answered.from, answered.to);
-        self.in_flight.insert((name.clone(), from, to));
-        let batch = Batch {
-            v: WIRE_VERSION,
-            stream: name,
-            from,
-            to,
-            rest,
-            gaps,
-            fetched: false,
-            doubt: stream.is_unsure(from),
-            block,
-        };
-        let bytes = codec::encode(&batch).unwrap();
-        self.flying.push(Message::Up(bytes));
+        self.sent.add(Sent { stream, range, records });
+        self.flying.push(Message::Up(payload));
+    }
+
+    /// Requests records in full, though the policy reduces or withholds them.
+    fn fetch(&mut self) {
+        let stream: StreamName = STREAMS[self.dice.below(3) as usize].parse().unwrap();
+        let most = self.dice.between(1, 30) * 9 * 1024;
+        self.device.want(&stream, most);
     }
 
     /// Delivers a random message under way, loses it, or delivers it and leaves it under way.
@@ -300,8 +263,8 @@ impl World {
         for acked in &ack.acked {
             // A batch from before a restart may have had other gaps: it accounts for its own
             // numbers alone.
-            if self.in_flight.remove(&(acked.stream.clone(), acked.from, acked.to)) {
-                let range = Range { from: acked.from, to: acked.to };
+            let range = Range { from: acked.from, to: acked.to };
+            if self.sent.take(&acked.stream, range).is_some() {
                 self.device.settle(&acked.stream, range);
             }
         }
@@ -379,7 +342,7 @@ impl World {
         self.oracle.reopen();
         self.plane.lose();
         self.flying.clear();
-        self.in_flight.clear();
+        self.sent = SentBatches::default();
     }
 
     fn jump(&mut self) {
@@ -405,6 +368,16 @@ impl World {
             };
             policy.order =
                 if self.dice.permille(500) { Order::NewestFirst } else { Order::OldestFirst };
+            policy.ship = match self.dice.below(10) {
+                0 => Ship::Never,
+                1..4 => Ship::OnChange { field: String::new(), deadband: "3".into() },
+                _ => Ship::Always,
+            };
+            match policy.ship {
+                Ship::Never => drop(self.oracle.possible.insert(GapReason::Withheld)),
+                Ship::Always => {}
+                _ => drop(self.oracle.possible.insert(GapReason::Reduced)),
+            }
             if policy.ttl_ms.is_some() {
                 self.oracle.possible.insert(GapReason::Expired);
             }
@@ -420,14 +393,16 @@ impl World {
     fn rest(&mut self) {
         (self.calm, self.device.brittle) = (true, false);
         (self.plane_up, self.link_up) = (true, true);
-        self.in_flight.clear();
+        self.sent = SentBatches::default();
         for round in 0..20_000 {
             if self.device.memory.is_none() {
                 self.start_device();
             }
             if self.flying.is_empty() && !self.plane.is_busy() {
-                self.in_flight.clear();
+                self.sent = SentBatches::default();
             }
+            // What is reduced is reported when some time has passed.
+            self.now += 1_000_000;
             self.connected();
             self.ship();
             self.deliver();
@@ -445,6 +420,6 @@ impl World {
                 return;
             }
         }
-        panic!("it does not come to rest: {:?}", self.in_flight);
+        panic!("it does not come to rest: {:?}", self.sent);
     }
 }

@@ -147,7 +147,7 @@ fn a_will_may_be_retained_and_must_be_the_client_s_own() {
         let [Told::Ended(Ending::Lost, Some(will))] = &told[..] else { panic!("{told:?}") };
         assert!(will.retain);
 
-        for foreign in ["hf/v1/7/acme.other/presence", &topic("desired"), &topic("none")] {
+        for foreign in ["hf/v1/7/acme_other/presence", &topic("desired"), &topic("none")] {
             let mut rig = Rig::new();
             let answer = rig.answer(&Connect::will(version, NAME, foreign, b"x").bytes());
             assert_eq!(answer[3], if version == 5 { 0x87 } else { 5 }, "{foreign}");
@@ -202,7 +202,7 @@ fn the_host_refuses_a_client_with_a_reason() {
 
 #[test]
 fn the_client_id_is_the_certificate_s_name() {
-    for id in ["", "acme.other", "acme", "ACME.DEV", "acme.dev.x"] {
+    for id in ["", "acme_other", "acme", "ACME_DEV", "acme_dev_x", "acme.dev"] {
         for version in BOTH {
             let answer = Rig::new().answer(&wire::connect(version, id));
             assert_eq!(answer[3], if version == 5 { 0x85 } else { 2 }, "{id:?}");
@@ -275,7 +275,7 @@ fn publishes_in_flight_are_bounded() {
 
 #[test]
 fn a_foreign_publish_is_refused() {
-    let foreign = "hf/v1/7/acme.other/state";
+    let foreign = "hf/v1/7/acme_other/state";
     let mut rig = Rig::connected(5);
     assert_eq!(rig.answer(&wire::publish1(5, foreign, 3, b"x")), [0x40, 3, 0, 3, 0x87]);
     assert_eq!(rig.news(), [Told::NotAllowed]);

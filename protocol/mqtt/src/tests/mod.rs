@@ -28,7 +28,7 @@ pub(super) enum Channel {
 }
 
 /// Prefix of the client's topics, with the final `/`.
-const PREFIX: &str = "hf/v1/7/acme.dev/";
+const PREFIX: &str = "hf/v1/7/acme_dev/";
 
 /// Policy like the gateway's, without certificate and directory.
 pub(super) struct TestPolicy {
@@ -67,6 +67,7 @@ pub(super) fn limits() -> Limits {
         inbound_bytes: 128 * 1024,
         outbound_in_flight: 2,
         outbound_queue: 3,
+        topic_aliases: 2,
         connect_timeout: 10_000,
         partial_timeout: 60_000,
         max_keep_alive: 3_600,

@@ -42,7 +42,7 @@ fn subscriptions_are_granted_filter_by_filter() {
         let answer = rig.answer(&wire::subscribe(
             version,
             3,
-            &[(&desired, 1), ("hf/v1/7/acme.other/desired", 1), (&calls, 2), ("$share/g/a", 0)],
+            &[(&desired, 1), ("hf/v1/7/acme_other/desired", 1), (&calls, 2), ("$share/g/a", 0)],
         ));
         let (codes, words): (&[u8], &[u8]) = if version == 5 {
             (&[1, 0x87, 1, 0x9e], &[0x90, 7, 0, 3, 0])
@@ -61,6 +61,53 @@ fn subscriptions_are_granted_filter_by_filter() {
         assert_eq!(rig.news(), [Told::Unsubscribed]);
         assert!(!rig.session.is_subscribed(&calls));
         assert_eq!(rig.session.deliver(call("x")), Err(NotTaken::NotSubscribed));
+    }
+}
+
+/// Returns a CONNECT of version 5 that accepts this number of topic aliases.
+fn accepting_aliases(most: u8) -> Vec<u8> {
+    Connect { props: vec![0x22, 0, most], ..Connect::new(5, NAME) }.bytes()
+}
+
+#[test]
+fn a_topic_is_sent_once_where_the_client_accepts_aliases() {
+    let mut rig = Rig::after(&accepting_aliases(9));
+    rig.answer(&wire::subscribe(5, 1, &[(&topic("#"), 0)]));
+    let mut sent = |channel: &str| {
+        rig.session.deliver(message(channel, "x", Retain::No)).unwrap();
+        rig.take()
+    };
+    let whole =
+        |channel: &str, props: &[u8]| wire::publish(5, 0, &topic(channel), None, props, b"x");
+    let short = |alias: u8| wire::publish(5, 0, "", None, &[0x23, 0, alias], b"x");
+    assert_eq!(sent("call"), whole("call", &[0x23, 0, 1]));
+    assert_eq!(sent("ack"), whole("ack", &[0x23, 0, 2]));
+    assert_eq!(sent("call"), short(1));
+    assert_eq!(sent("ack"), short(2));
+    assert_eq!(sent("ack").len(), 9, "header 2, no topic 2, properties 4, payload 1");
+    assert_eq!(sent("desired"), whole("desired", &[]), "the session keeps no more than two");
+    assert_eq!(sent("ack"), short(2));
+}
+
+#[test]
+fn nobody_gets_an_alias_who_accepts_none() {
+    for connect in [accepting_aliases(0), wire::connect(5, NAME), wire::connect(4, NAME)] {
+        let version = connect[8];
+        let mut rig = Rig::after(&connect);
+        rig.answer(&wire::subscribe(version, 1, &[(&topic("#"), 0)]));
+        for _ in 0..2 {
+            rig.session.deliver(call("x")).unwrap();
+            assert_eq!(rig.take(), expected(version, 0, "call", None, "x"));
+        }
+    }
+    let mut one = Rig::after(&accepting_aliases(1));
+    one.answer(&wire::subscribe(5, 1, &[(&topic("#"), 0)]));
+    let first = wire::publish(5, 0, &topic("call"), None, &[0x23, 0, 1], b"x");
+    let plain = wire::publish(5, 0, &topic("ack"), None, &[], b"x");
+    let short = wire::publish(5, 0, "", None, &[0x23, 0, 1], b"x");
+    for (channel, bytes) in [("call", first), ("ack", plain), ("call", short)] {
+        one.session.deliver(message(channel, "x", Retain::No)).unwrap();
+        assert_eq!(one.take(), bytes, "{channel}");
     }
 }
 

@@ -161,17 +161,17 @@ fn connect_cut_short_or_too_long(table: &mut Table) {
 fn connect_texts(table: &mut Table) {
     for (what, id) in [
         ("empty client id", ""),
-        ("another's client id", "acme.other"),
-        ("a prefix", "acme.de"),
-        ("upper case", "ACME.DEV"),
+        ("another's client id", "acme_other"),
+        ("a prefix", "acme_de"),
+        ("upper case", "ACME_DEV"),
     ] {
         table.first(what, &wire::connect(5, id), Gets::Connack5(0x85));
         table.first(what, &wire::connect(4, id), Gets::Connack3(2));
     }
-    table.first("NUL in the client id", &wire::connect(5, "acme.dev\0"), Gets::Connack5(0x81));
-    table.first("NUL in the client id", &wire::connect(4, "acme.dev\0"), Gets::Nothing);
+    table.first("NUL in the client id", &wire::connect(5, "acme_dev\0"), Gets::Connack5(0x81));
+    table.first("NUL in the client id", &wire::connect(4, "acme_dev\0"), Gets::Nothing);
     for version in [4, 5] {
-        let mut connect = wire::connect(version, "acme.xxx");
+        let mut connect = wire::connect(version, "acme_xxx");
         let end = connect.len() - 1;
         connect[end] = 0xff;
         let gets = if version == 5 { Gets::Connack5(0x81) } else { Gets::Nothing };
@@ -181,12 +181,12 @@ fn connect_texts(table: &mut Table) {
 
 fn connect_wills(table: &mut Table) {
     for (what, to, payload, code5, code3) in [
-        ("another's topic", "hf/v1/7/acme.other/presence", 0, 0x87, Gets::Connack3(5)),
-        ("a down-channel", "hf/v1/7/acme.dev/desired", 0, 0x87, Gets::Connack3(5)),
-        ("a wildcard", "hf/v1/7/acme.dev/#", 0, 0x90, Gets::Nothing),
+        ("another's topic", "hf/v1/7/acme_other/presence", 0, 0x87, Gets::Connack3(5)),
+        ("a down-channel", "hf/v1/7/acme_dev/desired", 0, 0x87, Gets::Connack3(5)),
+        ("a wildcard", "hf/v1/7/acme_dev/#", 0, 0x90, Gets::Nothing),
         ("an empty topic", "", 0, 0x90, Gets::Nothing),
-        ("NUL", "hf/v1/7/acme.dev/\0", 0, 0x81, Gets::Nothing),
-        ("too large", "hf/v1/7/acme.dev/presence", 5_000, 0x97, Gets::Connack3(3)),
+        ("NUL", "hf/v1/7/acme_dev/\0", 0, 0x81, Gets::Nothing),
+        ("too large", "hf/v1/7/acme_dev/presence", 5_000, 0x97, Gets::Connack3(3)),
     ] {
         let payload = vec![0; payload];
         table.first(what, &Connect::will(5, NAME, to, &payload).bytes(), Gets::Connack5(code5));
@@ -256,9 +256,9 @@ fn publishes(table: &mut Table) {
     table.both("QoS 2", 0x9b, |v| wire::publish(v, 4, &state, Some(1), &[], b""));
     table.both("DUP with QoS 0", 0x81, |v| wire::publish(v, 8, &state, None, &[], b""));
     table.both("packet id 0", 0x82, |v| wire::publish(v, 2, &state, Some(0), &[], b""));
-    table.both("+ in the topic", 0x90, |v| wire::publish1(v, "hf/v1/7/acme.dev/+", 1, b""));
+    table.both("+ in the topic", 0x90, |v| wire::publish1(v, "hf/v1/7/acme_dev/+", 1, b""));
     table.both("# in the topic", 0x90, |v| wire::publish1(v, "#", 1, b""));
-    table.both("NUL in the topic", 0x81, |v| wire::publish1(v, "hf/v1/7/acme.dev/state\0", 1, b""));
+    table.both("NUL in the topic", 0x81, |v| wire::publish1(v, "hf/v1/7/acme_dev/state\0", 1, b""));
     table.both("an overlong topic", 0x90, |v| wire::publish1(v, &"x".repeat(257), 1, b""));
     table.both("a topic that is not UTF-8", 0x81, |v| {
         let mut publish = wire::publish1(v, "xx", 1, b"");
@@ -270,13 +270,13 @@ fn publishes(table: &mut Table) {
     table.both("no packet id", 0x81, |_| packet(0x32, &text("a")));
     table.both("half a packet id", 0x81, |_| packet(0x32, &[&text("a")[..], &[1]].concat()));
     table.both("another's topic, QoS 0", 0x87, |v| {
-        wire::publish(v, 0, "hf/v1/7/acme.other/state", None, &[], b"")
+        wire::publish(v, 0, "hf/v1/7/acme_other/state", None, &[], b"")
     });
     table.both("its own down-channel, QoS 0", 0x87, |v| {
         wire::publish(v, 0, &topic("desired"), None, &[], b"")
     });
     table.only3("an empty topic", &wire::publish1(4, "", 1, b""));
-    table.only3("another's topic, QoS 1", &wire::publish1(4, "hf/v1/7/acme.other/state", 1, b""));
+    table.only3("another's topic, QoS 1", &wire::publish1(4, "hf/v1/7/acme_other/state", 1, b""));
 }
 
 fn publishes_of_version_5(table: &mut Table) {

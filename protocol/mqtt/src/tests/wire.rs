@@ -1,7 +1,7 @@
 //! Packets of a client, built byte by byte.
 
 /// Device of these tests, which is its client id.
-pub(super) const NAME: &str = "acme.dev";
+pub(super) const NAME: &str = "acme_dev";
 
 /// Returns a topic of that device.
 pub(super) fn topic(channel: &str) -> String {

@@ -56,8 +56,8 @@ pub struct Numbered {
     parts: BTreeMap<u32, Part>,
     /// Outcomes, one for each publish, in the order of the group.
     pub answers: Vec<Answer>,
-    /// Streams that were forgotten for new ones, by id and name.
-    pub forgotten: Vec<(u32, StreamName)>,
+    /// Streams that were forgotten for new ones.
+    pub forgotten: Vec<StreamName>,
 }
 
 /// Result of storing a group: the change, and the answer for each publish.
@@ -96,8 +96,7 @@ impl Contents {
             match places::place(&self.streams, publish.owner.as_ref(), busy) {
                 Place::Free => {}
                 Place::Instead(id) => {
-                    let name = self.forget(id, now_ms);
-                    numbered.forgotten.extend(name.map(|name| (id, name)));
+                    numbered.forgotten.extend(self.forget(id, now_ms));
                 }
                 Place::TooMany => return Answer::TooManyStreams,
                 Place::TooManyOfOne => return Answer::TooManyOfOne,

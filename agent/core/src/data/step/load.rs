@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use holdfast_base::collect;
 use holdfast_records::{GapReason, Range, StreamName};
 
 use super::{Blocks, Ceilings, Change, Contents, Key, Stored};
@@ -81,14 +82,15 @@ impl Contents {
     pub fn load<P>(&mut self, found: Found, ceilings: &mut Ceilings, now_ms: u64) -> Loaded<P> {
         // What this process gave itself since its start is exact; the ceilings are only an upper
         // bound.
-        let known: BTreeMap<_, _> =
-            self.streams.values().map(|it| (it.name().clone(), it.next())).collect();
+        let known = collect::map(self.streams.values().map(|it| (it.name().clone(), it.next())));
         self.streams = found.streams;
         self.marked.clear();
         self.forgotten.clear();
         self.gone.clear();
-        self.segments = found.closed.into_iter().collect();
-        self.ids = self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)).collect();
+        self.reductions.clear();
+        self.segments = collect::set(found.closed);
+        self.ids =
+            collect::map(self.streams.iter().map(|(id, stream)| (stream.name().clone(), *id)));
         let damaged = !found.damaged.is_empty();
         for (id, range) in found.damaged {
             if let Some(stream) = self.streams.get_mut(&id) {

@@ -6,12 +6,15 @@
 //!
 //! See decisions 0047, 0064 and 0137.
 
+mod batch;
 mod ceilings;
 mod gather;
 mod group;
 mod load;
 mod moved;
+mod reduced;
 mod room;
+mod summary;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -23,13 +26,16 @@ use holdfast_records::{
 
 use super::fetch::Choice;
 use super::stream::{Block, Kept, Segment, Stream};
+use reduced::Reduction;
 
+pub use batch::{Moment, Ready};
 pub use ceilings::Ceilings;
 pub use gather::{Gather, MAX_WAIT};
 pub use group::{Answer, Numbered, Publish, StoredGroup};
 pub use load::{Found, Loaded};
 pub use moved::Renumbering;
 pub use room::Room;
+pub use summary::StreamSummary;
 
 /// Longest delay until a change that is only marked in memory is stored, such as an acknowledgement
 /// of the control plane. If it is lost meanwhile, a batch is sent twice, which the control plane
@@ -168,6 +174,9 @@ pub struct Contents {
     ledger: Option<Vec<u8>>,
     /// Damaged blocks that were met and not reported to the caller yet.
     damaged: Vec<(StreamName, Range)>,
+    /// Reductions in progress, by stream. They are not stored: after a start, or when the numbers
+    /// that they were made of have changed, they are made anew.
+    reductions: BTreeMap<u32, Reduction>,
 }
 
 impl Default for Contents {
@@ -184,6 +193,7 @@ impl Default for Contents {
             marked_at: None,
             ledger: None,
             damaged: Vec::new(),
+            reductions: BTreeMap::new(),
         }
     }
 }
@@ -261,7 +271,7 @@ impl Contents {
     }
 
     /// Notes that numbers which were requested in full are no longer on disk.
-    pub fn had(&mut self, id: u32, range: Range, now: Instant) {
+    fn had(&mut self, id: u32, range: Range, now: Instant) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.clear_wanted(range);
             self.mark(id, now);
@@ -321,6 +331,7 @@ impl Contents {
         store: u64,
     ) -> Result<Change<B::Packed>, B::Error> {
         if self.has_other_store(store) {
+            self.reductions.clear();
             self.unsettle(blocks, |_| true)?;
         }
         // In one step with its effect on the streams: stored alone, a crash would leave the new
@@ -388,6 +399,7 @@ impl Contents {
         self.base = self.base.max(now_ms).max(stream.next());
         self.ids.remove(stream.name());
         self.marked.remove(&id);
+        self.reductions.remove(&id);
         self.forgotten.insert(id);
         self.gone.insert(stream.name().clone());
         Some(stream.name().clone())

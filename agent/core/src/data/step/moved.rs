@@ -41,6 +41,7 @@ impl Contents {
             return None;
         }
         stream.skip_to(highest.saturating_add(1));
+        self.reductions.remove(&id);
         let is_hit = |first, last| !contested.within(first, last).is_empty();
         let hit = stream.segments().filter(|(_, segment)| is_hit(segment.first, segment.last));
         let starts = hit.map(|(start, _)| start).rev().collect();
@@ -61,6 +62,7 @@ impl Contents {
         given: Vec<Given>,
     ) -> Result<(Step<B::Packed>, bool), B::Error> {
         let mut ahead = Vec::new();
+        self.reductions.clear();
         for Given { stream: name, highest } in given {
             let id = self.id_of(&name, highest.saturating_add(1).max(self.base), None);
             let Some(stream) = self.streams.get_mut(&id) else { continue };

@@ -51,9 +51,8 @@ impl Worker {
         let (publishes, waiting): (Vec<_>, Vec<_>) =
             group.into_iter().map(|it| (it.publish, (it.reply, it.room))).unzip();
         let mut numbered = self.contents.number(publishes, self.queue.time.now_ms());
-        for (id, stream) in std::mem::take(&mut numbered.forgotten) {
+        for stream in std::mem::take(&mut numbered.forgotten) {
             tracing::info!(%stream, "nothing is left of it: forgotten for a new stream");
-            self.reductions.remove(&id);
         }
         let (mut replies, mut given, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
         for ((reply, room), answer) in

@@ -2,7 +2,7 @@
 // for what it cannot do.
 import { Button } from "@mantine/core";
 import { useState } from "react";
-import type { Device } from "../../api/types";
+import type { Device, Problem } from "../../api/types";
 import { Card } from "../../ui/Card";
 import { PageLink, type Target } from "../../ui/PageLink";
 import { State } from "../../ui/State";
@@ -13,10 +13,10 @@ import { Words } from "../../ui/Words";
 const FIRST = 8;
 
 /** Where more is told of a problem: its document, or the tab that it is about. */
-function about(code: string, name: string): { target: Target; word: string } | undefined {
+function about(area: Problem["area"], name: string): { target: Target; word: string } | undefined {
   const tab = (tab: string, word: string) => ({ target: { to: `/devices/${encodeURIComponent(name)}`, search: { tab } }, word });
-  if (code.startsWith("link-budget")) return tab("streams", "Its link and its budgets");
-  if (/^(stream|buffer|records|quota|data)/.test(code)) return tab("streams", "Its streams");
+  if (area === "link") return tab("streams", "Its link and its budgets");
+  if (area === "streams") return tab("streams", "Its streams");
   return undefined;
 }
 
@@ -32,12 +32,13 @@ export function Problems({ device: { metadata, status } }: { device: Device }) {
       {problems.length > 0 && (
         <ul className="hf-list">
           {shown.map((problem) => {
-            const more = about(problem.code, metadata.name);
+            const more = about(problem.area, metadata.name);
             return (
               <li key={`${problem.code} ${problem.message}`} className="hf-stack hf-tight">
                 <span className="hf-row hf-tight"><State tone={known ? "bad" : "unknown"}>{problem.code}</State>{problem.since && <Since at={problem.since} />}</span>
                 <span className="hf-reason"><Words>{problem.message}</Words></span>
                 {(problem.consequences ?? []).length > 0 && <ul aria-label={`What follows from ${problem.code}`}>{(problem.consequences ?? []).map((one) => <li key={one}><Words>{one}</Words></li>)}</ul>}
+                {problem.cure && <span className="hf-kind">What helps: <Words>{problem.cure}</Words></span>}
                 {more && <span><PageLink {...more.target}>{more.word}</PageLink></span>}
               </li>
             );

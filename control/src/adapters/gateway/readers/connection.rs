@@ -19,7 +19,7 @@ use crate::adapters::gateway::meter::Meter;
 use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
 use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
-use crate::ports::bus::{Directory, Feed, Stored, Wanted};
+use crate::ports::bus::{Feed, Ports, Stored, Wanted};
 
 /// Topic filters of a reader, shared with the thread that stores records.
 type Filters = Arc<Mutex<Vec<Box<str>>>>;
@@ -40,7 +40,7 @@ pub(in crate::adapters::gateway) struct Connection {
     filters: Filters,
     current: Option<Current>,
     shared: Arc<Shared>,
-    directory: Arc<dyn Directory>,
+    ports: Arc<Ports>,
     peer: SocketAddr,
     /// Time at which the token is checked again, in milliseconds of the gateway's clock.
     check: u64,
@@ -60,7 +60,7 @@ impl Connection {
     pub(in crate::adapters::gateway) fn new(stream: TlsStream<Meter>, new: Newcomer) -> Self {
         let now = new.shared.now();
         let readers = Arc::clone(&new.shared.readers);
-        let policy = Reader::new(Arc::clone(&new.directory), readers, new.number);
+        let policy = Reader::new(Arc::clone(&new.ports.readers), readers, new.number);
         let mut stop = new.stop;
         let stop = async move { drop(stop.wait_for(|stopped| *stopped).await) };
         Self {
@@ -70,7 +70,7 @@ impl Connection {
             filters: Filters::default(),
             current: None,
             shared: new.shared,
-            directory: new.directory,
+            ports: new.ports,
             peer: new.peer,
             check: now,
             stop: Box::pin(stop),
@@ -117,7 +117,7 @@ impl Connection {
                     .any(|topic| filters.iter().any(|filter| matches(filter, topic)))
         });
         let Some(access) = self.session.policy().access() else { return };
-        self.feed = Some(self.directory.read_along(access, wanted));
+        self.feed = Some(self.ports.readers.read_along(access, wanted));
         let access = &*access.id;
         tracing::info!(peer = %self.peer, access, "a reader is connected");
     }

@@ -10,14 +10,14 @@ use holdfast_base::ids::hex;
 use holdfast_mqtt::{Client, Code, Fault, Policy};
 
 use super::{Form, Place, Readers};
-use crate::ports::bus::{Access, Directory};
+use crate::ports::bus::{self, Access};
 
 /// Maximum length of a refused filter that is kept for the log, in characters.
 const LONGEST: usize = 200;
 
 /// Policy of one reader's connection.
 pub(super) struct Reader {
-    directory: Arc<dyn Directory>,
+    tokens: Arc<dyn bus::Readers>,
     readers: Arc<Readers>,
     number: u64,
     /// Access token and place of an admitted reader.
@@ -27,8 +27,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(directory: Arc<dyn Directory>, readers: Arc<Readers>, number: u64) -> Self {
-        Self { directory, readers, number, admitted: None, refused: OnceLock::new() }
+    pub(super) fn new(tokens: Arc<dyn bus::Readers>, readers: Arc<Readers>, number: u64) -> Self {
+        Self { tokens, readers, number, admitted: None, refused: OnceLock::new() }
     }
 
     /// Access token that the reader showed.
@@ -43,7 +43,7 @@ impl Reader {
 
     /// Returns true while the reader's token is valid.
     pub(super) fn may_read(&self) -> bool {
-        self.access().is_some_and(|access| self.directory.may_read(access))
+        self.access().is_some_and(|access| self.tokens.may_read(access))
     }
 
     /// Gives the reader's place back.
@@ -57,7 +57,7 @@ impl Policy for Reader {
 
     fn connect(&mut self, client: &Client<'_>) -> Result<(), Fault> {
         let token = client.password.and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let access = token.and_then(|token| self.directory.reader(token.trim())).ok_or(Fault::new(
+        let access = token.and_then(|token| self.tokens.reader(token.trim())).ok_or(Fault::new(
             Code::BadCredentials,
             "a device shows its certificate, a reader an access token (hfa1...) as its password",
         ))?;

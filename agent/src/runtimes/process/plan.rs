@@ -1,0 +1,166 @@
+//! Plans of processes: what a launcher becomes, be it the main process of a workload or a probe.
+//!
+//! See decisions 0010 and 0073.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use holdfast_base::ids::Name;
+use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
+
+use super::cgroup::LimitError;
+use super::launcher::{Bounds, Plan};
+use super::users::{self, UserError};
+use super::{Context, census, folder};
+use crate::core::process::fault::Failed;
+use crate::core::process::ownership::Marker;
+use crate::core::runtime::{NotPrepared, Reason};
+use crate::runtimes::Prepare;
+
+/// Reasons why a process cannot be planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The user that it is to run as cannot be had.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// Its limits cannot be set.
+    #[error(transparent)]
+    Limits(#[from] LimitError),
+    /// Its folder or configuration cannot be laid out.
+    #[error(transparent)]
+    Folder(#[from] folder::LayError),
+    /// The command of a probe is empty.
+    #[error("the probe has no command")]
+    NoCommand,
+}
+
+impl PlanError {
+    /// The step that failed, as the decision whose fault it is knows it.
+    fn failed(&self) -> Failed {
+        match self {
+            Self::User(_) | Self::NoCommand => Failed::User,
+            Self::Limits(_) => Failed::Limits,
+            Self::Folder(folder::LayError::InTheWay { .. }) => Failed::InTheWay,
+            Self::Folder(folder::LayError::Io { source, .. }) => Failed::File {
+                kind: source.kind(),
+                looped: source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()),
+            },
+        }
+    }
+}
+
+impl From<PlanError> for NotPrepared {
+    fn from(error: PlanError) -> Self {
+        error.failed().because(Reason::of(&error))
+    }
+}
+
+/// Puts everything on disk that the workload needs before its start, and plans the start.
+///
+/// # Errors
+/// The reason, with what is at fault.
+pub(super) fn prepare(context: &Context, ask: &Prepare) -> Result<Plan, NotPrepared> {
+    let Prepare { name, revision, nonce, stale_config } = ask;
+    let spec = &revision.spec;
+    let Run::Process(process) = &spec.run;
+    if let Executable::Artifact(artifact) = &process.executable
+        && let Ok(false) = context.artifact(&artifact.digest).try_exists()
+    {
+        return Err(NotPrepared::Artifact(artifact.digest));
+    }
+    let user = users::resolve(process.user.as_deref(), name, &context.workloads)
+        .map_err(PlanError::from)?;
+    let folder = context.folder(name);
+    let own = folder.join(folder::FILES);
+    let mut plan =
+        plan_of(context, name, *nonce, spec, process, own, user).map_err(PlanError::from)?;
+    // Last of the steps that can fail before there is a process, and undone where it fails.
+    folder::lay(&folder, &spec.config, stale_config, user).map_err(PlanError::from)?;
+    plan.env.insert(census::MARKER.into(), marker(context, name, revision.number, *nonce));
+    plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
+    plan.log = Some(context.log(name));
+    Ok(plan)
+}
+
+/// Plans how a process of this workload runs, be it the main process or a probe.
+fn plan_of(
+    context: &Context,
+    name: &Name,
+    nonce: u64,
+    spec: &WorkloadSpec,
+    process: &Process,
+    own: PathBuf,
+    user: Option<users::User>,
+) -> Result<Plan, LimitError> {
+    let program = match &process.executable {
+        Executable::Path(path) => PathBuf::from(path),
+        Executable::Artifact(artifact) => context.artifact(&artifact.digest),
+    };
+    let own_text = own.to_string_lossy().into_owned();
+    let mut env = BTreeMap::from([
+        ("PATH".into(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+        ("HOME".into(), own_text.clone()),
+        ("HOLDFAST_FOLDER".into(), own_text),
+        ("HOLDFAST_WORKLOAD".into(), name.to_string()),
+        ("HOLDFAST_DEVICE".into(), context.device.clone()),
+    ]);
+    match context.access.workload(name, nonce) {
+        Ok(entry) => env.extend(entry.environment()),
+        // The bus reports this too; the workload may not need it.
+        Err(error) => tracing::error!(workload = %name, %error, "it has no way to put data in"),
+    }
+    env.extend(process.env.iter().map(|(key, value)| (key.clone(), value.clone())));
+    let (mut cgroup, mut bounds) = (None, Bounds::default());
+    match &context.cgroups {
+        Ok(cgroups) => cgroup = Some(cgroups.prepare(name, spec.resources)?),
+        Err(_) => {
+            bounds.memory = spec.resources.memory_bytes;
+            bounds.processes = spec.resources.pids.map(u64::from).filter(|_| counts_alone(process));
+        }
+    }
+    let workdir = match &process.workdir {
+        Some(path) => own.join(path),
+        None => own,
+    };
+    let args = process.args.clone();
+    let open_files = context.open_files;
+    let groups = users::groups(process.user.as_deref());
+    let (log, gate) = (None, true);
+    Ok(Plan { program, args, env, workdir, log, user, groups, cgroup, open_files, bounds, gate })
+}
+
+/// True where the kernel's count of a user's processes counts this workload alone, because it has a
+/// user of its own.
+pub(super) fn counts_alone(process: &Process) -> bool {
+    process.user.is_none() && rustix::process::geteuid().is_root()
+}
+
+/// Plans a probe command that runs in the workload's environment.
+///
+/// # Errors
+/// The reason why it cannot be planned.
+pub(super) fn probe_plan(
+    context: &Context,
+    name: &Name,
+    spec: &WorkloadSpec,
+    command: &[String],
+    nonce: u64,
+) -> Result<Plan, PlanError> {
+    let Run::Process(process) = &spec.run;
+    let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
+    let own = context.folder(name).join(folder::FILES);
+    let mut plan = plan_of(context, name, nonce, spec, process, own, user)?;
+    let (program, args) = command.split_first().ok_or(PlanError::NoCommand)?;
+    plan.program = PathBuf::from(program);
+    plan.args = args.to_vec();
+    plan.gate = false;
+    // The same nonce as the instance: processes that the probe leaves behind are swept with it.
+    plan.env.insert(census::MARKER.into(), marker(context, name, 0, nonce));
+    Ok(plan)
+}
+
+/// Text of the marker for an instance, or for a probe of it with revision 0.
+fn marker(context: &Context, workload: &Name, revision: u64, nonce: u64) -> String {
+    let (agent, workload) = (context.agent.clone(), workload.clone());
+    Marker { agent, workload, revision, nonce }.to_string()
+}

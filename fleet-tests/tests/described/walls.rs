@@ -1,0 +1,95 @@
+//! Walls between the rooms of the control plane, beyond those that a `Cargo.toml` draws by itself:
+//! which crates may stand below which, and that the service knows ports and no adapter.
+//!
+//! See decisions 0134 and 0135.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::{read, root};
+
+/// Crates of the control plane that each of its inner crates may stand on. Crates of the protocol
+/// are free to all.
+const MAY: [(&str, &[&str]); 4] = [
+    ("control/rows", &[]),
+    ("control/ports", &["holdfast-control-rows"]),
+    ("control/core", &["holdfast-api", "holdfast-control-rows"]),
+    ("control/api", &[]),
+];
+
+/// Crates of the program, of which the crates above may use none but those that they are allowed.
+const ROOMS: [&str; 6] = [
+    "holdfast-api",
+    "holdfast-cli",
+    "holdfast-control",
+    "holdfast-control-core",
+    "holdfast-control-ports",
+    "holdfast-control-rows",
+];
+
+/// Crates that do I/O, which no core and no port uses.
+const OUTSIDE: [&str; 9] =
+    ["tokio", "redb", "hyper", "axum", "reqwest", "rustls", "rustix", "rcgen", "tower"];
+
+/// Names of the dependencies of a crate, those of its tests excepted.
+fn dependencies(folder: &str) -> BTreeSet<String> {
+    let text = read(&format!("{folder}/Cargo.toml"));
+    let lines = text.lines().skip_while(|line| *line != "[dependencies]").skip(1);
+    let own = lines.take_while(|line| !line.starts_with('['));
+    own.filter_map(|line| Some(line.split_once('=')?.0.trim().to_owned())).collect()
+}
+
+#[test]
+fn the_control_planes_crates_stand_on_each_other_in_one_direction() {
+    for (folder, may) in MAY {
+        let found = dependencies(folder);
+        assert!(!found.is_empty(), "{folder} has no dependencies");
+        for name in &found {
+            let is_room = ROOMS.contains(&name.as_str());
+            assert!(!is_room || may.contains(&name.as_str()), "{folder} stands on {name}");
+            assert!(!OUTSIDE.contains(&name.as_str()), "{folder} uses {name}");
+        }
+    }
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Returns the lines of code that name a module or crate, with their places. Comments do not count.
+fn lines_with(folder: &str, words: &[&str]) -> Vec<String> {
+    let mut files = Vec::new();
+    sources(&root().join(folder), &mut files);
+    assert!(files.len() > 2, "{folder} is elsewhere now");
+    let mut found = Vec::new();
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().enumerate().filter(|(_, line)| !line.trim().starts_with("//"));
+        let named = code.filter(|(_, line)| words.iter().any(|word| line.contains(word)));
+        found.extend(named.map(|(at, line)| format!("{}:{}: {line}", path.display(), at + 1)));
+    }
+    found
+}
+
+#[test]
+fn the_service_knows_ports_and_no_adapter() {
+    let words = ["adapters::", "adapters::{", "redb", "rcgen", "crate::serve", "rustix"];
+    assert_eq!(lines_with("control/src/service", &words), [""; 0]);
+}
+
+#[test]
+fn core_and_ports_name_no_service_and_no_adapter() {
+    let words = ["holdfast_control::", "adapters::", "service::", "holdfast_control_ports"];
+    assert_eq!(lines_with("control/core/src", &words), [""; 0]);
+    let words = ["holdfast_control::", "adapters::", "service::", "holdfast_control_core"];
+    assert_eq!(lines_with("control/ports/src", &words), [""; 0]);
+    assert_eq!(lines_with("control/rows/src", &words), [""; 0]);
+}
