@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "described/decisions.rs"]
 mod decisions;
+#[path = "described/kinds.rs"]
+mod kinds;
 #[path = "described/words.rs"]
 mod words;
 
