@@ -115,6 +115,16 @@ impl<'a> At<'a> {
         Value::Object(node.0.into_inner())
     }
 
+    /// Returns the schema that a form writes, with another description. Empty: it keeps its own.
+    pub(super) fn describe_as(about: &str, form: impl FnOnce(&At<'_>)) -> Value {
+        At::describe(|at| {
+            form(at);
+            if !about.is_empty() {
+                at.put("description", about);
+            }
+        })
+    }
+
     /// Returns the value; null in the pass that writes the schema.
     pub(super) fn value(&self) -> &'a Value {
         match &self.pass {
@@ -373,20 +383,20 @@ impl<'a> At<'a> {
     /// Parses a quantity with a unit. A number without a unit may stand without quotes.
     pub(crate) fn quantity<T>(&self, form: &Quantity<T>) -> Option<T> {
         if let Some(node) = self.node() {
-            let mut text = json!({ "type": "string" });
-            if !form.pattern.is_empty() {
-                text["pattern"] = form.pattern.into();
-            }
             if form.bare.is_empty() {
                 node.put("type", "string");
                 node.put("pattern", form.pattern);
-            } else {
-                let mut bare = json!({ "type": form.bare });
-                if form.bare == "integer" {
-                    bare["minimum"] = 0.into();
-                }
-                node.put("anyOf", vec![text, bare]);
+                return None;
             }
+            let text = match form.pattern {
+                "" => json!({ "type": "string" }),
+                pattern => json!({ "type": "string", "pattern": pattern }),
+            };
+            let bare = match form.bare {
+                "integer" => json!({ "type": "integer", "minimum": 0 }),
+                bare => json!({ "type": bare }),
+            };
+            node.put("anyOf", vec![text, bare]);
             return None;
         }
         let text = match self.value() {

@@ -6,7 +6,6 @@ use holdfast_base::ids::Name;
 use holdfast_query::parse;
 use holdfast_records::Window;
 use holdfast_records::{Aggregate, Order, Overflow, Pattern, Ship, Source, StreamPolicy};
-use serde_json::Value;
 
 use super::at::{At, Words};
 use super::document::{NAME, devices};

@@ -74,10 +74,7 @@ impl<'a> Fields<'a> {
                 Found::Present(None)
             }
             Pass::Describe(node) => {
-                let mut form = At::describe(|at| drop(decode(at)));
-                if !about.is_empty() {
-                    form["description"] = about.into();
-                }
+                let form = At::describe_as(about, |at| drop(decode(at)));
                 node.put_below("properties", key, form);
                 Found::Present(None)
             }

@@ -160,7 +160,7 @@ pub(crate) struct Planned {
 /// Record to store of a document that changes.
 #[derive(Debug)]
 enum Next {
-    Workload(PlannedWorkload),
+    Workload(Box<PlannedWorkload>),
     /// Policy document with the text for the audit log.
     Policy(PolicyRecord, String),
 }
@@ -192,7 +192,7 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
         let present = any.rules().version(model, &document.name);
         let Planned { result, next } = any.rules().plan(model, document, now)?;
         match next {
-            Some(Next::Workload(planned)) => workloads.push(planned),
+            Some(Next::Workload(planned)) => workloads.push(*planned),
             Some(Next::Policy(record, message)) => policies.push((record, message)),
             None => {}
         }

@@ -77,7 +77,7 @@ pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planne
     let message =
         format!("{action}, revision {}, for {}", record.revision, count(device_count, "device"));
     let planned = PlannedWorkload { record, new_revision, message };
-    let next = (action != "unchanged").then_some(Next::Workload(planned));
+    let next = (action != "unchanged").then_some(Next::Workload(Box::new(planned)));
     Ok(Planned { result, next })
 }
 
