@@ -162,7 +162,7 @@ pub(crate) struct Planned {
 enum Next {
     Workload(Box<PlannedWorkload>),
     /// Policy document with the text for the audit log.
-    Policy(PolicyRecord, String),
+    Policy(Box<PolicyRecord>, String),
 }
 
 /// A workload that changes.
@@ -193,7 +193,7 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
         let Planned { result, next } = any.rules().plan(model, document, now)?;
         match next {
             Some(Next::Workload(planned)) => workloads.push(*planned),
-            Some(Next::Policy(record, message)) => policies.push((record, message)),
+            Some(Next::Policy(record, message)) => policies.push((*record, message)),
             None => {}
         }
         stale.extend(Stale::check(expected, present, &result));
