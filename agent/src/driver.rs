@@ -39,7 +39,6 @@ use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::{LinkEvent, Outlet};
 use crate::adapters::notify::Notifier;
 use crate::adapters::store::Store;
-use crate::adapters::tasks;
 use crate::adapters::{crash, files, status as status_socket};
 use crate::core::agent::{Agent, View};
 use crate::core::backoff::Entropy;

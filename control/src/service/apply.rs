@@ -90,7 +90,7 @@ impl Service {
         by: &str,
     ) -> Result<(), Failure> {
         self.change(|change| Ok(apply::delete_policy(change, kind, name, expected, by)?)).await?;
-        if kind == PolicyKind::DevicePolicy {
+        if kind.decides_absence() {
             self.note_every_due();
         }
         Ok(())

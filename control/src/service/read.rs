@@ -8,8 +8,10 @@ use super::{Failure, Service};
 use crate::api::selector::Selector;
 use crate::api::time::rfc3339;
 use crate::api::{self, Absence, Connection, List, ListMeta};
+use crate::core::alarms::delivery::Standings;
+use crate::core::kinds::{AnyKind, Looked};
 use crate::core::model::Workload;
-use crate::core::records::{PolicyKind, RevisionRecord};
+use crate::core::records::RevisionRecord;
 use crate::core::{absence, explain, revisions, view};
 
 /// Number of items of a page when the request does not say.
@@ -183,25 +185,19 @@ impl Service {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown kind or name.
     pub fn explain(&self, kind: &str, name: &str) -> Result<api::Explanation, Failure> {
-        let (model, now) = (self.model(), self.now());
-        match kind {
-            "device" | "devices" => {
-                let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
-                Ok(explain::device(&model, known, now))
-            }
-            "workload" | "workloads" => {
-                let known =
-                    model.workloads.get(name).ok_or_else(|| Failure::no("workload", name))?;
-                Ok(explain::workload(&model, known, now))
-            }
-            other => match PolicyKind::parse(other) {
-                Some(kind) => {
-                    drop(model);
-                    self.explain_policy(kind, name)
-                }
-                None => Err(Failure::no("kind", other)),
-            },
+        if let "device" | "devices" = kind {
+            let model = self.model();
+            let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
+            return Ok(explain::device(&model, known, self.now()));
         }
+        let kind = AnyKind::parse(kind).ok_or_else(|| Failure::no("kind", kind))?;
+        let told = match kind {
+            AnyKind::Policy(kind) => self.standings(kind),
+            AnyKind::Workload => Standings::new(),
+        };
+        let model = self.model();
+        let looked = Looked { model: &model, told: &told, now: self.now() };
+        kind.explain(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
     }
 
     /// Returns the control plane's version, tenant, addresses and CA.
