@@ -97,7 +97,8 @@ pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planne
         after: view::policy_document(&record),
         changed_devices: preview.changed,
     };
-    let next = (action != AppliedAction::Unchanged).then_some(Next::Policy(Box::new(record), message));
+    let next =
+        (action != AppliedAction::Unchanged).then_some(Next::Policy(Box::new(record), message));
     Ok(Planned { result, next })
 }
 

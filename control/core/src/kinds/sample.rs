@@ -99,7 +99,11 @@ impl PolicyRules for Sample {
             return Ok(());
         }
         let Some(Policy::Sample { sample: known }) = known else {
-            let fault = Fault { path: "spec.secret".into(), message: "is not stored".into(), of_key: false };
+            let fault = Fault {
+                path: "spec.secret".into(),
+                message: "is not stored".into(),
+                of_key: false,
+            };
             return Err(vec![fault]);
         };
         sample.secret.clone_from(&known.secret);
