@@ -20,6 +20,8 @@ use holdfast_protocol::problem::{ProblemCode, Reporter};
 mod contracts;
 #[path = "described/decisions.rs"]
 mod decisions;
+#[path = "described/kinds.rs"]
+mod kinds;
 #[path = "described/walls.rs"]
 mod walls;
 #[path = "described/words.rs"]

@@ -180,11 +180,12 @@ pub struct WorkloadReport {
     /// Number of starts of this revision after the first.
     #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub restarts: u32,
-    /// Number of the run, drawn at random when its instance was prepared; absent while there is no
-    /// instance. Another number: it was started anew in between.
+    /// Number of the run, chosen by the runtime; absent while there is no instance. Another number:
+    /// it was started anew in between. The process runtime gives the process id of the main process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u32>,
-    /// Facts of the instance that only its runtime knows; nothing is decided by them.
+    /// Facts of the instance that only its runtime knows; nothing is decided by them. Absent for a
+    /// process of which `run` says all: 19 bytes less in each report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<Detail>,
     /// Explanation of the phase for a person, where it is not plain; at most [`MAX_REASON`] bytes.
@@ -195,7 +196,10 @@ pub struct WorkloadReport {
 impl WorkloadReport {
     /// Process id of the main process, if the instance is a process of the device.
     pub fn pid(&self) -> Option<u32> {
-        self.detail.map(|Detail::Process(pid)| pid)
+        match self.detail {
+            Some(Detail::Process(pid)) => Some(pid),
+            None => self.run,
+        }
     }
 }
 

@@ -276,7 +276,8 @@ impl Shipping {
             }),
         );
         say(ProblemCode::DataRejected, self.refused.clone());
-        say(ProblemCode::DataSpace,
+        say(
+            ProblemCode::DataSpace,
             self.summary.low.then(|| {
                 "the disk has less room than data streams may use: older records go sooner"
                     .to_owned()

@@ -218,10 +218,7 @@ impl Driver {
         say(ProblemCode::Store, self.trouble.store.clone());
         say(ProblemCode::StoreRecovered, self.trouble.damage.clone());
         let unsubscribed = self.link.unsubscribed.clone();
-        say(
-            ProblemCode::SubscriptionRefused,
-            unsubscribed.filter(|_| self.link.outlet.is_none()),
-        );
+        say(ProblemCode::SubscriptionRefused, unsubscribed.filter(|_| self.link.outlet.is_none()));
         say(ProblemCode::WaitingForApproval, self.identity.approval_problem());
         list.extend(self.inlets.problems(self.time.now()));
         let sources = self.sources.problem();

@@ -22,9 +22,9 @@ use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
 use crate::adapters::machine::Machine;
-use crate::runtimes::Runtimes;
 use crate::adapters::{files, logs, tasks};
 use crate::core::follow::{Follower, Found, Piece, Position, SEARCHED, Search};
+use crate::runtimes::Runtimes;
 
 /// Bytes that are read of a log at once: some thousand lines, one durable step of the buffer.
 const PIECE: usize = 256 * 1024;

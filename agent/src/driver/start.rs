@@ -25,6 +25,7 @@ use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
 use crate::adapters::notify::Notifier;
 use crate::adapters::store::Store;
+use crate::adapters::tasks;
 use crate::adapters::{files, link};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
@@ -129,7 +130,7 @@ impl Driver {
             entropy: seed,
         };
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
-        tokio::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
+        tasks::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
         let shipping =
             shipping::Shipping::new(buffer, config.storage, (time.clone(), tell.clone()), seed ^ 3);
         let around = own::Around {

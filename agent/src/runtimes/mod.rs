@@ -21,6 +21,7 @@ use holdfast_protocol::message::Detail;
 use holdfast_protocol::workload::{Probe, Run, WorkloadSpec};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::adapters::tasks;
 use crate::core::effect::Observed;
 use crate::core::runtime::{Found, Halt, Handle, Known, NotPrepared, Reason, RuntimeKind};
 use crate::core::saved::{Exit, Revision};
@@ -180,7 +181,7 @@ impl Runtimes {
 
     fn say(&self, observed: Observed) {
         let tell = self.tell.clone();
-        tokio::spawn(async move { send(&tell, observed).await });
+        tasks::spawn(async move { send(&tell, observed).await });
     }
 
     /// Prepares an instance by the first runtime that can run it.
@@ -252,7 +253,7 @@ impl Runtimes {
         }
         for (by, sweeps) in groups {
             let (all, tell) = (Arc::clone(&self.all), self.tell.clone());
-            tokio::spawn(async move {
+            tasks::spawn(async move {
                 let mut found = vec![Some(Remains { behind: 0, left: 0 }); sweeps.len()];
                 for runtime in by.into_iter().filter_map(|at| all.get(at)) {
                     for (found, remains) in found.iter_mut().zip(swept(&**runtime, &sweeps).await) {

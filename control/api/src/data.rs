@@ -16,11 +16,11 @@ use utoipa::ToSchema;
 pub struct Policy {
     /// Always `holdfast/v1`.
     pub api_version: String,
-    /// Kind of the document: `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`.
+    /// Kind of the document, such as `Stream`.
     pub kind: String,
     /// Name and labels of the document.
     pub metadata: super::Metadata,
-    /// Specification as it was applied; secrets of a `Notification` are left out.
+    /// Specification as it was applied; secrets are left out.
     pub spec: Value,
     /// Devices on which the document applies, and problems with it.
     pub status: PolicyStatus,

@@ -24,6 +24,7 @@ mod data;
 mod fleet;
 mod groups;
 mod jobs;
+pub mod kinds;
 pub mod link;
 pub mod log;
 pub mod path;

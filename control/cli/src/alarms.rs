@@ -10,7 +10,7 @@ use super::moment;
 use super::rows::{labels, read};
 use super::table::Cell;
 use super::text::{Mood, Output, clean};
-use holdfast_api::{Alarm, AlarmState, Delivery, NewSilence, Policy, Severity, Silence, Tested};
+use holdfast_api::{Alarm, AlarmState, NewSilence, Severity, Silence, Tested};
 
 /// Acknowledges alarms.
 pub(crate) async fn acknowledge(client: &Client, output: Output, wanted: &Mute) -> Outcome {
@@ -70,7 +70,7 @@ pub(crate) async fn notification(
     Err(Failure::failed(format!("not delivered ({millis} ms): {answer}")))
 }
 
-/// Returns the headings of a list of alarms, silences or notifications: the usual ones, and those
+/// Returns the headings of a list of alarms or silences: the usual ones, and those
 /// added by `-o wide`.
 pub(super) fn headings(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
@@ -78,20 +78,15 @@ pub(super) fn headings(kind: Kind) -> (&'static [&'static str], &'static [&'stat
             &["SEVERITY", "KIND", "CODE", "DEVICE", "SINCE", "STATE", "MESSAGE"],
             &["TOLD BY", "NOTE", "LABELS"],
         ),
-        Kind::Silence => (&["ID", "TYPE", "OF", "ALARMS", "BY", "MADE", "ENDS", "NOTE"], &[]),
-        _ => (
-            &["NAME", "TO", "SEVERITY", "DEVICES", "LAST SENT", "WAITING", "STATE"],
-            &["OPEN", "SENT", "DROPPED", "PLACE", "LABELS"],
-        ),
+        _ => (&["ID", "TYPE", "OF", "ALARMS", "BY", "MADE", "ENDS", "NOTE"], &[]),
     }
 }
 
-/// Returns the table row of an alarm, a silence or a notification.
+/// Returns the table row of an alarm or a silence.
 pub(super) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec<Cell>> {
     match kind {
         Kind::Alarm => read(item).map(|alarm| alarm_row(wide, now, &alarm)),
-        Kind::Silence => read(item).map(|silence| silence_row(now, &silence)),
-        _ => read(item).map(|policy| notification_row(wide, now, &policy)),
+        _ => read(item).map(|silence| silence_row(now, &silence)),
     }
 }
 
@@ -151,41 +146,4 @@ fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
         }),
         Cell::from(silence.note.as_str()),
     ]
-}
-
-/// Returns the state of deliveries to a receiver, in a word or two.
-fn reached(delivery: &Delivery, now: u64) -> Cell {
-    match (&delivery.failing_since, &delivery.last_success) {
-        (Some(since), _) => {
-            Cell::new(format!("fails since {}", moment::ago(since, now)), Mood::Bad)
-        }
-        (None, Some(_)) => Cell::new("reached", Mood::Good),
-        (None, None) => Cell::new("nothing told yet", Mood::Faint),
-    }
-}
-
-fn notification_row(wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
-    let delivery = policy.status.delivery.clone().unwrap_or_default();
-    let severity = policy.spec.get("severity").and_then(Value::as_str).unwrap_or("warning");
-    let sent = delivery.last_success.as_ref().map(|at| moment::ago(at, now));
-    let waiting = if delivery.queued == 0 { Mood::Plain } else { Mood::Busy };
-    let mut row = vec![
-        Cell::from(policy.metadata.name.as_str()),
-        Cell::from(delivery.receiver.as_str()),
-        Cell::from(severity),
-        Cell::from(policy.status.devices.to_string()),
-        Cell::from(sent.unwrap_or_else(|| "never".into())),
-        Cell::new(delivery.queued.to_string(), waiting),
-        reached(&delivery, now),
-    ];
-    if wide {
-        row.extend([
-            Cell::from(delivery.open.to_string()),
-            Cell::from(delivery.sent.to_string()),
-            Cell::from(delivery.dropped.to_string()),
-            Cell::from(delivery.place.as_str()),
-            Cell::from(labels(&policy.metadata.labels)),
-        ]);
-    }
-    row
 }

@@ -150,7 +150,7 @@ fn named(document: &Document) -> Outcome<(args::Kind, String)> {
     match (kind, text("/metadata/name")) {
         (Some(kind), Some(name)) => Ok((kind, name.to_owned())),
         _ => Err(Failure::failed(format!(
-            "{}: a document does not say which workload, stream, linkbudget, notification or devicepolicy it describes; nothing more was deleted",
+            "{}: a document does not say the kind and the name of what it describes; nothing more was deleted",
             document.source
         ))),
     }

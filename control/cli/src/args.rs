@@ -7,9 +7,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 mod jobs;
+mod kinds;
 
 use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
+pub(crate) use kinds::Kind;
 
 use super::{activity, moment};
 use crate::serve_args::ServeArgs;
@@ -374,113 +376,9 @@ pub(crate) struct Apply {
     pub(crate) dry_run: bool,
 }
 
-/// A kind of resource.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Machines with an agent.
-    #[value(name = "devices", alias = "device")]
-    Device,
-    /// Programs that run on devices.
-    #[value(name = "workloads", alias = "workload")]
-    Workload,
-    /// States that workloads have had.
-    #[value(name = "revisions", alias = "revision")]
-    Revision,
-    /// Tokens with which devices enrol.
-    #[value(name = "tokens", alias = "token")]
-    Token,
-    /// Tokens with which people and programs use the API.
-    #[value(name = "access")]
-    Access,
-    /// Policies for streams of records.
-    #[value(name = "streams", alias = "stream")]
-    Stream,
-    /// Limits on the traffic of links.
-    #[value(name = "linkbudgets", alias = "linkbudget")]
-    LinkBudget,
-    /// Receivers that are told of alarms.
-    #[value(name = "notifications", alias = "notification")]
-    Notification,
-    /// Things that need a person now.
-    #[value(name = "alarms", alias = "alarm")]
-    Alarm,
-    /// Acknowledgements and silences of alarms.
-    #[value(name = "silences", alias = "silence")]
-    Silence,
-    /// Rules on whether devices may be away.
-    #[value(name = "devicepolicies", aliases = ["devicepolicy", "dp"])]
-    DevicePolicy,
-}
-
-impl Kind {
-    /// Returns the plural that commands and the API use, such as `devices`.
-    pub(crate) fn plural(self) -> &'static str {
-        match self {
-            Self::Device => "devices",
-            Self::Workload => "workloads",
-            Self::Revision => "revisions",
-            Self::Token => "tokens",
-            Self::Access => "access",
-            Self::Stream => "streams",
-            Self::LinkBudget => "linkbudgets",
-            Self::Notification => "notifications",
-            Self::Alarm => "alarms",
-            Self::Silence => "silences",
-            Self::DevicePolicy => "devicepolicies",
-        }
-    }
-
-    /// Returns the path of the kind in the API, below `/api/v1`.
-    pub(crate) fn path(self) -> &'static [&'static str] {
-        match self {
-            Self::Device => &["devices"],
-            Self::Workload => &["workloads"],
-            Self::Revision => &["revisions"],
-            Self::Token => &["tokens"],
-            Self::Access => &["access"],
-            Self::Stream => &["policies", "streams"],
-            Self::LinkBudget => &["policies", "linkbudgets"],
-            Self::Notification => &["policies", "notifications"],
-            Self::Alarm => &["alarms"],
-            Self::Silence => &["silences"],
-            Self::DevicePolicy => &["policies", "devicepolicies"],
-        }
-    }
-
-    /// Returns the kind of a document by its `kind`, such as `Workload`.
-    pub(crate) fn of_document(kind: &str) -> Option<Self> {
-        match kind {
-            "Workload" => Some(Self::Workload),
-            "Stream" => Some(Self::Stream),
-            "LinkBudget" => Some(Self::LinkBudget),
-            "Notification" => Some(Self::Notification),
-            "DevicePolicy" => Some(Self::DevicePolicy),
-            _ => None,
-        }
-    }
-
-    /// Returns the singular for texts, such as `device`.
-    pub(crate) fn singular(self) -> &'static str {
-        match self {
-            Self::Device => "device",
-            Self::Workload => "workload",
-            Self::Revision => "revision",
-            Self::Token => "token",
-            Self::Access => "access token",
-            Self::Stream => "stream",
-            Self::LinkBudget => "linkbudget",
-            Self::Notification => "notification",
-            Self::Alarm => "alarm",
-            Self::Silence => "silence",
-            Self::DevicePolicy => "devicepolicy",
-        }
-    }
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// Kind: device, workload, stream, linkbudget, notification, devicepolicy, silence, token or
-    /// access.
+    /// Kind: a kind of documents, device, silence, token or access; singular or plural.
     #[arg(value_enum, ignore_case = true, required_unless_present = "files")]
     pub(crate) kind: Option<Kind>,
     /// Name of the resource; several may be given.
@@ -541,8 +439,7 @@ The exit code is 0 when the receiver took it, and 1 when it did not.")]
 
 #[derive(Debug, Args)]
 pub(crate) struct Named {
-    /// Kind: device, workload, revision, token, access, stream, linkbudget, notification or
-    /// devicepolicy.
+    /// Kind: a kind of documents, device, revision, token or access; singular or plural.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Name of the resource.
@@ -567,8 +464,7 @@ pub(crate) struct Status {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// Kind: devices, workloads, revisions, tokens, access, streams, linkbudgets, notifications,
-    /// devicepolicies (dp), alarms or silences; the singular is accepted too.
+    /// Kind, in the plural or the singular; `dp` is short for `devicepolicies`.
     #[arg(value_enum, ignore_case = true)]
     pub(crate) kind: Kind,
     /// Name of one resource. For revisions WORKLOAD.NUMBER shows one and WORKLOAD lists all of it;

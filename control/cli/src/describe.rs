@@ -17,6 +17,7 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
+use holdfast_api::kinds::{DEVICE_POLICY, LINK_BUDGET, WORKLOAD};
 use holdfast_api::time::words;
 use holdfast_api::{
     Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, Workload,
@@ -44,26 +45,25 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
             let device = device(output, now, &rows::read(&item)?, ping.as_ref());
             format!("{device}\nLately\n{lately}\nData\n{data}")
         }
-        Kind::Workload => workload(output, now, &rows::read(&item)?)?,
-        Kind::LinkBudget => {
+        Kind::Document(kind) if *kind == WORKLOAD => workload(output, now, &rows::read(&item)?)?,
+        Kind::Document(budget) if *budget == LINK_BUDGET => {
             let budgets = client.list(kind.path(), &[]).await?;
             let devices = client.list(Kind::Device.path(), &[]).await?;
             let used = described_data::of_budget(output, name, &budgets, &devices)?;
             format!("{}\nUse\n{used}", get::yaml(&item)?)
         }
-        Kind::DevicePolicy => {
+        Kind::Document(kind) if *kind == DEVICE_POLICY => {
             let absence = described_absence::of_policy(output, &item)?;
             format!("{absence}\n{}", get::yaml(&item)?)
         }
-        Kind::Revision
+        Kind::Document(_)
+        | Kind::Revision
         | Kind::Token
         | Kind::Access
-        | Kind::Stream
-        | Kind::Notification
         | Kind::Alarm
         | Kind::Silence => get::yaml(&item)?,
     };
-    if !matches!(kind, Kind::Revision | Kind::Token | Kind::Access | Kind::Alarm | Kind::Silence) {
+    if matches!(kind, Kind::Device | Kind::Document(_)) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
         text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
     }

@@ -1,20 +1,13 @@
-//! Device policies in lists and in `describe`: which devices may be away, and which are.
+//! Device policies in `describe`: which devices may be away, and which are.
 
 use serde_json::Value;
 
 use super::describe::facts;
 use super::failure::Outcome;
-use super::moment;
-use super::rows::{chosen, labels, read};
+use super::rows::read;
 use super::table::Cell;
 use super::text::{Mood, Output};
 use holdfast_api::{AbsenceStatus, Policy, PolicyAbsence};
-
-/// Headings of the list: the usual ones, and those added by `-o wide`.
-pub(super) const HEADINGS: (&[&str], &[&str]) = (
-    &["NAME", "WHEN OFFLINE", "DEVICES", "CONNECTED", "EXPECTED", "IGNORED", "UNEXPECTED"],
-    &["OVERRIDDEN", "CHANGED", "ON", "LABELS"],
-);
 
 /// Returns the rule of a document in words.
 fn rule(policy: &Policy) -> String {
@@ -26,31 +19,6 @@ fn rule(policy: &Policy) -> String {
         }
         _ => String::new(),
     }
-}
-
-/// Returns the table row of a device policy.
-pub(super) fn row(wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
-    let absence = policy.status.absence.clone().unwrap_or_default();
-    let bad = if absence.unexpected == 0 { Mood::Plain } else { Mood::Bad };
-    let mut row = vec![
-        Cell::from(policy.metadata.name.as_str()),
-        Cell::from(rule(policy)),
-        Cell::from(absence.devices.to_string()),
-        Cell::from(absence.connected.to_string()),
-        Cell::from(absence.expected.to_string()),
-        Cell::from(absence.ignored.to_string()),
-        Cell::new(absence.unexpected.to_string(), bad),
-    ];
-    if wide {
-        let changed = policy.metadata.updated_at.as_ref();
-        row.extend([
-            Cell::from(absence.overridden.to_string()),
-            Cell::from(changed.map(|at| moment::ago(at, now)).unwrap_or_default()),
-            Cell::from(chosen(&policy.spec)),
-            Cell::from(labels(&policy.metadata.labels)),
-        ]);
-    }
-    row
 }
 
 /// Returns some names, and how many more there are.

@@ -10,6 +10,7 @@ use super::groups;
 use super::rows;
 use super::table::table;
 use super::text::{Output, note};
+use holdfast_api::kinds::WORKLOAD;
 
 /// Lists resources, or shows one.
 pub(crate) async fn get(client: &Client, output: Output, now: u64, arguments: &Get) -> Outcome {
@@ -94,7 +95,7 @@ async fn revisions_of(
     query.push(("workload", workload));
     let found = client.list(&["revisions"], &query).await?;
     if found.is_empty() && selector.is_none() {
-        return Err(no(Kind::Workload, workload));
+        return Err(no(Kind::Document(&WORKLOAD), workload));
     }
     Ok(found)
 }
@@ -102,12 +103,7 @@ async fn revisions_of(
 /// Requests one resource by name.
 pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Value> {
     let among = match kind {
-        Kind::Device
-        | Kind::Workload
-        | Kind::Stream
-        | Kind::LinkBudget
-        | Kind::Notification
-        | Kind::DevicePolicy => {
+        Kind::Device | Kind::Document(_) => {
             let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();
             return client.get(&path, &[]).await;
         }

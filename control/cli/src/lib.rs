@@ -13,6 +13,7 @@ mod alarms;
 mod apply;
 mod args;
 mod client;
+mod columns;
 mod data;
 mod describe;
 mod described_absence;

@@ -1,7 +1,5 @@
 //! Table rows of all kinds of resources: what an operator needs to see at three in the morning.
 
-use std::collections::BTreeMap;
-
 use holdfast_base::ids::Labels;
 use holdfast_base::words;
 use serde::de::DeserializeOwned;
@@ -9,15 +7,14 @@ use serde_json::Value;
 
 use super::alarms;
 use super::args::Kind;
-use super::described_absence;
+use super::columns;
 use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
 use holdfast_api::Scope;
 use holdfast_api::{
-    Absence, Access, Approve, Connection, Device, HealthState, Policy, Revision, State, Token,
-    Workload,
+    Absence, Access, Approve, Connection, Device, HealthState, Revision, State, Token,
 };
 
 /// Longest list of problems in a table that is not wide, in characters.
@@ -43,34 +40,11 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
             &["NAME", "CONNECTION", "SINCE", "HEARD", "WORKLOADS", "GENERATION", "PROBLEMS"],
             &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "LABELS"],
         ),
-        Kind::Workload => (
-            &[
-                "NAME",
-                "REVISION",
-                "DEVICES",
-                "RUNNING",
-                "DONE",
-                "PROGRESSING",
-                "FAILING",
-                "UNKNOWN",
-            ],
-            &["PAUSED", "CHANGED", "RUNS", "ON", "LABELS"],
-        ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
         Kind::Access => (&["ID", "SCOPE", "ENDS", "LAST USED", "MADE", "FOR"], &[]),
-        Kind::Stream => (
-            &[
-                "NAME", "STREAMS", "PRIORITY", "SHIP", "TTL", "QUOTA", "DEVICES", "APPLIED",
-                "PROBLEMS",
-            ],
-            &["CHANGED", "ON", "LABELS"],
-        ),
-        Kind::LinkBudget => {
-            (&["NAME", "PER", "BYTES", "DEVICES", "APPLIED"], &["CHANGED", "ON", "LABELS"])
-        }
-        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::headings(kind),
-        Kind::DevicePolicy => described_absence::HEADINGS,
+        Kind::Alarm | Kind::Silence => alarms::headings(kind),
+        Kind::Document(kind) => return columns::headings(kind, wide),
     };
     narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
 }
@@ -79,13 +53,11 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
 pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec<Cell>> {
     Ok(match kind {
         Kind::Device => device(wide, now, &read(item)?),
-        Kind::Workload => workload(wide, now, &read(item)?),
         Kind::Revision => revision(wide, now, &read(item)?),
         Kind::Token => token(now, &read(item)?),
         Kind::Access => access(now, &read(item)?),
-        Kind::Notification | Kind::Alarm | Kind::Silence => alarms::row(kind, wide, now, item)?,
-        Kind::Stream | Kind::LinkBudget => policy(kind, wide, now, &read(item)?),
-        Kind::DevicePolicy => described_absence::row(wide, now, &read(item)?),
+        Kind::Alarm | Kind::Silence => alarms::row(kind, wide, now, item)?,
+        Kind::Document(kind) => columns::row(kind, wide, now, item),
     })
 }
 
@@ -217,74 +189,6 @@ fn problems(device: &Device, now: u64) -> Vec<String> {
     failing.chain(of_device).collect()
 }
 
-fn workload(wide: bool, now: u64, workload: &Workload) -> Vec<Cell> {
-    let status = workload.status;
-    let count = |number: u64, mood: Mood| {
-        Cell::new(number.to_string(), if number == 0 { Mood::Plain } else { mood })
-    };
-    let all = status.running + status.done == status.desired;
-    let mut row = vec![
-        Cell::from(workload.metadata.name.as_str()),
-        Cell::from(status.revision.to_string()),
-        Cell::from(status.desired.to_string()),
-        count(status.running, if all { Mood::Good } else { Mood::Busy }),
-        count(status.done, Mood::Good),
-        count(status.progressing, Mood::Busy),
-        count(status.failing, Mood::Bad),
-        count(status.unknown, Mood::Faint),
-    ];
-    if wide {
-        let changed =
-            workload.metadata.updated_at.as_ref().or(workload.metadata.created_at.as_ref());
-        row.extend([
-            count(status.paused, Mood::Busy),
-            Cell::from(changed.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
-            Cell::from(runs(&workload.spec)),
-            Cell::from(chosen(&workload.spec)),
-            Cell::from(labels(&workload.metadata.labels)),
-        ]);
-    }
-    row
-}
-
-fn policy(kind: Kind, wide: bool, now: u64, policy: &Policy) -> Vec<Cell> {
-    let status = &policy.status;
-    let said = |field: &str, usual: &str| match policy.spec.get(field) {
-        None => usual.to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Object(object)) => object.keys().next().cloned().unwrap_or_default(),
-        Some(Value::Array(items)) => {
-            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
-            cut(&items.join(","))
-        }
-        Some(other) => other.to_string(),
-    };
-    let mut row = vec![Cell::from(policy.metadata.name.as_str())];
-    match kind {
-        Kind::LinkBudget => row.extend([said("per", ""), said("bytes", "")].map(Cell::from)),
-        _ => row.extend(
-            [("streams", ""), ("priority", "5"), ("ship", "always"), ("ttl", ""), ("quota", "")]
-                .map(|(field, usual)| Cell::from(said(field, usual))),
-        ),
-    }
-    let all = status.applied == status.devices;
-    row.push(Cell::from(status.devices.to_string()));
-    row.push(Cell::new(status.applied.to_string(), if all { Mood::Good } else { Mood::Busy }));
-    if kind == Kind::Stream {
-        let mood = if status.problems == 0 { Mood::Plain } else { Mood::Bad };
-        row.push(Cell::new(status.problems.to_string(), mood));
-    }
-    if wide {
-        let changed = policy.metadata.updated_at.as_ref();
-        row.extend([
-            Cell::from(changed.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
-            Cell::from(chosen(&policy.spec)),
-            Cell::from(labels(&policy.metadata.labels)),
-        ]);
-    }
-    row
-}
-
 fn revision(wide: bool, now: u64, revision: &Revision) -> Vec<Cell> {
     let made = revision.metadata.created_at.as_ref();
     let mut row = vec![
@@ -376,11 +280,12 @@ pub(crate) fn chosen(spec: &Value) -> String {
 
 /// Returns labels on one line.
 pub(crate) fn labels(labels: &Labels) -> String {
-    pairs(labels)
+    pairs(labels.iter().map(|(key, value)| (key.as_str(), value.as_str())))
 }
 
-fn pairs(map: &BTreeMap<String, String>) -> String {
-    map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+/// Returns keys with their values on one line.
+pub(crate) fn pairs<'a>(all: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    all.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
 /// Returns the colour of a workload's state.
@@ -403,7 +308,8 @@ pub(crate) fn mood_of_connection(connection: Connection) -> Mood {
     }
 }
 
-fn cut(text: &str) -> String {
+/// Shortens a text to what a narrow table has room for.
+pub(crate) fn cut(text: &str) -> String {
     if text.chars().count() <= NARROW {
         return text.to_owned();
     }
@@ -418,6 +324,7 @@ mod tests {
     use super::*;
     use crate::table::table;
     use crate::text::Output;
+    use holdfast_api::kinds::WORKLOAD;
 
     fn shown(kind: Kind, wide: bool, item: &Value) -> String {
         // 2026-11-23T21:01:01Z
@@ -474,7 +381,7 @@ mod tests {
             "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": "w" }, "spec": spec,
             "status": { "revision": 4, "desired": 9, "running": 7, "progressing": 1, "failing": 0, "unknown": 1, "lastRunning": 1 },
         });
-        let text = shown(Kind::Workload, true, &workload);
+        let text = shown(Kind::Document(&WORKLOAD), true, &workload);
         assert!(text.contains("/bin/sleep 1000") && text.contains("role=gateway,!old"), "{text}");
         let revision = json!({
             "apiVersion": "holdfast/v1", "kind": "Revision", "metadata": { "name": "w.4" },

@@ -10,6 +10,7 @@ use super::moment;
 use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
+use holdfast_api::kinds::WORKLOAD;
 use holdfast_api::{Absence, Device, Fleet, HealthState, Severity, Workload, WorkloadSummary};
 
 /// Result for a script, ordered from the most urgent.
@@ -100,7 +101,7 @@ pub(crate) async fn status(client: &Client, output: Output, now: u64, wanted: &S
             let verdict = Verdict::of_device(&device);
             (document, verdict, explained(client, output, "device", name, verdict).await?)
         }
-        (Some(Kind::Workload), Some(name)) => {
+        (Some(Kind::Document(kind)), Some(name)) if *kind == WORKLOAD => {
             let document = client.get(&["workloads", name], &[]).await?;
             let workload: Workload = rows::read(&document)?;
             let verdict = Verdict::of_workload(&workload.status);

@@ -21,7 +21,7 @@ pub mod fleet;
 pub mod groups;
 pub mod ingest;
 pub mod jobs;
-mod kinds;
+pub mod kinds;
 pub mod lease;
 pub mod ledger;
 pub mod ledger_page;

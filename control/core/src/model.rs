@@ -16,10 +16,11 @@ use serde_json::Value;
 use super::absence::{Made, Rule};
 use super::alarms::Silence;
 use super::ingest::Retention;
+use super::kinds::AnyKind;
 use super::liveness::Live;
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
-    PolicyKind, PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
+    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
     WorkloadRecord,
 };
 use super::timeline::Recent;
@@ -126,13 +127,7 @@ fn holds(written: &Value, text: &str) -> bool {
 
 /// Returns the size of a policy in a desired state, in bytes; 0 for kinds that devices do not get.
 pub fn policy_size(record: &PolicyRecord) -> usize {
-    let body = match &record.policy {
-        Policy::Stream { policy, .. } => serde_cbor_len(policy),
-        Policy::LinkBudget { budget } => serde_cbor_len(budget),
-        Policy::Notification { .. } => return 0,
-        Policy::DevicePolicy { .. } => return 0,
-    };
-    body + record.name.as_str().len() + 4
+    record.policy.kind().rules().size(record)
 }
 
 /// Returns the size of a workload in a desired state, in bytes.
@@ -140,11 +135,12 @@ pub fn encoded_size(record: &WorkloadRecord) -> usize {
     // With `paused` it is a few bytes larger: a pause must never make a state too large.
     let (revision, spec) = (record.revision, record.spec.clone());
     let desired = DesiredWorkload { revision, paused: true, spec };
-    let body = serde_cbor_len(&desired);
+    let body = cbor_len(&desired);
     body + record.name.as_str().len() + 4
 }
 
-fn serde_cbor_len<T: Serialize>(value: &T) -> usize {
+/// Returns the size of a value in CBOR, in bytes.
+pub(crate) fn cbor_len<T: Serialize>(value: &T) -> usize {
     holdfast_base::codec::encode(value).map_or(usize::MAX / 2, |bytes| bytes.len())
 }
 
@@ -354,14 +350,6 @@ impl Model {
             }
             "desired" => late.desired.push((name()?, read(key, value)?)),
             "report" => late.reports.push((name()?, read(key, value)?)),
-            "workload" => {
-                let record: WorkloadRecord = read(key, value)?;
-                self.workloads.insert(record.name.clone(), Workload::new(record));
-            }
-            _ if PolicyKind::ALL.into_iter().any(|it| it.word() == kind) => {
-                let record: PolicyRecord = read(key, value)?;
-                self.policies.insert(record.key(), KnownPolicy::new(record));
-            }
             "revision" => late.revisions.push(read(key, value)?),
             "gone" => drop(self.gone.insert(name()?, read(key, value)?)),
             "token" => {
@@ -386,7 +374,10 @@ impl Model {
             // Timelines stay in the store and are read when somebody asks.
             "history" => {}
             "audit" => self.audit.push_back(read(key, value)?),
-            _ => return Err(unknown()),
+            word => match AnyKind::of_word(word) {
+                Some(kind) => kind.rules().load(self, key, value)?,
+                None => return Err(unknown()),
+            },
         }
         Ok(())
     }
@@ -489,17 +480,7 @@ impl Model {
     fn data_policies(&self, wanted: &[(PolicyKey, u64)]) -> Option<Box<DataPolicies>> {
         let mut policies = DataPolicies::default();
         for known in wanted.iter().filter_map(|(key, _)| self.policies.get(key)) {
-            match &known.record.policy {
-                Policy::Stream { policy, .. } => {
-                    policies.streams.insert(known.record.name.clone(), policy.clone());
-                }
-                Policy::LinkBudget { budget } => {
-                    policies.link = Some(budget.clone());
-                    policies.link_name = Some(known.record.name.clone());
-                }
-                Policy::Notification { .. } => {}
-                Policy::DevicePolicy { .. } => {}
-            }
+            known.record.policy.kind().rules().send(&known.record, &mut policies);
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))
     }
@@ -513,7 +494,8 @@ pub struct Late {
     revisions: Vec<RevisionRecord>,
 }
 
-fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, BadRecord> {
+/// Reads the JSON of a row.
+pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, BadRecord> {
     serde_json::from_slice(value).map_err(|source| BadRecord::Value { key: key.into(), source })
 }
 

@@ -3,7 +3,7 @@
 
 use holdfast_base::ids::{Labels, Name};
 
-use super::records::{PolicyKey, PolicyKind, PolicyRecord, WorkloadRecord};
+use super::records::{PolicyKey, PolicyRecord, WorkloadRecord};
 
 /// Returns the workloads that a device with these labels should run, with their revisions.
 /// `workloads` must be sorted by name, and so is the result.
@@ -56,10 +56,10 @@ pub fn policies<'a>(
     };
     for policy in policies.filter(there) {
         let key = policy.key();
-        // Keys sort by kind and then by name, with `LinkBudget` after `Stream`: the last entry
-        // tells whether a budget was taken already.
-        let second = key.0 == PolicyKind::LinkBudget
-            && set.last().is_some_and(|((kind, _), _)| *kind == PolicyKind::LinkBudget);
+        // Keys sort by kind and then by name: the last entry tells whether one of the kind was
+        // taken already.
+        let second =
+            key.0.facts().one_a_device && set.last().is_some_and(|((kind, _), _)| *kind == key.0);
         if !second {
             set.push((key, policy.revision));
         }

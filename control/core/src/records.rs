@@ -10,21 +10,19 @@ use holdfast_protocol::message::{AgentInfo, Problem, StateReport, WorkloadReport
 use holdfast_protocol::problem::{Code, ProblemCode};
 use holdfast_protocol::workload::WorkloadSpec;
 use holdfast_records::report::MAX_REPORTED_STREAMS;
-use holdfast_records::{DataReport, LinkBudget, StreamName, StreamPolicy};
+use holdfast_records::{DataReport, StreamName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::absence::WhenOffline;
-use super::ingest::Retention;
-use super::kinds;
 use super::lineage::Lineage;
-use super::notification::Notification;
 use super::pause::{Pauses, Stamp};
 use super::state::Mark;
 use super::timeline::Counts;
 use holdfast_api::Approve;
 use holdfast_api::Scope;
 use holdfast_api::selector::Selector;
+
+pub use super::kinds::{Policy, PolicyKind};
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 fn is_zero(number: &u16) -> bool {
@@ -457,105 +455,8 @@ pub struct WorkloadRecord {
     pub paused: Pauses,
 }
 
-/// Kind of a policy document.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PolicyKind {
-    /// `Stream`: storing, shipping and retention of streams.
-    Stream,
-    /// `LinkBudget`: bytes that a device's link may carry in a period.
-    LinkBudget,
-    /// `Notification`: who is told of which alarms.
-    Notification,
-    /// `DevicePolicy`: whether the absence of devices is expected.
-    DevicePolicy,
-}
-
-impl PolicyKind {
-    /// All kinds, in the order of their keys.
-    pub const ALL: [Self; 4] =
-        [Self::Stream, Self::LinkBudget, Self::Notification, Self::DevicePolicy];
-
-    /// True if devices get documents of the kind. The others are carried out by the control plane
-    /// alone.
-    pub fn on_devices(self) -> bool {
-        kinds::of(self).facts().on_devices
-    }
-
-    /// Returns the largest number of documents of the kind.
-    pub fn most(self) -> usize {
-        kinds::of(self).facts().most
-    }
-
-    /// Returns the singular word of the kind, which is also the prefix of its keys in the store.
-    pub fn word(self) -> &'static str {
-        kinds::of(self).facts().word
-    }
-
-    /// Returns the plural word of the kind, as in paths of the API.
-    pub fn plural(self) -> &'static str {
-        kinds::of(self).facts().plural
-    }
-
-    /// Returns the value of `kind` in its documents.
-    pub fn document(self) -> &'static str {
-        kinds::of(self).facts().document
-    }
-
-    /// Returns the kind of documents that have this value of `kind`.
-    pub fn of_document(kind: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|it| it.document() == kind)
-    }
-
-    /// Returns the kind for a singular or plural word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word || kind.plural() == word)
-    }
-}
-
 /// Kind and name of a policy document.
 pub type PolicyKey = (PolicyKind, Name);
-
-/// Content of a policy document, every unit resolved.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Policy {
-    /// Content of a `Stream` document.
-    Stream {
-        /// Part that devices carry out: storing and shipping.
-        policy: StreamPolicy,
-        /// Part that the control plane carries out: how long and how much is stored.
-        #[serde(default)]
-        retention: Retention,
-    },
-    /// Content of a `LinkBudget` document.
-    LinkBudget {
-        /// Bytes in a day or a month, with the shares of the traffic classes.
-        budget: LinkBudget,
-    },
-    /// Content of a `Notification` document.
-    Notification {
-        /// Filter, grouping, timing and receiver.
-        notification: Box<Notification>,
-    },
-    /// Content of a `DevicePolicy` document.
-    DevicePolicy {
-        /// Meaning of an offline device.
-        when_offline: WhenOffline,
-    },
-}
-
-impl Policy {
-    /// Returns the kind of the document.
-    pub fn kind(&self) -> PolicyKind {
-        match self {
-            Self::Stream { .. } => PolicyKind::Stream,
-            Self::LinkBudget { .. } => PolicyKind::LinkBudget,
-            Self::Notification { .. } => PolicyKind::Notification,
-            Self::DevicePolicy { .. } => PolicyKind::DevicePolicy,
-        }
-    }
-}
 
 /// A policy document as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

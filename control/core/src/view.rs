@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 
 use super::absence;
 use super::model::{Device, Model, Workload};
-use super::notification;
 use super::pause;
 use super::records::{
-    AccessRecord, KnownProblem, PolicyKind, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
+    AccessRecord, KnownProblem, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
 };
 use super::state::{self, Condition};
 use holdfast_api::link;
@@ -193,7 +192,7 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     }
     json!({
         "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
-        "spec": spec(record),
+        "spec": record.policy.kind().rules().shown(record),
     })
 }
 
@@ -209,18 +208,8 @@ pub fn policy(record: &PolicyRecord, status: holdfast_api::PolicyStatus) -> hold
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
         },
-        spec: spec(record),
+        spec: record.policy.kind().rules().shown(record),
         status,
-    }
-}
-
-/// Returns the spec of a document as it was written, without its secrets.
-fn spec(record: &PolicyRecord) -> Value {
-    match record.policy.kind() {
-        PolicyKind::Notification => notification::shown(&record.written),
-        PolicyKind::Stream | PolicyKind::LinkBudget | PolicyKind::DevicePolicy => {
-            record.written.clone()
-        }
     }
 }
 

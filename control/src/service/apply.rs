@@ -101,7 +101,7 @@ impl Service {
             Ok(apply::delete_policy(change, kind, name, expected, by)?)
         })
         .await?;
-        if kind == PolicyKind::DevicePolicy {
+        if kind.decides_absence() {
             self.note_every_due_of(&actor.tenant);
         }
         Ok(())

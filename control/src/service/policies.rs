@@ -1,10 +1,12 @@
 //! Policies (documents other than workloads, such as `Stream` and `LinkBudget`) as people read
-//! them: listed, with their devices, and explained. `apply.rs` applies and deletes them.
+//! them: listed, and with their devices. `apply.rs` applies and deletes them, `read.rs` explains
+//! them.
 
 use super::read::page;
 use super::{Failure, Listed, Query, Service};
-use crate::api::{self, Explanation};
+use crate::api;
 use crate::core::desired::approved;
+use crate::core::kinds::Looked;
 use crate::core::policies::{self, Statuses};
 use crate::core::records::PolicyKind;
 use crate::core::rights::{Action, Actor};
@@ -21,7 +23,8 @@ impl Service {
         let after = query.after.as_deref().unwrap_or_default();
         let told = self.standings(&actor.tenant, kind);
         let model = self.model(&actor.tenant);
-        let mut statuses = Statuses::new(&model, &told, kind, None, self.now());
+        let looked = Looked { model: &model, told: &told, now: self.now() };
+        let mut statuses = Statuses::new(looked, kind, None);
         let items = model
             .policies
             .iter()
@@ -52,8 +55,8 @@ impl Service {
         let model = self.model(&actor.tenant);
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let known = model.policies.get(&wanted).ok_or_else(none)?;
-        let now = self.now();
-        let status = Statuses::new(&model, &told, kind, Some(&wanted.1), now).of(&known.record);
+        let looked = Looked { model: &model, told: &told, now: self.now() };
+        let status = Statuses::new(looked, kind, Some(&wanted.1)).of(&known.record);
         Ok(view::policy(&known.record, status))
     }
 
@@ -88,23 +91,5 @@ impl Service {
             })
             .collect();
         Ok(page(items, limit, model.meta.version))
-    }
-
-    /// Explains why a policy is not in force on all of its devices.
-    ///
-    /// # Errors
-    /// Returns [`Failure::NotFound`] for an unknown policy.
-    pub(super) fn explain_policy(
-        &self,
-        actor: &Actor,
-        kind: PolicyKind,
-        name: &str,
-    ) -> Result<Explanation, Failure> {
-        let none = || Failure::no(kind.word(), name);
-        let told = self.standings(&actor.tenant, kind);
-        let model = self.model(&actor.tenant);
-        let wanted = (kind, name.parse().map_err(|_| none())?);
-        let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
-        Ok(policies::explain(&model, &told, record, self.now()))
     }
 }

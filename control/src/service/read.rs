@@ -8,8 +8,10 @@ use super::{Failure, Service};
 use crate::api::selector::Selector;
 use crate::api::time::rfc3339;
 use crate::api::{self, List, ListMeta};
+use crate::core::alarms::delivery::Standings;
+use crate::core::kinds::{AnyKind, Looked};
 use crate::core::model::Workload;
-use crate::core::records::{PolicyKind, RevisionRecord};
+use crate::core::records::RevisionRecord;
 use crate::core::rights::{Action, Actor, Who};
 use crate::core::{explain, revisions, view};
 
@@ -200,25 +202,19 @@ impl Service {
         name: &str,
     ) -> Result<api::Explanation, Failure> {
         self.may(actor, Action::Explain, name)?;
-        let (model, now) = (self.model(&actor.tenant), self.now());
-        match kind {
-            "device" | "devices" => {
-                let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
-                Ok(explain::device(&model, known, now))
-            }
-            "workload" | "workloads" => {
-                let known =
-                    model.workloads.get(name).ok_or_else(|| Failure::no("workload", name))?;
-                Ok(explain::workload(&model, known, now))
-            }
-            other => match PolicyKind::parse(other) {
-                Some(kind) => {
-                    drop(model);
-                    self.explain_policy(actor, kind, name)
-                }
-                None => Err(Failure::no("kind", other)),
-            },
+        if let "device" | "devices" = kind {
+            let model = self.model(&actor.tenant);
+            let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
+            return Ok(explain::device(&model, known, self.now()));
         }
+        let kind = AnyKind::parse(kind).ok_or_else(|| Failure::no("kind", kind))?;
+        let told = match kind {
+            AnyKind::Policy(kind) => self.standings(&actor.tenant, kind),
+            AnyKind::Workload => Standings::new(),
+        };
+        let model = self.model(&actor.tenant);
+        let looked = Looked { model: &model, told: &told, now: self.now() };
+        kind.explain(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
     }
 
     /// Returns the control plane's version, tenant, addresses and CA.

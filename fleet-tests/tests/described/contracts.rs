@@ -59,7 +59,7 @@ const READERS: [(&str, &str); 7] = [
     ("control/cli/src/client.rs", "translates texts of the HTTP library without types"),
     ("control/cli/src/login.rs", "finds the certificate between its marks"),
     ("control/src/adapters/notify/smtp.rs", "finds certificates between their marks"),
-    ("control/core/src/admission/decode.rs", "does not quote a text twice"),
+    ("control/core/src/admission/at.rs", "does not quote a text twice"),
     ("control/dashboard/src/lib/activity.ts", "leaves out a name that stands beside the text"),
 ];
 

@@ -268,9 +268,8 @@ fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> St
 }
 
 fn workload(revision: u64, phase: Phase, restarts: u32, pid: u32, reason: &str) -> WorkloadReport {
-    let detail = (pid != 0).then_some(Detail::Process(pid));
-    let run = detail.map(|_| 0x9e37_79b9 ^ pid);
-    WorkloadReport { revision, phase, restarts, run, detail, reason: reason.into() }
+    let run = (pid != 0).then_some(pid);
+    WorkloadReport { revision, phase, restarts, run, detail: None, reason: reason.into() }
 }
 
 fn agent() -> Option<AgentInfo> {
@@ -305,7 +304,13 @@ pub(crate) fn state_full() -> StateReport {
         ("pending", workload(1, Phase::Pending, 0, 0, "")),
         ("fetching", workload(1, Phase::Fetching, 0, 0, "12 of 64 MiB")),
         ("starting", workload(2, Phase::Starting, 0, 4_711, "")),
-        ("running", workload(3, Phase::Running, 0, 4_712, "")),
+        (
+            "running",
+            WorkloadReport {
+                detail: Some(Detail::Process(4_712)),
+                ..workload(3, Phase::Running, 0, 81, "")
+            },
+        ),
         ("unhealthy", workload(3, Phase::Unhealthy, 1, 4_713, "GET /healthz: 503, 3 times")),
         ("backoff", workload(1, Phase::Backoff, 70_000, 0, "ended with code 1; again in 60 s")),
         ("stopped", workload(1, Phase::Stopped, 0, 0, "ended with code 0")),

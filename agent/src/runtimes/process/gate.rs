@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::launcher::{self, Plan};
 use super::{Context, ending, procfs};
+use crate::adapters::tasks;
 use crate::core::effect::Observed;
 use crate::core::process::ProcessId;
 use crate::core::runtime::Handle;
@@ -153,7 +154,7 @@ pub(super) async fn to_gate(
     let (gone, is_reported) = oneshot::channel();
     // The process is reaped in any case, but `Exited` is held back until the gate is dropped: the
     // driver learns of `Opened` first, even if the workload ends within a millisecond.
-    tokio::spawn(async move {
+    tasks::spawn(async move {
         let exit = ending::child_exit(pid, &awaited).await;
         let _reported = is_reported.await;
         send(&tell, Observed::Exited(who, which, exit)).await;

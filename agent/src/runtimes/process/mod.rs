@@ -40,6 +40,7 @@ use gate::{Gate, GateError};
 
 use super::{Prepare, Probing, Remains, Runtime, Sweep, on_own_thread, send};
 use crate::adapters::crash;
+use crate::adapters::tasks;
 use crate::core::effect::Observed;
 use crate::core::process::ProcessId;
 use crate::core::process::fault::Failed;
@@ -60,7 +61,7 @@ pub struct Processes {
 impl Processes {
     /// Creates the runtime, which tells what it observes on `tell`, and begins to reap orphans.
     pub fn new(context: Context, tell: mpsc::Sender<Observed>) -> Self {
-        tokio::spawn(context.awaited.clone().reap_orphans());
+        tasks::spawn(context.awaited.clone().reap_orphans());
         Self { context: Arc::new(context), tell, gates: Arc::default() }
     }
 }
@@ -79,7 +80,7 @@ impl Runtime for Processes {
     /// Lays out the workload's folder, starts the launcher and waits until it is at the gate.
     fn prepare(&self, ask: Prepare) {
         let (context, tell, gates) = (self.context.clone(), self.tell.clone(), self.gates.clone());
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let prepared = match plan::prepare(&context, &ask) {
                 Ok(plan) => {
                     crash::point("folder-laid");
@@ -97,7 +98,7 @@ impl Runtime for Processes {
     fn start(&self, name: Name, instance: Handle) {
         let gate = self.gates.lock().ok().and_then(|mut gates| gates.remove(&name));
         let tell = self.tell.clone();
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let mut gate = gate.filter(|gate| gate.instance == instance);
             let result = match &mut gate {
                 Some(gate) => {
@@ -115,7 +116,7 @@ impl Runtime for Processes {
 
     fn watch(&self, name: Name, instance: Handle) {
         let (tell, context) = (self.tell.clone(), self.context.clone());
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let exit = match ProcessId::of(&instance) {
                 Some(process) => {
                     context.awaited.add(process.pid);
@@ -143,7 +144,7 @@ impl Runtime for Processes {
         };
         if ending::signal(&process, &self.context.boot, signal).is_err() {
             let boot = self.context.boot.clone();
-            tokio::spawn(async move {
+            tasks::spawn(async move {
                 while ending::signal(&process, &boot, signal).is_err() {
                     tokio::time::sleep(ending::POLL_INTERVAL).await;
                 }
@@ -154,7 +155,7 @@ impl Runtime for Processes {
 
     fn probe(&self, ask: Probing) {
         let (context, tell) = (Arc::clone(&self.context), self.tell.clone());
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             let (who, which) = (ask.name.clone(), ask.instance.clone());
             let result = probe::run(context, ask).await.map_err(|error| Reason::of(&error));
             send(&tell, Observed::Probed(who, which, result)).await;
@@ -172,7 +173,7 @@ impl Runtime for Processes {
             }
         }
         let (context, sweeps) = (self.context.clone(), Arc::new(sweeps));
-        tokio::spawn(async move {
+        tasks::spawn(async move {
             loop {
                 let (here, these) = (Arc::clone(&context), Arc::clone(&sweeps));
                 match on_own_thread(move || sweep::all(&here, &these)).await {

@@ -1,21 +1,19 @@
-//! Decodes the documents about data: `Stream` and `LinkBudget`.
-
-use std::collections::BTreeMap;
+//! Form of `Stream` documents.
+//!
+//! See decision NEW-one-table-per-document.md.
 
 use holdfast_base::ids::Name;
 use holdfast_query::parse;
 use holdfast_records::Window;
-use holdfast_records::{
-    Aggregate, Interface, LinkBudget, Order, Overflow, Pattern, Period, Share, Ship, Source,
-    StreamPolicy, TrafficClass,
-};
+use holdfast_records::{Aggregate, Order, Overflow, Pattern, Ship, Source, StreamPolicy};
 
-use super::decode::At;
-use super::workload::devices;
+use super::at::{At, Words};
+use super::document::{NAME, devices};
+use super::fields::Fields;
+use super::workload::SIZE;
 use crate::ingest::Retention;
 use crate::records::Policy;
 use holdfast_api::selector::Selector;
-use holdfast_api::units;
 
 /// Most patterns of a document, and most fields and most aggregates of a window.
 const MAX_ITEMS: usize = 64;
@@ -36,140 +34,167 @@ const LONGEST_DURABILITY: u64 = 60_000;
 const SHORTEST_EVERY: u64 = 1_000;
 /// Longest path of a field, in bytes.
 const MAX_FIELD: usize = 256;
-/// Least link budget, in bytes. Less does not carry the keep-alive of a day.
-const LEAST_BUDGET: u64 = 16 * 1024;
 /// End of the fault of an empty list that may be left out.
-pub(super) const OR_NOT: &str = ", or leave it out";
-/// Most interfaces of a budget.
-const MAX_INTERFACES: usize = 16;
+pub(crate) const OR_NOT: &str = ", or leave it out";
 
-const STREAM: &[&str] = &[
-    "devices",
-    "streams",
-    "source",
-    "priority",
-    "ttl",
-    "quota",
-    "overflow",
-    "ship",
-    "order",
-    "compress",
-    "durability",
-    "windows",
-    "retention",
-];
-const SOURCE: &[&str] = &["metrics", "logs"];
-/// Possible forms of `source`, for faults.
-const SOURCES: &str = "{ metrics: { every: 10s } } or { logs: { workload: NAME } }";
-const METRICS: &[&str] = &["every"];
-const LOGS: &[&str] = &["workload"];
-const OVERFLOW: &[&str] = &["thin"];
-const THIN: &[&str] = &["keepEvery"];
-const SHIP: &[&str] = &["onChange", "window"];
-const ON_CHANGE: &[&str] = &["field", "deadband"];
-const WINDOW: &[&str] = &["every", "fields", "aggregates"];
-const RETENTION: &[&str] = &["age", "bytes"];
-const LINK_BUDGET: &[&str] = &["devices", "per", "bytes", "shares", "interfaces"];
-const SHARES: &[&str] = &["control", "events", "data", "logs", "artifacts"];
-const INTERFACE: &[&str] = &["name", "metered", "cost"];
+/// Regular expressions for the schema: patterns of streams, times of the day and aggregates.
+const PATTERN: &str = r"^(\*|[^$+#*\u0000-\u001f\u007f][^+#*\u0000-\u001f\u007f]*\*?)$";
+const DAY_WINDOW: &str = "^[0-2][0-9]:[0-5][0-9]-[0-2][0-9]:[0-5][0-9]$";
+const AGGREGATE: &str = r"^(count|min|max|mean|last|p[0-9]{1,3}(\.[0-9])?)$";
 
-/// Decodes an optional field; `usual` is its value if it is absent. `None` if faults were noted.
-pub(super) fn or<T>(
-    field: Option<At<'_>>,
-    usual: T,
-    decode: impl FnOnce(&At<'_>) -> Option<T>,
-) -> Option<T> {
-    field.map_or(Some(usual), |at| decode(&at))
-}
+const ORDERS: Words<'static, Order> = Words {
+    about: "Order in which batches are shipped.",
+    what: "order",
+    list: &[
+        ("oldest-first", "Batches are shipped in the order of their records.", Order::OldestFirst),
+        (
+            "newest-first",
+            "New records are shipped first, the backlog after them.",
+            Order::NewestFirst,
+        ),
+    ],
+    or: &[],
+};
 
 /// Decodes the spec of a `Stream`. `None` if faults were noted.
 pub(crate) fn stream(at: &At<'_>) -> Option<(Selector, Policy)> {
-    let spec = at.fields(STREAM)?;
-    let devices = spec
-        .required(
+    at.object("Choice of devices and streams, and rules for them.", "", |spec| {
+        let devices = spec.required(
             "devices",
+            "Devices that the policy applies to: `all`, or a selector of labels. An empty selector is refused.",
             "which devices it holds on, such as { matchLabels: { role: gateway } }",
-        )
-        .and_then(|at| devices(&at));
-    let streams = spec
-        .required("streams", "which streams, such as [\"pump/*\"]")
-        .and_then(|at| patterns(&at));
-    let source = or(spec.get("source"), None, |at| source(at).map(Some));
-    let usual = StreamPolicy::default();
-    let priority = or(spec.get("priority"), u64::from(usual.priority), |at| at.whole(0, 9));
-    let ttl = or(spec.get("ttl"), None, |at| at.duration(SHORTEST_TTL, LONGEST).map(Some));
-    let quota = or(spec.get("quota"), None, |at| size(at, LEAST_QUOTA).map(Some));
-    let overflow = or(spec.get("overflow"), usual.overflow, overflow);
-    let ship = or(spec.get("ship"), usual.ship, ship);
-    let order = or(spec.get("order"), usual.order, |at| {
-        at.parsed(|text| match text {
-            "oldest-first" => Ok(Order::OldestFirst),
-            "newest-first" => Ok(Order::NewestFirst),
-            _ => Err("unknown order; there are oldest-first and newest-first"),
-        })
-    });
-    let compress = or(spec.get("compress"), usual.compress, |at| at.flag());
-    let durability = or(spec.get("durability"), 0, |at| at.duration(0, LONGEST_DURABILITY));
-    let windows = or(spec.get("windows"), Vec::new(), windows);
-    let retention = or(spec.get("retention"), Retention::default(), retention);
-    let (streams, source) = (streams?, source?);
-    if source.is_some() && !matches!(streams.as_slice(), [one] if !one.as_str().ends_with('*')) {
-        spec.get("streams")?.fault(
-            "a source fills one stream: give its name alone, without '*', such as [\"device/metrics\"]",
+            devices,
         );
-        return None;
-    }
-    let policy = StreamPolicy {
-        streams,
-        source,
-        priority: u8::try_from(priority?).ok()?,
+        let streams = spec.required(
+            "streams",
+            "Streams that the policy applies to: names, or beginnings of names with a final `*`, such as `pump/*`. If several policies match a stream, the one with the narrowest pattern takes effect.",
+            "which streams, such as [\"pump/*\"]",
+            patterns,
+        );
+        let source = spec.maybe(
+            "source",
+            "Data with which the agent itself fills the stream. Default: workloads publish to it.",
+            source,
+        );
+        let shipping = shipping(spec);
+        let storing = storing(spec);
+        let retention = spec.or(
+            "retention",
+            "Limits on what the control plane keeps of each stream. Default: everything is kept.",
+            Retention::default(),
+            retention,
+        );
+        let (streams, source, retention) = (streams?, source?, retention?);
+        if source.is_some() && !matches!(streams.as_slice(), [one] if !one.as_str().ends_with('*'))
+        {
+            spec.get("streams")?.fault(
+                "a source fills one stream: give its name alone, without '*', such as [\"device/metrics\"]",
+            );
+            return None;
+        }
+        let (shipping, storing) = (shipping?, storing?);
+        let policy = StreamPolicy {
+            streams,
+            source,
+            priority: shipping.priority,
+            ship: shipping.ship,
+            order: shipping.order,
+            windows: shipping.windows,
+            ..storing
+        };
+        Some((devices?, Policy::Stream { policy, retention }))
+    })
+}
+
+/// Decodes the fields about shipping; the others have their defaults.
+fn shipping(spec: &Fields<'_>) -> Option<StreamPolicy> {
+    let usual = StreamPolicy::default();
+    let priority = spec.or(
+        "priority",
+        "Priority of shipping, from 0 (last) to 9 (first). 8 and 9 are urgent and may borrow from the link budget. Default: 5.",
+        usual.priority,
+        |at| u8::try_from(at.whole(0, 9)?).ok(),
+    );
+    let ship = spec.or(
+        "ship",
+        "Records that are shipped to the control plane. Default: `always`.",
+        usual.ship.clone(),
+        ship,
+    );
+    let order = spec.or(
+        "order",
+        "Order in which batches are shipped. Default: `oldest-first`.",
+        usual.order,
+        |at| at.word(&ORDERS),
+    );
+    let windows = spec.or(
+        "windows",
+        "Times of the day in UTC at which the stream is shipped, such as `01:00-04:00`. Default: at any time.",
+        Vec::new(),
+        windows,
+    );
+    Some(StreamPolicy {
+        priority: priority?,
+        ship: ship?,
+        order: order?,
+        windows: windows?,
+        ..usual
+    })
+}
+
+/// Decodes the fields about the device's disk; the others have their defaults.
+fn storing(spec: &Fields<'_>) -> Option<StreamPolicy> {
+    let usual = StreamPolicy::default();
+    let ttl = spec.maybe(
+        "ttl",
+        "Age at which records are deleted on the device, shipped or not, such as `30d`. Default: they are deleted only when space is needed.",
+        |at| at.duration(SHORTEST_TTL, LONGEST),
+    );
+    let quota = spec.maybe(
+        "quota",
+        "Space on the device's disk in bytes, such as `100Mi`, at least `128Ki`. Default: the space of the device's whole buffer.",
+        |at| size(at, LEAST_QUOTA),
+    );
+    let overflow = spec.or(
+        "overflow",
+        "Records that are dropped when the quota is used up and no shipped records are left to delete. Default: `drop-oldest`.",
+        usual.overflow,
+        overflow,
+    );
+    let compress = spec.or(
+        "compress",
+        "True to compress records on disk and on the link. Default: `true`.",
+        usual.compress,
+        |at| at.flag(),
+    );
+    let durability = spec.or(
+        "durability",
+        "Time for which records may wait in order to be written to disk together, at most `60s`. Saves writes to flash. Publishers get their acknowledgement when the record is on disk in any case. Default: `0s`.",
+        0,
+        |at| u32::try_from(at.duration(0, LONGEST_DURABILITY)?).ok(),
+    );
+    Some(StreamPolicy {
         ttl_ms: ttl?,
         quota_bytes: quota?,
         overflow: overflow?,
-        ship: ship?,
-        order: order?,
         compress: compress?,
-        durability_ms: u32::try_from(durability?).ok()?,
-        windows: windows?,
-    };
-    Some((devices?, Policy::Stream { policy, retention: retention? }))
+        durability_ms: durability?,
+        ..usual
+    })
 }
 
-fn size(at: &At<'_>, least: u64) -> Option<u64> {
-    let bytes = at.quantity(units::memory)?;
+/// Decodes a size of at least `least` bytes.
+pub(crate) fn size(at: &At<'_>, least: u64) -> Option<u64> {
+    let bytes = at.quantity(&SIZE)?;
     (bytes >= least).then_some(bytes).or_else(|| {
         at.refuse(format!("{bytes} bytes: at least {least}; did you mean Ki or Mi?"));
         None
     })
 }
 
-/// Decodes a list of 1 to `most` items. `or_not` ends the fault of an empty list and tells what to
-/// do to have no items. `None` if faults were noted.
-pub(super) fn list<T>(
-    at: &At<'_>,
-    most: usize,
-    or_not: &str,
-    decode: impl Fn(&At<'_>) -> Option<T>,
-) -> Option<Vec<T>> {
-    let items = at.items();
-    if items.len() > most {
-        at.fault(format!("{} of them, at most {most}", items.len()));
-        return None;
-    }
-    if items.is_empty() {
-        if at.value().is_array() {
-            at.fault(format!("an empty list; name at least one{or_not}"));
-        }
-        return None;
-    }
-    let count = items.len();
-    let good: Vec<T> = items.iter().filter_map(decode).collect();
-    (good.len() == count).then_some(good)
-}
-
 fn patterns(at: &At<'_>) -> Option<Vec<Pattern>> {
-    list(at, MAX_ITEMS, "", |at| {
-        at.parsed(|text| {
+    at.list(MAX_ITEMS, "", |at| {
+        at.put("pattern", PATTERN).parsed(|text| {
             text.parse::<Pattern>().map_err(|_| {
                 "not a stream's name, nor the beginning of one and a final '*', such as pump/temperature or pump/*"
             })
@@ -178,81 +203,175 @@ fn patterns(at: &At<'_>) -> Option<Vec<Pattern>> {
 }
 
 fn source(at: &At<'_>) -> Option<Source> {
-    at.fields_like(SOURCE, SOURCES)?.one_of(SOURCE, "a source", |which, at| match which {
-        "metrics" => {
-            let fields = at.fields_like(METRICS, "{ every: 10s }")?;
-            let every = fields.required("every", "from one record to the next, such as 10s")?;
-            Some(Source::Metrics { every_ms: every.duration(SHORTEST_EVERY, DAY)? })
-        }
-        _ => {
-            let fields = at.fields_like(LOGS, "{ workload: NAME }")?;
-            let workload = fields.required("workload", "whose log it is")?;
-            Some(Source::Logs { workload: workload.parsed(str::parse::<Name>)? })
-        }
+    let about = "Data with which the agent fills a stream: exactly one of `metrics` and `logs`.";
+    let such = "{ metrics: { every: 10s } } or { logs: { workload: NAME } }";
+    let forms = [
+        ("metrics", "Metrics of the device: CPU, memory, disk, network, temperature."),
+        ("logs", "Lines of a workload's log."),
+    ];
+    at.object(about, such, |fields| {
+        fields.one_of("a source", &forms, |which, at| match which {
+            "metrics" => metrics(at),
+            _ => logs(at),
+        })
     })
 }
 
+fn metrics(at: &At<'_>) -> Option<Source> {
+    at.object("Metrics of the device as a stream.", "{ every: 10s }", |fields| {
+        let every = fields.required(
+            "every",
+            "Time from one record to the next, `1s` to `1d`.",
+            "from one record to the next, such as 10s",
+            |at| at.duration(SHORTEST_EVERY, DAY),
+        );
+        Some(Source::Metrics { every_ms: every? })
+    })
+}
+
+fn logs(at: &At<'_>) -> Option<Source> {
+    let about = "Log of a workload as a stream: one record for each line.";
+    at.object(about, "{ workload: NAME }", |fields| {
+        let about = "Name of the workload whose log it is.";
+        let workload = fields.required("workload", about, "whose log it is", |at| {
+            at.put("pattern", NAME).parsed(str::parse::<Name>)
+        });
+        Some(Source::Logs { workload: workload? })
+    })
+}
+
+const OVERFLOWS: Words<'static, Overflow> = Words {
+    about: "Records that are dropped when a quota is used up.",
+    what: "",
+    list: &[
+        ("drop-oldest", "The oldest records are dropped.", Overflow::DropOldest),
+        (
+            "drop-newest",
+            "New records are refused, and their publishers get an error.",
+            Overflow::DropNewest,
+        ),
+    ],
+    or: &["{ thin: { keepEvery: N } }"],
+};
+
 fn overflow(at: &At<'_>) -> Option<Overflow> {
-    if at.value().is_object() {
-        let thin = at.fields(OVERFLOW)?.required("thin", "{ keepEvery: 10 }, say")?;
-        let every = thin
-            .fields_like(THIN, "{ keepEvery: 10 }")?
-            .required("keepEvery", "every how many-th older record stays")?;
-        let keep_every = u32::try_from(every.whole(2, 1_000_000)?).ok()?;
-        return Some(Overflow::Thin { keep_every });
-    }
-    at.parsed(|text| match text {
-        "drop-oldest" => Ok(Overflow::DropOldest),
-        "drop-newest" => Ok(Overflow::DropNewest),
-        _ => Err("unknown; there are drop-oldest, drop-newest and { thin: { keepEvery: N } }"),
+    at.either(
+        |value| !value.is_object(),
+        |at| at.word(&OVERFLOWS),
+        |at| {
+            let about =
+                "Keeps every nth of the older records, such as `{ thin: { keepEvery: 10 } }`.";
+            at.object(about, "", |fields| {
+                let about = "Part of the older records that is kept.";
+                let keep_every = fields.required("thin", about, "{ keepEvery: 10 }, say", thin);
+                Some(Overflow::Thin { keep_every: keep_every? })
+            })
+        },
+    )
+}
+
+fn thin(at: &At<'_>) -> Option<u32> {
+    at.object("Part of the older records that is kept.", "{ keepEvery: 10 }", |fields| {
+        fields.required(
+            "keepEvery",
+            "Interval of the records that are kept: 10 keeps every tenth record. At least 2.",
+            "every how many-th older record stays",
+            |at| u32::try_from(at.whole(2, 1_000_000)?).ok(),
+        )
     })
 }
 
 fn ship(at: &At<'_>) -> Option<Ship> {
-    if at.value().is_object() {
-        return at.fields(SHIP)?.one_of(SHIP, "what is shipped", |which, at| match which {
+    let list = [
+        ("always", "Every record is shipped.", Ship::Always),
+        (
+            "never",
+            "No record is shipped. Records stay on the device and can be queried and fetched.",
+            Ship::Never,
+        ),
+    ];
+    let or = ["{ onChange: … }", "{ window: … }"];
+    let about = "Records that are shipped to the control plane.";
+    let words = Words { about, what: "", list: &list, or: &or };
+    at.either(|value| !value.is_object(), |at| at.word(&words), reduced)
+}
+
+fn reduced(at: &At<'_>) -> Option<Ship> {
+    let about = "Reduced shipping: exactly one of `onChange` and `window`. Other records stay on the device and can be queried and fetched.";
+    let forms = [
+        ("onChange", "Ships records in which a number has changed."),
+        ("window", "Ships one record with aggregates for each window of time."),
+    ];
+    at.object(about, "", |fields| {
+        fields.one_of("what is shipped", &forms, |which, at| match which {
             "onChange" => on_change(at),
             _ => window(at),
-        });
-    }
-    at.parsed(|text| match text {
-        "always" => Ok(Ship::Always),
-        "never" => Ok(Ship::Never),
-        _ => Err("unknown; there are always, never, { onChange: … } and { window: … }"),
+        })
     })
 }
 
 fn on_change(at: &At<'_>) -> Option<Ship> {
-    let fields = at.fields_like(ON_CHANGE, "{ field: temp, deadband: \"0.5\" }")?;
-    let field = or(fields.get("field"), String::new(), field);
-    let deadband = or(fields.get("deadband"), "0".to_owned(), |at| {
-        let text = match at.value() {
-            serde_json::Value::Number(number) => number.to_string(),
-            _ => at.text()?.to_owned(),
-        };
+    let about =
+        "Ships a record if its field differs from the last shipped one by more than the deadband.";
+    at.object(about, "{ field: temp, deadband: \"0.5\" }", |fields| {
+        let path = fields.or(
+            "field",
+            "Path of a number in JSON or CBOR records, such as `pump.temp`; names with other characters stand in back quotes. Default: the record itself is the number.",
+            String::new(),
+            field,
+        );
+        let deadband = fields.or(
+            "deadband",
+            "Largest change that is not shipped, in the unit of the field, such as `0.5`. Default: 0, so that any change is shipped.",
+            "0".to_owned(),
+            deadband,
+        );
+        Some(Ship::OnChange { field: path?, deadband: deadband? })
+    })
+}
+
+fn deadband(at: &At<'_>) -> Option<String> {
+    at.either(
+        |value| !value.is_number(),
+        |at| at.text().map(ToOwned::to_owned),
+        |at| {
+            at.put("type", "number");
+            Some(at.value().to_string())
+        },
+    )
+    .filter(|text| {
         let good = text.parse::<f64>().is_ok_and(|number| number.is_finite() && number >= 0.0);
-        good.then_some(text).or_else(|| {
+        if !good {
             at.refuse("not how far the field may move: a number from 0, such as 0.5");
-            None
-        })
-    });
-    Some(Ship::OnChange { field: field?, deadband: deadband? })
+        }
+        good
+    })
 }
 
 fn window(at: &At<'_>) -> Option<Ship> {
-    let fields =
-        at.fields_like(WINDOW, "{ every: 5m, fields: [temp], aggregates: [mean, p95] }")?;
-    let every = fields
-        .required("every", "how long a window is, such as 5m")
-        .and_then(|at| at.duration(SHORTEST_EVERY, 31 * DAY));
-    let paths = fields
-        .required("fields", "paths of numbers in the records, such as [\"temp\"]")
-        .and_then(|at| list(&at, MAX_ITEMS, "", field));
-    let aggregates = fields
-        .required("aggregates", "what is said of each field, such as [min, max, mean, p95]")
-        .and_then(|at| list(&at, MAX_ITEMS, "", aggregate));
-    let aggregates = aggregates?.into_iter().flatten().collect();
-    Some(Ship::Window { every_ms: every?, fields: paths?, aggregates })
+    let about = "Ships one record for each window of time: the number of its records and aggregates of their fields.";
+    at.object(about, "{ every: 5m, fields: [temp], aggregates: [mean, p95] }", |fields| {
+        let every = fields.required(
+            "every",
+            "Length of a window, `1s` to `31d`.",
+            "how long a window is, such as 5m",
+            |at| at.duration(SHORTEST_EVERY, 31 * DAY),
+        );
+        let paths = fields.required(
+            "fields",
+            "Paths of numbers in the records, such as `[temp]`.",
+            "paths of numbers in the records, such as [\"temp\"]",
+            |at| at.list(MAX_ITEMS, "", field),
+        );
+        let aggregates = fields.required(
+            "aggregates",
+            "Aggregates of each field: `count`, `min`, `max`, `mean`, `last`, or quantiles such as `p50` and `p99.9`. The count is always included.",
+            "what is said of each field, such as [min, max, mean, p95]",
+            |at| at.list(MAX_ITEMS, "", aggregate),
+        );
+        let aggregates = aggregates?.into_iter().flatten().collect();
+        Some(Ship::Window { every_ms: every?, fields: paths?, aggregates })
+    })
 }
 
 /// Decodes the path of a number, written as in queries: parts divided by `.`, in back quotes unless
@@ -271,7 +390,7 @@ fn field(at: &At<'_>) -> Option<String> {
 
 /// Decodes an aggregate. The inner `None` is `count`, which is always reported.
 fn aggregate(at: &At<'_>) -> Option<Option<Aggregate>> {
-    at.parsed(|text| match text {
+    at.put("pattern", AGGREGATE).parsed(|text| match text {
         "count" => Ok(None),
         "min" => Ok(Some(Aggregate::Min)),
         "max" => Ok(Some(Aggregate::Max)),
@@ -296,8 +415,8 @@ fn quantile(text: &str) -> Option<u16> {
 }
 
 fn windows(at: &At<'_>) -> Option<Vec<Window>> {
-    list(at, MAX_WINDOWS, OR_NOT, |at| {
-        at.parsed(|text| {
+    at.list(MAX_WINDOWS, OR_NOT, |at| {
+        at.put("pattern", DAY_WINDOW).parsed(|text| {
             let minute = |text: &str| {
                 let (hour, minute) = text.trim().split_once(':')?;
                 let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.len() == 2);
@@ -316,70 +435,18 @@ fn windows(at: &At<'_>) -> Option<Vec<Window>> {
 }
 
 fn retention(at: &At<'_>) -> Option<Retention> {
-    let fields = at.fields_like(RETENTION, "{ age: 90d }")?;
-    let age = or(fields.get("age"), None, |at| at.duration(60_000, LONGEST).map(Some));
-    let bytes = or(fields.get("bytes"), None, |at| size(at, LEAST_QUOTA).map(Some));
-    Some(Retention { age: age?.map(|millis| millis / 1_000), bytes: bytes? })
-}
-
-/// Decodes the spec of a `LinkBudget`. `None` if faults were noted.
-pub(crate) fn link_budget(at: &At<'_>) -> Option<(Selector, Policy)> {
-    let spec = at.fields(LINK_BUDGET)?;
-    let devices = spec
-        .required("devices", "which devices it holds on, such as { matchLabels: { link: lte } }")
-        .and_then(|at| devices(&at));
-    let period = spec.required("per", "day or month").and_then(|at| {
-        at.parsed(|text| match text {
-            "day" => Ok(Period::Day),
-            "month" => Ok(Period::Month),
-            _ => Err("unknown; there are day and month"),
-        })
-    });
-    let bytes = spec
-        .required("bytes", "how many the link may carry, such as 10Mi")
-        .and_then(|at| size(&at, LEAST_BUDGET));
-    let shares = or(spec.get("shares"), BTreeMap::new(), shares);
-    let interfaces =
-        or(spec.get("interfaces"), Vec::new(), |at| list(at, MAX_INTERFACES, OR_NOT, interface));
-    let budget =
-        LinkBudget { period: period?, bytes: bytes?, shares: shares?, interfaces: interfaces? };
-    Some((devices?, Policy::LinkBudget { budget }))
-}
-
-fn shares(at: &At<'_>) -> Option<BTreeMap<TrafficClass, Share>> {
-    let fields = at.fields_like(SHARES, "{ data: 60% }")?;
-    let mut shares = BTreeMap::new();
-    let mut good = true;
-    for class in TrafficClass::ALL {
-        let Some(at) = fields.get(class.as_str()) else { continue };
-        match at.quantity(units::percent) {
-            Some(percent) => drop(shares.insert(class, Share { percent })),
-            None => good = false,
-        }
-    }
-    let sum: u32 = shares.values().map(|share| u32::from(share.percent)).sum();
-    if sum > 100 {
-        at.fault(format!("together {sum}%: a budget has 100%"));
-        return None;
-    }
-    good.then_some(shares)
-}
-
-fn interface(at: &At<'_>) -> Option<Interface> {
-    let fields = at.fields_like(INTERFACE, "{ name: \"wwan*\", metered: true }")?;
-    let name = fields.required("name", "such as eth0 or wwan*").and_then(|at| {
-        at.parsed(|text| {
-            let bare = text.strip_suffix('*').unwrap_or(text);
-            let inner = |b: u8| b.is_ascii_graphic() && !matches!(b, b'/' | b'*');
-            // Names of interfaces have at most 15 bytes in Linux.
-            if !text.is_empty() && bare.len() <= 15 && bare.bytes().all(inner) {
-                Ok(text.to_owned())
-            } else {
-                Err("not the name of a network interface, nor the beginning of one and a final '*'")
-            }
-        })
-    });
-    let metered = or(fields.get("metered"), false, |at| at.flag());
-    let cost = or(fields.get("cost"), 100, |at| at.quantity(units::hundredths));
-    Some(Interface { name: name?, metered: metered?, cost_percent: cost? })
+    let about = "Limits on what the control plane keeps of each stream. The oldest records are deleted first.";
+    at.object(about, "{ age: 90d }", |fields| {
+        let age = fields.maybe(
+            "age",
+            "Time for which a record is kept after its arrival, such as `90d`, at least `1m`.",
+            |at| at.duration(60_000, LONGEST),
+        );
+        let bytes = fields.maybe(
+            "bytes",
+            "Compressed bytes that are kept of each stream of each device, such as `10Gi`, at least `128Ki`.",
+            |at| size(at, LEAST_QUOTA),
+        );
+        Some(Retention { age: age?.map(|millis| millis / 1_000), bytes: bytes? })
+    })
 }

@@ -1,13 +1,14 @@
 //! Admission of documents that operators write: they become values with every unit resolved, or are
 //! refused as a whole with the path of each fault. Admission uses neither network nor disk.
 
-pub(crate) mod absence;
+mod at;
 pub(crate) mod data;
-mod decode;
-mod documents;
+pub(crate) mod document;
+mod faults;
+mod fields;
 pub(crate) mod notification;
 mod parts;
-mod workload;
+pub(crate) mod workload;
 
 #[cfg(test)]
 mod tests;
@@ -17,17 +18,16 @@ use std::collections::BTreeMap;
 use holdfast_base::ids::{Digest, Labels, Name};
 use holdfast_protocol::enrol::Fault;
 use holdfast_protocol::workload::WorkloadSpec;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use self::decode::{Faults, quote};
-use crate::kinds;
-use crate::records::{Policy, PolicyKind};
+use self::faults::{Faults, quote};
+use crate::kinds::AnyKind;
+use crate::records::Policy;
 use holdfast_api::API_VERSION;
 use holdfast_api::selector::Selector;
 
-pub(crate) use self::decode::At;
-pub use self::decode::nearest;
-pub use self::documents::schema;
+pub(crate) use self::at::{At, Quantity, Words};
+pub use self::faults::nearest;
 
 /// Largest document, in bytes of compact JSON: a quarter of the largest message of a device, so
 /// that one workload cannot take up the whole desired state.
@@ -38,7 +38,7 @@ pub const MAX_DOCUMENTS: usize = 1_000;
 
 /// Returns the kinds of documents that can be applied.
 fn known_kinds() -> Vec<&'static str> {
-    std::iter::once("Workload").chain(PolicyKind::ALL.map(PolicyKind::document)).collect()
+    AnyKind::all().map(|kind| kind.words().document).collect()
 }
 
 /// Content of an admitted document.
@@ -48,6 +48,22 @@ pub enum What {
     Workload(Box<WorkloadSpec>),
     /// Policy: any other kind of document.
     Policy(Box<Policy>),
+}
+
+impl What {
+    /// Returns the kind of the document.
+    pub fn kind(&self) -> AnyKind {
+        match self {
+            Self::Workload(_) => AnyKind::Workload,
+            Self::Policy(policy) => AnyKind::Policy(policy.kind()),
+        }
+    }
+}
+
+/// Objects that are stored beside documents and named by them.
+pub(crate) struct Stored<'a> {
+    /// Returns the size of an artifact in bytes. None: it is not stored.
+    pub(crate) artifact_size: &'a dyn Fn(&Digest) -> Option<u64>,
 }
 
 /// Document that passed admission.
@@ -115,12 +131,13 @@ pub fn admit(
                 None => drop(first_of.insert(whole, index)),
             }
         }
-        admitted.extend(one(&At::new(document, prefix, &faults), artifact_size));
+        let stored = Stored { artifact_size };
+        admitted.extend(one(&At::new(document, prefix, &faults), &stored));
     }
     if faults.count() == 0 { Ok(admitted) } else { Err(faults.into_vec()) }
 }
 
-fn one(document: &At<'_>, artifact_size: &dyn Fn(&Digest) -> Option<u64>) -> Option<Admitted> {
+fn one(document: &At<'_>, stored: &Stored<'_>) -> Option<Admitted> {
     let size = serde_json::to_vec(document.value()).map_or(usize::MAX, |json| json.len());
     if size > MAX_DOCUMENT {
         document.fault(format!(
@@ -132,29 +149,45 @@ fn one(document: &At<'_>, artifact_size: &dyn Fn(&Digest) -> Option<u64>) -> Opt
     if !of_a_known_kind(document) {
         return None;
     }
+    // Without a kind it is a workload, see `of_a_known_kind`.
     let kind = document.value().get("kind").and_then(Value::as_str);
-    match kind.and_then(PolicyKind::of_document) {
-        Some(kind) => {
-            let kind = kinds::of(kind);
-            workload::document(document, kind.facts().says, |at| {
-                let (devices, policy) = kind.decode(at)?;
-                Some((devices, What::Policy(Box::new(policy))))
-            })
-        }
-        None => workload::document(document, "it says what to run, and where", |at| {
-            let (devices, spec) = workload::spec(at, artifact_size)?;
-            Some((devices, What::Workload(Box::new(spec))))
-        }),
+    let kind = kind.and_then(AnyKind::of_document).unwrap_or(AnyKind::Workload);
+    let rules = kind.rules();
+    document::document(document, &rules.facts(), |at| rules.spec(at, stored))
+}
+
+/// Returns the JSON Schema (draft 2020-12) of all documents that can be applied, for editors and
+/// for programs that check documents before they send them. It is written by the functions that
+/// decode the documents.
+///
+/// See decision NEW-one-table-per-document.md.
+pub fn schema() -> Value {
+    let (mut definitions, mut any) = (Map::new(), Vec::new());
+    for kind in AnyKind::all() {
+        let rules = kind.rules();
+        let stored = Stored { artifact_size: &|_| None };
+        let form = At::describe(|at| {
+            drop(document::document(at, &rules.facts(), |at| rules.spec(at, &stored)));
+        });
+        let name = format!("{}Document", kind.words().document);
+        any.push(json!({ "$ref": format!("#/$defs/{name}") }));
+        definitions.insert(name, form);
     }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Holdfast document",
+        "description": "Any document that can be applied.",
+        "anyOf": any,
+        "$defs": definitions,
+    })
 }
 
 /// Checks version and kind of a document. Returns false if the rest cannot be decoded.
 fn of_a_known_kind(document: &At<'_>) -> bool {
     let Value::Object(object) = document.value() else {
         document.fault(format!(
-            "{}: expected a document with {}",
-            quote(document.value()),
-            workload::DOCUMENT.join(", ")
+            "{}: expected a document with apiVersion, kind, metadata, spec",
+            quote(document.value())
         ));
         return false;
     };

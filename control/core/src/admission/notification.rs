@@ -1,6 +1,6 @@
-//! Decodes the fields of `Notification` documents.
+//! Form of `Notification` documents.
 //!
-//! See decision 0119.
+//! See decisions 0119 and NEW-one-table-per-document.md.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,11 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use url::Url;
 
-use super::data::{OR_NOT, list, or};
-use super::decode::{At, Fields, nearest};
-use super::workload::devices;
+use super::at::{At, Words};
+use super::data::OR_NOT;
+use super::document::devices;
+use super::faults::nearest;
+use super::fields::Fields;
 use crate::attention::Attention;
 use crate::notification::{Alertmanager, Email, HIDDEN, MailTls, Notification, Target, Webhook};
 use crate::records::Policy;
@@ -42,85 +44,135 @@ const MAX_TEXT: usize = 2_048;
 /// Longest text of certificates (PEM), in bytes.
 const MAX_PEM: usize = 64 * 1024;
 
-const SPEC: &[&str] = &[
-    "devices",
-    "severity",
-    "kinds",
-    "groupBy",
-    "delay",
-    "groupWait",
-    "groupInterval",
-    "repeat",
-    "sendResolved",
-    "link",
-    "to",
-];
-const TO: &[&str] = &["webhook", "email", "alertmanager"];
-const WEBHOOK: &[&str] = &["url", "secretUrl", "secret", "headers", "ca"];
-const EMAIL: &[&str] = &["smtp", "tls", "username", "password", "from", "to", "ca"];
-const ALERTMANAGER: &[&str] = &["url", "labels", "headers", "ca"];
-
 /// Words of `groupBy` that are not labels of devices.
 const GROUPS: [&str; 5] = ["kind", "code", "severity", "device", "workload"];
 
 /// Decodes the spec of a `Notification`. `None` if faults were noted.
 pub(crate) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
-    let spec = at.fields(SPEC)?;
-    let devices = spec
-        .required("devices", "of which devices, such as all or { matchLabels: { site: kiel } }")
-        .and_then(|at| devices(&at));
-    let severity = or(spec.get("severity"), Severity::Warning, severity);
-    let kinds = or(spec.get("kinds"), Vec::new(), |at| list(at, MAX_ITEMS, OR_NOT, kind));
-    let group_by = or(spec.get("groupBy"), vec!["site".to_owned(), "kind".to_owned()], |at| {
-        list(at, MAX_ITEMS, OR_NOT, group)
-    });
     let is_alertmanager = at.value().pointer("/to/alertmanager").is_some();
-    let (wait, again) =
-        if is_alertmanager { (WAIT_ALERTS, REPEAT_ALERTS) } else { (GROUP_WAIT, REPEAT) };
-    let time = |key: &str, usual: u64, least: u64, most: u64| {
-        or(spec.get(key), usual, |at| at.duration(least, most)).map(|millis| millis / SECOND)
-    };
-    let delay = time("delay", DELAY, 0, DAY);
-    let group_wait = time("groupWait", wait, 0, 60 * MINUTE);
-    let group_interval = time("groupInterval", GROUP_INTERVAL, SECOND, DAY);
-    let repeat = time("repeat", again, 10 * SECOND, 30 * DAY);
-    let send_resolved = or(spec.get("sendResolved"), true, |at| at.flag());
-    let link = or(spec.get("link"), None, |at| url(at).map(Some));
-    let to =
-        spec.required("to", "where to: webhook, email or alertmanager").and_then(|at| target(&at));
-    let mut group_by = group_by?;
-    if is_alertmanager {
-        // The identity of an alert in Alertmanager must not change while the alert fires.
-        for word in ["kind", "severity"] {
-            if !group_by.iter().any(|known| known == word) {
-                group_by.push(word.to_owned());
-            }
-        }
-    }
-    let notification = Notification {
-        severity: severity?,
-        kinds: kinds?,
-        group_by,
-        delay: delay?,
-        group_wait: group_wait?,
-        group_interval: group_interval?,
-        repeat: repeat?,
-        send_resolved: send_resolved?,
-        link: link?,
-        to: to?,
-    };
-    Some((devices?, Policy::Notification { notification: Box::new(notification) }))
-}
-
-fn severity(at: &At<'_>) -> Option<Severity> {
-    at.parsed(|text| {
-        Severity::parse(text)
-            .ok_or("unknown; there are critical, warning and info, and each holds those before it")
+    at.object("Choice of alarms, times of the messages, and their receiver.", "", |spec| {
+        let devices = spec.required(
+            "devices",
+            "Devices whose alarms are sent: `all`, or a selector of labels. An empty selector is refused.",
+            "of which devices, such as all or { matchLabels: { site: kiel } }",
+            devices,
+        );
+        let severity = spec.or(
+            "severity",
+            "Least severity of the alarms: `critical`, `warning` or `info`. `warning` includes critical alarms, `info` includes all. Default: `warning`.",
+            Severity::Warning,
+            |at| at.word(&SEVERITIES),
+        );
+        let kinds = spec.or(
+            "kinds",
+            "Kinds of the alarms: `lost`, `never-seen`, `certificate`, `failing`, `problem`, `waiting`. Default: all kinds.",
+            Vec::new(),
+            |at| at.list(MAX_ITEMS, OR_NOT, kind),
+        );
+        let group_by = spec.or(
+            "groupBy",
+            "Properties that the alarms of one message have in common: `kind`, `code`, `severity`, `device`, `workload`, or the key of a label. Default: `[site, kind]`.",
+            vec!["site".to_owned(), "kind".to_owned()],
+            |at| at.list(MAX_ITEMS, OR_NOT, group),
+        );
+        let times = times(spec, is_alertmanager);
+        let send_resolved = spec.or(
+            "sendResolved",
+            "True to send a message when the last alarm of a group has ended. Default: `true`.",
+            true,
+            |at| at.flag(),
+        );
+        let link = spec.maybe(
+            "link",
+            "Address of the dashboard for a link in each message, such as `https://holdfast.example.com`.",
+            url,
+        );
+        let to = spec.required(
+            "to",
+            "Receiver of the messages: `webhook`, `email` or `alertmanager`.",
+            "where to: webhook, email or alertmanager",
+            target,
+        );
+        let [delay, group_wait, group_interval, repeat] = times?;
+        let notification = Notification {
+            severity: severity?,
+            kinds: kinds?,
+            group_by: groups(group_by?, is_alertmanager),
+            delay,
+            group_wait,
+            group_interval,
+            repeat,
+            send_resolved: send_resolved?,
+            link: link?,
+            to: to?,
+        };
+        Some((devices?, Policy::Notification { notification: Box::new(notification) }))
     })
 }
 
+/// Decodes `delay`, `groupWait`, `groupInterval` and `repeat`, in seconds.
+fn times(spec: &Fields<'_>, is_alertmanager: bool) -> Option<[u64; 4]> {
+    let (wait, again) =
+        if is_alertmanager { (WAIT_ALERTS, REPEAT_ALERTS) } else { (GROUP_WAIT, REPEAT) };
+    let delay = spec.or(
+        "delay",
+        "Time that an alarm must last before it is sent, and that it must be gone before it is resolved. At most `1d`. Default: `2m`.",
+        DELAY,
+        |at| at.duration(0, DAY),
+    );
+    let group_wait = spec.or(
+        "groupWait",
+        "Time that the first message of a group waits for further alarms. At most `1h`. Default: `30s`, for an Alertmanager `5s`.",
+        wait,
+        |at| at.duration(0, 60 * MINUTE),
+    );
+    let group_interval = spec.or(
+        "groupInterval",
+        "Time from a message of a group to the next one about other alarms of the group, `1s` to `1d`. Default: `5m`.",
+        GROUP_INTERVAL,
+        |at| at.duration(SECOND, DAY),
+    );
+    let repeat = spec.or(
+        "repeat",
+        "Time from a message of a group to its repetition while the alarms last, `10s` to `30d`. Default: `4h`, for an Alertmanager `1m`.",
+        again,
+        |at| at.duration(10 * SECOND, 30 * DAY),
+    );
+    Some([delay?, group_wait?, group_interval?, repeat?].map(|millis| millis / SECOND))
+}
+
+/// Adds what an Alertmanager needs: the identity of an alert there must not change while the alert
+/// fires.
+fn groups(mut group_by: Vec<String>, is_alertmanager: bool) -> Vec<String> {
+    for word in ["kind", "severity"] {
+        if is_alertmanager && !group_by.iter().any(|known| known == word) {
+            group_by.push(word.to_owned());
+        }
+    }
+    group_by
+}
+
+const SEVERITIES: Words<'static, Severity> = Words {
+    about: "Least severity of the alarms that are sent.",
+    what: "",
+    list: &[
+        ("critical", "Alarms about something that does not work.", Severity::Critical),
+        (
+            "warning",
+            "Alarms about something that will stop working, and critical ones.",
+            Severity::Warning,
+        ),
+        (
+            "info",
+            "All alarms, including those about something that waits for a person.",
+            Severity::Info,
+        ),
+    ],
+    or: &[],
+};
+
 fn kind(at: &At<'_>) -> Option<String> {
-    at.parsed(|text| {
+    at.put("pattern", "^[a-z][a-z-]*$").parsed(|text| {
         let kinds = Attention::words();
         if kinds.contains(&text) {
             return Ok(text.to_owned());
@@ -144,75 +196,147 @@ fn group(at: &At<'_>) -> Option<String> {
 }
 
 fn target(at: &At<'_>) -> Option<Target> {
+    let about = "Receiver of messages: exactly one of `webhook`, `email` and `alertmanager`.";
     let such = "{ webhook: { url: https://… } }, { email: { smtp: smtp://…, from: …, to: [...] } } or { alertmanager: { url: http://… } }";
-    at.fields_like(TO, such)?.one_of(TO, "a receiver", |which, at| match which {
-        "webhook" => webhook(at).map(Target::Webhook),
-        "email" => email(at).map(Target::Email),
-        _ => alertmanager(at).map(Target::Alertmanager),
+    let forms = [
+        ("webhook", "HTTP address that gets a `POST` with a JSON body."),
+        ("email", "Mail server (SMTP) and addresses that get a mail."),
+        ("alertmanager", "Alertmanager that gets the alarms by its API v2."),
+    ];
+    at.object(about, such, |fields| {
+        fields.one_of("a receiver", &forms, |which, at| match which {
+            "webhook" => webhook(at).map(Target::Webhook),
+            "email" => email(at).map(Target::Email),
+            _ => alertmanager(at).map(Target::Alertmanager),
+        })
     })
 }
 
+const HEADERS: &str =
+    "Additional headers, such as `Authorization`. Their values are never shown again.";
+const CA: &str = "Certificates of the authorities to trust, in PEM. Default: those of the system.";
+
 fn webhook(at: &At<'_>) -> Option<Webhook> {
-    let fields = at.fields_like(WEBHOOK, "{ url: https://example.com/hook, secret: … }")?;
-    let address = fields.one_of(&["url", "secretUrl"], "an address", |which, at| {
-        let is_secret = which == "secretUrl";
-        if is_secret && at.value() == HIDDEN {
-            return Some((HIDDEN.to_owned(), true));
-        }
-        url(at).map(|url| (url, is_secret))
-    });
-    let secret = or(fields.get("secret"), None, |at| text(at, 8).map(Some));
-    let headers = or(fields.get("headers"), BTreeMap::new(), headers);
-    let ca = or(fields.get("ca"), None, |at| pem(at).map(Some));
-    let (url, url_is_secret) = address?;
-    Some(Webhook { url, url_is_secret, secret: secret?, headers: headers?, ca: ca? })
+    let about =
+        "HTTP address that gets a `POST`. A status of 2xx is success; redirects are not followed.";
+    let forms = [
+        ("url", "Address of the receiver, such as `https://example.com/hook`."),
+        (
+            "secretUrl",
+            "Address of the receiver, if knowing it is enough to send to it. It is never shown again.",
+        ),
+    ];
+    at.object(about, "{ url: https://example.com/hook, secret: … }", |fields| {
+        let address = fields.one_of("an address", &forms, |which, at| match which {
+            "secretUrl" => secret_url(at).map(|url| (url, true)),
+            _ => url(at).map(|url| (url, false)),
+        });
+        let secret = fields.maybe(
+            "secret",
+            "Key of the signature in the header `X-Holdfast-Signature`, at least 8 characters. It is never shown again.",
+            |at| text(at, 8),
+        );
+        let headers = fields.or("headers", HEADERS, BTreeMap::new(), headers);
+        let ca = fields.maybe("ca", CA, pem);
+        let (url, url_is_secret) = address?;
+        Some(Webhook { url, url_is_secret, secret: secret?, headers: headers?, ca: ca? })
+    })
 }
 
 fn alertmanager(at: &At<'_>) -> Option<Alertmanager> {
-    let fields = at.fields_like(ALERTMANAGER, "{ url: http://alertmanager:9093 }")?;
-    let address =
-        fields.required("url", "such as http://alertmanager:9093").and_then(|at| url(&at));
-    let labels = or(fields.get("labels"), BTreeMap::new(), labels);
-    let headers = or(fields.get("headers"), BTreeMap::new(), headers);
-    let ca = or(fields.get("ca"), None, |at| pem(at).map(Some));
-    let url = address?.trim_end_matches('/').trim_end_matches("/api/v2/alerts").to_owned();
-    Some(Alertmanager { url, labels: labels?, headers: headers?, ca: ca? })
+    let about =
+        "Alertmanager that gets alarms. `kind` and `severity` are always part of `groupBy` for it.";
+    at.object(about, "{ url: http://alertmanager:9093 }", |fields| {
+        let address = fields.required(
+            "url",
+            "Address of the Alertmanager, such as `http://alertmanager:9093`.",
+            "such as http://alertmanager:9093",
+            url,
+        );
+        let about = "Labels that are added to every alert.";
+        let labels = fields.or("labels", about, BTreeMap::new(), labels);
+        let headers = fields.or("headers", HEADERS, BTreeMap::new(), headers);
+        let ca = fields.maybe("ca", CA, pem);
+        let url = address?.trim_end_matches('/').trim_end_matches("/api/v2/alerts").to_owned();
+        Some(Alertmanager { url, labels: labels?, headers: headers?, ca: ca? })
+    })
 }
+
+const PROTECTIONS: Words<'static, MailTls> = Words {
+    about: "Protection of the connection to a mail server.",
+    what: "",
+    list: &[
+        (
+            "starttls",
+            "The connection begins unencrypted and must change to TLS.",
+            MailTls::Starttls,
+        ),
+        ("tls", "The connection uses TLS from the first byte.", MailTls::Tls),
+        (
+            "none",
+            "The connection is never encrypted. A user name and password are refused.",
+            MailTls::None,
+        ),
+    ],
+    or: &[],
+};
 
 fn email(at: &At<'_>) -> Option<Email> {
     let such =
         "{ smtp: smtp://mail.example.com:587, from: holdfast@example.com, to: [duty@example.com] }";
-    let fields = at.fields_like(EMAIL, such)?;
-    let server = fields
-        .required("smtp", "the mail server, such as smtp://mail.example.com:587")
-        .and_then(|at| server(&at));
-    let tls = or(fields.get("tls"), None, |at| tls(at).map(Some));
-    let username = or(fields.get("username"), None, |at| text(at, 1).map(Some));
-    let password = or(fields.get("password"), None, |at| text(at, 1).map(Some));
-    let from = fields
-        .required("from", "the sender, such as holdfast@example.com")
-        .and_then(|at| mailbox(&at));
-    let to = fields
-        .required("to", "who gets it, such as [duty@example.com]")
-        .and_then(|at| list(&at, MAX_ITEMS, "", mailbox));
-    let ca = or(fields.get("ca"), None, |at| pem(at).map(Some));
-    let (server, tls) = (server?, tls?);
-    let tls = tls.unwrap_or(if server.0 { MailTls::Tls } else { MailTls::Starttls });
-    sound(&fields, tls)?;
-    let usual = match tls {
-        MailTls::Tls => 465,
-        MailTls::Starttls => 587,
-        MailTls::None => 25,
-    };
-    Some(Email {
-        host: server.1,
-        port: server.2.unwrap_or(usual),
-        tls,
-        username: username?,
-        password: password?,
-        from: from?,
-        to: to?,
-        ca: ca?,
+    at.object("Mail server and the addresses that get a mail.", such, |fields| {
+        let server = fields.required(
+            "smtp",
+            "Address of the mail server: `smtp://HOST:PORT` or `smtps://HOST:PORT`.",
+            "the mail server, such as smtp://mail.example.com:587",
+            server,
+        );
+        let tls = fields.maybe(
+            "tls",
+            "Protection of the connection. Default: `starttls`, with `smtps://` `tls`.",
+            |at| at.word(&PROTECTIONS),
+        );
+        let username = fields.maybe(
+            "username",
+            "User name for the login at the mail server. Requires `password`.",
+            |at| text(at, 1),
+        );
+        let password = fields.maybe(
+            "password",
+            "Password for the login at the mail server. It is never shown again.",
+            |at| text(at, 1),
+        );
+        let from = fields.required(
+            "from",
+            "Address of the sender, such as `Holdfast <holdfast@example.com>`.",
+            "the sender, such as holdfast@example.com",
+            mailbox,
+        );
+        let to = fields.required(
+            "to",
+            "Addresses that get the mail, such as `[duty@example.com]`.",
+            "who gets it, such as [duty@example.com]",
+            |at| at.list(MAX_ITEMS, "", mailbox),
+        );
+        let ca = fields.maybe("ca", CA, pem);
+        let ((is_smtps, host, port), tls) = (server?, tls?);
+        let tls = tls.unwrap_or(if is_smtps { MailTls::Tls } else { MailTls::Starttls });
+        sound(fields, tls)?;
+        let usual = match tls {
+            MailTls::Tls => 465,
+            MailTls::Starttls => 587,
+            MailTls::None => 25,
+        };
+        Some(Email {
+            host,
+            port: port.unwrap_or(usual),
+            tls,
+            username: username?,
+            password: password?,
+            from: from?,
+            to: to?,
+            ca: ca?,
+        })
     })
 }
 
@@ -235,18 +359,9 @@ fn sound(fields: &Fields<'_>, tls: MailTls) -> Option<()> {
     }
 }
 
-fn tls(at: &At<'_>) -> Option<MailTls> {
-    at.parsed(|text| match text {
-        "starttls" => Ok(MailTls::Starttls),
-        "tls" => Ok(MailTls::Tls),
-        "none" => Ok(MailTls::None),
-        _ => Err("unknown; there are starttls, tls and none"),
-    })
-}
-
 /// Decodes `smtp://HOST:PORT` into: true for `smtps`, host, port.
 fn server(at: &At<'_>) -> Option<(bool, String, Option<u16>)> {
-    at.parsed(|text| {
+    at.put("pattern", "^smtps?://").parsed(|text| {
         const WRONG: &str = "not the address of a mail server, such as smtp://mail.example.com:587 or smtps://mail.example.com; user and password have fields of their own";
         let url = Url::parse(text).map_err(|_| WRONG)?;
         let bare = matches!(url.path(), "" | "/") && url.query().is_none();
@@ -267,24 +382,39 @@ fn mailbox(at: &At<'_>) -> Option<String> {
 }
 
 fn url(at: &At<'_>) -> Option<String> {
-    at.parsed(|text| {
-        let wrong = "not an address over HTTP, such as https://example.com/hook";
-        let url = Url::parse(text).map_err(|_| wrong)?;
-        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-            return Err(wrong);
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("a user and password in an address would be shown: give them as a header, Authorization");
-        }
-        if text.len() > MAX_TEXT {
-            return Err("too long: at most 2048 bytes");
-        }
-        Ok(text.to_owned())
-    })
+    at.put("pattern", "^https?://").parsed(checked_url)
+}
+
+/// Decodes an address that may be hidden in a document that was read back.
+fn secret_url(at: &At<'_>) -> Option<String> {
+    if at.value() == HIDDEN {
+        return Some(HIDDEN.to_owned());
+    }
+    at.parsed(checked_url)
+}
+
+fn checked_url(text: &str) -> Result<String, &'static str> {
+    let wrong = "not an address over HTTP, such as https://example.com/hook";
+    let url = Url::parse(text).map_err(|_| wrong)?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(wrong);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "a user and password in an address would be shown: give them as a header, Authorization",
+        );
+    }
+    if text.len() > MAX_TEXT {
+        return Err("too long: at most 2048 bytes");
+    }
+    Ok(text.to_owned())
 }
 
 /// Decodes a text of one line with at least `least` characters.
 fn text(at: &At<'_>, least: usize) -> Option<String> {
+    if least > 1 {
+        at.put("minLength", least);
+    }
     let text = at.text()?;
     // The text may be a secret, so the fault must not quote it.
     if text.len() > MAX_TEXT || text.chars().any(char::is_control) {

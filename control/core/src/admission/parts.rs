@@ -1,5 +1,7 @@
-//! Decodes larger parts of `Workload` documents: configuration files, health probes and permissions
-//! on the local bus.
+//! Form of the larger parts of `Workload` documents: configuration files, health probes and
+//! permissions on the local bus.
+//!
+//! See decision NEW-one-table-per-document.md.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +9,7 @@ use holdfast_base::ids::Name;
 use holdfast_mqtt::is_filter;
 use holdfast_protocol::workload::{Bus, Health, Probe};
 
-use super::decode::At;
+use super::at::At;
 use super::workload::{args, openable};
 
 /// Most bytes of all configuration files of a workload. They travel in the desired state of each
@@ -27,12 +29,6 @@ const SHORTEST: u64 = 10;
 /// Most filters of each kind of permission. Each is matched against every message of other
 /// workloads.
 const MAX_FILTERS: usize = 64;
-
-const BUS: &[&str] = &["subscribe", "publish"];
-const HEALTH: &[&str] = &["http", "tcp", "exec", "startPeriod", "interval", "timeout", "failures"];
-const HTTP: &[&str] = &["host", "port", "path"];
-const TCP: &[&str] = &["host", "port"];
-const EXEC: &[&str] = &["command"];
 
 /// Decodes configuration files. Faulty ones are noted and partly left out.
 pub(super) fn config(at: &At<'_>) -> BTreeMap<String, String> {
@@ -93,22 +89,32 @@ fn config_path(path: &str) -> Result<(), &'static str> {
 
 /// Decodes permissions on the local bus. `None` if faults were noted.
 pub(super) fn bus(at: &At<'_>) -> Option<Bus> {
-    let fields = at.fields(BUS)?;
-    let filters = |key: &str| match fields.get(key) {
-        Some(at) => {
-            let items = at.items();
-            if items.len() > MAX_FILTERS {
-                at.fault(format!("{} filters, at most {MAX_FILTERS}", items.len()));
-                return None;
-            }
-            // Decodes all filters before it gives up, so that every fault is noted.
-            let good: Vec<String> = items.iter().filter_map(|at| at.parsed(filter)).collect();
-            (good.len() == items.len()).then_some(good)
-        }
-        None => Some(Vec::new()),
-    };
-    let (subscribe, publish) = (filters("subscribe"), filters("publish"));
-    Some(Bus { subscribe: subscribe?, publish: publish? })
+    let about = "Permissions on the local bus, as MQTT filters over `NAME/TOPIC`: name of another workload, and a topic of it.";
+    at.object(about, "", |fields| {
+        let subscribe = fields.or(
+            "subscribe",
+            "Filters that the workload may subscribe to, as topics `workloads/NAME/TOPIC`: `pump/#`, `+/alarm`.",
+            Vec::new(),
+            filters,
+        );
+        let publish = fields.or(
+            "publish",
+            "Filters that the workload may publish to, as topics `workloads/NAME/TOPIC`. Such messages are delivered and never stored.",
+            Vec::new(),
+            filters,
+        );
+        Some(Bus { subscribe: subscribe?, publish: publish? })
+    })
+}
+
+fn filters(at: &At<'_>) -> Option<Vec<String>> {
+    at.put("maxItems", MAX_FILTERS);
+    let count = at.value().as_array().map_or(0, Vec::len);
+    if count > MAX_FILTERS {
+        at.fault(format!("{count} filters, at most {MAX_FILTERS}"));
+        return None;
+    }
+    at.each(|at| at.parsed(filter)).into_iter().collect()
 }
 
 /// Checks an MQTT filter over `NAME/TOPIC`, whose first level is the name of a workload, `+` or
@@ -127,57 +133,101 @@ fn filter(text: &str) -> Result<String, &'static str> {
 
 /// Decodes a health probe. `None` if faults were noted.
 pub(super) fn health(at: &At<'_>) -> Option<Health> {
-    let fields = at.fields(HEALTH)?;
-    let probe = fields.one_of(&["http", "tcp", "exec"], "a probe", |which, at| match which {
-        "http" => http(at),
-        "tcp" => tcp(at),
-        _ => exec(at),
-    });
-    let time = |key: &str, usual: u64, least: u64| match fields.get(key) {
-        Some(at) => at.duration(least, LONGEST),
-        None => Some(usual),
-    };
-    let start_period_ms = time("startPeriod", 0, 0);
-    let interval_ms = time("interval", 10_000, SHORTEST);
-    let timeout_ms = time("timeout", 3_000, SHORTEST);
-    let failures = fields.get("failures").map_or(Some(3), |at| at.whole(1, 1_000));
-    Some(Health {
-        probe: probe?,
-        start_period_ms: start_period_ms?,
-        interval_ms: interval_ms?,
-        timeout_ms: timeout_ms?,
-        failures: u32::try_from(failures?).ok()?,
+    let about = "Health probe: exactly one of `http`, `tcp` and `exec`, and its times.";
+    at.object(about, "", |fields| {
+        let forms = [
+            ("http", "Sends a `GET`; a status of 200 to 399 is success."),
+            ("tcp", "Opens a TCP connection; success if it opens."),
+            (
+                "exec",
+                "Runs a command in the workload's folder and as its user; exit code 0 is success.",
+            ),
+        ];
+        let probe = fields.one_of("a probe", &forms, |which, at| match which {
+            "http" => http(at),
+            "tcp" => tcp(at),
+            _ => exec(at),
+        });
+        let start_period = fields.or(
+            "startPeriod",
+            "Time after the start in which failures do not count. Default: `0s`.",
+            0,
+            |at| at.duration(0, LONGEST),
+        );
+        let interval = fields.or(
+            "interval",
+            "Time from the end of a probe to the next one. Default: `10s`.",
+            10_000,
+            |at| at.duration(SHORTEST, LONGEST),
+        );
+        let timeout = fields.or(
+            "timeout",
+            "Time after which a probe has failed. Default: `3s`.",
+            3_000,
+            |at| at.duration(SHORTEST, LONGEST),
+        );
+        let failures = fields.or(
+            "failures",
+            "Failures in a row after which the workload is restarted. Default: 3.",
+            3,
+            |at| u32::try_from(at.whole(1, 1_000)?).ok(),
+        );
+        Some(Health {
+            probe: probe?,
+            start_period_ms: start_period?,
+            interval_ms: interval?,
+            timeout_ms: timeout?,
+            failures: failures?,
+        })
     })
 }
 
+const HOST: &str = "Host name or address. Default: `127.0.0.1`.";
+const PORT: &str = "TCP port, 1 to 65535.";
+
 fn http(at: &At<'_>) -> Option<Probe> {
-    let fields = at.fields(HTTP)?;
-    let host = fields.get("host").map_or(Some(None), |at| host(&at).map(Some));
-    let port = fields.required("port", "a TCP port").and_then(|at| port(&at));
-    let path = fields.get("path").map_or(Some("/".to_owned()), |at| {
-        at.parsed(|path| {
-            let good = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
-            if good && path.len() <= MAX_CONFIG_PATH {
-                Ok(path.to_owned())
-            } else {
-                Err("not the path of a URL: it begins with '/', without spaces, such as /healthz")
-            }
-        })
-    });
-    Some(Probe::Http { host: host?, port: port?, path: path? })
+    at.object("Probe by HTTP `GET`.", "", |fields| {
+        let host = fields.maybe("host", HOST, host);
+        let port = fields.required("port", PORT, "a TCP port", port);
+        let path = fields.or("path", "Path with query. Default: `/`.", "/".to_owned(), url_path);
+        Some(Probe::Http { host: host?, port: port?, path: path? })
+    })
+}
+
+fn url_path(at: &At<'_>) -> Option<String> {
+    at.put("pattern", "^/").parsed(|path| {
+        let good = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic());
+        if good && path.len() <= MAX_CONFIG_PATH {
+            Ok(path.to_owned())
+        } else {
+            Err("not the path of a URL: it begins with '/', without spaces, such as /healthz")
+        }
+    })
 }
 
 fn tcp(at: &At<'_>) -> Option<Probe> {
-    let fields = at.fields(TCP)?;
-    let host = fields.get("host").map_or(Some(None), |at| host(&at).map(Some));
-    let port = fields.required("port", "a TCP port").and_then(|at| port(&at));
-    Some(Probe::Tcp { host: host?, port: port? })
+    at.object("Probe by a TCP connection.", "", |fields| {
+        let host = fields.maybe("host", HOST, host);
+        let port = fields.required("port", PORT, "a TCP port", port);
+        Some(Probe::Tcp { host: host?, port: port? })
+    })
 }
 
 fn exec(at: &At<'_>) -> Option<Probe> {
-    let fields = at.fields(EXEC)?;
-    let at = fields.required("command", "a program and its arguments, such as [\"/bin/true\"]")?;
-    let command = args(&at);
+    at.object("Probe by a command.", "", |fields| {
+        let command = fields.required(
+            "command",
+            "Program and its arguments, such as `[\"/bin/true\"]`.",
+            "a program and its arguments, such as [\"/bin/true\"]",
+            command,
+        );
+        Some(Probe::Exec { command: command? })
+    })
+}
+
+fn command(at: &At<'_>) -> Option<Vec<String>> {
+    at.put("minItems", 1);
+    let command = args(at);
     at.value().get(0).into_iter().for_each(|program| openable(&at.item(0, program)));
     if command.first().is_none_or(String::is_empty) {
         // A value that is not a list has been noted by `args`.
@@ -186,7 +236,7 @@ fn exec(at: &At<'_>) -> Option<Probe> {
         }
         return None;
     }
-    Some(Probe::Exec { command })
+    Some(command)
 }
 
 fn host(at: &At<'_>) -> Option<String> {

@@ -1,5 +1,4 @@
-//! Tables of documents that are admitted and of faults that are found, and a comparison of the
-//! schema with the decoder.
+//! Tables of documents that are admitted and of faults that are found, and checks of the schema.
 
 use std::collections::BTreeSet;
 
@@ -782,8 +781,8 @@ fn sizes_are_bounded() {
         hostile[format!("field-{number}")] = json!(1);
     }
     let found = faults(&[hostile]);
-    assert_eq!(found.len(), decode::MAX_FAULTS + 1);
-    assert!(found[decode::MAX_FAULTS].ends_with("and 9800 more"));
+    assert_eq!(found.len(), faults::MAX_FAULTS + 1);
+    assert!(found[faults::MAX_FAULTS].ends_with("and 9800 more"));
 }
 
 #[test]
@@ -816,61 +815,142 @@ fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Returns the names of the fields that the schema has at a pointer.
-fn schema_fields(schema: &Value, kind: &str, pointer: &str) -> BTreeSet<String> {
-    let follow = |node: &Value| match node["$ref"].as_str() {
-        Some(reference) => schema.pointer(reference.trim_start_matches('#')).unwrap().clone(),
-        None => node.clone(),
-    };
-    // Takes the object of a value that is either a word or an object.
-    let resolve = |node: &Value| {
-        let node = follow(node);
-        let any = node["anyOf"].as_array().cloned().unwrap_or_default();
-        any.iter().map(follow).find(|one| one["properties"].is_object()).unwrap_or(node)
-    };
-    let mut node = schema["$defs"][format!("{kind}Document")].clone();
+/// Returns what the schema says of a pointer in a document of a kind. `value` chooses between the
+/// forms of a field that has several.
+fn described<'s>(schema: &'s Value, document: &Value, pointer: &str) -> &'s Value {
+    let kind = document["kind"].as_str().unwrap();
+    let mut node = &schema["$defs"][format!("{kind}Document")];
+    let mut here = String::new();
     for step in pointer.split('/').skip(1) {
-        let next =
-            if step.parse::<usize>().is_ok() { &node["items"] } else { &node["properties"][step] };
-        node = resolve(next);
+        here = format!("{here}/{step}");
+        let item = step.parse::<usize>().is_ok();
+        node = if item { &node["items"] } else { &node["properties"][step] };
+        if let Some(forms) = node["anyOf"].as_array() {
+            let value = document.pointer(&here).unwrap();
+            let fits = |form: &&Value| match form["type"].as_str() {
+                Some("object") => value.is_object(),
+                Some("number" | "integer") => value.is_number(),
+                _ => value.is_string(),
+            };
+            node = forms.iter().find(fits).unwrap_or_else(|| panic!("{here} fits no form"));
+        }
     }
-    assert_eq!(node["additionalProperties"], json!(false), "{pointer}");
-    node["properties"].as_object().unwrap().keys().cloned().collect()
+    node
 }
 
+/// Checks the schema against documents that have every field, and against the names that the decoder
+/// lists when it meets an unknown one. A field that is asked for after an early return is missing in
+/// both, and its document is refused.
 #[test]
-fn schema_and_decoder_know_the_same_fields() {
+fn full_documents_have_the_fields_of_the_schema_and_no_others() {
     let schema = schema();
-    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-    assert!(!schema.to_string().contains("null"), "{schema:#}");
     let mut used: BTreeSet<(String, String)> = BTreeSet::new();
-    let mut described: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut known: BTreeSet<(String, String)> = BTreeSet::new();
     for document in full() {
+        assert!(admit(std::slice::from_ref(&document), &size_of).is_ok(), "{document:#}");
+        let kind = document["kind"].as_str().unwrap();
         let mut pointers = Vec::new();
         objects(&document, "", &mut pointers);
         for pointer in pointers {
-            // An unknown field makes the decoder list the fields that it knows.
             let mut asked = document.clone();
             let here = asked.pointer_mut(&pointer).unwrap().as_object_mut().unwrap();
             let keys: Vec<String> = here.keys().cloned().collect();
             here.insert("qqqqqqqqqq".to_owned(), json!(0));
             let found = faults(&[asked]);
-            let known = found[0].split("known here: ").nth(1).unwrap();
-            let known: BTreeSet<String> = known.split(", ").map(ToOwned::to_owned).collect();
-            let kind = document["kind"].as_str().unwrap();
-            let in_schema = schema_fields(&schema, kind, &pointer);
-            assert_eq!(known, in_schema, "at {pointer}");
+            let names = found[0].split("known here: ").nth(1).unwrap();
+            let names: BTreeSet<String> = names.split(", ").map(ToOwned::to_owned).collect();
+            let node = described(&schema, &document, &pointer);
+            assert_eq!(node["additionalProperties"], json!(false), "{kind}{pointer}");
+            let fields = node["properties"].as_object().unwrap();
+            let fields: BTreeSet<String> = fields.keys().cloned().collect();
+            assert_eq!(fields, names, "{kind}{pointer}");
             let place = format!("{kind}{pointer}");
             used.extend(keys.into_iter().map(|key| (place.clone(), key)));
-            described.extend(in_schema.into_iter().map(|key| (place.clone(), key)));
+            known.extend(names.into_iter().map(|key| (place.clone(), key)));
         }
     }
     for kind in known_kinds() {
         let place = format!("{kind}/spec/devices/matchExpressions/1");
         used.remove(&(place.clone(), "values".into()));
-        described.remove(&(place, "values".into()));
+        known.remove(&(place, "values".into()));
     }
-    assert_eq!(used, described, "the full documents use every field there is");
+    assert_eq!(used, known, "the full documents use every field there is");
+}
+
+/// Collects the paths of the fields below a schema that lack a description, and of words.
+fn undescribed(node: &Value, path: &str, found: &mut Vec<String>) {
+    for (key, below) in node["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        let about = below["description"].as_str().unwrap_or_default();
+        if about.len() < 12 || !about.ends_with('.') {
+            found.push(path.clone());
+        }
+        undescribed(below, &path, found);
+    }
+    for form in ["oneOf", "anyOf"].iter().flat_map(|of| node[of].as_array().into_iter().flatten()) {
+        if let Some(word) = form["const"].as_str()
+            && form["description"].as_str().is_none_or(str::is_empty)
+        {
+            found.push(format!("{path} = {word}"));
+        }
+        undescribed(form, path, found);
+    }
+    if node["items"].is_object() {
+        undescribed(&node["items"], &format!("{path}[]"), found);
+    }
+}
+
+#[test]
+fn the_schema_describes_every_field_and_word() {
+    let schema = schema();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert!(!schema.to_string().contains("null"), "{schema:#}");
+    let mut found = Vec::new();
+    for (name, document) in schema["$defs"].as_object().unwrap() {
+        undescribed(document, name, &mut found);
+    }
+    assert_eq!(found, Vec::<String>::new(), "without a description");
+    assert_eq!(schema["anyOf"].as_array().unwrap().len(), known_kinds().len());
+}
+
+/// Checks keywords that completion and checks in editors rest on, one of each sort.
+#[test]
+fn the_schema_has_the_bounds_of_the_decoder() {
+    let schema = schema();
+    let at = |kind: &str, path: &str| {
+        let spec = &schema["$defs"][format!("{kind}Document")]["properties"]["spec"];
+        spec.pointer(path).unwrap_or_else(|| panic!("{kind} {path}")).clone()
+    };
+    for (kind, path, expected) in [
+        ("Workload", "/required", json!(["devices", "run"])),
+        ("Workload", "/properties/resources/properties/pids/maximum", json!(4_194_304)),
+        ("Workload", "/properties/resources/properties/cpu/anyOf/1/type", json!("number")),
+        ("Workload", "/properties/stop/properties/signal/anyOf/1/type", json!("integer")),
+        ("Workload", "/properties/health/oneOf/2/required", json!(["exec"])),
+        ("Workload", "/properties/restart/properties/policy/oneOf/1/const", json!("on-failure")),
+        ("Workload", "/properties/config/additionalProperties/type", json!("string")),
+        ("Workload", "/properties/run/required", json!(["process"])),
+        ("Workload", "/properties/devices/anyOf/0/oneOf/0/const", json!("all")),
+        ("Workload", "/properties/devices/anyOf/1/minProperties", json!(1)),
+        ("Stream", "/properties/streams/minItems", json!(1)),
+        ("Stream", "/properties/priority/maximum", json!(9)),
+        ("Stream", "/properties/compress/type", json!("boolean")),
+        ("LinkBudget", "/properties/interfaces/maxItems", json!(16)),
+        (
+            "Notification",
+            "/properties/to/properties/email/properties/smtp/pattern",
+            json!("^smtps?://"),
+        ),
+        ("Notification", "/properties/to/properties/webhook/properties/secret/minLength", json!(8)),
+        ("DevicePolicy", "/properties/whenOffline/anyOf/1/required", json!(["alarmAfter"])),
+    ] {
+        assert_eq!(at(kind, path), expected, "{kind} {path}");
+    }
+    let ttl = at("Stream", "/properties/ttl/pattern");
+    assert_eq!(
+        ttl,
+        at("DevicePolicy", "/properties/whenOffline/anyOf/1/properties/alarmAfter/pattern")
+    );
 }
 
 /// Sets several fields of a valid document and returns its faults.

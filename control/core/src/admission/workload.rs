@@ -1,25 +1,24 @@
-//! Decodes `Workload` documents. The names of fields are constants here; `documents.rs` describes
-//! the same fields for editors, and a test compares both.
+//! Form of `Workload` documents. Each field stands here once; the decoder and the JSON Schema come
+//! from it.
 //!
-//! See decision 0103.
+//! See decisions 0103 and NEW-one-table-per-document.md.
 
 use std::collections::BTreeMap;
 
-use holdfast_base::ids::{Digest, Labels, Name, check_label_key, check_label_value};
+use holdfast_base::ids::Digest;
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::decode::At;
+use super::Stored;
+use super::at::{At, Quantity, Words};
+use super::document::devices;
 use super::parts;
-use super::{Admitted, What};
-use holdfast_api::selector::{ALL, Expression, Operator, Selector};
+use holdfast_api::selector::Selector;
 use holdfast_api::units;
 
-/// Most labels of a document, as of a device.
-const MAX_LABELS: usize = 64;
 /// Most arguments, and most environment variables.
 const MAX_WORDS: usize = 1_000;
 /// Longest path of Linux, and so longest `path` and `workdir`, in bytes.
@@ -49,108 +48,73 @@ const LONGEST_GRACE: u64 = 3_600_000;
 /// and recognizes their processes.
 const OWN_ENV: &str = "HOLDFAST_";
 
-pub(super) const DOCUMENT: &[&str] = &["apiVersion", "kind", "metadata", "spec"];
-const METADATA: &[&str] = &["name", "labels", "resourceVersion"];
-const SPEC: &[&str] =
-    &["devices", "run", "config", "resources", "restart", "health", "stop", "bus"];
-const DEVICES: &[&str] = &["matchLabels", "matchExpressions"];
-const EXPRESSION: &[&str] = &["key", "operator", "values"];
-const RUN: &[&str] = &["process"];
-const PROCESS: &[&str] = &["artifact", "path", "args", "env", "user", "workdir"];
-const RESOURCES: &[&str] = &["cpu", "memory", "pids"];
-const RESTART: &[&str] = &["policy", "backoff"];
-const BACKOFF: &[&str] = &["initial", "max"];
-const STOP: &[&str] = &["signal", "grace"];
+/// Regular expressions of CPU time and sizes, for the schema.
+const CPU: &str = r"^[0-9]+(\.[0-9]{1,3})?m?$";
+const MEMORY: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
 
-type ArtifactSize<'f> = &'f dyn Fn(&Digest) -> Option<u64>;
+/// Size in bytes. A number without a unit is bytes.
+pub(super) const SIZE: Quantity<u64> =
+    Quantity { parse: units::memory, pattern: MEMORY, bare: "integer" };
 
-/// Decodes a document of any kind, with `decode` for its spec. `what` completes "is missing: ".
-/// `None` if faults were noted.
-pub(super) fn document(
-    at: &At<'_>,
-    what: &str,
-    decode: impl FnOnce(&At<'_>) -> Option<(Selector, What)>,
-) -> Option<Admitted> {
-    let document = at.fields(DOCUMENT)?;
-    let named = document.required("metadata", "it holds the name").and_then(|at| metadata(&at));
-    let spec_at = document.required("spec", what);
-    let written = spec_at.as_ref().map(At::value).cloned();
-    let decoded = spec_at.and_then(|at| decode(&at));
-    let (named, (devices, what), written) = (named?, decoded?, written?);
-    let Named { name, labels, resource_version } = named;
-    Some(Admitted { name, labels, resource_version, devices, what, written })
-}
-
-struct Named {
-    name: Name,
-    labels: Labels,
-    resource_version: Option<u64>,
-}
-
-fn metadata(at: &At<'_>) -> Option<Named> {
-    let metadata = at.fields(METADATA)?;
-    let name = metadata
-        .required("name", "everything has one")
-        .and_then(|at| at.parsed(str::parse::<Name>));
-    let labels = metadata.get("labels").map(|at| labels(&at)).unwrap_or_default();
-    let resource_version = match metadata.get("resourceVersion") {
-        Some(at) => Some(at.whole(0, u64::MAX)?),
-        None => None,
-    };
-    Some(Named { name: name?, labels, resource_version })
-}
-
-/// Decodes labels. Faults are noted, and labels with a faulty value left out.
-fn labels(at: &At<'_>) -> Labels {
-    let entries = at.entries();
-    if entries.len() > MAX_LABELS {
-        at.fault(format!("{} labels, at most {MAX_LABELS}", entries.len()));
-        return Labels::new();
-    }
-    let mut labels = Labels::new();
-    for (key, at) in entries {
-        if let Err(why) = check_label_key(key) {
-            at.fault(why.to_string());
-        }
-        if let Some(value) = at.parsed(|value| check_label_value(value).map(|()| value.to_owned()))
-        {
-            labels.insert(key.to_owned(), value);
-        }
-    }
-    labels
-}
-
-pub(super) fn spec(
-    at: &At<'_>,
-    artifact_size: ArtifactSize<'_>,
-) -> Option<(Selector, WorkloadSpec)> {
-    let spec = at.fields(SPEC)?;
-    let devices = spec
-        .required("devices", "which devices run it, such as { matchLabels: { role: gateway } }")
-        .and_then(|at| devices(&at));
-    let run = spec
-        .required(
+/// Decodes the spec of a `Workload`. `None` if faults were noted.
+pub(crate) fn spec(at: &At<'_>, stored: &Stored<'_>) -> Option<(Selector, WorkloadSpec)> {
+    at.object("Program of the workload, and choice of its devices.", "", |spec| {
+        let devices = spec.required(
+            "devices",
+            "Devices that run the workload: `all`, or a selector of labels. An empty selector is refused.",
+            "which devices run it, such as { matchLabels: { role: gateway } }",
+            devices,
+        );
+        let run = spec.required(
             "run",
+            "Program that the devices run.",
             "what they run, such as { process: { path: /bin/sleep, args: [\"1000\"] } }",
-        )
-        .and_then(|at| run(&at, artifact_size));
-    let config = spec.get("config").map(|at| parts::config(&at)).unwrap_or_default();
-    let resources = spec.get("resources").map_or(Some(Resources::default()), |at| resources(&at));
-    let restart = spec.get("restart").map_or(Some(Restart::default()), |at| restart(&at));
-    let health = spec.get("health").map_or(Some(None), |at| parts::health(&at).map(Some));
-    let stop = spec.get("stop").map_or(Some(Stop::default()), |at| stop(&at));
-    workdir_beside_config(at, &config);
-    let bus = spec.get("bus").map_or(Some(Bus::default()), |at| parts::bus(&at));
-    let spec = WorkloadSpec {
-        run: run?,
-        config,
-        resources: resources?,
-        restart: restart?,
-        health: health?,
-        stop: stop?,
-        bus: bus?,
-    };
-    Some((devices?, spec))
+            |at| run(at, stored),
+        );
+        let config = spec.or(
+            "config",
+            "Files to write into the workload's folder before it starts: relative path to text, at most 128 KiB in total. A changed file makes a new revision.",
+            BTreeMap::new(),
+            |at| Some(parts::config(at)),
+        );
+        let resources = spec.or(
+            "resources",
+            "Limits on CPU, memory and processes. Default: unlimited.",
+            Resources::default(),
+            resources,
+        );
+        let restart = spec.or(
+            "restart",
+            "Restart of the workload after it has ended.",
+            Restart::default(),
+            restart,
+        );
+        let health = spec.maybe(
+            "health",
+            "Health probe of the workload. Default: it counts as healthy while it runs.",
+            parts::health,
+        );
+        let stop = spec.or("stop", "Way in which the workload is stopped.", Stop::default(), stop);
+        if let Some(config) = &config {
+            workdir_beside_config(at, config);
+        }
+        let bus = spec.or(
+            "bus",
+            "Permissions on the device's local bus beyond the workload's own topics. Default: none.",
+            Bus::default(),
+            parts::bus,
+        );
+        let spec = WorkloadSpec {
+            run: run?,
+            config: config?,
+            resources: resources?,
+            restart: restart?,
+            health: health?,
+            stop: stop?,
+            bus: bus?,
+        };
+        Some((devices?, spec))
+    })
 }
 
 /// Notes a fault if the working folder, or a folder above it, is a configuration file.
@@ -177,93 +141,53 @@ fn workdir_beside_config(at: &At<'_>, config: &BTreeMap<String, String>) {
     }
 }
 
-pub(super) fn devices(at: &At<'_>) -> Option<Selector> {
-    if let Value::String(word) = at.value() {
-        if word == ALL {
-            return Some(Selector::default());
-        }
-        at.refuse("the only word here is all, for every device; others are chosen by matchLabels, matchExpressions");
-        return None;
-    }
-    let fields = at.fields(DEVICES)?;
-    let match_labels = fields.get("matchLabels").map(|at| labels(&at)).unwrap_or_default();
-    let expressions = fields.get("matchExpressions").map(|at| at.items()).unwrap_or_default();
-    if expressions.len() > MAX_LABELS {
-        at.fault(format!("{} expressions, at most {MAX_LABELS}", expressions.len()));
-    }
-    let written = expressions.len();
-    let match_expressions: Vec<Expression> =
-        expressions.iter().take(MAX_LABELS).filter_map(expression).collect();
-    let said_something =
-        fields.get("matchLabels").is_some_and(|at| at.value() != &serde_json::json!({}));
-    if !said_something && written == 0 {
-        at.fault("an empty selector chooses no device; to choose every device write devices: all");
-        return None;
-    }
-    Some(Selector { match_labels, match_expressions })
+fn run(at: &At<'_>, stored: &Stored<'_>) -> Option<Run> {
+    at.object("Type of the program.", "", |fields| {
+        let forms = [("process", "Process of the device's operating system.")];
+        fields.one_of("what to run", &forms, |_, at| process(at, stored).map(Run::Process))
+    })
 }
 
-fn expression(at: &At<'_>) -> Option<Expression> {
-    let fields = at.fields(EXPRESSION)?;
-    let key = fields
-        .required("key", "the label's key")
-        .and_then(|at| at.parsed(|key| check_label_key(key).map(|()| key.to_owned())));
-    let operator = fields
-        .required("operator", "In, NotIn, Exists or DoesNotExist")
-        .and_then(|at| at.parsed(operator));
-    let values: Option<Vec<String>> = fields.get("values").map(|at| {
-        let items = at.items();
-        items
-            .iter()
-            .filter_map(|at| at.parsed(|value| check_label_value(value).map(|()| value.to_owned())))
-            .collect()
-    });
-    let operator = operator?;
-    let wants_values = matches!(operator, Operator::In | Operator::NotIn);
-    let count = fields.get("values").map_or(0, |at| at.value().as_array().map_or(0, Vec::len));
-    if wants_values && count == 0 {
-        at.missing("values", &format!("{operator:?} compares with at least one"));
-        return None;
-    }
-    if !wants_values && count > 0 {
-        fields.get("values")?.fault(format!("{operator:?} takes no values"));
-        return None;
-    }
-    Some(Expression { key: key?, operator, values: values.unwrap_or_default() })
-}
-
-fn operator(text: &str) -> Result<Operator, &'static str> {
-    match text {
-        "In" => Ok(Operator::In),
-        "NotIn" => Ok(Operator::NotIn),
-        "Exists" => Ok(Operator::Exists),
-        "DoesNotExist" => Ok(Operator::DoesNotExist),
-        _ => Err("unknown operator; there are In, NotIn, Exists and DoesNotExist"),
-    }
-}
-
-fn run(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Run> {
-    let process = |_, at: &At<'_>| process(at, artifact_size).map(Run::Process);
-    at.fields(RUN)?.one_of(RUN, "what to run", process)
-}
-
-fn process(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Process> {
-    let fields = at.fields(PROCESS)?;
-    let executable =
-        fields.one_of(&["artifact", "path"], "what a process executes", |which, at| match which {
-            "artifact" => artifact(at, artifact_size).map(Executable::Artifact),
-            _ => absolute_path(at).map(Executable::Path),
+fn process(at: &At<'_>, stored: &Stored<'_>) -> Option<Process> {
+    let about = "Process that executes either an artifact or a path, without a shell.";
+    at.object(about, "", |fields| {
+        let forms = [
+            ("artifact", "Digest of an artifact, as `holdfast artifact push FILE` prints it."),
+            ("path", "Absolute path of a program on the device."),
+        ];
+        let executable =
+            fields.one_of("what a process executes", &forms, |which, at| match which {
+                "artifact" => artifact(at, stored).map(Executable::Artifact),
+                _ => absolute_path(at).map(Executable::Path),
+            });
+        let args = fields.or("args", "Arguments after the name of the program.", Vec::new(), |at| {
+            Some(args(at))
         });
-    let args = fields.get("args").map(|at| args(&at)).unwrap_or_default();
-    let env = fields.get("env").map(|at| env(&at)).unwrap_or_default();
-    let user = fields.get("user").map_or(Some(None), |at| user(&at).map(Some));
-    let workdir = fields.get("workdir").map_or(Some(None), |at| workdir(&at).map(Some));
-    Some(Process { executable: executable?, args, env, user: user?, workdir: workdir? })
+        let env = fields.or(
+            "env",
+            "Environment variables. Names that begin with `HOLDFAST_` are reserved.",
+            BTreeMap::new(),
+            |at| Some(env(at)),
+        );
+        let user = fields.maybe(
+            "user",
+            "User name or number that the process runs as. Default: an unprivileged user of the workload's own.",
+            user,
+        );
+        let workdir = fields.maybe(
+            "workdir",
+            "Working folder: an absolute path, or one below the workload's folder. Default: the workload's folder.",
+            workdir,
+        );
+        let (executable, args, env) = (executable?, args?, env?);
+        Some(Process { executable, args, env, user: user?, workdir: workdir? })
+    })
 }
 
-fn artifact(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Artifact> {
+fn artifact(at: &At<'_>, stored: &Stored<'_>) -> Option<Artifact> {
+    at.put("pattern", "^sha256:[0-9a-fA-F]{64}$");
     let digest = at.parsed(str::parse::<Digest>)?;
-    let Some(size) = artifact_size(&digest) else {
+    let Some(size) = (stored.artifact_size)(&digest) else {
         at.refuse("unknown artifact; push it first: holdfast artifact push FILE");
         return None;
     };
@@ -271,6 +195,7 @@ fn artifact(at: &At<'_>, artifact_size: ArtifactSize<'_>) -> Option<Artifact> {
 }
 
 fn absolute_path(at: &At<'_>) -> Option<String> {
+    at.put("pattern", "^/");
     let path = at.text_without_nul()?;
     if !path.starts_with('/') || path.ends_with('/') {
         at.refuse("not the absolute path of a program on the device, such as /usr/bin/node");
@@ -314,9 +239,9 @@ fn fits(at: &At<'_>, name: usize, value: &str) {
 
 /// Decodes a list of words, such as arguments of a program.
 pub(super) fn args(at: &At<'_>) -> Vec<String> {
-    let items = at.items();
-    if items.len() > MAX_WORDS {
-        at.fault(format!("{} of them, at most {MAX_WORDS}", items.len()));
+    let count = at.value().as_array().map_or(0, Vec::len);
+    if count > MAX_WORDS {
+        at.fault(format!("{count} of them, at most {MAX_WORDS}"));
         return Vec::new();
     }
     let word = |at: &At<'_>| {
@@ -324,7 +249,7 @@ pub(super) fn args(at: &At<'_>) -> Vec<String> {
         fits(at, 0, word);
         Some(word.to_owned())
     };
-    items.iter().filter_map(word).collect()
+    at.each(word).into_iter().flatten().collect()
 }
 
 /// Notes a fault if Linux cannot open a program because of the length of its path.
@@ -357,6 +282,10 @@ fn env(at: &At<'_>) -> BTreeMap<String, String> {
 }
 
 fn user(at: &At<'_>) -> Option<String> {
+    at.put("anyOf", json!([{ "type": "string" }, { "type": "integer", "minimum": 0 }]));
+    if at.node().is_some() {
+        return None;
+    }
     if let Some(number) = at.value().as_u64() {
         // 2^32 - 1 means "no user" to the kernel, so it is refused.
         if number < u64::from(u32::MAX) {
@@ -394,64 +323,103 @@ fn workdir(at: &At<'_>) -> Option<String> {
 }
 
 fn resources(at: &At<'_>) -> Option<Resources> {
-    let fields = at.fields(RESOURCES)?;
-    // Numbers without a unit need no quotes: `cpu: 1.5`, `memory: 1048576`.
-    let cpu = fields.get("cpu").map_or(Some(None), |at| {
-        let millis = at.quantity(units::cpu)?;
-        (millis > 0).then_some(Some(millis)).or_else(|| {
-            at.refuse("nothing could run with no processor time; leave it out for no limit");
-            None
-        })
-    });
-    let memory = fields.get("memory").map_or(Some(None), |at| {
-        let bytes = at.quantity(units::memory)?;
-        (bytes >= LEAST_MEMORY).then_some(Some(bytes)).or_else(|| {
-            at.refuse(format!("{bytes} bytes are too few for any program; did you mean Mi?"));
-            None
-        })
-    });
-    // 4,194,304 is the kernel's largest number of processes.
-    let pids = fields.get("pids").map_or(Some(None), |at| at.whole(1, 4_194_304).map(Some));
-    let pids = pids?.map(u32::try_from).transpose().ok()?;
-    Some(Resources { cpu_millis: cpu?, memory_bytes: memory?, pids })
+    at.object("Limits on what a workload may use.", "", |fields| {
+        // Numbers without a unit need no quotes: `cpu: 1.5`, `memory: 1048576`.
+        let cpu = fields.maybe(
+            "cpu",
+            "Limit of CPU time: cores (`1.5`) or thousandths of one (`500m`).",
+            |at| {
+                let form = Quantity { parse: units::cpu, pattern: CPU, bare: "number" };
+                let millis = at.quantity(&form)?;
+                (millis > 0).then_some(millis).or_else(|| {
+                    at.refuse(
+                        "nothing could run with no processor time; leave it out for no limit",
+                    );
+                    None
+                })
+            },
+        );
+        let memory = fields.maybe(
+            "memory",
+            "Limit of memory: bytes, or a number with `Ki`, `Mi`, `Gi`, `k`, `M` or `G` (`64Mi`).",
+            |at| {
+                let bytes = at.quantity(&SIZE)?;
+                (bytes >= LEAST_MEMORY).then_some(bytes).or_else(|| {
+                    at.refuse(format!(
+                        "{bytes} bytes are too few for any program; did you mean Mi?"
+                    ));
+                    None
+                })
+            },
+        );
+        // 4,194,304 is the kernel's largest number of processes.
+        let pids = fields.maybe("pids", "Limit on the number of processes and threads.", |at| {
+            u32::try_from(at.whole(1, 4_194_304)?).ok()
+        });
+        Some(Resources { cpu_millis: cpu?, memory_bytes: memory?, pids: pids? })
+    })
 }
 
+const RESTARTS: Words<'static, RestartPolicy> = Words {
+    about: "Condition of a restart after the workload has ended.",
+    what: "policy",
+    list: &[
+        ("always", "The workload is always started again.", RestartPolicy::Always),
+        (
+            "on-failure",
+            "The workload is started again if it ended with a non-zero code or by a signal.",
+            RestartPolicy::OnFailure,
+        ),
+        ("never", "The workload is never started again.", RestartPolicy::Never),
+    ],
+    or: &[],
+};
+
 fn restart(at: &At<'_>) -> Option<Restart> {
-    let fields = at.fields(RESTART)?;
-    let usual = Restart::default();
-    let policy = fields.get("policy").map_or(Some(usual.policy), |at| {
-        at.parsed(|text| match text {
-            "always" => Ok(RestartPolicy::Always),
-            "on-failure" => Ok(RestartPolicy::OnFailure),
-            "never" => Ok(RestartPolicy::Never),
-            _ => Err("unknown policy; there are always, on-failure and never"),
-        })
-    });
-    let backoff = fields.get("backoff").map_or(Some((None, None)), |at| {
-        let fields = at.fields(BACKOFF)?;
-        let wait = |key: &str| {
-            let Some(at) = fields.get(key) else { return Some(None) };
-            at.duration(SHORTEST_BACKOFF, LONGEST_BACKOFF).map(Some)
-        };
-        let (initial, max) = (wait("initial"), wait("max"));
+    at.object("Restart of a workload after it has ended.", "", |fields| {
+        let usual = Restart::default();
+        let about = "Condition of a restart. Default: `always`.";
+        let policy = fields.or("policy", about, usual.policy, |at| at.word(&RESTARTS));
+        let waits = fields.or("backoff", "Waiting time before a restart.", (None, None), backoff);
+        let (initial, max) = waits?;
+        let backoff_initial_ms =
+            initial.unwrap_or(usual.backoff_initial_ms.min(max.unwrap_or(u64::MAX)));
+        let backoff_max_ms = max.unwrap_or(usual.backoff_max_ms.max(backoff_initial_ms));
+        if backoff_initial_ms > backoff_max_ms {
+            fields.get("backoff")?.fault("initial is longer than max");
+            return None;
+        }
+        Some(Restart { policy: policy?, backoff_initial_ms, backoff_max_ms })
+    })
+}
+
+/// Decodes the first and the longest waiting time, in milliseconds.
+fn backoff(at: &At<'_>) -> Option<(Option<u64>, Option<u64>)> {
+    let about = "Waiting time before a restart. It doubles from `initial` up to `max`.";
+    let wait = |at: &At<'_>| at.duration(SHORTEST_BACKOFF, LONGEST_BACKOFF);
+    at.object(about, "", |fields| {
+        let initial = "First waiting time, at least `10ms`. Default: `1s`.";
+        let initial = fields.maybe("initial", initial, wait);
+        let max = fields.maybe("max", "Longest waiting time, at most `24h`. Default: `1m`.", wait);
         Some((initial?, max?))
-    });
-    let (initial, max) = backoff?;
-    let backoff_initial_ms =
-        initial.unwrap_or(usual.backoff_initial_ms.min(max.unwrap_or(u64::MAX)));
-    let backoff_max_ms = max.unwrap_or(usual.backoff_max_ms.max(backoff_initial_ms));
-    if backoff_initial_ms > backoff_max_ms {
-        fields.get("backoff")?.fault("initial is longer than max");
-        return None;
-    }
-    Some(Restart { policy: policy?, backoff_initial_ms, backoff_max_ms })
+    })
 }
 
 fn stop(at: &At<'_>) -> Option<Stop> {
-    let fields = at.fields(STOP)?;
-    let usual = Stop::default();
-    let signal = fields.get("signal").map_or(Some(usual.signal), |at| at.quantity(units::signal));
-    let grace =
-        fields.get("grace").map_or(Some(usual.grace_ms), |at| at.duration(0, LONGEST_GRACE));
-    Some(Stop { signal: signal?, grace_ms: grace? })
+    at.object("Way in which a workload is stopped.", "", |fields| {
+        let usual = Stop::default();
+        let signal = fields.or(
+            "signal",
+            "Signal that is sent to the process group, by name or number. Default: `SIGTERM`.",
+            usual.signal,
+            |at| at.quantity(&Quantity { parse: units::signal, pattern: "", bare: "integer" }),
+        );
+        let grace = fields.or(
+            "grace",
+            "Time after the signal until remaining processes are killed, at most `1h`. Default: `10s`.",
+            usual.grace_ms,
+            |at| at.duration(0, LONGEST_GRACE),
+        );
+        Some(Stop { signal: signal?, grace_ms: grace? })
+    })
 }

@@ -15,15 +15,17 @@ use std::collections::BTreeSet;
 use holdfast_base::ids::Name;
 use holdfast_protocol::enrol::Fault;
 
-use super::admission::{Admitted, What};
+use super::admission::Admitted;
 use super::change::Change;
 use super::desired::{self, Documents};
 use super::model::Model;
-use super::records::{PolicyKind, PolicyRecord, WorkloadRecord};
+use super::records::{PolicyRecord, WorkloadRecord};
 use holdfast_api::{Applied, AppliedAction, AppliedDocument};
 
 pub use self::policy::delete as delete_policy;
+pub(crate) use self::policy::plan as plan_policy;
 pub use self::workload::delete as delete_workload;
+pub(crate) use self::workload::plan as plan_workload;
 
 /// Reason for which documents are not applied, or one is not deleted. Nothing was changed then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +148,23 @@ pub struct Plan {
     pub applied: Applied,
 }
 
+/// Outcome of planning one document.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// Result for the person who applies.
+    result: AppliedDocument,
+    /// Record to store. None: the document is unchanged.
+    next: Option<Next>,
+}
+
+/// Record to store of a document that changes.
+#[derive(Debug)]
+enum Next {
+    Workload(Box<PlannedWorkload>),
+    /// Policy document with the text for the audit log.
+    Policy(Box<PolicyRecord>, String),
+}
+
 /// A workload that changes.
 #[derive(Debug)]
 struct PlannedWorkload {
@@ -165,30 +184,18 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
     let (mut results, mut stale) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for document in admitted {
-        let expected = document.resource_version;
-        let what = document.what.clone();
-        let kind = match &what {
-            What::Workload(_) => "Workload",
-            What::Policy(policy) => policy.kind().document(),
-        };
+        let (expected, any) = (document.resource_version, document.what.kind());
+        let kind = any.words().document;
         if !seen.insert((kind, document.name.clone())) {
             return Err(Refusal::Twice { kind, name: document.name });
         }
-        let (result, present) = match what {
-            What::Workload(spec) => {
-                let present = model.workloads.get(&document.name).map(|known| known.record.version);
-                let (result, planned) = workload::plan(model, document, *spec, now);
-                workloads.extend(planned);
-                (result, present)
-            }
-            What::Policy(it) => {
-                let key = (it.kind(), document.name.clone());
-                let present = model.policies.get(&key).map(|known| known.record.version);
-                let (result, planned) = policy::plan(model, document, *it, now)?;
-                policies.extend(planned);
-                (result, present)
-            }
-        };
+        let present = any.rules().version(model, &document.name);
+        let Planned { result, next } = any.rules().plan(model, document, now)?;
+        match next {
+            Some(Next::Workload(planned)) => workloads.push(*planned),
+            Some(Next::Policy(record, message)) => policies.push((*record, message)),
+            None => {}
+        }
         stale.extend(Stale::check(expected, present, &result));
         results.push(result);
     }
@@ -213,7 +220,7 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
 impl Plan {
     /// True if a document changes that says whether devices may be away.
     pub fn changes_rules(&self) -> bool {
-        self.policies.iter().any(|(record, _)| record.policy.kind() == PolicyKind::DevicePolicy)
+        self.policies.iter().any(|(record, _)| record.policy.kind().decides_absence())
     }
 
     /// Carries the plan out, as the access token `by`. The model must be the one that the plan was

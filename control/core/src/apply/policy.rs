@@ -3,13 +3,11 @@
 //!
 //! See decision 0119.
 
-use super::{Refusal, impact};
-use crate::admission::Admitted;
+use super::{Next, Planned, Refusal, impact};
+use crate::admission::{Admitted, What};
 use crate::change::Change;
 use crate::desired::{self, Documents};
-use crate::kinds::{self, Preview};
 use crate::model::{KnownPolicy, Model, key};
-use crate::policies;
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
 use holdfast_api::count::count;
@@ -27,7 +25,10 @@ pub(super) fn next(
 ) -> Result<(PolicyRecord, AppliedAction), Refusal> {
     let key = (policy.kind(), admitted.name.clone());
     let known = model.policies.get(&key).map(|known| &known.record);
-    keep_secrets(&mut admitted, &mut policy, known)?;
+    key.0
+        .rules()
+        .keep_secrets(&mut admitted.written, &mut policy, known.map(|known| &known.policy))
+        .map_err(Refusal::Secret)?;
     let same_spec = known.is_some_and(|known| {
         known.written == admitted.written
             && known.policy == policy
@@ -35,7 +36,7 @@ pub(super) fn next(
     });
     let same = same_spec && known.is_some_and(|known| known.labels == admitted.labels);
     let of_kind = model.policies.keys().filter(|(kind, _)| *kind == key.0).count();
-    let (most, plural) = (key.0.most(), key.0.plural());
+    let (most, plural) = (key.0.facts().most, key.0.plural());
     if known.is_none() && of_kind >= most {
         return Err(Refusal::Full { most, plural });
     }
@@ -60,39 +61,31 @@ pub(super) fn next(
     Ok((record, action))
 }
 
-/// Replaces the hidden secrets of a document by those of the stored one.
-fn keep_secrets(
-    admitted: &mut Admitted,
-    policy: &mut Policy,
-    known: Option<&PolicyRecord>,
-) -> Result<(), Refusal> {
-    let Policy::Notification { notification } = policy else { return Ok(()) };
-    let stored = known.and_then(|known| match &known.policy {
-        Policy::Notification { notification } => Some(&**notification),
-        _ => None,
-    });
-    notification.keep_secrets(&mut admitted.written, stored).map_err(Refusal::Secret)
-}
-
 /// Plans a policy: its result, and unless it is unchanged its new record with the text for the
 /// audit log.
-pub(super) fn plan(
-    model: &Model,
-    document: Admitted,
-    policy: Policy,
-    now: u64,
-) -> Result<(AppliedDocument, Option<(PolicyRecord, String)>), Refusal> {
-    let (record, action) = next(model, document, policy, now)?;
+///
+/// # Errors
+/// [`Refusal::Full`], or [`Refusal::Secret`] when a hidden secret is not stored.
+pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planned, Refusal> {
+    let What::Policy(policy) = document.what.clone() else {
+        return Err(Refusal::unknown("policy", document.name.as_str()));
+    };
+    let (record, action) = next(model, document, *policy, now)?;
     let known = model.policies.get(&record.key()).map(|known| &known.record);
-    let (devices, device_count) = impact::chosen(model, &record.devices);
-    let documents = Documents::of(model).with_policy(&record);
-    let mut warnings: Vec<String> = impact::nobody(device_count).into_iter().collect();
     let kind = record.policy.kind();
-    let Preview { changed, streams, warning } = kinds::of(kind).preview(&documents, &record);
-    warnings.extend(warning);
+    let documents = Documents::of(model).with_policy(&record);
+    let preview = kind.rules().preview(&documents, &record);
+    let (mut devices, mut device_count, mut warnings) = (Vec::new(), 0, Vec::new());
+    let mut message = action.as_str().to_owned();
+    if kind.facts().chooses {
+        (devices, device_count) = impact::chosen(model, &record.devices);
+        warnings.extend(impact::nobody(device_count));
+        message.push_str(&format!(", for {}", count(device_count, "device")));
+    }
+    warnings.extend(preview.warning.clone());
     let result = AppliedDocument {
-        effect: policies::effect(kind, device_count, &changed, streams),
-        changed_streams: streams,
+        effect: kind.rules().effect(device_count, &preview),
+        changed_streams: preview.streams,
         kind: kind.document().into(),
         name: record.name.to_string(),
         action,
@@ -102,10 +95,11 @@ pub(super) fn plan(
         devices,
         before: known.map(view::policy_document),
         after: view::policy_document(&record),
-        changed_devices: changed,
+        changed_devices: preview.changed,
     };
-    let message = format!("{}, for {}", action.as_str(), count(device_count, "device"));
-    Ok((result, (action != AppliedAction::Unchanged).then_some((record, message))))
+    let next =
+        (action != AppliedAction::Unchanged).then_some(Next::Policy(Box::new(record), message));
+    Ok(Planned { result, next })
 }
 
 /// Puts a policy's record into a change. The desired states are set apart from it.
@@ -116,7 +110,7 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
     change.audit(by, &format!("{word}.apply"), &name, message);
     record.version = change.version();
     change.put(key::policy(&policy_key), &record);
-    let rules = policy_key.0 == PolicyKind::DevicePolicy;
+    let rules = policy_key.0.decides_absence();
     change.model.policies.insert(policy_key, KnownPolicy::new(record));
     if rules {
         change.model.settle_rules();
@@ -144,7 +138,7 @@ pub fn delete(
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
     change.model.policies.remove(&gone);
     change.delete(key::policy(&gone));
-    if kind == PolicyKind::DevicePolicy {
+    if kind.decides_absence() {
         change.model.settle_rules();
     }
     change.set_all_desired(desired);

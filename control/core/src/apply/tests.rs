@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::admission::admit;
 use crate::model::Device;
-use crate::records::Standing;
+use crate::records::{PolicyKind, Standing};
 
 fn device(name: &str, role: &str) -> Device {
     let record = json!({

@@ -3,8 +3,8 @@
 use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 
-use super::{PlannedWorkload, Refusal, impact};
-use crate::admission::Admitted;
+use super::{Next, Planned, PlannedWorkload, Refusal, impact};
+use crate::admission::{Admitted, What};
 use crate::change::Change;
 use crate::desired::{self, Documents};
 use crate::model::{Model, Workload, key};
@@ -51,14 +51,12 @@ pub(super) fn next(
 }
 
 /// Plans a workload: its result, and its new record unless it is unchanged.
-pub(super) fn plan(
-    model: &Model,
-    document: Admitted,
-    spec: WorkloadSpec,
-    now: u64,
-) -> (AppliedDocument, Option<PlannedWorkload>) {
+pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planned, Refusal> {
+    let What::Workload(spec) = document.what.clone() else {
+        return Err(Refusal::unknown("workload", document.name.as_str()));
+    };
     let before = model.workloads.get(&document.name).map(|known| view::document(&known.record));
-    let (record, action, new_revision) = next(model, document, spec, now);
+    let (record, action, new_revision) = next(model, document, *spec, now);
     let (devices, device_count) = impact::chosen(model, &record.devices);
     let changed = impact::changes(model, |device| desired::revisions(&record, device));
     let result = AppliedDocument {
@@ -82,7 +80,8 @@ pub(super) fn plan(
         count(device_count, "device")
     );
     let planned = PlannedWorkload { record, new_revision, message };
-    (result, (action != AppliedAction::Unchanged).then_some(planned))
+    let next = (action != AppliedAction::Unchanged).then_some(Next::Workload(Box::new(planned)));
+    Ok(Planned { result, next })
 }
 
 /// Puts a workload and its new revision into a change. The desired states are set apart from it.

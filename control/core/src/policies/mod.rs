@@ -16,7 +16,8 @@ use crate::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
 use holdfast_api::link;
 use holdfast_api::{ChangedDevices, PolicyDevice, PolicyStatus, PolicyStream};
 
-pub use self::explain::{Statuses, explain};
+pub use self::explain::Statuses;
+pub(crate) use self::explain::in_force;
 
 /// Most devices that a status names.
 const NAMED: usize = 20;
@@ -27,7 +28,7 @@ const STREAMS: usize = 50;
 
 /// Findings about one document, gathered over all devices.
 #[derive(Debug, Default)]
-struct Reach<'a> {
+pub(crate) struct Reach<'a> {
     status: PolicyStatus,
     /// True if one of its devices has reported its streams.
     heard: bool,
@@ -89,11 +90,7 @@ pub fn statuses(
             let current = has_applied(model, device) && revision == record.revision;
             status.applied += u64::from(current);
         }
-        match kind {
-            PolicyKind::Stream => streams(model, device, &mut all),
-            PolicyKind::LinkBudget => budgets(model, device, &mut all),
-            PolicyKind::Notification | PolicyKind::DevicePolicy => {}
-        }
+        kind.rules().gather(model, device, &mut all);
     }
     let records: BTreeMap<&Name, &PolicyRecord> =
         records.map(|((_, name), known)| (name, &known.record)).collect();
@@ -102,7 +99,12 @@ pub fn statuses(
     all.into_iter().filter_map(finished).collect()
 }
 
-fn streams<'a>(model: &'a Model, device: &'a Device, all: &mut BTreeMap<&'a Name, Reach<'a>>) {
+/// Adds what a device reports of its streams to the findings about `Stream` documents.
+pub(crate) fn streams<'a>(
+    model: &'a Model,
+    device: &'a Device,
+    all: &mut BTreeMap<&'a Name, Reach<'a>>,
+) {
     let Some(data) = device.report.data.as_deref() else { return };
     let documents: Vec<(&Name, &StreamPolicy)> = desired(model, device, PolicyKind::Stream)
         .filter_map(|(it, _)| stream_policy(it))
@@ -144,7 +146,12 @@ fn streams<'a>(model: &'a Model, device: &'a Device, all: &mut BTreeMap<&'a Name
     }
 }
 
-fn budgets<'a>(model: &'a Model, device: &'a Device, all: &mut BTreeMap<&'a Name, Reach<'a>>) {
+/// Adds what a device reports of its link to the findings about `LinkBudget` documents.
+pub(crate) fn budgets<'a>(
+    model: &'a Model,
+    device: &'a Device,
+    all: &mut BTreeMap<&'a Name, Reach<'a>>,
+) {
     let Some((holds, _)) = desired(model, device, PolicyKind::LinkBudget).next() else { return };
     for (name, reach) in all.iter_mut().filter(|(name, _)| **name != &holds.name) {
         let known = model.policies.get(&(PolicyKind::LinkBudget, (*name).clone()));
@@ -166,7 +173,8 @@ fn budgets<'a>(model: &'a Model, device: &'a Device, all: &mut BTreeMap<&'a Name
 fn finish(reach: Reach<'_>, record: &PolicyRecord) -> PolicyStatus {
     let mut status = reach.status;
     let mut say = |text: String| status.misfits.push(text);
-    if status.devices == 0 && reach.shadowed.is_empty() {
+    let chooses = record.policy.kind().facts().chooses;
+    if chooses && status.devices == 0 && reach.shadowed.is_empty() {
         say("spec.devices matches the labels of no approved device".into());
     }
     if let Some((_, policy)) = stream_policy(record).filter(|_| reach.heard) {
@@ -265,7 +273,8 @@ pub fn changed_streams(model: &Model, device: &Device, next: &[&PolicyRecord]) -
     data.streams.keys().filter(other).count() as u64
 }
 
-fn some(count: u64, one: &str) -> String {
+/// Returns a number with its noun: `1 device`, `4 devices`.
+pub(crate) fn some(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
@@ -288,38 +297,10 @@ pub fn workload_effect(devices: u64, changed: &ChangedDevices) -> String {
     parts.join("; ")
 }
 
-/// Describes the effect of a policy document on devices, such as `applies to 4 devices; 2 streams
-/// change policy`. `devices` counts those that match it, `streams` those that change.
-pub fn effect(kind: PolicyKind, devices: u64, changed: &ChangedDevices, streams: u64) -> String {
-    let mut parts = vec![format!("applies to {}", some(devices, "device"))];
-    match kind {
-        PolicyKind::Notification => return format!("sends alarms of {}", some(devices, "device")),
-        PolicyKind::DevicePolicy => return format!("chooses {}", some(devices, "device")),
-        PolicyKind::Stream => {
-            let change = if streams == 1 { "changes" } else { "change" };
-            parts.push(match streams {
-                0 => "no stream changes policy".into(),
-                _ => format!("{} {change} policy", some(streams, "stream")),
-            });
-        }
-        PolicyKind::LinkBudget => {
-            let all = changed.gain_count + changed.update_count + changed.lose_count;
-            let (get, has) = if all == 1 { ("gets", "link") } else { ("get", "links") };
-            parts.push(match all {
-                0 => "no link changes".into(),
-                _ => format!("{all} {has} {get} another bound"),
-            });
-        }
-    }
-    if changed.lose_count > 0 {
-        parts.push(format!("no longer applies to {}", some(changed.lose_count, "device")));
-    }
-    parts.join("; ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kinds::Preview;
 
     #[test]
     fn what_a_change_does_is_said_in_the_kinds_own_words() {
@@ -345,7 +326,8 @@ mod tests {
             (budget, 4, changed(0, 1, 0), 0, "applies to 4 devices; 1 link gets another bound"),
             (budget, 4, changed(0, 0, 0), 0, "applies to 4 devices; no link changes"),
         ] {
-            assert_eq!(effect(kind, devices, &changed, streams), said);
+            let preview = Preview { changed, streams, warning: None };
+            assert_eq!(kind.rules().effect(devices, &preview), said);
         }
         assert_eq!(
             workload_effect(4, &changed(2, 1, 3)),

@@ -1628,11 +1628,11 @@ export interface components {
         DataPolicy: {
             /** @description Always `holdfast/v1`. */
             apiVersion: string;
-            /** @description Kind of the document: `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`. */
+            /** @description Kind of the document, such as `Stream`. */
             kind: string;
             /** @description Name and labels of the document. */
             metadata: components["schemas"]["Metadata"];
-            /** @description Specification as it was applied; secrets of a `Notification` are left out. */
+            /** @description Specification as it was applied; secrets are left out. */
             spec: unknown;
             /** @description Devices on which the document applies, and problems with it. */
             status: components["schemas"]["DataPolicyStatus"];
@@ -2532,11 +2532,11 @@ export interface components {
             items: {
                 /** @description Always `holdfast/v1`. */
                 apiVersion: string;
-                /** @description Kind of the document: `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`. */
+                /** @description Kind of the document, such as `Stream`. */
                 kind: string;
                 /** @description Name and labels of the document. */
                 metadata: components["schemas"]["Metadata"];
-                /** @description Specification as it was applied; secrets of a `Notification` are left out. */
+                /** @description Specification as it was applied; secrets are left out. */
                 spec: unknown;
                 /** @description Devices on which the document applies, and problems with it. */
                 status: components["schemas"]["DataPolicyStatus"];
@@ -5153,7 +5153,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy` */
+                /** @description `device`, or the word of a kind of document, such as `workload` */
                 kind: string;
                 name: string;
             };
@@ -5444,7 +5444,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
+                /** @description Plural word of the kind of document, such as `streams`; another word is answered with all of them */
                 kind: string;
             };
             cookie?: never;
@@ -5474,7 +5474,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
+                /** @description Plural word of the kind of document, such as `streams`; another word is answered with all of them */
                 kind: string;
                 name: string;
             };
@@ -5511,7 +5511,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams`, `linkbudgets`, `notifications` or `devicepolicies` */
+                /** @description Plural word of the kind of document, such as `streams`; another word is answered with all of them */
                 kind: string;
                 name: string;
             };
@@ -5547,7 +5547,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description `streams` or `linkbudgets` */
+                /** @description Plural word of a kind that devices get: `streams` or `linkbudgets` */
                 kind: string;
                 name: string;
             };

@@ -25,11 +25,10 @@ function Told({ of }: { of: AppliedDocument }) {
 }
 
 /** What happens on devices, in the words of each kind of document. */
-const WORKLOAD = { gain: "begin to run it", update: "go to the new revision", lose: "stop it" };
-const WORDS: Record<string, typeof WORKLOAD> = {
-  Stream: { gain: "follow it from now on", update: "follow what it says now", lose: "follow it no longer" },
+const USUAL = { gain: "follow it from now on", update: "follow what it says now", lose: "follow it no longer" };
+const WORDS: Record<string, typeof USUAL> = {
+  Workload: { gain: "begin to run it", update: "go to the new revision", lose: "stop it" },
   LinkBudget: { gain: "have this budget from now on", update: "have what it gives now", lose: "no longer have this budget" },
-  DevicePolicy: { gain: "follow it from now on", update: "follow what it says now", lose: "follow it no longer" },
 };
 
 export function Changes({ of }: { of: AppliedDocument }) {
@@ -38,12 +37,12 @@ export function Changes({ of }: { of: AppliedDocument }) {
 
 function OnDevices({ of }: { of: AppliedDocument }) {
   const { gain, gainCount, lose, loseCount, update, updateCount } = of.changedDevices ?? { gain: [], gainCount: 0, lose: [], loseCount: 0, update: [], updateCount: 0 };
-  const words = WORDS[of.kind] ?? WORKLOAD;
+  const words = WORDS[of.kind] ?? USUAL;
   return (
     <section className="hf-stack hf-tight" aria-label={`Changes of ${of.name}`}>
       <p className="hf-row">
         <strong>{of.name}</strong> <State tone={TONES[of.action] ?? "idle"}>{ACTIONS[of.action] ?? of.action}</State>
-        <span className="hf-kind">{of.kind === "Stream" || of.kind === "LinkBudget" ? of.effect : of.kind === "DevicePolicy" ? `chooses ${count(of.deviceCount, "device")}` : <>revision {of.revision} on {count(of.deviceCount, "device")}</>}</span>
+        <span className="hf-kind">{of.kind === "Workload" ? <>revision {of.revision} on {count(of.deviceCount, "device")}</> : of.effect}</span>
       </p>
       {(of.warnings ?? []).map((warning, index) => <Notice key={index} tone="warn">{warning}</Notice>)}
       <Hit words={words.gain} names={gain ?? []} total={gainCount} tone="good" />

@@ -22,7 +22,7 @@ interface Props {
 }
 
 export function Conflict(props: Props) {
-  if (props.base.kind === "Stream" || props.base.kind === "LinkBudget") return <OfPolicy {...props} />;
+  if (kindOfDocument(props.base.kind ?? "")) return <OfPolicy {...props} />;
   if (props.base.kind === "DevicePolicy") return <OfDevicePolicy {...props} />;
   return props.base.kind === "Notification" ? <OfNotification {...props} /> : <OfWorkload {...props} />;
 }

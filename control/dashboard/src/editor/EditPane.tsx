@@ -12,6 +12,7 @@ import { toYaml } from "../lib/document";
 import { locate, pathOf, read as parse, type Mark } from "../lib/faults";
 import { merge, type Json } from "../lib/merge";
 import { MANY_APPLIED, reached } from "../lib/jobs";
+import { kindOfDocument, KINDS } from "../lib/policies";
 import { count } from "../lib/words";
 import { Confirm } from "../ui/Confirm";
 import { Dialog } from "../ui/Dialog";
@@ -39,7 +40,10 @@ interface Props {
 }
 
 /** What one document of a kind is called. */
-const nounOf = (kind: string | undefined) => ({ Stream: "stream policy", LinkBudget: "link budget" })[kind ?? ""] ?? "workload";
+const nounOf = (kind: string | undefined) => {
+  const known = kindOfDocument(kind ?? "");
+  return known ? KINDS[known].one : "workload";
+};
 
 /** From so many devices on the workload's name is typed before they lose it. */
 const MANY = 2;
@@ -84,7 +88,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     } catch (error) {
       if (error instanceof Refusal && error.code === "conflict") {
         setRefused(true);
-        if (base) await queries.invalidateQueries({ queryKey: { Stream: ["policy"], LinkBudget: ["policy"], Notification: ["notification"], DevicePolicy: ["devices"] }[base.kind ?? ""] ?? ["workload", base.name] });
+        if (base) await queries.invalidateQueries({ queryKey: kindOfDocument(base.kind ?? "") ? ["policy"] : ({ Notification: ["notification"], DevicePolicy: ["devices"] }[base.kind ?? ""] ?? ["workload", base.name]) });
       } else setFailure(reason(error));
     } finally {
       setBusy(false);

@@ -54,7 +54,7 @@ spec:
 };
 
 export function kindOf(text: string | undefined): PolicyKind | undefined {
-  return text === "streams" || text === "linkbudgets" ? text : undefined;
+  return text !== undefined && Object.hasOwn(KINDS, text) ? (text as PolicyKind) : undefined;
 }
 
 /** Of a document's `kind`. */

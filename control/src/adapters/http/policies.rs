@@ -1,5 +1,5 @@
-//! Routes of policies, the documents beside workloads: `Stream`, `LinkBudget`, `Notification` and
-//! `DevicePolicy`. They are applied with `POST /api/v1/apply`.
+//! Routes of policies, the documents beside workloads, for each kind the same. They are applied with
+//! `POST /api/v1/apply`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,7 +18,8 @@ type JsonResult<T> = Result<Json<T>, Failure>;
 fn kind(word: &str) -> Result<PolicyKind, Failure> {
     let kind = PolicyKind::parse(word).filter(|kind| kind.plural() == word);
     kind.ok_or_else(|| {
-        let known = PolicyKind::ALL.map(|kind| format!("policies/{}", kind.plural()));
+        let known: Vec<String> =
+            PolicyKind::ALL.iter().map(|kind| format!("policies/{}", kind.plural())).collect();
         Failure::NotFound(format!("there are {}", known.join(", ")))
     })
 }
@@ -27,7 +28,7 @@ fn kind(word: &str) -> Result<PolicyKind, Failure> {
 ///
 /// Secrets in them are shown as `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
-    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ListQuery),
+    params(("kind" = String, Path, description = "Plural word of the kind of document, such as `streams`; another word is answered with all of them"), ListQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn list(
@@ -43,7 +44,7 @@ pub(super) async fn list(
 ///
 /// Secrets in it are shown as `(hidden)`.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "Plural word of the kind of document, such as `streams`; another word is answered with all of them"), ("name" = String, Path)),
     security(("bearer" = [])),
     responses((status = 200, body = Policy), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn get(
@@ -60,7 +61,7 @@ pub(super) async fn get(
 /// matches and which of those follow another one. For a `LinkBudget` it says how much of it is
 /// used.
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}/devices", operation_id = "listPolicyDevices", tag = "data",
-    params(("kind" = String, Path, description = "`streams` or `linkbudgets`"), ("name" = String, Path), ListQuery),
+    params(("kind" = String, Path, description = "Plural word of a kind that devices get: `streams` or `linkbudgets`"), ("name" = String, Path), ListQuery),
     security(("bearer" = [])),
     responses((status = 200, body = List<PolicyDevice>), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn devices(
@@ -76,7 +77,7 @@ pub(super) async fn devices(
 ///
 /// Devices fall back to other policies or to their defaults.
 #[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
-    params(("kind" = String, Path, description = "`streams`, `linkbudgets`, `notifications` or `devicepolicies`"), ("name" = String, Path), DeleteQuery),
+    params(("kind" = String, Path, description = "Plural word of the kind of document, such as `streams`; another word is answered with all of them"), ("name" = String, Path), DeleteQuery),
     security(("bearer" = [])),
     responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn delete(

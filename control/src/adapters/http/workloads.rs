@@ -128,7 +128,7 @@ pub(super) async fn revisions(
 
 /// Explains why a device, workload or policy is not in its desired state.
 #[utoipa::path(get, path = "/api/v1/explain/{kind}/{name}", operation_id = "explain", tag = "workloads",
-    params(("kind" = String, Path, description = "`device`, `workload`, `stream`, `linkbudget`, `notification` or `devicepolicy`"), ("name" = String, Path)),
+    params(("kind" = String, Path, description = "`device`, or the word of a kind of document, such as `workload`"), ("name" = String, Path)),
     security(("bearer" = [])),
     responses((status = 200, body = Explanation), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn explain(
