@@ -227,7 +227,7 @@ mod tests {
         assert!(done.writes.clear && done.number == tenants.batches);
         let mut cut: Vec<String> = done.after.disconnect.iter().map(ToString::to_string).collect();
         cut.sort();
-        let all = ["acme.later", "acme.pump-1", "newcomer.pump-9", "zeta.pump-1", "zeta.pump-2"];
+        let all = ["acme_later", "acme_pump-1", "newcomer_pump-9", "zeta_pump-1", "zeta_pump-2"];
         assert_eq!(cut, all);
         let (mut again, mut late) = (Tenants::new(name("acme")), AllLate::default());
         for (key, value) in done.writes.rows {

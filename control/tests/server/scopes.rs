@@ -127,14 +127,24 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
 /// Parameters that show that the caller was asked, or is.
 const WITNESSES: &[&str] = &["actor: &Actor", "actor: &'a Actor", "&Readable", "&[Readable]"];
 
+/// Files of a folder and of the folders in it.
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
 #[test]
 fn every_method_of_the_service_takes_an_actor_or_is_not_for_operators() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let all = NOT_FOR_OPERATORS.iter().flat_map(|(_, names)| *names);
     let known: BTreeSet<&str> = all.copied().collect();
     let (mut seen, mut bare, mut asked) = (BTreeSet::new(), Vec::new(), String::new());
-    for file in std::fs::read_dir(source.join("service")).unwrap() {
-        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+    for file in files(&source.join("service")) {
+        let text = std::fs::read_to_string(file).unwrap();
         let text = text.split("#[cfg(test)]").next().unwrap();
         asked.push_str(text);
         for part in text.split("\nimpl Service {").skip(1) {
@@ -156,8 +166,7 @@ fn every_method_of_the_service_takes_an_actor_or_is_not_for_operators() {
     let gone: Vec<_> = known.iter().filter(|name| !seen.contains(**name)).collect();
     assert!(gone.is_empty() && seen.len() > 80, "no longer there: {gone:?} of {}", seen.len());
     // Some handlers ask by themselves: what they do has no method of the service.
-    for file in std::fs::read_dir(source.join("adapters/http")).unwrap() {
-        let path = file.unwrap().path();
+    for path in files(&source.join("adapters/http")) {
         if path.extension().is_some_and(|it| it == "rs") {
             asked.push_str(&std::fs::read_to_string(path).unwrap());
         }

@@ -175,7 +175,8 @@ fn it_is_planned_stored_read_back_listed_and_explained() {
 
     let rows = apply(&mut model, "s", spec);
     let wanted = (PolicyKind::Sample, "s".parse().unwrap());
-    let (_, row) = rows.iter().find(|(row, _)| *row == key::policy(&wanted)).unwrap();
+    let stored = key::of(&model.tenant, &key::policy(&wanted));
+    let (_, row) = rows.iter().find(|(row, _)| *row == stored).unwrap();
     let mut again = Model::empty("acme".parse().unwrap());
     again.take(&mut Late::default(), "sample/s", row.as_ref().unwrap()).unwrap();
     let record = &again.policies[&wanted].record;

@@ -702,8 +702,8 @@ export interface paths {
         };
         /**
          * Returns the latest values of streams in Prometheus's text format.
-         * @description Samples are `holdfast_stream_value{device,stream,field,site}` with their time. There are at most
-         *     50,000, and 64 of one record. Values that are left out are counted in
+         * @description Samples are `holdfast_stream_value{device,stream,site,field,tenant}` with their time. There are
+         *     at most 50,000, and 64 of one record. Values that are left out are counted in
          *     `holdfast_streams_left_out`.
          */
         get: operations["getStreamMetrics"];
@@ -1208,7 +1208,7 @@ export interface paths {
         };
         /**
          * Returns metrics of the control plane in Prometheus's text format.
-         * @description They are counts without names, and need no access token.
+         * @description They are counts without names but those of tenants, and need no access token.
          */
         get: operations["getMetrics"];
         put?: never;
