@@ -120,7 +120,10 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "admit_device",
         ],
     ),
-    ("the gateway, which asks `reader` and `may_read` of the bus's directory", &["read_along"]),
+    (
+        "the gateway, which asks `reader` and `may_read` of the bus's port `Readers`",
+        &["read_along"],
+    ),
     ("the check of a backup before its restore, and tests", &["tenant", "each_stream"]),
 ];
 
