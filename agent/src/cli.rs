@@ -30,7 +30,7 @@ use crate::driver::Driver;
 use crate::runtimes::process::{kernel, launcher};
 
 use access::LocalAccess;
-use arguments::{Asked, Call};
+use arguments::{Asked, Call, Unfit};
 use commands::PROGRAM;
 
 /// Format of a command's output.
@@ -70,7 +70,7 @@ struct Enroll {
 }
 
 impl Enroll {
-    fn of(call: &mut Call) -> Result<Self, String> {
+    fn of(call: &mut Call) -> Result<Self, Unfit> {
         let name = call
             .text("name")?
             .map(|name| name.parse().map_err(|error| format!("--name '{name}': {error}")));
@@ -85,8 +85,8 @@ impl Enroll {
     }
 }
 
-fn label(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+fn label(text: &str) -> Result<(String, String), Unfit> {
+    let (key, value) = text.split_once('=').ok_or_else(|| "a label is KEY=VALUE".to_owned())?;
     check_label_key(key).map_err(|error| error.to_string())?;
     check_label_value(value).map_err(|error| error.to_string())?;
     Ok((key.to_owned(), value.to_owned()))
@@ -110,13 +110,14 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> i32 {
         }
         Ok(Asked::Call(call)) => {
             let path = call.path.clone();
-            carry_out(call).unwrap_or_else(|why| bad_usage(&why, &commands::path(&path)))
+            carry_out(call)
+                .unwrap_or_else(|why| bad_usage(&why.to_string(), &commands::path(&path)))
         }
         Err(fault) => bad_usage(&fault.to_string(), &fault.at),
     }
 }
 
-fn carry_out(mut call: Call) -> Result<i32, String> {
+fn carry_out(mut call: Call) -> Result<i32, Unfit> {
     Ok(match *call.path.as_slice() {
         ["launch"] => launcher::main(),
         ["crash-points"] => say(&(crash::POINTS.join("\n") + "\n")),

@@ -31,6 +31,9 @@ pub fn sealed(bytes: u64) -> u64 {
     bytes + bytes.div_ceil(RECORD_BYTES).max(1) * RECORD
 }
 
+/// Bytes that an alias (MQTT 5) adds to the properties of a publish. The topic beside it is empty.
+pub const TOPIC_ALIAS: usize = 3;
+
 /// Returns the cost of a publish in a TLS record of its own, both directions together: its packet
 /// and TCP's acknowledgement; with `acked` (QoS 1) also the PUBACK, which carries TCP's
 /// acknowledgement and is acknowledged in turn.

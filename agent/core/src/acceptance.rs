@@ -81,8 +81,8 @@ pub struct Begin {
 /// Decides what to begin with. `present` is the result of reading the present file; `spare` reads
 /// the spare copy, which is not needed otherwise. `has_saved`: saved states of workloads exist,
 /// which say better than an older desired state what ran.
-pub fn begin(
-    present: Result<Option<DesiredState>, String>,
+pub fn begin<E: std::fmt::Display>(
+    present: Result<Option<DesiredState>, E>,
     spare: impl FnOnce() -> Option<DesiredState>,
     has_saved: bool,
 ) -> Begin {
@@ -93,7 +93,7 @@ pub fn begin(
             // An older state than the spare one is a replay, although the last one is lost.
             let least = spare.as_ref().map(DesiredState::version).unwrap_or_default();
             let former = spare.filter(|_| !has_saved);
-            Begin { desired: None, former, least, trouble: Some(why) }
+            Begin { desired: None, former, least, trouble: Some(why.to_string()) }
         }
     }
 }

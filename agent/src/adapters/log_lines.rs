@@ -63,8 +63,8 @@ fn head(now: Duration, level: Level) -> String {
     let seconds = now.as_secs();
     let (year, month, day) = date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    let millis = now.subsec_millis();
-    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z {level:>5}")
+    let micros = now.subsec_micros();
+    format!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z {level:>5}")
 }
 
 /// Appends the message and the fields of an event, control characters escaped: values come from
@@ -120,7 +120,7 @@ mod tests {
         fn record_follows_from(&self, _span: &Id, _follows: &Id) {}
         fn event(&self, event: &Event<'_>) {
             let mut line =
-                head(Duration::from_millis(1_764_428_529_007), *event.metadata().level());
+                head(Duration::from_micros(1_764_428_529_000_007), *event.metadata().level());
             event.record(&mut Fields(&mut line));
             self.0.lock().unwrap().push(line);
         }
@@ -138,7 +138,7 @@ mod tests {
         let lines = kept.0.lock().unwrap();
         assert_eq!(
             *lines,
-            ["2025-11-29T15:02:09.007Z  WARN cannot start workload=pump\\n\\u{1b}[2J tries=3"]
+            ["2025-11-29T15:02:09.000007Z  WARN cannot start workload=pump\\n\\u{1b}[2J tries=3"]
         );
     }
 }

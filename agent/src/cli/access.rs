@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Bus;
 
-use super::arguments::Call;
+use super::arguments::{Call, Unfit};
 use super::{FAILED, Output, USAGE, complain, configuration, data_folder, say};
 use crate::adapters::access::{Access, AccessError, Made};
 use crate::adapters::{files, status};
@@ -36,10 +36,10 @@ enum EntryOutput {
     Env,
 }
 
-fn filter(text: &str) -> Result<String, String> {
+fn filter(text: &str) -> Result<String, Unfit> {
     match fault_of_filter(text) {
         None => Ok(text.to_owned()),
-        Some(why) => Err(why),
+        Some(why) => Err(why.into()),
     }
 }
 
@@ -59,7 +59,7 @@ impl LocalAccess {
     ///
     /// # Errors
     /// Returns a sentence that names the value and its fault.
-    pub(super) fn of(command: &str, call: &mut Call) -> Result<Self, String> {
+    pub(super) fn of(command: &str, call: &mut Call) -> Result<Self, Unfit> {
         let action = match command {
             "create" => Action::Create {
                 name: call.argument()?,

@@ -32,6 +32,17 @@ pub(super) enum Asked {
     Version,
 }
 
+/// Words that do not fit the table of commands, as a sentence for the person who typed them.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Unfit(String);
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Self {
+        Self(why)
+    }
+}
+
 /// Fault of a command line.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
@@ -54,7 +65,7 @@ pub(super) fn read(
         Reading { path: vec![root], command: root, argument: None, values: Vec::new() };
     match reading.words(words.into_iter().collect()) {
         Ok(asked) => Ok(asked),
-        Err(why) => Err(Fault { why, at: reading.path }),
+        Err(Unfit(why)) => Err(Fault { why, at: reading.path }),
     }
 }
 
@@ -67,7 +78,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn words(&mut self, words: Vec<OsString>) -> Result<Asked, String> {
+    fn words(&mut self, words: Vec<OsString>) -> Result<Asked, Unfit> {
         let mut parser = Parser::from_args(words);
         while let Some(word) = parser.next().map_err(|error| error.to_string())? {
             let named = match word {
@@ -96,52 +107,52 @@ impl Reading {
     }
 
     /// Takes the words after `help` as the names of commands.
-    fn help(&mut self, parser: &mut Parser) -> Result<Asked, String> {
+    fn help(&mut self, parser: &mut Parser) -> Result<Asked, Unfit> {
         while let Some(Arg::Value(word)) = parser.next().map_err(|error| error.to_string())? {
             self.word(word)?;
         }
         Ok(Asked::Help(self.path.clone(), false))
     }
 
-    fn option(&self, typed: &str, is: impl Fn(&Opt) -> bool) -> Result<&'static Opt, String> {
+    fn option(&self, typed: &str, is: impl Fn(&Opt) -> bool) -> Result<&'static Opt, Unfit> {
         let found = self.command.options.iter().find(|option| is(option));
-        found.ok_or_else(|| format!("{typed} is no option of this command"))
+        found.ok_or_else(|| Unfit(format!("{typed} is no option of this command")))
     }
 
-    fn word(&mut self, word: OsString) -> Result<(), String> {
+    fn word(&mut self, word: OsString) -> Result<(), Unfit> {
         let command = self.command;
         if !command.commands.is_empty() {
             let Some(found) = command.commands.iter().find(|it| word == it.name) else {
                 let names: Vec<_> = shown(command).map(|it| it.name).collect();
-                return Err(format!(
+                return Err(Unfit(format!(
                     "there is no command '{}'; the commands are {}",
                     word.display(),
                     names.join(", ")
-                ));
+                )));
             };
             self.path.push(found);
             self.command = found;
             return Ok(());
         }
         if command.argument.is_none() || self.argument.is_some() {
-            return Err(format!("'{}' is one word too many", word.display()));
+            return Err(Unfit(format!("'{}' is one word too many", word.display())));
         }
         self.argument = Some(word);
         Ok(())
     }
 
-    fn value(&mut self, option: &'static Opt, value: OsString) -> Result<(), String> {
+    fn value(&mut self, option: &'static Opt, value: OsString) -> Result<(), Unfit> {
         if !option.repeats && self.values.iter().any(|(known, _)| known.long == option.long) {
-            return Err(format!("--{} stands twice", option.long));
+            return Err(Unfit(format!("--{} stands twice", option.long)));
         }
         if !option.choices.is_empty() && !option.choices.iter().any(|choice| value == *choice) {
-            return Err(not_a_choice(option, &value));
+            return Err(Unfit(not_a_choice(option, &value)));
         }
         self.values.push((option, value));
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Asked, String> {
+    fn finish(&mut self) -> Result<Asked, Unfit> {
         let command = self.command;
         if !command.commands.is_empty() {
             return Ok(Asked::Help(self.path.clone(), true));
@@ -149,19 +160,22 @@ impl Reading {
         let has = |long: &str| self.values.iter().any(|(known, _)| known.long == long);
         for option in command.options {
             if option.required && !has(option.long) {
-                return Err(format!("--{} {} is missing", option.long, option.value));
+                return Err(Unfit(format!("--{} {} is missing", option.long, option.value)));
             }
             if let Some(other) = option.excludes
                 && has(option.long)
                 && has(other)
             {
-                return Err(format!("--{} and --{other} cannot be given together", option.long));
+                return Err(Unfit(format!(
+                    "--{} and --{other} cannot be given together",
+                    option.long
+                )));
             }
         }
         if let Some(argument) = &command.argument
             && self.argument.is_none()
         {
-            return Err(format!("{} is missing", argument.value));
+            return Err(Unfit(format!("{} is missing", argument.value)));
         }
         let path = self.path.iter().skip(1).map(|command| command.name).collect();
         let values = std::mem::take(&mut self.values);
@@ -179,8 +193,8 @@ fn not_a_choice(option: &Opt, value: &OsString) -> String {
     format!("--{} is one of {choices}, not '{}'", option.long, value.display())
 }
 
-fn text(of: &str, value: OsString) -> Result<String, String> {
-    value.into_string().map_err(|value| format!("{of} is no UTF-8: {}", value.display()))
+fn text(of: &str, value: OsString) -> Result<String, Unfit> {
+    value.into_string().map_err(|value| Unfit(format!("{of} is no UTF-8: {}", value.display())))
 }
 
 impl Call {
@@ -202,7 +216,7 @@ impl Call {
     ///
     /// # Errors
     /// Returns a sentence when it is no UTF-8.
-    pub(super) fn text(&mut self, long: &str) -> Result<Option<String>, String> {
+    pub(super) fn text(&mut self, long: &str) -> Result<Option<String>, Unfit> {
         self.take(long).map(|value| text(&format!("--{long}"), value)).transpose()
     }
 
@@ -213,15 +227,15 @@ impl Call {
     pub(super) fn each<T>(
         &mut self,
         long: &str,
-        read: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Vec<T>, String> {
+        read: impl Fn(&str) -> Result<T, Unfit>,
+    ) -> Result<Vec<T>, Unfit> {
         let all = std::mem::take(&mut self.values);
         let (those, others) = all.into_iter().partition(|(option, _)| option.long == long);
         self.values = others;
         let those: Vec<_> = those;
         let one = |(_, value)| {
             let value = text(&format!("--{long}"), value)?;
-            read(&value).map_err(|why| format!("--{long} '{value}': {why}"))
+            read(&value).map_err(|why| Unfit(format!("--{long} '{value}': {why}")))
         };
         those.into_iter().map(one).collect()
     }
@@ -239,10 +253,10 @@ impl Call {
     ///
     /// # Errors
     /// Returns a sentence that names the argument and its fault.
-    pub(super) fn argument<T: FromStr<Err: std::fmt::Display>>(&mut self) -> Result<T, String> {
+    pub(super) fn argument<T: FromStr<Err: std::fmt::Display>>(&mut self) -> Result<T, Unfit> {
         let name = self.command.argument.as_ref().map_or("", |argument| argument.value);
         let given = text(name, self.argument.take().unwrap_or_default())?;
-        given.parse().map_err(|error| format!("{name} '{given}': {error}"))
+        given.parse().map_err(|error| Unfit(format!("{name} '{given}': {error}")))
     }
 }
 
@@ -312,9 +326,10 @@ mod tests {
             assert_eq!(of(line).unwrap_err().to_string(), why, "{line}");
         }
         let bad = call("local-access remove A!").argument::<holdfast_base::ids::Name>();
-        assert!(bad.unwrap_err().starts_with("NAME 'A!': "));
-        let bad = call("enroll --url a --label x").each("label", |_| Err::<(), _>("no".into()));
-        assert_eq!(bad.unwrap_err(), "--label 'x': no");
+        assert!(bad.unwrap_err().to_string().starts_with("NAME 'A!': "));
+        let bad =
+            call("enroll --url a --label x").each("label", |_| Err::<(), _>(Unfit("no".into())));
+        assert_eq!(bad.unwrap_err().to_string(), "--label 'x': no");
     }
 
     #[test]

@@ -34,7 +34,7 @@ fn previous(data: &Path) -> PathBuf {
 /// network. `has_saved`: saved states of workloads exist.
 pub(super) fn load(data: &Path, key: &[u8], device: &DeviceId, has_saved: bool) -> Begin {
     let spare = || read(&previous(data), key, device).unwrap_or_default();
-    begin(read(&path(data), key, device).map_err(|why| why.to_string()), spare, has_saved)
+    begin(read(&path(data), key, device), spare, has_saved)
 }
 
 /// Reason why a file holds no desired state that can be followed.

@@ -8,4 +8,9 @@ pub trait Line: std::fmt::Debug + Send + Sync + 'static {
     /// Returns the seconds within which the device promised its next packet (MQTT's keep-alive); 0:
     /// no promise.
     fn keep_alive(&self) -> u16;
+    /// Returns whether the topic of the newest call is replaced by its alias (MQTT 5), because an
+    /// earlier call of the connection named both.
+    fn calls_by_alias(&self) -> bool {
+        false
+    }
 }

@@ -496,14 +496,15 @@ impl Service {
 
     /// Sends a call to a device. Returns the number of bytes that it takes on the link.
     fn try_call(&self, name: &DeviceId, id: u64, method: Method) -> Result<u64, NotCalled> {
-        let (device, shard, session) = {
+        let (device, shard, session, line) = {
             let model = self.model(&name.tenant);
             let known = model.devices.get(&name.device);
             let known = known.ok_or_else(|| Failure::no("device", name.device.as_str()))?;
             if known.live.connection == 0 {
                 return Err(NotCalled::Now(NotNow::Offline));
             }
-            (name.clone(), known.record.shard, known.live.session)
+            let live = &known.live;
+            (name.clone(), known.record.shard, live.session, live.line.clone())
         };
         if session == 0 {
             return Err(NotCalled::Now(NotNow::JustConnected));
@@ -517,7 +518,9 @@ impl Service {
         let bytes = signer.sign_call(&call, &device, session).map_err(Failure::internal)?;
         let length = bytes.len();
         if self.bus.call(&device, bytes.into()) {
-            Ok(cost::publish(topic(shard, device, Channel::Call), length, false))
+            let short = line.is_some_and(|line| line.calls_by_alias());
+            let named = || topic(shard, device, Channel::Call);
+            Ok(cost::publish(if short { cost::TOPIC_ALIAS } else { named() }, length, false))
         } else {
             Err(NotCalled::Now(NotNow::NoCalls))
         }

@@ -28,38 +28,24 @@ const SHIPPED: [&str; 12] = [
 ];
 
 /// Files with `Result<_, String>`, how many each may have, and why.
-const TEXTS: [(&str, usize, &str); 15] = [
-    ("agent/src/cli.rs", 1, PARSER),
-    ("agent/src/cli/access.rs", 1, PARSER),
+const TEXTS: [(&str, usize, &str); 3] = [
     ("control/cli/src/args.rs", 3, PARSER),
     ("control/cli/src/moment.rs", 1, PARSER),
     ("control/cli/src/serve_args.rs", 1, PARSER),
-    ("agent/core/src/effect.rs", 4, RUNTIME),
-    ("agent/core/src/lifecycle/outcome.rs", 2, RUNTIME),
-    ("agent/src/adapters/cgroup.rs", 3, RUNTIME),
-    ("agent/src/adapters/folder.rs", 1, RUNTIME),
-    ("agent/src/adapters/launcher.rs", 4, RUNTIME),
-    ("agent/src/adapters/probe.rs", 5, RUNTIME),
-    ("agent/src/adapters/probe_supervisor.rs", 1, RUNTIME),
-    ("agent/src/adapters/runtime.rs", 7, RUNTIME),
-    ("agent/src/adapters/users.rs", 1, RUNTIME),
-    ("agent/src/driver.rs", 1, RUNTIME),
 ];
 
 /// Reason of a text in the value parsers of the command lines.
 const PARSER: &str = "a value parser of clap, which prints the text after the option's name";
 
-/// Reason of a text in the process runtime.
-const RUNTIME: &str = "the process runtime: its errors become the reason of a report";
-
 /// Sources that look into texts, and why that decides nothing.
-const READERS: [(&str, &str); 7] = [
+const READERS: [(&str, &str); 8] = [
     ("control/api/src/words.rs", "translates serde_json's texts, which has no types for them"),
     ("control/cli/src/yaml.rs", "translates a text of the YAML parser without a type"),
     ("control/cli/src/client.rs", "translates texts of the HTTP library without types"),
     ("control/cli/src/login.rs", "finds the certificate between its marks"),
     ("control/src/adapters/notify/smtp.rs", "finds certificates between their marks"),
     ("control/core/src/admission/at.rs", "does not quote a text twice"),
+    ("control/core/src/kinds/sample.rs", "a kind of the tests alone"),
     ("control/dashboard/src/lib/activity.ts", "leaves out a name that stands beside the text"),
 ];
 

@@ -578,7 +578,7 @@ fn the_status_is_told_without_a_link_and_reads_well() {
     let find = |first: &str| {
         lines.iter().find(|line| line.first() == Some(&first)).unwrap_or_else(|| panic!("{text}"))
     };
-    assert!(find("device")[1].ends_with(".d-1"), "{text}");
+    assert!(find("device")[1].ends_with("_d-1"), "{text}");
     assert_eq!(find("link")[1], "down", "{text}");
     assert!(find("link").len() > 2, "it says why: {text}");
     assert_eq!(find("generation")[1..5], ["2", "applied,", "2", "desired"], "{text}");

@@ -220,6 +220,11 @@ impl<P: Policy> Session<P> {
         &self.policy
     }
 
+    /// Returns whether topics that were sent once are replaced by aliases on this connection.
+    pub fn has_aliases(&self) -> bool {
+        self.outbound.aliases.most > 0
+    }
+
     /// Returns the policy for changes that the session does not know of.
     pub fn policy_mut(&mut self) -> &mut P {
         &mut self.policy

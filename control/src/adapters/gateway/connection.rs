@@ -166,7 +166,7 @@ impl Connection {
 
     fn connected(&mut self, keep_alive: u16) {
         self.slot = None;
-        self.mailbox.promised(keep_alive);
+        self.mailbox.promised(keep_alive, self.session.has_aliases());
         let device = &self.session.policy().identity.device;
         count(&self.shared.counters.connected);
         count(&self.shared.counters.connections);

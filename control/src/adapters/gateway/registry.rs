@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Instant;
@@ -59,6 +59,10 @@ pub(super) struct Mailbox {
     pub(super) connection: u64,
     /// True while the device is subscribed to its calls.
     takes_calls: AtomicBool,
+    /// True if topics are replaced by aliases after they were named once.
+    aliases: AtomicBool,
+    /// Number of calls that were left, as far as it fits.
+    called: AtomicU8,
     /// True while the device is subscribed to its acknowledgements.
     takes_acks: AtomicBool,
     /// Keep-alive of the connection in seconds; 0 before CONNECT.
@@ -77,6 +81,8 @@ impl Mailbox {
         Self {
             connection,
             takes_calls: AtomicBool::new(false),
+            aliases: AtomicBool::new(false),
+            called: AtomicU8::new(0),
             takes_acks: AtomicBool::new(false),
             keep_alive: AtomicU16::new(0),
             heard: AtomicU32::new(0),
@@ -137,7 +143,8 @@ impl Mailbox {
         self.heard.store(u32::try_from(now / 1_000).unwrap_or(u32::MAX), Ordering::Relaxed);
     }
 
-    pub(super) fn promised(&self, keep_alive: u16) {
+    pub(super) fn promised(&self, keep_alive: u16, aliases: bool) {
+        self.aliases.store(aliases, Ordering::Relaxed);
         self.keep_alive.store(keep_alive, Ordering::Relaxed);
     }
 
@@ -171,6 +178,8 @@ impl Mailbox {
             let taken = !inbox.closed && inbox.end.is_none() && inbox.calls.len() < INBOX_CALLS;
             if taken {
                 inbox.calls.push_back(payload);
+                let called = self.called.load(Ordering::Relaxed);
+                self.called.store(called.saturating_add(1), Ordering::Relaxed);
             }
             taken
         })
@@ -200,6 +209,10 @@ impl Line for Mailbox {
 
     fn keep_alive(&self) -> u16 {
         self.keep_alive.load(Ordering::Relaxed)
+    }
+
+    fn calls_by_alias(&self) -> bool {
+        self.aliases.load(Ordering::Relaxed) && self.called.load(Ordering::Relaxed) > 1
     }
 }
 
