@@ -322,14 +322,14 @@ async fn an_instance_of_a_runtime_that_this_agent_has_not_is_given_up() {
 }
 
 /// Two runtimes in one table, each with a machine of its own.
-fn two() -> ([Machine; 2], Runtimes, mpsc::Receiver<Observed>) {
+fn two(workloads: &Path) -> ([Machine; 2], Runtimes, mpsc::Receiver<Observed>) {
     let (tell, observed) = Fake::channel();
     let machines = [Machine::default(), Machine::default()];
     let silent = Fake::scripted(machines[0].clone(), tell.clone());
     let other = RuntimeKind::new("other");
     let acting = Fake::acting(other, machines[1].clone(), tell.clone());
     let all: Vec<Box<dyn Runtime>> = vec![Box::new(silent), Box::new(acting)];
-    (machines, Runtimes::new(all, "/nowhere".into(), tell), observed)
+    (machines, Runtimes::new(all, workloads.to_owned(), tell), observed)
 }
 
 fn handle(runtime: RuntimeKind) -> Handle {
@@ -338,7 +338,8 @@ fn handle(runtime: RuntimeKind) -> Handle {
 
 #[tokio::test]
 async fn a_handle_says_which_runtime_is_asked() {
-    let ([silent, other], runtimes, _observed) = two();
+    let scratch = tempfile::tempdir().unwrap();
+    let ([silent, other], runtimes, _observed) = two(scratch.path());
     for runtime in [KIND, RuntimeKind::new("other")] {
         runtimes.start(name(), handle(runtime));
     }
@@ -349,7 +350,8 @@ async fn a_handle_says_which_runtime_is_asked() {
 
 #[tokio::test]
 async fn a_runtime_that_does_not_answer_delays_no_sweep_of_another() {
-    let ([silent, other], runtimes, mut observed) = two();
+    let scratch = tempfile::tempdir().unwrap();
+    let ([silent, other], runtimes, mut observed) = two(scratch.path());
     let sweep = |name: &str, kinds: &[RuntimeKind], last: Option<RuntimeKind>| Sweep {
         name: name.parse().unwrap(),
         runtimes: kinds.iter().cloned().collect(),

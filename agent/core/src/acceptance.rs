@@ -222,14 +222,14 @@ mod tests {
     #[test]
     fn an_unreadable_state_is_replaced_by_the_spare_one_where_nothing_better_is_known() {
         let read = || Some(state(2, 5));
-        let begun = begin(Ok(Some(state(2, 6))), || panic!("not needed"), false);
+        let begun = begin::<String>(Ok(Some(state(2, 6))), || panic!("not needed"), false);
         assert_eq!((begun.desired, begun.least), (Some(state(2, 6)), StateVersion::default()));
-        let begun = begin(Err("torn".into()), read, false);
+        let begun = begin(Err("torn"), read, false);
         assert_eq!((begun.desired, begun.former), (None, Some(state(2, 5))));
         assert_eq!((begun.least, begun.trouble.as_deref()), (state(2, 5).version(), Some("torn")));
-        let begun = begin(Err("torn".into()), read, true);
+        let begun = begin(Err("torn"), read, true);
         assert_eq!((begun.former, begun.least), (None, state(2, 5).version()));
-        let begun = begin(Ok(None), || panic!("not needed"), true);
+        let begun = begin::<String>(Ok(None), || panic!("not needed"), true);
         assert_eq!(begun, Begin::default());
     }
 
