@@ -2,7 +2,7 @@
 //! The same table is printed in PROTOCOL.md, and the control plane answers its cures. The agent
 //! links the words alone: whoever calls no [`ProblemCode::cure`] has no text of one in the program.
 //!
-//! See decision NEW-contracts-by-type.
+//! See decision 0144.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -9,7 +9,7 @@
 //!                        └─▶ stored ──▶ followed by everything that follows desired states
 //! ```
 //!
-//! See decisions 0007, 0105 and NEW-decisions-of-the-driver-are-values.
+//! See decisions 0007, 0105 and 0145.
 
 use holdfast_base::ids::StateVersion;
 use holdfast_protocol::message::DesiredState;

@@ -2,7 +2,7 @@
 //! alone. It is possible packet by packet because the agent uses nothing that 3.1.1 lacks: no
 //! property that carries a meaning, no topic alias, no reason code.
 //!
-//! See decision NEW-mqtt-fallback.
+//! See decision 0146.
 
 /// Largest packet in bytes, with room for its header: what the agent reads and writes is smaller.
 const MAX_PACKET: usize = 2 * 1024 * 1024;

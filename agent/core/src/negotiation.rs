@@ -19,7 +19,7 @@
 //!              and nothing but closed connections spoke against 5
 //! ```
 //!
-//! See decision NEW-mqtt-fallback.
+//! See decision 0146.
 
 /// Closes in a row after CONNECT that speak against version 5 where it was answered before.
 const CLOSES: u8 = 3;

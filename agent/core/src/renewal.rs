@@ -1,7 +1,7 @@
 //! Renewal of the certificate, and approval of an enrolment that waits: when it is asked for, and
 //! when again after a failure.
 //!
-//! See decisions 0017 and NEW-decisions-of-the-driver-are-values.
+//! See decisions 0017 and 0145.
 
 use super::backoff::{self, Entropy};
 use super::certificate::Life;

@@ -5,7 +5,7 @@
 //! A report has arrived when the control plane acknowledges its number. A broker's PUBACK only
 //! starts the wait for that.
 //!
-//! See decisions 0011 and NEW-state-ack.
+//! See decisions 0011 and 0150.
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@
 //! identified and does not run yet, and starts it once its handle is stored. Processes do so by a
 //! launcher at a gate, containers by their engine's create and start.
 //!
-//! See decision NEW-runtime-seam.
+//! See decision 0149.
 
 use std::borrow::Cow;
 

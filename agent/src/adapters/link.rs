@@ -2,7 +2,7 @@
 //! what arrives, and reports when it is up or down, and why. What goes up is published through the
 //! [`Outlet`] that it hands out.
 //!
-//! See decisions 0016, 0104 and NEW-mqtt-fallback.
+//! See decisions 0016, 0104 and 0146.
 
 mod ended;
 mod subscriptions;

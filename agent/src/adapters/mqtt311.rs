@@ -1,7 +1,7 @@
 //! Connection to a broker that speaks MQTT 3.1.1 alone: the stream below the MQTT library, which
 //! translates what goes through it.
 //!
-//! See decision NEW-mqtt-fallback.
+//! See decision 0146.
 
 use std::io;
 use std::pin::Pin;

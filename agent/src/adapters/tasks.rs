@@ -1,7 +1,7 @@
 //! Tasks of one type. tokio compiles its handling of a task once for each type of future, some 2 KiB
 //! each in the agent's program; a boxed future is always the same type.
 //!
-//! See decision NEW-compiled-once.
+//! See decision 0143.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -1,6 +1,6 @@
 //! Shipping: carries out the core's decisions about the buffer and the link.
 //!
-//! See decisions 0047, 0049 and NEW-decisions-of-the-driver-are-values.
+//! See decisions 0047, 0049 and 0145.
 
 use std::path::Path;
 use std::sync::Arc;

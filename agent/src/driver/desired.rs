@@ -3,7 +3,7 @@
 //! from afar. What is accepted is decided by [`Acceptance`]; here are the files and the order of
 //! the steps.
 //!
-//! See decisions 0007, 0105 and NEW-decisions-of-the-driver-are-values.
+//! See decisions 0007, 0105 and 0145.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Identity of the device: who it is, the renewal of its certificate, and what the link and the
 //! artifacts are given to connect with.
 //!
-//! See decisions 0017, 0040 and NEW-decisions-of-the-driver-are-values.
+//! See decisions 0017, 0040 and 0145.
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@
 //! behind it are compared with the log, so that a killed agent stores no line twice and misses none
 //! that is still there.
 //!
-//! See decisions 0055 and NEW-decisions-of-the-driver-are-values.
+//! See decisions 0055 and 0145.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

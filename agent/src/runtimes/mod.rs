@@ -1,7 +1,7 @@
 //! Runtimes: what runs a workload's instances on this device. Each kind has a room of its own; the
 //! driver asks all of them through [`Runtimes`], in the words of [`Runtime`].
 //!
-//! See decision NEW-runtime-seam.
+//! See decision 0149.
 #![allow(
     clippy::disallowed_methods,
     reason = "runtimes are adapters: they read clocks and files, and start processes and tasks"

@@ -1,7 +1,7 @@
 //! Codes of refusals of the HTTPS API: one table with the status of each, what it means and what
 //! helps. The same table is printed in `docs/api.md`.
 //!
-//! See decision NEW-contracts-by-type.
+//! See decision 0144.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,6 +1,6 @@
 //! Faults of the parameters of a request's query.
 //!
-//! See decision NEW-contracts-by-type.
+//! See decision 0144.
 
 /// Fault of one parameter. Its text follows the parameter's name, but for those that name it
 /// themselves.

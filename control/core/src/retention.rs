@@ -3,7 +3,7 @@
 //! up. Each step is bounded, so that batches of devices do not wait for it.
 //!
 //! See decisions 0056, 0058 and 0059.
-//! See decision NEW-what-becomes-of-data-is-decided-in-the-core.
+//! See decision 0153.
 
 use std::collections::BTreeMap;
 

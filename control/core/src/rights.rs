@@ -1,7 +1,7 @@
 //! Rights: the one decision about who may do what to which object, and the table of all actions,
 //! one for each route of the HTTPS API. Adding a route means adding a row.
 //!
-//! See decisions 0097 and NEW-rights.
+//! See decisions 0097 and 0148.
 
 use holdfast_api::Scope;
 use holdfast_base::ids::Name;

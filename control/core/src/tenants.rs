@@ -1,7 +1,7 @@
 //! Whole state of the control plane: the tables of each tenant. A function of the core is given the
 //! tables of one tenant, so it cannot show or change what belongs to another one.
 //!
-//! See decision NEW-tenant-keys.
+//! See decision 0151.
 
 use std::collections::BTreeMap;
 

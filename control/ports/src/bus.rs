@@ -180,7 +180,7 @@ pub enum Outcome {
 /// A bus may hold its PUBACK until then, as the gateway does: it bounds what a device has in flight
 /// and lets it know early. A broker acknowledges what it has taken and loses some of it, so nothing
 /// may depend on a PUBACK. What a device must know to be stored has an acknowledgement on `ack`:
-/// reports by [`Done::acknowledged`], data by [`Bus::ack`]. See decision NEW-state-ack.
+/// reports by [`Done::acknowledged`], data by [`Bus::ack`]. See decision 0150.
 pub struct Done(Option<Box<dyn FnOnce(Outcome) + Send>>);
 
 impl Done {

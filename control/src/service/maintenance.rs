@@ -2,7 +2,7 @@
 //! [`retention`](crate::core::retention) decides.
 //!
 //! See decisions 0056, 0058 and 0059.
-//! See decision NEW-what-becomes-of-data-is-decided-in-the-core.
+//! See decision 0153.
 
 use std::sync::atomic::Ordering;
 

@@ -1,6 +1,6 @@
 //! The service's one question about rights: every method that an operator reaches asks it first.
 //!
-//! See decision NEW-rights.
+//! See decision 0148.
 
 use super::{Failure, Service};
 use crate::api::Scope;

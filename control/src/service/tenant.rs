@@ -1,6 +1,6 @@
 //! What the service keeps of each tenant besides its tables: events, alarms, summary and trend.
 //!
-//! See decision NEW-tenant-keys.
+//! See decision 0151.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;

@@ -3,7 +3,7 @@
 //! The searches are of texts and find the usual forms. They do not find a text that was put into a
 //! variable of another name first.
 //!
-//! See decision NEW-contracts-by-type.
+//! See decision 0144.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,7 +2,7 @@
 //! the standard library's sort for each type of key and value: some 4 KiB of code each in the
 //! agent, for maps of a few entries.
 //!
-//! See decision NEW-compiled-once.
+//! See decision 0143.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -110,7 +110,7 @@ pub struct DeviceId {
 impl DeviceId {
     /// Character between tenant and device. A [`Name`] cannot hold it, and no broker gives it a
     /// meaning: RabbitMQ and NATS take a dot in a topic for the end of a level, or refuse it. See
-    /// decision NEW-underscore.
+    /// decision 0152.
     pub const SEPARATOR: char = '_';
 }
 

@@ -1,6 +1,6 @@
 //! Codes of refused calls to the data socket: the status of each, and what is logged of it.
 //!
-//! See decision NEW-contracts-by-type.
+//! See decision 0144.
 
 use hyper::StatusCode;
 

@@ -1,7 +1,7 @@
 //! End of a connection in words, and what it says about the broker. The text is for people; what the
 //! agent does next follows from the type of the error.
 //!
-//! See decisions 0104 and NEW-mqtt-fallback.
+//! See decisions 0104 and 0146.
 
 use std::io;
 

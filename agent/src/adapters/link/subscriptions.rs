@@ -1,7 +1,7 @@
 //! Subscriptions of the device: asked for together or one by one, granted or refused, and what comes
 //! by each of them.
 //!
-//! See decision NEW-mqtt-fallback.
+//! See decision 0146.
 
 use holdfast_protocol::message::ReportAck;
 use holdfast_protocol::topic::Channel;

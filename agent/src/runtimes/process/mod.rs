@@ -5,7 +5,7 @@
 //! Whose a process is, and whose fault it is that one cannot be prepared, is decided in
 //! `core/process/`.
 //!
-//! See decisions 0002, 0010 and NEW-runtime-seam.
+//! See decisions 0002, 0010 and 0149.
 
 pub mod census;
 pub mod cgroup;

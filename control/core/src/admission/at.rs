@@ -4,7 +4,7 @@
 //!
 //! Reading does not stop at the first fault, and never panics, whatever the document holds.
 //!
-//! See decisions 0101 and NEW-one-table-per-document.md.
+//! See decisions 0101 and 0147.md.
 
 use std::cell::RefCell;
 

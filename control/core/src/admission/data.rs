@@ -1,6 +1,6 @@
 //! Form of `Stream` documents.
 //!
-//! See decision NEW-one-table-per-document.md.
+//! See decision 0147.md.
 
 use holdfast_base::ids::Name;
 use holdfast_query::parse;

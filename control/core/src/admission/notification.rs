@@ -1,6 +1,6 @@
 //! Form of `Notification` documents.
 //!
-//! See decisions 0119 and NEW-one-table-per-document.md.
+//! See decisions 0119 and 0147.md.
 
 use std::collections::BTreeMap;
 

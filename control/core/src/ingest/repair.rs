@@ -2,7 +2,7 @@
 //! stand in the ledger as damaged unless another block holds them too.
 //!
 //! See decision 0059.
-//! See decision NEW-what-becomes-of-data-is-decided-in-the-core.
+//! See decision 0153.
 
 use holdfast_control_rows::{DataBatch, Head, Segment, StreamRow};
 use holdfast_records::{Range, RangeSet};

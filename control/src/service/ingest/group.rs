@@ -2,7 +2,7 @@
 //! commits what it decides, and acknowledges after that.
 //!
 //! See decisions 0058, 0059 and 0080.
-//! See decision NEW-what-becomes-of-data-is-decided-in-the-core.
+//! See decision 0153.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;

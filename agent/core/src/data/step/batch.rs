@@ -1,7 +1,7 @@
 //! Builds the next batch of a stream: its range of sequence numbers, its records, and the gaps it
 //! reports.
 //!
-//! See decisions 0044 and NEW-batches-are-built-in-the-core.
+//! See decisions 0044 and 0142.
 
 use std::time::Instant;
 

@@ -2,7 +2,7 @@
 //! in the order of their sequence numbers; its output waits here until it is acknowledged. After a
 //! restart, what was not acknowledged is read and reduced again.
 //!
-//! See decisions 0051 and NEW-batches-are-built-in-the-core.
+//! See decisions 0051 and 0142.
 
 use holdfast_query::Number;
 use holdfast_records::{GapReason, Range, RangeSet, Record, Ship};
