@@ -53,7 +53,7 @@ impl Default for Plane {
 
 /// Machine that all batches of a world are from.
 fn machine() -> Machine {
-    ("d".parse().unwrap(), 1)
+    ("acme_d".parse().unwrap(), 1)
 }
 
 impl Plane {
