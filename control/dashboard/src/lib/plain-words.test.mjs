@@ -47,7 +47,7 @@ const TERMINAL = [
   /^control\/src\/adapters\/(parquet|authority)\.rs/,
   /^control\/src\/adapters\/http\/(pages|mod)\.rs/,
   /^agent\/src\/(cli|main|config|lib)(\.rs|\/)/,
-  /^agent\/src\/driver\/(health|start)\.rs/, // of its own status
+  /^agent\/src\/driver\/(health|identity|start)\.rs/, // of its own status
   /^agent\/core\/src\/(bus|data\/reduce)\.rs/,
   /^agent\/src\/adapters\/(lock|folder|access|status)\.rs/,
 ];
