@@ -4,7 +4,7 @@
 //!
 //! Reading does not stop at the first fault, and never panics, whatever the document holds.
 //!
-//! See decisions 0101 and 0147.md.
+//! See decisions 0101 and 0147.
 
 use std::cell::RefCell;
 

@@ -1,6 +1,6 @@
 //! Form of `Stream` documents.
 //!
-//! See decision 0147.md.
+//! See decision 0147.
 
 use holdfast_base::ids::Name;
 use holdfast_query::parse;

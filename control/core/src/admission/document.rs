@@ -1,6 +1,6 @@
 //! Form of what documents of all kinds have: version, kind, metadata, and the choice of devices.
 //!
-//! See decision 0147.md.
+//! See decision 0147.
 
 use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 use serde_json::{Value, json};

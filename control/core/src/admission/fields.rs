@@ -1,7 +1,7 @@
 //! Fields of an object. Each is asked for once, with its name, its description and its form; that
 //! gives the list of known names, the decoder and the schema.
 //!
-//! See decision 0147.md.
+//! See decision 0147.
 
 use std::cell::RefCell;
 

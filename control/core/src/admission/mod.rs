@@ -160,7 +160,7 @@ fn one(document: &At<'_>, stored: &Stored<'_>) -> Option<Admitted> {
 /// for programs that check documents before they send them. It is written by the functions that
 /// decode the documents.
 ///
-/// See decision 0147.md.
+/// See decision 0147.
 pub fn schema() -> Value {
     let (mut definitions, mut any) = (Map::new(), Vec::new());
     for kind in AnyKind::all() {

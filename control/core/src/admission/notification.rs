@@ -1,6 +1,6 @@
 //! Form of `Notification` documents.
 //!
-//! See decisions 0119 and 0147.md.
+//! See decisions 0119 and 0147.
 
 use std::collections::BTreeMap;
 

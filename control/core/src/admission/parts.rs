@@ -1,7 +1,7 @@
 //! Form of the larger parts of `Workload` documents: configuration files, health probes and
 //! permissions on the local bus.
 //!
-//! See decision 0147.md.
+//! See decision 0147.
 
 use std::collections::BTreeMap;
 

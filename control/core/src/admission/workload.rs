@@ -1,7 +1,7 @@
 //! Form of `Workload` documents. Each field stands here once; the decoder and the JSON Schema come
 //! from it.
 //!
-//! See decisions 0103 and 0147.md.
+//! See decisions 0103 and 0147.
 
 use std::collections::BTreeMap;
 
