@@ -126,7 +126,8 @@ export async function seed(world) {
 
 /**
  * Makes `count` devices of one that is there, by way of a backup and a restore: the store is a list
- * of keys and values, and every record of a device has its name in its key.
+ * of keys and values, and every record of a device has its name at the end of its key,
+ * KIND/TENANT/NAME.
  */
 export async function multiply(world, like, count, change, nameOf) {
   const folder = join(world.folder, "backup");
@@ -137,6 +138,7 @@ export async function multiply(world, like, count, change, nameOf) {
   const lines = readFileSync(join(folder, "store.ndjson"), "utf8").trim().split("\n");
   const records = lines.map((line) => JSON.parse(line));
   const models = Object.fromEntries(records.filter(({ key }) => key.endsWith(`/${like}`)).map(({ key, value }) => [key.split("/")[0], JSON.stringify(value)]));
+  const [, tenant] = records.find(({ key }) => key.startsWith("device/")).key.split("/");
   const fresh = [];
   for (let number = 0; number < count; number++) {
     const name = nameOf(number);
@@ -145,7 +147,7 @@ export async function multiply(world, like, count, change, nameOf) {
     record.device.publicKey = key(record.device.publicKey, number);
     if (record.device.certificate) record.device.certificate.serial = (0x1000 + number).toString(16).padStart(32, "0");
     change(number, record);
-    for (const [kind, value] of Object.entries(record)) fresh.push(JSON.stringify({ key: `${kind}/${name}`, value }));
+    for (const [kind, value] of Object.entries(record)) fresh.push(JSON.stringify({ key: `${kind}/${tenant}/${name}`, value }));
   }
   writeFileSync(join(folder, "store.ndjson"), `${[...lines, ...fresh].sort((a, b) => (a < b ? -1 : 1)).join("\n")}\n`);
   execFileSync("tar", ["cf", "restore.tar", "manifest.json", "authority.json", "store.ndjson"], { cwd: folder });

@@ -140,7 +140,7 @@ test("a backup that is downloaded from the page is whole", async () => {
     assert.equal(name, `artifacts/sha256/${createHash("sha256").update(bytes).digest("hex")}`);
   }
   const keys = execFileSync("tar", ["xfO", saved, "store.ndjson"]).toString().trim().split("\n").map((line) => JSON.parse(line).key);
-  for (const key of ["meta", "device/pump-1", "workload/reader"]) assert.ok(keys.includes(key), `${key} is not in it`);
+  for (const key of ["meta/default", "device/default/pump-1", "workload/default/reader"]) assert.ok(keys.includes(key), `${key} is not in it`);
 });
 
 test("what is no backup is refused before it is sent, and what is damaged in the server's words", async () => {

@@ -32,7 +32,7 @@ pub struct Sent {
     pub records: u64,
 }
 
-/// Batches that were sent and not acknowledged, the last [`SENT`] of them. They outlive the
+/// Batches that were sent and not acknowledged, the last `SENT` of them. They outlive the
 /// connection: a batch that was stored may be acknowledged over the next one.
 #[derive(Debug, Clone, Default)]
 pub struct SentBatches(VecDeque<Sent>);

@@ -1,9 +1,9 @@
-//! Kinds of documents. What differs from kind to kind is behind the trait [`Kind`], with one file
+//! Kinds of documents. What differs from kind to kind is behind the trait `Kind`, with one file
 //! for each: words, form of `spec` (decoder and schema), admission, record, effect, status and
 //! explanation. A new kind is a line in each list of this file and a file beside it.
 //!
-//! Kinds that need nothing but a record of their own implement [`PolicyRules`]; [`Kind`] follows
-//! from it. `Workload`, with its revisions and pauses, implements [`Kind`] itself.
+//! Kinds that need nothing but a record of their own implement `PolicyRules`; `Kind` follows
+//! from it. `Workload`, with its revisions and pauses, implements `Kind` itself.
 //!
 //! See decision 0139.
 
