@@ -466,3 +466,34 @@ fn wanted_revisions(desired: &DesiredState) -> BTreeMap<Name, Revision> {
     let workloads = desired.workloads.iter();
     collect::map(workloads.map(|(name, it)| (name.clone(), revision(it.revision, &it.spec))))
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_protocol::message::Phase;
+
+    use super::*;
+    use crate::runtime::RuntimeKind;
+
+    #[test]
+    fn a_process_is_reported_by_the_number_of_its_run() {
+        let name: Name = "w".parse().unwrap();
+        let handle = Handle { runtime: RuntimeKind::PROCESS, id: "id".into(), nonce: 7 << 32 };
+        let report = WorkloadReport {
+            revision: 1,
+            phase: Phase::Running,
+            restarts: 0,
+            run: Some(handle.run()),
+            detail: None,
+            reason: String::new(),
+        };
+        let view = View {
+            workloads: collect::map([(name.clone(), report)]),
+            instances: collect::map([(name.clone(), handle)]),
+            ..View::default()
+        };
+        let of = |view: View| view.workloads.get(&name).map(|it| (it.run, it.detail, it.pid()));
+        let process = view.clone().detailed(|_| Some(Detail::Process(4_711)));
+        assert_eq!(of(process), Some((Some(4_711), None, Some(4_711))));
+        assert_eq!(of(view.detailed(|_| None)), Some((Some(7), None, Some(7))));
+    }
+}

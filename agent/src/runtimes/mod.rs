@@ -142,7 +142,8 @@ pub trait Runtime: Send + Sync {
     /// Text about limits of these workloads that are not enforced as they should be.
     fn limits_problem(&self, wanted: &[(&Name, &WorkloadSpec)]) -> Option<String>;
 
-    /// Returns the facts of an instance that only this runtime knows, for reports.
+    /// Returns the facts of an instance that only this runtime knows, for reports. Every runtime of
+    /// devices gives some: the control plane takes a report without them for that of a process.
     fn detail(&self, instance: &Handle) -> Option<Detail>;
 }
 
