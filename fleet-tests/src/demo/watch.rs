@@ -42,7 +42,11 @@ pub(super) fn start(https: Https, tell: Sender<Happening>) {
             // The stream of a control plane that was stopped ends; it is opened again.
             let _broken = https.lines("/api/v1/events", |line| {
                 let event = line.strip_prefix("data: ").map(serde_json::from_str::<Value>);
-                if let Some(Ok(event)) = event {
+                // A heartbeat tells no change: it has a time alone.
+                let is_change = |event: &Value| event["type"].is_string();
+                if let Some(Ok(event)) = event
+                    && is_change(&event)
+                {
                     heard = tell.send(Happening::Changed(Change::of(&event))).is_ok();
                 }
                 heard
