@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{Code, Fault, Limits};
+use holdfast_mqtt_host::Transport;
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::workload::Bus as Permissions;
 use holdfast_records::StreamName;
@@ -516,6 +517,7 @@ async fn pause(error: &std::io::Error) {
 trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}
+impl Transport for Box<dyn Stream> {}
 
 fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shared>) {
     let number = shared.next.fetch_add(1, Ordering::Relaxed) + 1;
@@ -528,7 +530,7 @@ fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shar
     let slot = Slot { shared: Arc::clone(shared), number };
     shared.clients.fetch_add(1, Ordering::Relaxed);
     let gate = gate::Gate::new(Arc::clone(shared), number, peer, on_socket);
-    let task = tokio::spawn(Connection::new(stream, number, slot, gate));
+    let task = tokio::spawn(Connection::task(stream, number, slot, gate));
     shared.unauthenticated.set_task(number, task.abort_handle());
 }
 

@@ -167,8 +167,10 @@ async fn handshake(tcp: TcpStream, newcomer: Newcomer) {
     let identity = session.peer_certificates().and_then(<[_]>::first).map(identify);
     let (half_open, seat) = (newcomer.slot.seats(), newcomer.slot.number());
     let task = match identity {
-        None => tokio::spawn(readers::Connection::new(stream, newcomer)),
-        Some(Ok(identity)) => tokio::spawn(connection::Connection::new(stream, identity, newcomer)),
+        None => tokio::spawn(readers::Connection::task(stream, newcomer)),
+        Some(Ok(identity)) => {
+            tokio::spawn(connection::Connection::task(stream, identity, newcomer))
+        }
         Some(Err(reason)) => {
             count(&counters.refused_certificate);
             tracing::info!(peer = %newcomer.peer, %reason, "connection refused");

@@ -83,10 +83,19 @@ impl Default for Limits {
     }
 }
 
+/// Whole milliseconds of a duration.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Limits {
+    /// [`Limits::stall_timeout`] in milliseconds.
+    pub(super) fn stall_limit(&self) -> u64 {
+        millis(self.stall_timeout)
+    }
+
     /// Bounds that the MQTT session of a device enforces.
     pub(super) fn session(&self) -> holdfast_mqtt::Limits {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         holdfast_mqtt::Limits {
             max_packet: self.max_packet,
             inbound_in_flight: self.inbound_in_flight.max(1),

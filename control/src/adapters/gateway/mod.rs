@@ -44,6 +44,9 @@ use readers::Readers;
 use registry::{End, Registry};
 use tls::TlsBase;
 
+/// Most turns of one connection in one poll, after which other connections get theirs.
+const TURNS_A_POLL: usize = 8;
+
 /// Handle of the gateway, cheap to clone, and the implementation of the [`Bus`]. It is made first,
 /// so that the service (its [`Ports`]) can hold it, and then listens on behalf of that service.
 #[derive(Clone)]

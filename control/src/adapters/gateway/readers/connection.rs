@@ -1,22 +1,27 @@
 //! Connection of one reader. Data records become messages only when they can be sent, so that
-//! waiting records are shared among readers, and bounded.
+//! waiting records are shared among readers, and bounded. The bytes are moved by [`Host`].
+//!
+//! See decision NEW-one-mqtt-host.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use holdfast_mqtt::{Code, Ending, Event, Fault, Message, Retain, Session, matches};
+use holdfast_mqtt_host::{HalfClose, Host, Side};
 use tokio_rustls::server::TlsStream;
 
 use super::Form;
 use super::policy::Reader;
-use crate::adapters::gateway::Shared;
 use crate::adapters::gateway::accept::{Newcomer, OpenConnection};
 use crate::adapters::gateway::counters::{add, count, drop_one};
+use crate::adapters::gateway::limits::millis;
 use crate::adapters::gateway::meter::Meter;
-use crate::adapters::gateway::pipe::{Pipe, TURNS_A_POLL, millis};
+use crate::adapters::gateway::pipe::Pipe;
+use crate::adapters::gateway::{Shared, TURNS_A_POLL};
 use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
 use crate::ports::bus::{Feed, Ports, Stored, Wanted};
@@ -31,10 +36,8 @@ struct Current {
     next: usize,
 }
 
-/// Task of the connection. It ends with the connection.
+/// Gateway's side of a reader's connection.
 pub(in crate::adapters::gateway) struct Connection {
-    pipe: Pipe,
-    session: Session<Reader>,
     /// Feed of the subscribed streams; `None` before CONNECT and after the end.
     feed: Option<Box<dyn Feed>>,
     filters: Filters,
@@ -56,16 +59,88 @@ pub(in crate::adapters::gateway) struct Connection {
     is_told: bool,
 }
 
+impl Side for Connection {
+    type Policy = Reader;
+
+    const TURNS_A_POLL: usize = TURNS_A_POLL;
+    /// A reader publishes nothing, so no answer is owed to one that sends no more.
+    const HALF_CLOSE: HalfClose = HalfClose::Lost;
+
+    fn now(&self) -> u64 {
+        self.shared.now()
+    }
+
+    fn stall_limit(&self) -> u64 {
+        self.shared.limits.stall_limit()
+    }
+
+    /// Closes the session when the gateway stops.
+    fn take_inbox(&mut self, session: &mut Session<Reader>, cx: &mut Context<'_>) {
+        if self.known && !self.is_stopping && self.stop.as_mut().poll(cx).is_ready() {
+            self.is_stopping = true;
+            session.close(Fault::new(Code::ShuttingDown, "the control plane stops"));
+        }
+    }
+
+    fn event(&mut self, session: &mut Session<Reader>, event: Event<Infallible>) {
+        match event {
+            Event::Connected { .. } => self.connected(session),
+            Event::Published { route, .. } => match route {},
+            Event::Subscribed { refused, .. } => {
+                if refused {
+                    count(&self.shared.counters.refused_topic);
+                    self.refused(session.policy());
+                }
+                self.wants(session);
+            }
+            Event::Unsubscribed => self.wants(session),
+            Event::NotAllowed | Event::TooLarge { .. } => {
+                count(&self.shared.counters.refused_topic);
+            }
+            Event::Ended { ending, .. } => self.ended(session, ending),
+        }
+    }
+
+    fn offer(&mut self, session: &mut Session<Reader>, now: u64, cx: &mut Context<'_>) {
+        self.send(session, now, cx);
+    }
+
+    fn received(&mut self, bytes: usize, _now: u64) {
+        add(&self.shared.counters.bytes_in, u64::try_from(bytes).unwrap_or(0));
+    }
+
+    fn sent(&mut self, _session: &Session<Reader>, bytes: usize) {
+        add(&self.shared.counters.bytes_out, u64::try_from(bytes).unwrap_or(0));
+    }
+
+    /// Time at which the token is checked again.
+    fn next_due(&self) -> Option<u64> {
+        self.feed.is_some().then_some(self.check)
+    }
+
+    fn stalled(&mut self, session: &mut Session<Reader>) {
+        count(&self.shared.counters.cut_readers);
+        self.leave(session, "it does not read: cut after a stall");
+    }
+
+    fn dropped(&mut self, session: &mut Session<Reader>) {
+        self.leave(session, "the connection's task was ended");
+    }
+}
+
 impl Connection {
-    pub(in crate::adapters::gateway) fn new(stream: TlsStream<Meter>, new: Newcomer) -> Self {
+    /// Creates the task of the connection. It ends with the connection.
+    pub(in crate::adapters::gateway) fn task(
+        stream: TlsStream<Meter>,
+        new: Newcomer,
+    ) -> Host<Pipe, Self> {
         let now = new.shared.now();
         let readers = Arc::clone(&new.shared.readers);
         let policy = Reader::new(Arc::clone(&new.ports.readers), readers, new.number);
+        let session = Session::new(policy, Arc::clone(&new.shared.reader_limits), now);
         let mut stop = new.stop;
         let stop = async move { drop(stop.wait_for(|stopped| *stopped).await) };
-        Self {
-            pipe: Pipe::new(stream),
-            session: Session::new(policy, Arc::clone(&new.shared.reader_limits), now),
+        let side = Self {
             feed: None,
             filters: Filters::default(),
             current: None,
@@ -79,31 +154,11 @@ impl Connection {
             _open: new.open,
             known: false,
             is_told: false,
-        }
+        };
+        Host::new(Pipe::new(stream), session, side)
     }
 
-    fn events(&mut self) {
-        while let Some(event) = self.session.poll_event() {
-            match event {
-                Event::Connected { .. } => self.connected(),
-                Event::Published { route, .. } => match route {},
-                Event::Subscribed { refused, .. } => {
-                    if refused {
-                        count(&self.shared.counters.refused_topic);
-                        self.refused();
-                    }
-                    self.wants();
-                }
-                Event::Unsubscribed => self.wants(),
-                Event::NotAllowed | Event::TooLarge { .. } => {
-                    count(&self.shared.counters.refused_topic);
-                }
-                Event::Ended { ending, .. } => self.ended(ending),
-            }
-        }
-    }
-
-    fn connected(&mut self) {
+    fn connected(&mut self, session: &Session<Reader>) {
         self.slot = None;
         self.known = true;
         count(&self.shared.counters.readers);
@@ -116,7 +171,7 @@ impl Connection {
                     .iter()
                     .any(|topic| filters.iter().any(|filter| matches(filter, topic)))
         });
-        let Some(access) = self.session.policy().access() else { return };
+        let Some(access) = session.policy().access() else { return };
         self.feed = Some(self.ports.readers.read_along(access, wanted));
         let access = &*access.id;
         tracing::info!(peer = %self.peer, access, "a reader is connected");
@@ -124,11 +179,10 @@ impl Connection {
 
     /// Logs the first refused filter. Clients show "denied" only, and some subscribe again and
     /// again.
-    fn refused(&mut self) {
+    fn refused(&mut self, reader: &Reader) {
         if std::mem::replace(&mut self.is_told, true) {
             return;
         }
-        let reader = self.session.policy();
         let access = reader.access().map_or("", |access| &*access.id);
         let filter = reader.refused().unwrap_or_default();
         tracing::info!(
@@ -137,13 +191,12 @@ impl Connection {
         );
     }
 
-    fn wants(&mut self) {
-        let wanted = self.session.filters().map(Into::into).collect();
+    fn wants(&self, session: &Session<Reader>) {
+        let wanted = session.filters().map(Into::into).collect();
         *self.filters.lock().unwrap_or_else(PoisonError::into_inner) = wanted;
     }
 
-    fn ended(&mut self, ending: Ending) {
-        self.pipe.close(self.shared.now());
+    fn ended(&mut self, session: &mut Session<Reader>, ending: Ending) {
         let counters = &self.shared.counters;
         match ending {
             Ending::Refused(fault, _) => {
@@ -158,17 +211,17 @@ impl Connection {
             },
             Ending::Goodbye | Ending::Lost => {}
         }
-        self.leave(&ending.to_string());
+        self.leave(session, &ending.to_string());
     }
 
     /// Gives up the reader's place, once.
-    fn leave(&mut self, reason: &str) {
+    fn leave(&mut self, session: &mut Session<Reader>, reason: &str) {
         self.slot = None;
         if let Some(mut feed) = self.feed.take() {
             add(&self.shared.counters.reader_dropped, feed.missed());
         }
         self.current = None;
-        self.session.policy_mut().leave();
+        session.policy_mut().leave();
         if std::mem::replace(&mut self.known, false) {
             drop_one(&self.shared.counters.readers);
             tracing::info!(peer = %self.peer, reason, "a reader has gone");
@@ -176,55 +229,45 @@ impl Connection {
     }
 
     /// Checks the token. Returns false when it has ended; the connection is then closed.
-    fn may_read(&mut self, now: u64) -> bool {
+    fn may_read(&mut self, session: &mut Session<Reader>, now: u64) -> bool {
         self.check = now.saturating_add(millis(self.shared.limits.reader_check));
-        let may = self.session.policy().may_read();
+        let may = session.policy().may_read();
         if !may {
             count(&self.shared.counters.cut_readers);
-            self.session.close(Fault::new(Code::Administrative, "the access token has ended"));
+            session.close(Fault::new(Code::Administrative, "the access token has ended"));
         }
         may
     }
 
-    /// Sends waiting records for as long as the session takes messages. Returns true when more may
-    /// wait.
-    fn send(&mut self, now: u64, cx: &mut Context<'_>) -> bool {
-        if self.feed.is_none() || (now >= self.check && !self.may_read(now)) {
-            return false;
+    /// Sends waiting records for as long as the session takes messages.
+    fn send(&mut self, session: &mut Session<Reader>, now: u64, cx: &mut Context<'_>) {
+        if self.feed.is_none() || (now >= self.check && !self.may_read(session, now)) {
+            return;
         }
-        while self.session.is_ready() {
+        while session.is_ready() {
             if self.current.is_none() {
-                let Some(feed) = &mut self.feed else { return false };
+                let Some(feed) = &mut self.feed else { return };
                 let next = feed.poll_next(cx);
                 add(&self.shared.counters.reader_dropped, feed.missed());
-                let Poll::Ready(stored) = next else { return false };
+                let Poll::Ready(stored) = next else { return };
                 // The batch was queued before now, and the token may have ended since.
-                if !self.may_read(now) {
-                    return false;
+                if !self.may_read(session, now) {
+                    return;
                 }
                 self.current = Some(Current { stored, next: 0 });
             }
-            self.send_some();
-        }
-        true
-    }
-
-    /// Closes the session when the gateway stops.
-    fn look_for_stop(&mut self, cx: &mut Context<'_>) {
-        if self.known && !self.is_stopping && self.stop.as_mut().poll(cx).is_ready() {
-            self.is_stopping = true;
-            self.session.close(Fault::new(Code::ShuttingDown, "the control plane stops"));
+            self.send_some(session);
         }
     }
 
     /// Sends as many records of the current batch as the session takes.
-    fn send_some(&mut self) {
+    fn send_some(&mut self, session: &mut Session<Reader>) {
         let Some(current) = &mut self.current else { return };
         let (device, stream) = (&current.stored.device, &current.stored.stream);
         let topics = Form::ALL.map(|form| (form, form.topic(device, stream)));
         let wanted: Vec<(Form, String)> =
-            topics.into_iter().filter(|(_, topic)| self.session.is_subscribed(topic)).collect();
-        while self.session.is_ready()
+            topics.into_iter().filter(|(_, topic)| session.is_subscribed(topic)).collect();
+        while session.is_ready()
             && let Some(record) = current.stored.records.get(current.next)
         {
             current.next += 1;
@@ -235,7 +278,7 @@ impl Connection {
                 };
                 let topic = topic.as_str().into();
                 let message = Message { topic, payload, retain: Retain::No, conflate: false };
-                match self.session.deliver(message) {
+                match session.deliver(message) {
                     Ok(()) => count(&self.shared.counters.reader_records),
                     Err(_) => count(&self.shared.counters.reader_dropped),
                 }
@@ -244,78 +287,5 @@ impl Connection {
         if current.next >= current.stored.records.len() {
             self.current = None;
         }
-    }
-
-    /// Does everything that can be done now. `Ready` means that the connection has ended.
-    fn work(&mut self, cx: &mut Context<'_>, now: u64) -> Poll<()> {
-        for _ in 0..TURNS_A_POLL {
-            self.look_for_stop(cx);
-            self.events();
-            let more = self.send(now, cx);
-            self.events();
-            let wrote = self.pipe.write(&mut self.session, &self.shared.counters, cx);
-            if let Poll::Ready(Err(_)) = &wrote {
-                self.session.lost();
-                self.events();
-                return Poll::Ready(());
-            }
-            if self.pipe.has_stalled(wrote.is_pending(), now, self.stall_limit()) {
-                count(&self.shared.counters.cut_readers);
-                self.leave("it does not read: cut after a stall");
-                return Poll::Ready(());
-            }
-            if self.pipe.is_closing() {
-                return if wrote.is_ready() { self.pipe.last_words(cx) } else { Poll::Pending };
-            }
-            if wrote.is_ready() && more && self.session.is_ready() {
-                continue;
-            }
-            if !self.session.wants_input() {
-                // The socket wakes this task when it is writable.
-                return Poll::Pending;
-            }
-            match self.pipe.read(&mut self.session, &self.shared.counters, cx, now) {
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    self.session.lost();
-                    self.events();
-                    return Poll::Ready(());
-                }
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn stall_limit(&self) -> u64 {
-        millis(self.shared.limits.stall_timeout)
-    }
-}
-
-impl Future for Connection {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = self.get_mut();
-        loop {
-            let now = this.shared.now();
-            if this.pipe.is_over(now) {
-                return Poll::Ready(());
-            }
-            this.session.handle_timeout(now);
-            if this.work(cx, now).is_ready() {
-                return Poll::Ready(());
-            }
-            let check = this.feed.is_some().then_some(this.check);
-            let due = [this.session.next_timeout(), check].into_iter().flatten().min();
-            ready!(this.pipe.wait(cx, now, due, this.stall_limit()));
-        }
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.leave("the connection's task was ended");
     }
 }

@@ -16,7 +16,7 @@ use crate::ports::bus::{self, Access};
 const LONGEST: usize = 200;
 
 /// Policy of one reader's connection.
-pub(super) struct Reader {
+pub(in crate::adapters::gateway) struct Reader {
     tokens: Arc<dyn bus::Readers>,
     readers: Arc<Readers>,
     number: u64,
