@@ -12,11 +12,12 @@ use std::path::PathBuf;
 use super::{root, sources};
 
 /// Folders of the shipped sources.
-const SHIPPED: [&str; 12] = [
+const SHIPPED: [&str; 13] = [
     "protocol/base/src",
     "protocol/records/src",
     "protocol/query/src",
     "protocol/mqtt/src",
+    "protocol/mqtt-host/src",
     "protocol/src",
     "agent/core/src",
     "agent/src",

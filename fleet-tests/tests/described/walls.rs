@@ -1,7 +1,8 @@
 //! Walls between the rooms of the control plane, beyond those that a `Cargo.toml` draws by itself:
-//! which crates may stand below which, and that the service knows ports and no adapter.
+//! which crates may stand below which, and that the service knows ports and no adapter. Of the
+//! protocol: which crate has a runtime.
 //!
-//! See decisions 0134 and 0135.
+//! See decisions 0134, 0135 and NEW-one-mqtt-host.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -28,6 +29,10 @@ const ROOMS: [&str; 6] = [
     "holdfast-control-rows",
 ];
 
+/// Crates of the protocol without a runtime; `protocol/mqtt-host` is the one that has one.
+const WITHOUT_RUNTIME: [&str; 5] =
+    ["protocol/base", "protocol/records", "protocol/query", "protocol/mqtt", "protocol"];
+
 /// Crates that do I/O, which no core and no port uses.
 const OUTSIDE: [&str; 9] =
     ["tokio", "redb", "hyper", "axum", "reqwest", "rustls", "rustix", "rcgen", "tower"];
@@ -51,6 +56,26 @@ fn the_control_planes_crates_stand_on_each_other_in_one_direction() {
             assert!(!OUTSIDE.contains(&name.as_str()), "{folder} uses {name}");
         }
     }
+}
+
+#[test]
+fn of_the_protocols_crates_the_mqtt_host_alone_has_a_runtime() {
+    for folder in WITHOUT_RUNTIME {
+        for name in dependencies(folder) {
+            assert!(!OUTSIDE.contains(&name.as_str()), "{folder} uses {name}");
+            assert_ne!(name, "holdfast-mqtt-host", "{folder} stands on the host");
+        }
+    }
+    let host = dependencies("protocol/mqtt-host");
+    assert_eq!(host, ["holdfast-mqtt", "tokio"].map(ToOwned::to_owned).into());
+}
+
+#[test]
+fn mqtt_connections_have_one_loop() {
+    let words = ["impl Future for", "Sleep"];
+    assert_eq!(lines_with("agent/src/adapters/bus", &words), [""; 0]);
+    assert_eq!(lines_with("control/src/adapters/gateway", &words), [""; 0]);
+    assert!(!lines_with("protocol/mqtt-host/src", &words).is_empty());
 }
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {

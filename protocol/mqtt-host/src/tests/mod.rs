@@ -144,8 +144,9 @@ async fn a_half_closed_connection_is_answered_first_or_lost() {
 
 #[tokio::test]
 async fn a_broken_transport_is_a_loss() {
-    let cases: [(&str, fn(&mut rig::Script)); 3] = [
+    let cases: [(&str, fn(&mut rig::Script)); 4] = [
         ("write", |script| script.fails = true),
+        ("empty write", |script| script.is_full_for_ever = true),
         ("flush", |script| script.flush_fails = true),
         ("read", |script| script.reads.push_back(Read::Error)),
     ];

@@ -51,6 +51,8 @@ pub(super) struct Script {
     /// Bytes that writes take before they wait.
     pub(super) room: usize,
     pub(super) fails: bool,
+    /// True: a write succeeds with 0 bytes.
+    pub(super) is_full_for_ever: bool,
     pub(super) flush_waits: bool,
     pub(super) flush_fails: bool,
     pub(super) shutdown_waits: bool,
@@ -96,6 +98,9 @@ impl AsyncWrite for Fake {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
         let count = bytes.len().min(script.room);
+        if script.is_full_for_ever {
+            return Poll::Ready(Ok(0));
+        }
         if count == 0 {
             return Poll::Pending;
         }
