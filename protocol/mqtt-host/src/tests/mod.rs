@@ -15,6 +15,9 @@ use rig::{
 
 /// Fault by which a side closes a session.
 const STOPS: Fault = Fault::new(Code::ShuttingDown, "the test stops");
+/// Change of a script that breaks its transport.
+type Break = fn(&mut rig::Script);
+
 /// DISCONNECT of MQTT 5 begins with this byte.
 const DISCONNECT: u8 = 0xe0;
 
@@ -144,7 +147,7 @@ async fn a_half_closed_connection_is_answered_first_or_lost() {
 
 #[tokio::test]
 async fn a_broken_transport_is_a_loss() {
-    let cases: [(&str, fn(&mut rig::Script)); 4] = [
+    let cases: [(&str, Break); 4] = [
         ("write", |script| script.fails = true),
         ("empty write", |script| script.is_full_for_ever = true),
         ("flush", |script| script.flush_fails = true),
