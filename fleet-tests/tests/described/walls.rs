@@ -2,7 +2,7 @@
 //! which crates may stand below which, and that the service knows ports and no adapter. Of the
 //! protocol: which crate has a runtime.
 //!
-//! See decisions 0134, 0135 and NEW-one-mqtt-host.
+//! See decisions 0134, 0135 and 0154.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -18,7 +18,7 @@
 //!  session ended: last output, shutdown, and what the peer still sends is dropped until it closes
 //! ```
 //!
-//! See decision NEW-one-mqtt-host.
+//! See decision 0154.
 
 mod host;
 mod side;

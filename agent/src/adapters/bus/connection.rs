@@ -1,7 +1,7 @@
 //! One client of the bus: what the events of its MQTT session mean, records into the buffer, and
 //! messages between the session and the exchange. The bytes are moved by [`Host`].
 //!
-//! See decisions 0086, 0087 and NEW-one-mqtt-host.
+//! See decisions 0086, 0087 and 0154.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

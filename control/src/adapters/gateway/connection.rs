@@ -1,7 +1,7 @@
 //! Connection of one device: what the events of its MQTT session mean to the control plane, and
 //! what the device is sent. The bytes are moved by [`Host`].
 //!
-//! See decisions 0086 and NEW-one-mqtt-host.
+//! See decisions 0086 and 0154.
 
 use std::sync::Arc;
 use std::task::Context;

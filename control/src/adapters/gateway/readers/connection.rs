@@ -1,7 +1,7 @@
 //! Connection of one reader. Data records become messages only when they can be sent, so that
 //! waiting records are shared among readers, and bounded. The bytes are moved by [`Host`].
 //!
-//! See decision NEW-one-mqtt-host.
+//! See decision 0154.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
