@@ -90,7 +90,7 @@ async fn everything_is_there_after_a_restart() {
     world.device("d-1").await;
     world.apply("w", "1").await.unwrap();
     world.apply("gone", "1").await.unwrap();
-    world.service.delete_workload(&world.actor(), "gone", None).await.unwrap();
+    world.service.workloads.delete_workload(&world.actor(), "gone", None).await.unwrap();
     let desired = world.desired("d-1").unwrap();
     let report = report(true, desired.epoch, desired.generation, &[("w", 1)]);
     world.connect("d-1", 1);
@@ -109,9 +109,10 @@ async fn everything_is_there_after_a_restart() {
     );
     world.connect("d-1", 2);
     assert_eq!(world.view("d-1"), view, "times of states too");
-    assert!(world.service.workload(&world.actor(), "gone").is_err());
+    assert!(world.service.workloads.workload(&world.actor(), "gone").is_err());
     world.apply("gone", "2").await.unwrap();
-    let revision = world.service.workload(&world.actor(), "gone").unwrap().status.revision;
+    let revision =
+        world.service.workloads.workload(&world.actor(), "gone").unwrap().status.revision;
     assert_eq!(revision, 2, "a revision's number is never used twice for a name");
 }
 
@@ -122,7 +123,7 @@ async fn malformed_reports_are_counted_and_refused() {
     for channel in [Channel::State, Channel::Presence, Channel::Reply] {
         assert!(!world.publish("d-1", channel, vec![0xff; 9]).await);
     }
-    assert_eq!(world.service.counters().malformed.load(Ordering::Relaxed), 3);
+    assert_eq!(world.service.directory.counters().malformed.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
@@ -133,7 +134,9 @@ async fn a_process_whose_lease_was_taken_stores_nothing_more_and_ends() {
     world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
     let failure = world.apply("w", "2").await.unwrap_err();
     assert!(matches!(failure, Failure::Unavailable(_)), "{failure}");
-    tokio::time::timeout(Duration::from_secs(10), world.service.closed()).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(10), world.service.documents.closed())
+        .await
+        .expect("it ends");
 }
 
 /// Waits until the lease was renewed so many times.
@@ -150,19 +153,21 @@ async fn renewed(world: &World, times: u64) {
 async fn an_idle_process_renews_its_lease_and_writes_nothing_for_it() {
     let world = World::new().await;
     let files = || ["store.redb", "data.redb"].map(|name| world.file(name));
-    let commits = world.service.counters().commits.load(Ordering::Relaxed);
+    let commits = world.service.documents.counters().commits.load(Ordering::Relaxed);
     let before = files();
     renewed(&world, 2).await;
-    assert_eq!(world.service.counters().commits.load(Ordering::Relaxed), commits);
+    assert_eq!(world.service.documents.counters().commits.load(Ordering::Relaxed), commits);
     assert_eq!(files(), before, "byte by byte");
-    assert!(!world.service.is_closed());
+    assert!(!world.service.documents.is_closed());
 }
 
 #[tokio::test]
 async fn an_idle_process_whose_lease_was_taken_ends_by_itself() {
     let world = World::new().await;
     world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
-    tokio::time::timeout(Duration::from_secs(20), world.service.closed()).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(20), world.service.documents.closed())
+        .await
+        .expect("it ends");
 }
 
 #[tokio::test]
@@ -183,5 +188,7 @@ async fn a_data_store_that_another_process_has_claimed_takes_no_batch_and_ends_t
     world.device("d-1").await;
     world.data.claim(newer).unwrap();
     assert!(!world.ship("d-1", &batch("s", 1, 3)).await, "it is not acknowledged");
-    tokio::time::timeout(Duration::from_secs(20), world.service.closed()).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(20), world.service.documents.closed())
+        .await
+        .expect("it ends");
 }
