@@ -429,7 +429,10 @@ async fn live(service: Arc<Service>) {
                 let counting = Arc::clone(&service);
                 drop(tokio::task::spawn_blocking(move || counting.fleet.count_trend()));
             }
-            _ = seconds.tick() => service.documents.tell_due(),
+            _ = seconds.tick() => {
+                service.documents.tell_due();
+                service.directory.tell_withheld();
+            }
         }
     }
 }

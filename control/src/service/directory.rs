@@ -2,9 +2,10 @@
 //!
 //! See decision 0081.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use holdfast_base::ids::DeviceId;
@@ -25,7 +26,7 @@ use crate::core::records::Standing;
 use crate::core::timeline::{Before, What};
 use crate::ports::authority::Authority;
 use crate::ports::bus::{
-    Access as Token, Admission, Desired, Done, Feed, Inbox, Line, Readers, Refusal, Wanted,
+    Access as Token, Admission, Bus, Desired, Done, Feed, Inbox, Line, Readers, Refusal, Wanted,
 };
 
 /// What the gateway asks about devices and readers, and what devices send through it.
@@ -35,6 +36,10 @@ pub struct Directory {
     data: Arc<Data>,
     calls: Arc<Calls>,
     authority: Arc<dyn Authority>,
+    bus: Arc<dyn Bus>,
+    /// Devices whose desired state was asked for while the lease was not renewed. At most one entry
+    /// for each connected device.
+    withheld: Mutex<BTreeSet<DeviceId>>,
     counters: InboxCounters,
 }
 
@@ -141,6 +146,11 @@ impl Admission for Directory {
 
 impl Desired for Directory {
     fn desired(&self, device: &DeviceId) -> Option<Bytes> {
+        // Another process may have taken over by now, and then this desired state may be outdated.
+        if !self.documents.lease().acts() {
+            self.withheld().insert(device.clone());
+            return None;
+        }
         let state = {
             let model = self.documents.model(&device.tenant);
             let known = model.devices.get(&device.device)?;
@@ -224,9 +234,27 @@ impl Directory {
         access: Arc<Access>,
         data: Arc<Data>,
         calls: Arc<Calls>,
+        bus: Arc<dyn Bus>,
         authority: Arc<dyn Authority>,
     ) -> Self {
-        Self { documents, access, data, calls, authority, counters: InboxCounters::default() }
+        let (withheld, counters) = (Mutex::default(), InboxCounters::default());
+        Self { documents, access, data, calls, authority, bus, withheld, counters }
+    }
+
+    fn withheld(&self) -> MutexGuard<'_, BTreeSet<DeviceId>> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Announces the desired states that were withheld, once the lease is renewed again. Must be
+    /// called about once a second.
+    pub fn tell_withheld(&self) {
+        if !self.documents.lease().acts() {
+            return;
+        }
+        let devices = std::mem::take(&mut *self.withheld());
+        for device in devices {
+            self.bus.desired_changed(&device);
+        }
     }
 
     /// Counters of what devices publish.

@@ -222,13 +222,13 @@ impl Service {
         let data = Arc::new(data);
         let records = || Arc::clone(&data);
         let access = Arc::new(Access::new(of(), keys()));
-        let calls = Arc::new(Calls::new(of(), records(), bus, keys()));
+        let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
         let alarms = Arc::new(Alarms::new(of(), notifier, keys()));
         let enrolment = Arc::new(Enrolment::new(of(), keys(), settings));
         let workloads = Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts);
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
         let directory =
-            Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), keys());
+            Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
         let archive =
             Archive::new(of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment), keys());
         let service = Self {

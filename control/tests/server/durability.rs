@@ -8,9 +8,10 @@ use holdfast_control::ports::data_store::DataStore as _;
 use holdfast_control::ports::store::{Fence, Store as _};
 use holdfast_control::service::Failure;
 use holdfast_protocol::topic::Channel;
+use serde_json::json;
 
 use crate::data::batch;
-use crate::world::{World, numbered, report};
+use crate::world::{SLOWNESS, World, id, numbered, report, suspend};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
@@ -179,6 +180,61 @@ async fn a_process_that_cannot_renew_goes_on_when_the_store_answers_again() {
     let tried = world.store.renewals.load(Ordering::Relaxed);
     renewed(&world, tried + 1).await;
     world.apply("w", "1").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_lease_is_renewed_while_the_store_is_still_being_read() {
+    SLOWNESS.store(2, Ordering::Relaxed);
+    let world = World::new().await;
+    assert!(world.store.renewals.load(Ordering::Relaxed) >= 2);
+    SLOWNESS.store(0, Ordering::Relaxed);
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    assert!(world.desired("d-1").is_some(), "it may act at once");
+}
+
+#[tokio::test]
+async fn a_desired_state_waits_for_the_lease_and_is_told_when_it_is_renewed() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    assert!(world.desired("d-1").is_some());
+    world.store.refuses_renewals.store(true, Ordering::Relaxed);
+    suspend(Duration::from_secs(5));
+    assert!(world.desired("d-1").is_none(), "another process may have taken over");
+    world.bus.changed.lock().unwrap().clear();
+    world.service.directory.tell_withheld();
+    assert!(world.bus.changed.lock().unwrap().is_empty());
+    assert_eq!(world.request("GET", "/api/v1/devices", json!(null)).await.0, 200, "nobody has");
+    world.store.refuses_renewals.store(false, Ordering::Relaxed);
+    let again = async {
+        while world.desired("d-1").is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("it is renewed");
+    world.service.directory.tell_withheld();
+    assert_eq!(*world.bus.changed.lock().unwrap(), [id("d-1").to_string()], "once");
+    world.service.directory.tell_withheld();
+    assert_eq!(world.bus.changed.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_asks_a_process_whose_lease_was_taken_is_told_to_ask_the_other_one() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
+    assert!(world.apply("w", "1").await.is_err(), "so it knows that");
+    for path in ["/api/v1/devices", "/api/v1/fleet", "/api/v1/alarms", "/api/v1/audit"] {
+        let (status, answer) = world.request("GET", path, json!(null)).await;
+        assert_eq!(status, 503, "{path}");
+        let said = answer["error"]["message"].as_str().unwrap();
+        assert!(said.contains("another control plane has taken over"), "{said}");
+    }
+    let (status, said) = world.send("GET", "/readyz", &[], axum::body::Body::empty()).await;
+    assert_eq!((status, &said[..28]), (503, &b"another control plane has ta"[..]));
+    assert!(!world.service.access.holds(&world.service.access.host()), "open responses end");
+    assert!(world.desired("d-1").is_none());
 }
 
 #[tokio::test]

@@ -67,6 +67,21 @@ pub fn set_back(seconds: u64) {
     CLOCK.fetch_sub(seconds, Ordering::Relaxed);
 }
 
+/// Time by which the monotonic clock is ahead of the machine's, in milliseconds.
+static AHEAD: AtomicU64 = AtomicU64::new(0);
+
+fn monotonic() -> Duration {
+    uptime() + Duration::from_millis(AHEAD.load(Ordering::Relaxed))
+}
+
+/// Advances the monotonic clock, as if the machine had been suspended.
+pub fn suspend(time: Duration) {
+    AHEAD.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+}
+
+/// Number of renewals of the lease that a reading of the whole store takes.
+pub static SLOWNESS: AtomicU64 = AtomicU64::new(0);
+
 /// A connection whose device is silent for as long as a test says.
 #[derive(Debug, Default)]
 pub struct FakeLine {
@@ -135,6 +150,19 @@ impl Store for Moody {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let wanted = self.renewals.load(Ordering::Relaxed) + SLOWNESS.load(Ordering::Relaxed);
+        for _ in 0..2_000 {
+            if self.renewals.load(Ordering::Relaxed) >= wanted {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.renewals.load(Ordering::Relaxed) < wanted {
+            return Err(StoreError {
+                what: "cannot read",
+                cause: "nobody renews the lease".into(),
+            });
+        }
         self.inner.snapshot()
     }
 
@@ -305,7 +333,7 @@ impl World {
             addresses: Vec::new(),
             reserve: None,
             clock,
-            uptime,
+            uptime: monotonic,
         };
         let inner = RedbDataStore::new(&folder.path().join("data.redb"));
         let data = Arc::new(MoodyData {

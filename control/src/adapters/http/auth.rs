@@ -48,6 +48,7 @@ impl PeerDevice {
     /// Checks that the device may fetch now. TLS checked the certificate's dates only when the
     /// connection began.
     pub(super) fn check(&self, service: &Service) -> Result<(), Failure> {
+        service.documents.check_held()?;
         if i64::try_from(service.documents.now()).unwrap_or(i64::MAX) > self.not_after {
             return Err(Failure::Refused("the certificate has expired: renew it".into()));
         }
@@ -82,6 +83,7 @@ pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure>
 /// Authenticates an operator's request and checks that the operator may do what the route is for,
 /// before anything of the request is read. The service asks again, with the object.
 fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
+    service.documents.check_held()?;
     let (method, headers) = (request.method(), request.headers());
     let actor = match secret(headers) {
         Err(_) => bearer(service, headers)?,
@@ -141,7 +143,11 @@ pub(super) async fn operators(
 
 /// Middleware that admits requests with the cookie of a valid login.
 pub(super) async fn sessions(State(app): State<App>, request: Request, next: Next) -> Response {
-    match secret(request.headers()).and_then(|secret| app.service.access.session(&secret)) {
+    let held = app.service.documents.check_held();
+    match held
+        .and_then(|()| secret(request.headers()))
+        .and_then(|secret| app.service.access.session(&secret))
+    {
         Ok(_session) => next.run(request).await,
         Err(failure) => failure.into_response(),
     }

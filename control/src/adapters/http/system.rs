@@ -44,6 +44,8 @@ pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Cow<'static, 
 fn ready(app: &App) -> (StatusCode, &'static str) {
     if *app.stop.borrow() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else if app.service.documents.check_held().is_err() {
+        (StatusCode::SERVICE_UNAVAILABLE, "another control plane has taken over: this one stops\n")
     } else if app.service.documents.is_closed() {
         (StatusCode::SERVICE_UNAVAILABLE, "nothing can be stored any more: see the log\n")
     } else if app.service.documents.has_diverged() {

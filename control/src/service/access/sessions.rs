@@ -108,9 +108,12 @@ impl Access {
         Ok(Actor { session: Some(digest), ..actor })
     }
 
-    /// Returns true while an actor is still known. Tokens and logins may end while long responses are
-    /// being sent.
+    /// Returns true while an actor is still known, and this process knows what is. Tokens, logins
+    /// and the lease may end while long responses are being sent.
     pub fn holds(&self, actor: &Actor) -> bool {
+        if self.documents.check_held().is_err() {
+            return false;
+        }
         let (model, now) = (self.documents.model(&actor.tenant), self.documents.now());
         let counts = match &actor.who {
             Who::Operator { access, .. } => {
