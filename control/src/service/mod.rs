@@ -42,7 +42,7 @@ use crate::ports::data_store::DataStore;
 use crate::ports::store::{LeaseError, Shard, Store, StoreError};
 
 pub use access::{Access, Watch};
-pub use alarms::{Alarms, AlarmsQuery, Delivery, Notifier, run as run_alarms};
+pub use alarms::{AlarmCounts, Alarms, AlarmsQuery, Delivery, Notifier, run as run_alarms};
 pub use archive::{Archive, Backup, Checked, Checking};
 pub use calls::{Asking, Calls, Cut, LogEnd, LogStream, Part, Piece};
 pub use counters::{AlarmCounters, DataCounters, EnrolmentCounters, InboxCounters, StoreCounters};
@@ -54,12 +54,13 @@ pub use directory::Directory;
 pub use documents::{Documents, Events, Page, Uptime};
 pub use enrolment::Enrolment;
 pub use failure::Failure;
-pub use fleet::{AlarmCounts, Counts, DevicesQuery, Fleet, TimelineQuery};
+pub use fleet::{Counts, DevicesQuery, Fleet, TimelineQuery};
 pub use listing::{Listed, Query};
 pub use rights::may;
 pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
+use enrolment::Terms;
 
 /// Settings of the service, fixed at its start.
 #[derive(Debug, Clone)]
@@ -224,7 +225,9 @@ impl Service {
         let access = Arc::new(Access::new(of(), keys()));
         let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
         let alarms = Arc::new(Alarms::new(of(), notifier, keys()));
-        let enrolment = Arc::new(Enrolment::new(of(), keys(), settings));
+        let Settings { device_ttl, mqtt, api, addresses, .. } = settings;
+        let terms = Terms { device_ttl, mqtt, api, addresses };
+        let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
         let workloads = Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts);
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
         let directory =

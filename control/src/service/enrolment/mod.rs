@@ -13,10 +13,10 @@ use holdfast_protocol::enrol::{
 };
 use holdfast_protocol::{enrol, topic};
 
+use super::Failure;
 use super::counters::EnrolmentCounters;
 use super::documents::Documents;
 use super::rights::may;
-use super::{Failure, Settings};
 use crate::api;
 use crate::api::time::rfc3339;
 use crate::core::change::Change;
@@ -68,11 +68,25 @@ impl Request<'_> {
     }
 }
 
+/// What devices and people are told of where the control plane is, and for how long a device is
+/// certified.
+#[derive(Debug)]
+pub(super) struct Terms {
+    /// Life of a device's certificate, in seconds.
+    pub(super) device_ttl: u64,
+    /// Addresses that devices connect to for MQTT.
+    pub(super) mqtt: Vec<String>,
+    /// Address that the API listens on.
+    pub(super) api: Option<String>,
+    /// Addresses of the API that other machines can reach.
+    pub(super) addresses: Vec<String>,
+}
+
 /// Enrolment of devices, and what they are told about the control plane.
 pub struct Enrolment {
     documents: Arc<Documents>,
     authority: Arc<dyn Authority>,
-    settings: Settings,
+    terms: Terms,
     /// True when a restored backup has another CA, so that this process must be restarted.
     restart_needed: AtomicBool,
     counters: EnrolmentCounters,
@@ -80,7 +94,7 @@ pub struct Enrolment {
 
 impl std::fmt::Debug for Enrolment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Enrolment").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Enrolment").field("terms", &self.terms).finish_non_exhaustive()
     }
 }
 
@@ -88,10 +102,10 @@ impl Enrolment {
     pub(super) fn new(
         documents: Arc<Documents>,
         authority: Arc<dyn Authority>,
-        settings: Settings,
+        terms: Terms,
     ) -> Self {
         let (restart_needed, counters) = (AtomicBool::new(false), EnrolmentCounters::default());
-        Self { documents, authority, settings, restart_needed, counters }
+        Self { documents, authority, terms, restart_needed, counters }
     }
 
     /// Counters of enrolment.
@@ -134,8 +148,8 @@ impl Enrolment {
             started_at: rfc3339(self.documents.started()),
             trust_domain: authority.trust_domain().to_owned(),
             tenant: model.tenant.to_string(),
-            api_address: self.settings.api.clone(),
-            addresses: self.settings.addresses.clone(),
+            api_address: self.terms.api.clone(),
+            addresses: self.terms.addresses.clone(),
             ca,
             server_certificate_not_after: authority.server_end().map(rfc3339),
         })
@@ -286,7 +300,7 @@ impl Enrolment {
 
     fn certify(&self, id: &DeviceId, public_key: &str) -> Result<Certificate, Failure> {
         self.authority
-            .certify(id, public_key, self.settings.device_ttl, self.documents.now())
+            .certify(id, public_key, self.terms.device_ttl, self.documents.now())
             .map_err(Failure::internal)
     }
 
@@ -315,7 +329,7 @@ impl Enrolment {
             not_after: certificate.not_after,
             ca: self.authority.keys().ca_pem.clone(),
             signing_key: self.authority.signing_public(),
-            mqtt: self.settings.mqtt.clone(),
+            mqtt: self.terms.mqtt.clone(),
             server_time: self.documents.now(),
             held_labels,
         })))

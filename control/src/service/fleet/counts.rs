@@ -9,18 +9,8 @@ use super::Fleet;
 use crate::api::{Absence, Connection};
 use crate::core::absence;
 use crate::core::model::Device;
+use crate::service::alarms::AlarmCounts;
 use crate::service::data::Horizons;
-
-/// Counts of a tenant's alarms.
-#[derive(Debug, Clone, Default)]
-pub struct AlarmCounts {
-    /// Number of alarms by severity and state.
-    pub counts: BTreeMap<(&'static str, &'static str), u64>,
-    /// Number of messages that wait for delivery.
-    pub waiting: u64,
-    /// Number of alarms that were dropped because too many were active.
-    pub skipped: u64,
-}
 
 /// Counts of a tenant.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use super::data::Data;
 use super::documents::{Documents, PerTenant};
 use crate::core::trend::Points;
 
-pub use counts::{AlarmCounts, Counts};
+pub use counts::Counts;
 pub use overview::DevicesQuery;
 pub use timeline::TimelineQuery;
 
