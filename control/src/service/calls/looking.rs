@@ -40,7 +40,7 @@ struct Known {
 
 /// Devices that are looked at.
 #[derive(Debug, Default)]
-pub(in crate::service) struct Looking {
+pub(super) struct Looking {
     /// Number of devices that are looked at. It spares most messages the lock, because nobody looks
     /// at their device.
     many: AtomicUsize,

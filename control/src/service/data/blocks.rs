@@ -12,17 +12,17 @@ use crate::ports::data_store::{Block, DataStore, Direction, Head, StreamRow};
 use crate::ports::store::StoreError;
 
 /// Number of block heads that are read at once.
-pub(in crate::service) const HEADS: usize = 256;
+pub(super) const HEADS: usize = 256;
 
 /// Limit of the segments of one ledger that are read at once. No ledger has more.
-pub(in crate::service) const ALL_SEGMENTS: usize = 1_000_000;
+pub(super) const ALL_SEGMENTS: usize = 1_000_000;
 
 /// Size of stored records, unpacked, with which one batch is compared, in bytes: two blocks of the
 /// largest size. It keeps a device that repeats itself from having the whole store read.
 const COMPARED: usize = 32 * 1024 * 1024;
 
 /// Outcome of reading a block.
-pub(in crate::service) enum BlockRead {
+pub(super) enum BlockRead {
     Records(Vec<Record>),
     /// Retention has removed the block meanwhile.
     Gone,
@@ -33,7 +33,7 @@ pub(in crate::service) enum BlockRead {
 }
 
 /// Reads and unpacks a block.
-pub(in crate::service) fn read_block(
+pub(super) fn read_block(
     store: &dyn DataStore,
     row: &StreamRow,
     head: &Head,
@@ -90,7 +90,7 @@ pub(in crate::service) fn held(
 
 /// Compares those records of a batch that were received before (`numbers`) with the stored
 /// ones, which are in the store or in `pending`, which is not committed yet.
-pub(in crate::service) fn compared(
+pub(super) fn compared(
     store: &dyn DataStore,
     row: &StreamRow,
     batch: &Checked,
@@ -144,10 +144,7 @@ pub(in crate::service) fn compared(
 
 /// Highest sequence number of a stream whose fate is known (received or reported missing), as far
 /// as it is committed.
-pub(in crate::service) fn highest(
-    store: &dyn DataStore,
-    row: &StreamRow,
-) -> Result<u64, StoreError> {
+pub(super) fn highest(store: &dyn DataStore, row: &StreamRow) -> Result<u64, StoreError> {
     let segments = match group::above(&row.tally) {
         Some(above) => store.segments(row.id, above, ALL_SEGMENTS)?,
         None => Vec::new(),

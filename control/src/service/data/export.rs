@@ -7,11 +7,11 @@ use std::ops::ControlFlow;
 use holdfast_base::ids::Name;
 use holdfast_records::{Record, StreamName};
 
-use super::Data;
+use super::{Data, Readable, Window};
 use crate::api::selector::Selector;
 use crate::core::rights::{Action, Actor};
+use crate::service::Failure;
 use crate::service::rights::may;
-use crate::service::{Failure, Readable, Window};
 
 /// Maximum number of records that are looked at before an export begins, over all its streams. The
 /// look costs less than the export, which cannot begin before.

@@ -21,7 +21,7 @@ const ALL: Range = Range { from: 0, to: u64::MAX };
 
 /// Position of the round over all streams, and of the scan of one stream.
 #[derive(Debug, Default)]
-pub(in crate::service) struct Maintenance {
+pub(super) struct Maintenance {
     round: Round,
     scan: Option<Scan>,
 }
@@ -29,7 +29,7 @@ pub(in crate::service) struct Maintenance {
 impl Maintenance {
     /// Does one step: removes a part of a stream that is gone, goes on with a scan, or looks at the
     /// next streams.
-    pub(in crate::service) fn step(&mut self, data: &Data) -> Result<(), StoreError> {
+    pub(super) fn step(&mut self, data: &Data) -> Result<(), StoreError> {
         let gone = data.known().gone.last().copied();
         if let Some(id) = gone {
             return remove(data, id);

@@ -8,8 +8,10 @@ mod export;
 mod feeds;
 mod ingest;
 mod latest;
+mod ledger;
 mod maintenance;
 mod records;
+mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -33,8 +35,10 @@ pub use feeds::{DataFeed, Feeds};
 pub(super) use ingest::run as store;
 pub use ingest::{Took, take_batch};
 pub use latest::{Horizons, WITHIN};
-pub(super) use records::no_stream;
-pub use records::{LedgerPart, Readable, Visitor, Window};
+pub use ledger::LedgerPart;
+pub use records::{Visitor, Window};
+pub use streams::Readable;
+pub(super) use streams::no_stream;
 
 /// Maximum number of damaged blocks that wait for their repair. Others are found again later.
 const DAMAGED: usize = 1_000;

@@ -23,7 +23,7 @@ const GROUP: usize = 512;
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
 /// Function that is called once with the outcome of a change.
-pub(in crate::service) type Tell = Box<dyn FnOnce(&Documents, Result<(), StoreError>) + Send>;
+type Tell = Box<dyn FnOnce(&Documents, Result<(), StoreError>) + Send>;
 
 /// Change that waits to be written.
 pub(in crate::service) struct Job {

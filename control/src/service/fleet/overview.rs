@@ -27,7 +27,7 @@ const FRESH: u64 = 5;
 
 /// Newest summary of the fleet.
 #[derive(Debug)]
-pub(in crate::service) struct Summary {
+pub(super) struct Summary {
     /// Number of batches in the model when it was made.
     batches: u64,
     /// Time at which it was made, in seconds since 1970.

@@ -38,15 +38,12 @@ impl Workloads {
     }
 
     /// Admits documents, with the artifacts that are stored here.
-    pub(in crate::service) fn admit_documents(
-        &self,
-        documents: &[Value],
-    ) -> Result<Vec<Admitted>, Vec<Fault>> {
+    pub(super) fn admit_documents(&self, documents: &[Value]) -> Result<Vec<Admitted>, Vec<Fault>> {
         admission::admit(documents, &|digest: &Digest| self.artifacts.size(digest))
     }
 
     /// Applies admitted documents. `former`: the document is that of this former revision.
-    pub(in crate::service) async fn apply_admitted(
+    pub(super) async fn apply_admitted(
         &self,
         permit: Permit<'_>,
         admitted: Vec<Admitted>,
