@@ -1,15 +1,20 @@
 //! The service: carries out what the core decides, and answers devices (as the bus's directory) and
 //! people (through `adapters/http`).
 //!
-//! It is made of parts that each own their state and see only the parts below them: the documents
-//! stand below all others.
+//! It is made of parts that each own their state and see only parts below them. A part stands on
+//! the ones named behind it:
 //!
 //! ```text
-//! archive   directory   workloads   fleet
-//!    │          │           │         │
-//! enrolment   access  ──► calls    alarms
-//!    │          │           │ data    │
-//!    └──────────┴─────► documents ◄───┘
+//! archive     documents, data, alarms, enrolment
+//! directory   documents, data, access, calls
+//! fleet       documents, data, alarms
+//! workloads   documents, calls, alarms
+//! enrolment   documents
+//! alarms      documents
+//! calls       documents, data
+//! access      documents
+//! data        documents
+//! documents   (the store, the bus)
 //! ```
 //!
 //! See decision NEW-service-parts.

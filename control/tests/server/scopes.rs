@@ -85,6 +85,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "new_admin_token",
             "admin_token_was_shown",
             "tell_due",
+            "tell_withheld",
             "count_trend",
         ],
     ),

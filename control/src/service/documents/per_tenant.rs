@@ -1,4 +1,4 @@
-//! State of a part of the service that exists once for each tenant.
+//! State that a part of the service has once for each tenant, and the tables of one tenant.
 //!
 //! See decision 0151.
 
