@@ -116,9 +116,10 @@ fn core_and_ports_name_no_service_and_no_adapter() {
 /// Text of a part of the service without its comments.
 fn code_of_part(part: &str) -> String {
     let folder = root().join("control/src/service");
-    let mut files = vec![folder.join(format!("{part}.rs"))];
-    if !files[0].exists() {
-        files.clear();
+    let (file, mut files) = (folder.join(format!("{part}.rs")), Vec::new());
+    if file.exists() {
+        files.push(file);
+    } else {
         sources(&folder.join(part), &mut files);
     }
     let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
@@ -141,8 +142,8 @@ fn a_part_of_the_service_uses_only_parts_below_it() {
         assert!(may.iter().all(|other| before.contains(other)), "{part} uses one above it");
         let code = code_of_part(part);
         for (other, _) in PARTS.iter().filter(|(other, _)| other != part) {
-            let mut kind = other.to_string();
-            kind[..1].make_ascii_uppercase();
+            let (first, rest) = other.split_at(1);
+            let kind = format!("{}{rest}", first.to_ascii_uppercase());
             let words = [
                 format!("super::{other}::"),
                 format!("service::{other}::"),

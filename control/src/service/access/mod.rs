@@ -1,7 +1,7 @@
 //! Who may reach the control plane: access tokens, logins, and open streams of each token.
 //!
-//! This file has the access tokens of the API: made, listed, deleted and checked. Of a token's secret only its
-//! SHA-256 digest is stored.
+//! This file has the access tokens of the API: made, listed, deleted and checked. Of a token's secret
+//! only its SHA-256 digest is stored.
 //!
 //! See decisions 0026 and 0097.
 
