@@ -27,7 +27,6 @@ use crate::config::Config;
 use crate::folder::{Folder, Kept};
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::authority::{Authority as _, Keys};
-use crate::ports::bus;
 use crate::service::{Checked, Ports, Service, Settings, StartError, Threads, run_alarms};
 use holdfast_cli::ServeArgs;
 
@@ -88,8 +87,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         restore(&service, backup, &folder).await?;
     }
     let admin = match new_admin_token {
-        true => Some(service.new_admin_token().await?),
-        false => service.first_start().await?,
+        true => Some(service.access.new_admin_token().await?),
+        false => service.access.first_start().await?,
     };
     let app = App {
         service: Arc::clone(&service),
@@ -103,15 +102,15 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let api_address = api.local_addr()?;
     let serving = tokio::spawn(http::serve(api, tls.clone(), http::router(app), stopping));
-    let mqtt_address = gateway.listen(mqtt, bus::Ports::of(Arc::clone(&service)))?;
+    let mqtt_address = gateway.listen(mqtt, service.bus_ports())?;
     let mut signals = Signals::new()?;
     greet(api_address, mqtt_address, &authority.ca_sha256(), admin.as_deref())?;
     if admin.is_some() {
-        service.admin_token_was_shown().await?;
+        service.access.admin_token_was_shown().await?;
     }
     let renewing = tokio::spawn(renew_identity(authority, gateway.clone(), tls));
     let living = tokio::spawn(live(Arc::clone(&service)));
-    let telling = tokio::spawn(run_alarms(Arc::clone(&service), stop.subscribe()));
+    let telling = tokio::spawn(run_alarms(Arc::clone(&service.alarms), stop.subscribe()));
 
     let writer_ended = ended(&mut signals, &service).await;
     renewing.abort();
@@ -133,7 +132,7 @@ async fn ended(signals: &mut Signals, service: &Service) -> bool {
             tracing::info!(signal, "stopping");
             false
         }
-        () = service.closed() => true,
+        () = service.documents.closed() => true,
     }
 }
 
@@ -306,7 +305,7 @@ fn replace_store(
 
 /// Fills a store that was created for a backup.
 async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow::Result<()> {
-    let restored = service.restore(&service.host(), backup).await?;
+    let restored = service.archive.restore(&service.access.host(), backup).await?;
     folder.restored()?;
     tracing::warn!(
         devices = restored.devices,
@@ -426,11 +425,14 @@ async fn live(service: Arc<Service>) {
     loop {
         tokio::select! {
             _ = turns.tick() => {
-                service.live();
+                service.fleet.live();
                 let counting = Arc::clone(&service);
-                drop(tokio::task::spawn_blocking(move || counting.count_trend()));
+                drop(tokio::task::spawn_blocking(move || counting.fleet.count_trend()));
             }
-            _ = seconds.tick() => service.tell_due(),
+            _ = seconds.tick() => {
+                service.documents.tell_due();
+                service.directory.tell_withheld();
+            }
         }
     }
 }

@@ -2,32 +2,56 @@
 //!
 //! See decision 0081.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use holdfast_base::ids::{DeviceId, Name, unhex};
+use holdfast_base::ids::DeviceId;
 use holdfast_base::{WIRE_VERSION, codec};
 use holdfast_protocol::message::{Presence, Reply, ReportAck, StateReport};
 use holdfast_protocol::topic::Channel;
 
-use super::Service;
+use super::Failure;
+use super::access::Access;
+use super::calls::Calls;
+use super::counters::InboxCounters;
+use super::data::Data;
+use super::documents::Documents;
 use crate::core::change::Change;
 use crate::core::device_key::serial_is_of;
-use crate::core::lineage::Lineage;
 use crate::core::liveness;
-use crate::core::model::Device;
 use crate::core::records::Standing;
-use crate::core::rights::{Action, Actor};
-use crate::core::timeline::{Before, Said, What, problems};
+use crate::core::timeline::{Before, What};
+use crate::ports::authority::Authority;
 use crate::ports::bus::{
-    Access, Admission, Desired, Done, Feed, Inbox, Line, Readers, Refusal, Wanted,
+    Access as Token, Admission, Bus, Desired, Done, Feed, Inbox, Line, Readers, Refusal, Wanted,
 };
 
-impl Admission for Service {
+/// What the gateway asks about devices and readers, and what devices send through it.
+pub struct Directory {
+    documents: Arc<Documents>,
+    access: Arc<Access>,
+    data: Arc<Data>,
+    calls: Arc<Calls>,
+    authority: Arc<dyn Authority>,
+    bus: Arc<dyn Bus>,
+    /// Devices whose desired state was asked for while the lease was not renewed. At most one entry
+    /// for each connected device.
+    withheld: Mutex<BTreeSet<DeviceId>>,
+    counters: InboxCounters,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").finish_non_exhaustive()
+    }
+}
+
+impl Admission for Directory {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
-        let model = self.model(&device.tenant);
+        let model = self.documents.model(&device.tenant);
         let known = model.devices.get(&device.device).ok_or(Refusal::Unknown)?;
         match known.record.standing {
             Standing::Revoked => Err(Refusal::Revoked),
@@ -69,8 +93,8 @@ impl Admission for Service {
                 change.device_event(name, "online".into(), vec!["connection".into()]);
             }
         };
-        if !self.note(&device.tenant, begin, |_| {})
-            && let Some(model) = self.tables_mut().of_mut(&device.tenant)
+        if !self.documents.note(&device.tenant, begin, |_| {})
+            && let Some(model) = self.documents.tables_mut().of_mut(&device.tenant)
             && let Some(known) = model.devices.get_mut(name)
         {
             newer = known.live.begin(connection);
@@ -79,9 +103,7 @@ impl Admission for Service {
             }
         }
         if newer {
-            // A call that was sent on a former connection gets no reply on this one.
             self.calls.device_gone(device);
-            self.looking.gone(device);
         }
     }
 
@@ -104,9 +126,9 @@ impl Admission for Service {
                 change.device_event(name, message, vec!["connection".into()]);
             }
         };
-        if !self.note(&device.tenant, end, |_| {})
-            && let now = self.now()
-            && let Some(model) = self.tables_mut().of_mut(&device.tenant)
+        if !self.documents.note(&device.tenant, end, |_| {})
+            && let now = self.documents.now()
+            && let Some(model) = self.documents.tables_mut().of_mut(&device.tenant)
             && let Some(known) = model.devices.get_mut(name)
         {
             let heard = known.heard_at(now);
@@ -117,18 +139,22 @@ impl Admission for Service {
         }
         if over {
             self.calls.device_gone(device);
-            self.looking.gone(device);
-            self.note_due(device);
+            self.documents.note_due(device);
         }
     }
 }
 
-impl Desired for Service {
+impl Desired for Directory {
     fn desired(&self, device: &DeviceId) -> Option<Bytes> {
+        // Another process may have taken over by now, and then this desired state may be outdated.
+        if !self.documents.lease().acts() {
+            self.withheld().insert(device.clone());
+            return None;
+        }
         let state = {
-            let model = self.model(&device.tenant);
+            let model = self.documents.model(&device.tenant);
             let known = model.devices.get(&device.device)?;
-            if known.desired_in > self.durable.load(Ordering::Acquire) {
+            if !self.documents.is_durable(known.desired_in) {
                 return None; // The writer tells the gateway when it is durable.
             }
             model.desired_state(&device.device)?
@@ -143,10 +169,9 @@ impl Desired for Service {
     }
 }
 
-impl Inbox for Service {
+impl Inbox for Directory {
     fn store_notice(&self) -> Option<Bytes> {
-        let store = self.ingest.known().store_id?;
-        Self::acknowledgement(Vec::new(), 0, Some(store))
+        self.data.store_notice()
     }
 
     fn received(&self, device: &DeviceId, channel: Channel, payload: Bytes, done: Done) {
@@ -154,7 +179,7 @@ impl Inbox for Service {
             self.counters.malformed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(%device, channel = channel.as_str(), %error, "refused");
         };
-        self.heard(device);
+        self.calls.heard(device);
         match channel {
             Channel::State => match codec::decode(&payload) {
                 Ok(report) => self.report(device, report, done),
@@ -164,7 +189,7 @@ impl Inbox for Service {
             Channel::Presence if payload.is_empty() => done.stored(),
             Channel::Presence => match codec::decode::<Presence>(&payload) {
                 Ok(presence) => {
-                    let mut tables = self.tables_mut();
+                    let mut tables = self.documents.tables_mut();
                     let model = tables.of_mut(&device.tenant);
                     if let Some(known) = model.and_then(|it| it.devices.get_mut(&device.device)) {
                         known.live.session = if presence.online { presence.session } else { 0 };
@@ -181,82 +206,70 @@ impl Inbox for Service {
                 }
                 Err(error) => malformed(error),
             },
-            Channel::Data => self.batch(device, payload, done),
+            Channel::Data => self.data.batch(device, payload, done),
             Channel::Desired | Channel::Call | Channel::Ack => {}
         }
     }
 }
 
-impl Readers for Service {
-    fn reader(&self, token: &str) -> Option<Access> {
-        let actor = self.authorize(token).ok()?;
-        let secret_sha256 = self.secret_of(&actor.tenant, actor.id())?;
-        Some(Access { tenant: actor.tenant.clone(), id: actor.id().into(), secret_sha256 })
+impl Readers for Directory {
+    fn reader(&self, token: &str) -> Option<Token> {
+        let actor = self.access.authorize(token).ok()?;
+        let secret_sha256 = self.access.secret_of(&actor.tenant, actor.id())?;
+        Some(Token { tenant: actor.tenant.clone(), id: actor.id().into(), secret_sha256 })
     }
 
-    fn may_read(&self, access: &Access) -> bool {
-        self.secret_of(&access.tenant, &access.id) == Some(access.secret_sha256)
+    fn may_read(&self, access: &Token) -> bool {
+        self.access.secret_of(&access.tenant, &access.id) == Some(access.secret_sha256)
     }
 
-    fn read_along(&self, access: &Access, wanted: Wanted) -> Box<dyn Feed> {
-        Box::new(Self::read_along(self, access.tenant.clone(), wanted))
+    fn read_along(&self, access: &Token, wanted: Wanted) -> Box<dyn Feed> {
+        Box::new(self.data.read_along(access.tenant.clone(), wanted))
     }
 }
 
-impl Service {
-    /// SHA-256 digest of an access token's secret; `None` when the token is unknown, has ended, or
-    /// may not read records.
-    fn secret_of(&self, tenant: &Name, access: &str) -> Option<[u8; 32]> {
-        let model = self.model(tenant);
-        let known = model.access.get(access).filter(|known| known.counts(self.now()))?;
-        let actor = Actor::operator(model.tenant.clone(), known.id.clone(), known.scope);
-        self.may(&actor, Action::ListRecords, "").ok()?;
-        unhex::<32>(&known.secret_sha256)
+impl Directory {
+    pub(super) fn new(
+        documents: Arc<Documents>,
+        access: Arc<Access>,
+        data: Arc<Data>,
+        calls: Arc<Calls>,
+        bus: Arc<dyn Bus>,
+        authority: Arc<dyn Authority>,
+    ) -> Self {
+        let (withheld, counters) = (Mutex::default(), InboxCounters::default());
+        Self { documents, access, data, calls, authority, bus, withheld, counters }
     }
 
-    /// Drops timeline entries of more than an hour ago from memory. They stay in the store.
-    pub(super) fn settle_timelines(&self) {
-        let now = self.now();
-        let mut tables = self.tables_mut();
-        for device in tables.all_mut().flat_map(|model| model.devices.values_mut()) {
-            if device.recent.as_mut().is_some_and(|recent| recent.settle(now)) {
-                device.recent = None;
-            }
+    fn withheld(&self) -> MutexGuard<'_, BTreeSet<DeviceId>> {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Announces the desired states that were withheld, once the lease is renewed again. Must be
+    /// called about once a second.
+    pub fn tell_withheld(&self) {
+        if !self.documents.lease().acts() {
+            return;
+        }
+        let devices = std::mem::take(&mut *self.withheld());
+        for device in devices {
+            self.bus.desired_changed(&device);
         }
     }
 
-    /// Ends the problem "diverged" of devices whose identity has been used by one machine only for
-    /// long enough.
-    pub(super) fn settle_lineages(&self) {
-        let now = self.now();
-        let settle = |change: &mut Change<'_>| {
-            let mut over = Vec::new();
-            for (name, device) in &mut change.model.devices {
-                let Some(lineage) = device.report.lineage.as_deref_mut() else { continue };
-                let said = |lineage: &Lineage| -> Vec<Said> {
-                    lineage.problem().into_iter().map(|it| (it.code, it.message)).collect()
-                };
-                let before = said(lineage);
-                if lineage.settle(now) {
-                    over.push((name.clone(), problems(&before, &said(lineage))));
-                }
-            }
-            for (name, events) in over {
-                change.happened(&name, (now, false), events);
-                change.put_report(&name);
-                let message = "its identity is used by one machine again".to_owned();
-                change.event("device", name.as_str(), "changed", message);
-            }
-        };
-        let diverged = |device: &Device| {
-            device.report.lineage.as_deref().is_some_and(|lineage| lineage.problem().is_some())
-        };
-        for tenant in self.tenant_names() {
-            let any = self.model(&tenant).devices.values().any(diverged);
-            if any {
-                let _later = self.note(&tenant, settle, |_| {});
-            }
-        }
+    /// Counters of what devices publish.
+    pub fn counters(&self) -> &InboxCounters {
+        &self.counters
+    }
+
+    /// Checks that a device with this certificate may fetch artifacts.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when it may not.
+    pub fn admit_device(&self, device: &DeviceId, serial: &[u8]) -> Result<(), Failure> {
+        self.admit(device, serial)
+            .map(|_| ())
+            .map_err(|refusal| Failure::Refused(format!("device {device}: {refusal}")))
     }
 
     /// Takes a state report: model, timeline, event and, when the device's history diverged, the
@@ -292,15 +305,15 @@ impl Service {
             }
         };
         // The device sends a report again that is not stored: it gets no acknowledgement.
-        self.note(&device.tenant, take, move |stored| match ack {
+        self.documents.note(&device.tenant, take, move |stored| match ack {
             Some(ack) if stored => done.acknowledged(ack.into()),
             None if stored => done.stored(),
             _ => {}
         });
-        self.note_due(device);
+        self.documents.note_due(device);
         if let Some(history) = diverged {
             tracing::warn!(%device, "the device came back with an earlier state of its data folder, or as a copy: it is told which sequence numbers are known");
-            self.ingest.diverged(device.clone(), history);
+            self.data.diverged(device.clone(), history);
         }
     }
 }

@@ -85,7 +85,7 @@ impl World {
 
     /// Returns the id of the newest event that was announced.
     fn told(&self) -> u64 {
-        *self.service.events(&self.actor()).unwrap().watch().borrow()
+        *self.service.documents.events(&self.actor()).unwrap().watch().borrow()
     }
 }
 
@@ -171,7 +171,7 @@ async fn an_absence_becomes_an_alarm_when_its_time_is_over_and_watchers_are_told
     let alarm_at = rfc3339(clock() + 200);
     assert_eq!(said["alarmAt"], alarm_at);
     world.settle().await;
-    world.service.tell_due();
+    world.service.documents.tell_due();
     world.settle().await;
     let quiet = world.told();
     // A restart of the control plane begins no absence anew, and announces those that it finds.
@@ -180,12 +180,12 @@ async fn an_absence_becomes_an_alarm_when_its_time_is_over_and_watchers_are_told
     assert!(began > quiet);
     assert_eq!(world.absence("d-2").await["alarmAt"], rfc3339(clock() + 300), "5 min to come back");
     advance(299);
-    world.service.tell_due();
+    world.service.documents.tell_due();
     world.settle().await;
     assert_eq!(world.told(), began, "nothing has changed");
     advance(1);
     assert!(world.attention().await.contains(&"lost".to_owned()));
-    world.service.tell_due();
+    world.service.documents.tell_due();
     world.settle().await;
     assert!(world.told() > began, "whoever watches is told");
     assert_eq!(world.names("attention=lost").await, ["d-2"], "d-1 was there until the restart");
@@ -312,7 +312,7 @@ async fn after_a_crash_it_was_not_heard_later_than_is_known() {
     advance(10_000);
     line.silent.store(200, Ordering::Relaxed);
     let heard = clock() - 200;
-    world.service.live();
+    world.service.fleet.live();
     world.settle().await;
     let alive = clock();
     // A restart ends the connection without a report of its end.

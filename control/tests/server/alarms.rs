@@ -216,17 +216,21 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     let (status, answer) = apply(&world, &document).await;
     assert_eq!(status, 200, "{answer}");
     let (stop, stopping) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(run_alarms(Arc::clone(&world.service), stopping));
+    let running = tokio::spawn(run_alarms(Arc::clone(&world.service.alarms), stopping));
     until("it was asked", || *receiver.asked.lock().unwrap() > 0).await;
     until("the failure is seen", || {
-        let read = world.service.policy(&world.actor(), PolicyKind::Notification, "night").unwrap();
+        let read = world
+            .service
+            .workloads
+            .policy(&world.actor(), PolicyKind::Notification, "night")
+            .unwrap();
         let delivery = read.status.delivery.unwrap();
         delivery.last_error.as_deref() == Some("503 Service Unavailable: come back later")
             && delivery.queued == 1
     })
     .await;
     let fleet = |world: &World| {
-        serde_json::to_value(&*world.service.summary(&world.actor()).unwrap()).unwrap()
+        serde_json::to_value(&*world.service.fleet.summary(&world.actor()).unwrap()).unwrap()
     };
     assert!(!fleet(&world).to_string().contains("night"), "one failure is no alarm");
     advance(6 * 60);
@@ -241,7 +245,7 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
     receiver.fails.store(false, Ordering::Relaxed);
     advance(400);
     let (stop, stopping) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(run_alarms(Arc::clone(&world.service), stopping));
+    let running = tokio::spawn(run_alarms(Arc::clone(&world.service.alarms), stopping));
     until("it was told", || !receiver.got.lock().unwrap().is_empty()).await;
     // The devices have not reconnected, so that their alarms are neither resolved nor notified
     // again.
@@ -268,10 +272,10 @@ async fn a_failing_receiver_is_told_after_a_restart_and_nothing_is_doubled() {
 async fn alarms_are_acknowledged_and_silenced_with_a_note_and_audited() {
     let world = failing().await;
     let (stop, stopping) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(run_alarms(Arc::clone(&world.service), stopping));
+    let running = tokio::spawn(run_alarms(Arc::clone(&world.service.alarms), stopping));
     let query = holdfast_control::service::AlarmsQuery::default();
     until("there are alarms", || {
-        world.service.alarms(&world.actor(), &query).unwrap().items.len() == 2
+        world.service.alarms.list(&world.actor(), &query).unwrap().items.len() == 2
     })
     .await;
     let mine = json!({ "kind": "failing", "code": "w", "device": "d-1", "note": "Kim looks" });
@@ -304,7 +308,7 @@ async fn alarms_are_acknowledged_and_silenced_with_a_note_and_audited() {
     assert_eq!(status, 204);
     advance(700);
     until("the silence has ended", || {
-        world.service.silences(&world.actor()).unwrap().items.is_empty()
+        world.service.alarms.silences(&world.actor()).unwrap().items.is_empty()
     })
     .await;
     let audit = get(&world, "/api/v1/audit").await.to_string();

@@ -23,22 +23,22 @@ async fn apply_says_what_it_does_and_does_all_or_nothing() {
     assert_eq!(status, 200, "{dry}");
     assert_eq!(dry["results"][0]["action"], "created");
     assert_eq!(dry["results"][0]["devices"], json!(["d-1"]));
-    assert!(world.service.workload(&world.actor(), "w").is_err());
+    assert!(world.service.workloads.workload(&world.actor(), "w").is_err());
     let (_, done) = apply("/api/v1/apply", json!([document("w", "1")])).await;
     assert_eq!(done, dry);
-    let commits = world.service.counters().commits.load(Ordering::Relaxed);
+    let commits = world.service.documents.counters().commits.load(Ordering::Relaxed);
     let (_, same) = apply("/api/v1/apply", json!([document("w", "1")])).await;
     assert_eq!(same["results"][0]["action"], "unchanged");
-    assert_eq!(world.service.counters().commits.load(Ordering::Relaxed), commits);
+    assert_eq!(world.service.documents.counters().commits.load(Ordering::Relaxed), commits);
     let (_, next) = apply("/api/v1/apply", json!([document("w", "2"), document("v", "1")])).await;
     assert_eq!(next["results"][0]["revision"], 2);
     assert_eq!(next["results"][0]["before"]["spec"]["run"]["process"]["args"][0], "1");
-    assert_eq!(world.service.counters().commits.load(Ordering::Relaxed), commits + 1);
+    assert_eq!(world.service.documents.counters().commits.load(Ordering::Relaxed), commits + 1);
     let (status, bad) =
         apply("/api/v1/apply", json!([document("x", "1"), { "kind": "Workload" }])).await;
     assert_eq!(status, 422, "{bad}");
     assert!(!bad["error"]["faults"].as_array().unwrap().is_empty());
-    assert!(world.service.workload(&world.actor(), "x").is_err());
+    assert!(world.service.workloads.workload(&world.actor(), "x").is_err());
     let (status, many) = apply("/api/v1/apply", json!(vec![document("x", "1"); 1_001])).await;
     assert_eq!(status, 422, "{many}");
     let fault = &many["error"]["faults"][0];
@@ -58,7 +58,7 @@ async fn a_key_that_stands_twice_is_refused() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert_eq!(status, 400, "{answer}");
     assert!(message.contains(r#"the key "kind" stands here twice"#), "{answer}");
-    assert!(world.service.workload(&world.actor(), "w").is_err());
+    assert!(world.service.workloads.workload(&world.actor(), "w").is_err());
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ async fn logs_come_from_the_device_in_order() {
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
-    let key = world.service.authority().signer().public_key();
+    let key = world.service.enrolment.authority().signer().public_key();
     let call = signing::open_call(&call, &key, &id("d-1"), 77).unwrap();
     let Method::Logs { part, .. } = call.method else { panic!("{call:?}") };
     assert_eq!(part, LogPart { tail: 5, ..LogPart::default() });

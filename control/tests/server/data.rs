@@ -61,7 +61,7 @@ impl World {
     pub fn tally(&self, device: &str, stream: &str) -> ingest::Tally {
         let stream: StreamName = stream.parse().unwrap();
         let mut found = None;
-        self.service.each_stream(|row| {
+        self.service.data.each_stream(|row| {
             if row.device.as_str() == device && row.stream == stream {
                 found = Some(row.tally.clone());
             }
@@ -107,9 +107,9 @@ async fn batches_that_can_never_be_stored_are_refused_and_change_nothing() {
         assert!(why.contains(said), "{said}: {why}");
     }
     let mut streams = 0;
-    world.service.each_stream(|_| streams += 1);
+    world.service.data.each_stream(|_| streams += 1);
     assert_eq!(streams, 0);
-    let counters = world.service.counters();
+    let counters = world.service.data.counters();
     assert_eq!(counters.batches_refused.load(Ordering::Relaxed), 7);
     assert!(!world.publish("d-1", Channel::Data, vec![0xff; 9]).await);
     assert_eq!(counters.malformed.load(Ordering::Relaxed), 1);
@@ -196,7 +196,7 @@ async fn ten_thousand_batches_repeated_and_reordered_count_once_each() {
     let sent = batches.len() as u64;
     let batches = shuffled(batches, 7);
     let lanes: Vec<Vec<Batch>> = batches.chunks(80).map(<[Batch]>::to_vec).collect();
-    let mut feed = world.service.read_along(world.actor().tenant, |_, _| true);
+    let mut feed = world.service.data.read_along(world.actor().tenant, |_, _| true);
     let told = tokio::spawn(async move {
         let mut seen = std::collections::BTreeSet::new();
         while seen.len() < 20_000 {
@@ -233,7 +233,7 @@ async fn the_data_of_a_deleted_device_goes_and_its_name_begins_anew() {
     world.device("d-2").await;
     assert!(world.ship("d-1", &batch("s", 1, 9)).await);
     assert!(world.ship("d-2", &batch("s", 1, 9)).await);
-    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
+    world.service.fleet.delete_device(&world.actor(), "d-1").await.unwrap();
     assert!(!world.ship("d-1", &batch("s", 10, 19)).await, "nobody knows it any more");
     world.device("d-1").await;
     assert!(world.ship("d-1", &batch("s", 1, 2)).await);
@@ -544,7 +544,7 @@ async fn a_damaged_block_is_left_out_said_and_missing_until_it_comes_again() {
     let until = ledger["missing"][1]["until"].as_str().unwrap();
     assert!(ledger["missing"][1]["since"].as_str().unwrap() < until, "{ledger}");
     assert_eq!((&ledger["received"], &ledger["records"]), (&json!(20), &json!(20)));
-    assert_eq!(world.service.counters().blocks_damaged.load(Ordering::Relaxed), 1);
+    assert_eq!(world.service.data.counters().blocks_damaged.load(Ordering::Relaxed), 1);
     for (what, accept) in [("records", "application/x-ndjson"), ("records", "text/csv")] {
         let found = lines(&world, &format!("{path}/{what}"), accept).await;
         assert_eq!(found.len(), 20 + usize::from(accept == "text/csv"));

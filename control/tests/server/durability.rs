@@ -8,9 +8,10 @@ use holdfast_control::ports::data_store::DataStore as _;
 use holdfast_control::ports::store::{Fence, Store as _};
 use holdfast_control::service::Failure;
 use holdfast_protocol::topic::Channel;
+use serde_json::json;
 
 use crate::data::batch;
-use crate::world::{World, numbered, report};
+use crate::world::{SLOWNESS, World, id, numbered, report, suspend};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
@@ -90,7 +91,7 @@ async fn everything_is_there_after_a_restart() {
     world.device("d-1").await;
     world.apply("w", "1").await.unwrap();
     world.apply("gone", "1").await.unwrap();
-    world.service.delete_workload(&world.actor(), "gone", None).await.unwrap();
+    world.service.workloads.delete_workload(&world.actor(), "gone", None).await.unwrap();
     let desired = world.desired("d-1").unwrap();
     let report = report(true, desired.epoch, desired.generation, &[("w", 1)]);
     world.connect("d-1", 1);
@@ -109,9 +110,10 @@ async fn everything_is_there_after_a_restart() {
     );
     world.connect("d-1", 2);
     assert_eq!(world.view("d-1"), view, "times of states too");
-    assert!(world.service.workload(&world.actor(), "gone").is_err());
+    assert!(world.service.workloads.workload(&world.actor(), "gone").is_err());
     world.apply("gone", "2").await.unwrap();
-    let revision = world.service.workload(&world.actor(), "gone").unwrap().status.revision;
+    let revision =
+        world.service.workloads.workload(&world.actor(), "gone").unwrap().status.revision;
     assert_eq!(revision, 2, "a revision's number is never used twice for a name");
 }
 
@@ -122,7 +124,7 @@ async fn malformed_reports_are_counted_and_refused() {
     for channel in [Channel::State, Channel::Presence, Channel::Reply] {
         assert!(!world.publish("d-1", channel, vec![0xff; 9]).await);
     }
-    assert_eq!(world.service.counters().malformed.load(Ordering::Relaxed), 3);
+    assert_eq!(world.service.directory.counters().malformed.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test]
@@ -133,7 +135,9 @@ async fn a_process_whose_lease_was_taken_stores_nothing_more_and_ends() {
     world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
     let failure = world.apply("w", "2").await.unwrap_err();
     assert!(matches!(failure, Failure::Unavailable(_)), "{failure}");
-    tokio::time::timeout(Duration::from_secs(10), world.service.closed()).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(10), world.service.documents.closed())
+        .await
+        .expect("it ends");
 }
 
 /// Waits until the lease was renewed so many times.
@@ -150,19 +154,21 @@ async fn renewed(world: &World, times: u64) {
 async fn an_idle_process_renews_its_lease_and_writes_nothing_for_it() {
     let world = World::new().await;
     let files = || ["store.redb", "data.redb"].map(|name| world.file(name));
-    let commits = world.service.counters().commits.load(Ordering::Relaxed);
+    let commits = world.service.documents.counters().commits.load(Ordering::Relaxed);
     let before = files();
     renewed(&world, 2).await;
-    assert_eq!(world.service.counters().commits.load(Ordering::Relaxed), commits);
+    assert_eq!(world.service.documents.counters().commits.load(Ordering::Relaxed), commits);
     assert_eq!(files(), before, "byte by byte");
-    assert!(!world.service.is_closed());
+    assert!(!world.service.documents.is_closed());
 }
 
 #[tokio::test]
 async fn an_idle_process_whose_lease_was_taken_ends_by_itself() {
     let world = World::new().await;
     world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
-    tokio::time::timeout(Duration::from_secs(20), world.service.closed()).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(20), world.service.documents.closed())
+        .await
+        .expect("it ends");
 }
 
 #[tokio::test]
@@ -177,11 +183,68 @@ async fn a_process_that_cannot_renew_goes_on_when_the_store_answers_again() {
 }
 
 #[tokio::test]
+async fn the_lease_is_renewed_while_the_store_is_still_being_read() {
+    SLOWNESS.store(2, Ordering::Relaxed);
+    let world = World::new().await;
+    assert!(world.store.renewals.load(Ordering::Relaxed) >= 2);
+    SLOWNESS.store(0, Ordering::Relaxed);
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    assert!(world.desired("d-1").is_some(), "it may act at once");
+}
+
+#[tokio::test]
+async fn a_desired_state_waits_for_the_lease_and_is_told_when_it_is_renewed() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.apply("w", "1").await.unwrap();
+    assert!(world.desired("d-1").is_some());
+    world.store.refuses_renewals.store(true, Ordering::Relaxed);
+    suspend(Duration::from_secs(5));
+    assert!(world.desired("d-1").is_none(), "another process may have taken over");
+    world.bus.changed.lock().unwrap().clear();
+    world.service.directory.tell_withheld();
+    assert!(world.bus.changed.lock().unwrap().is_empty());
+    assert_eq!(world.request("GET", "/api/v1/devices", json!(null)).await.0, 200, "nobody has");
+    world.store.refuses_renewals.store(false, Ordering::Relaxed);
+    let again = async {
+        while world.desired("d-1").is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("it is renewed");
+    world.service.directory.tell_withheld();
+    assert_eq!(*world.bus.changed.lock().unwrap(), [id("d-1").to_string()], "once");
+    world.service.directory.tell_withheld();
+    assert_eq!(world.bus.changed.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_asks_a_process_whose_lease_was_taken_is_told_to_ask_the_other_one() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    world.store.lease(0, "another process", Duration::from_secs(6)).unwrap();
+    assert!(world.apply("w", "1").await.is_err(), "so it knows that");
+    for path in ["/api/v1/devices", "/api/v1/fleet", "/api/v1/alarms", "/api/v1/audit"] {
+        let (status, answer) = world.request("GET", path, json!(null)).await;
+        assert_eq!(status, 503, "{path}");
+        let said = answer["error"]["message"].as_str().unwrap();
+        assert!(said.contains("another control plane has taken over"), "{said}");
+    }
+    let (status, said) = world.send("GET", "/readyz", &[], axum::body::Body::empty()).await;
+    assert_eq!((status, &said[..28]), (503, &b"another control plane has ta"[..]));
+    assert!(!world.service.access.holds(&world.service.access.host()), "open responses end");
+    assert!(world.desired("d-1").is_none());
+}
+
+#[tokio::test]
 async fn a_data_store_that_another_process_has_claimed_takes_no_batch_and_ends_this_one() {
     let world = World::new().await;
     let newer = Fence { shard: 0, epoch: 1_000 };
     world.device("d-1").await;
     world.data.claim(newer).unwrap();
     assert!(!world.ship("d-1", &batch("s", 1, 3)).await, "it is not acknowledged");
-    tokio::time::timeout(Duration::from_secs(20), world.service.closed()).await.expect("it ends");
+    tokio::time::timeout(Duration::from_secs(20), world.service.documents.closed())
+        .await
+        .expect("it ends");
 }

@@ -37,7 +37,7 @@ async fn a_repeated_enrolment_is_the_same_device_and_one_use() {
     let again = approved(world.enrol(&key, &token, None).await.unwrap());
     assert_eq!(first.device, again.device);
     assert_eq!(
-        world.service.admit(&id(first.device.as_str()), &serial(&again.certificate)),
+        world.service.directory.admit(&id(first.device.as_str()), &serial(&again.certificate)),
         Ok(first.shard)
     );
 }
@@ -50,11 +50,17 @@ async fn a_name_belongs_to_one_key_and_a_certificate_to_the_present_one() {
     let stranger = Key::new();
     let refused = world.enrol(&stranger, &token, Some("d-1")).await.unwrap_err();
     assert!(matches!(refused, Failure::Conflict(_)), "{refused}");
-    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
-    assert_eq!(world.service.admit(&id("d-1"), &serial(&old.certificate)), Err(Refusal::Unknown));
+    world.service.fleet.delete_device(&world.actor(), "d-1").await.unwrap();
+    assert_eq!(
+        world.service.directory.admit(&id("d-1"), &serial(&old.certificate)),
+        Err(Refusal::Unknown)
+    );
     let new = approved(world.enrol(&stranger, &token, Some("d-1")).await.unwrap());
-    assert_eq!(world.service.admit(&id("d-1"), &serial(&old.certificate)), Err(Refusal::Revoked));
-    assert!(world.service.admit(&id("d-1"), &serial(&new.certificate)).is_ok());
+    assert_eq!(
+        world.service.directory.admit(&id("d-1"), &serial(&old.certificate)),
+        Err(Refusal::Revoked)
+    );
+    assert!(world.service.directory.admit(&id("d-1"), &serial(&new.certificate)).is_ok());
     // The machine that has the name now may hold an old state of a high generation. An empty state
     // of a still higher generation replaces it.
     assert!(world.desired("d-1").is_some(), "nothing to run is something to say then");
@@ -69,23 +75,23 @@ async fn approval_and_revocation() {
     let answer = world.enrol(&key, &token, Some("d-1")).await.unwrap();
     assert!(matches!(answer, EnrolAnswer::Pending { retry_after_seconds: 1..=10, .. }));
     assert!(matches!(world.renew(&key).await.unwrap(), EnrolAnswer::Pending { .. }));
-    assert_eq!(world.service.admit(&id("d-1"), &[]), Err(Refusal::Pending));
+    assert_eq!(world.service.directory.admit(&id("d-1"), &[]), Err(Refusal::Pending));
     assert_eq!(world.view("d-1")["status"]["connection"], "pending");
     assert!(world.desired("d-1").is_none());
-    world.service.approve(&world.actor(), "d-1").await.unwrap();
+    world.service.fleet.approve(&world.actor(), "d-1").await.unwrap();
     let enrolment = approved(world.renew(&key).await.unwrap());
-    assert!(world.service.admit(&id("d-1"), &serial(&enrolment.certificate)).is_ok());
+    assert!(world.service.directory.admit(&id("d-1"), &serial(&enrolment.certificate)).is_ok());
     assert_eq!(world.desired("d-1").unwrap().workloads.len(), 1);
 
-    world.service.revoke(&world.actor(), "d-1").await.unwrap();
-    let refusal = world.service.admit(&id("d-1"), &serial(&enrolment.certificate));
+    world.service.fleet.revoke(&world.actor(), "d-1").await.unwrap();
+    let refusal = world.service.directory.admit(&id("d-1"), &serial(&enrolment.certificate));
     assert_eq!(refusal, Err(Refusal::Revoked));
     assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default_d-1"]);
     let refused = world.renew(&key).await.unwrap_err();
     assert!(matches!(&refused, Failure::Refused(text) if text.contains("revoked")), "{refused}");
     let refused = world.enrol(&key, &token, None).await.unwrap_err();
     assert!(matches!(&refused, Failure::Refused(text) if text.contains("revoked")), "{refused}");
-    assert!(world.service.counters().refused().contains_key("revoked-device"));
+    assert!(world.service.enrolment.counters().refused().contains_key("revoked-device"));
 }
 
 #[tokio::test]
@@ -102,7 +108,7 @@ async fn a_proof_is_of_this_key_and_for_this_purpose() {
     ] {
         let request =
             holdfast_protocol::enrol::RenewRequest { public_key: public_key.clone(), proof };
-        assert!(matches!(world.service.renew(request).await, Err(Failure::Refused(_))));
+        assert!(matches!(world.service.enrolment.renew(request).await, Err(Failure::Refused(_))));
     }
     assert!(
         unhex::<16>(&holdfast_base::ids::hex(&serial(

@@ -72,7 +72,7 @@ impl Stream {
 
 /// Publishes `count` events after the newest one and returns their ids.
 fn publish(world: &World, count: u64) -> Vec<u64> {
-    let newest = *world.service.events(&world.actor()).unwrap().watch().borrow();
+    let newest = *world.service.documents.events(&world.actor()).unwrap().watch().borrow();
     let ids: Vec<u64> = (newest + 1..=newest + count).collect();
     let event = |id: u64| Event {
         kind: "device".into(),
@@ -84,6 +84,7 @@ fn publish(world: &World, count: u64) -> Vec<u64> {
     };
     world
         .service
+        .documents
         .events(&world.actor())
         .unwrap()
         .publish(ids.iter().map(|id| (*id, event(*id))).collect());
@@ -107,7 +108,7 @@ async fn what_changes_arrives_and_a_reader_resumes_without_loss_or_repeat() {
     publish(&world, 3);
     let last = loop {
         let seen = stream.next().await;
-        if seen.id == *world.service.events(&world.actor()).unwrap().watch().borrow() {
+        if seen.id == *world.service.documents.events(&world.actor()).unwrap().watch().borrow() {
             break seen;
         }
     };
@@ -150,7 +151,7 @@ async fn an_id_that_is_long_gone_or_none_of_ours_begins_anew() {
     let world = World::new().await;
     let gone = publish(&world, 1)[0].to_string();
     publish(&world, 5_000);
-    let newest = *world.service.events(&world.actor()).unwrap().watch().borrow();
+    let newest = *world.service.documents.events(&world.actor()).unwrap().watch().borrow();
     let ahead = (newest + 1).to_string();
     for last in [gone.as_str(), "0", "nonsense", "-1", &ahead] {
         let mut stream = Stream::open(&world, Some(last)).await;

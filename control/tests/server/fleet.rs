@@ -133,7 +133,7 @@ async fn the_fleet_at_a_glance() {
     assert_eq!((&fleet["sites"], &fleet["moreSites"]), (&sites, &json!(0)));
     // The overview is computed again when something has changed.
     world.disconnect("d-1", 1, "went away");
-    world.service.revoke(&world.actor(), "d-3").await.unwrap();
+    world.service.fleet.revoke(&world.actor(), "d-3").await.unwrap();
     let fleet = get(&world, "/api/v1/fleet").await;
     assert_eq!(
         fleet["devices"],
@@ -187,7 +187,7 @@ async fn differences_stand_side_by_side_with_their_reasons() {
     assert!(failing["reason"].as_str().unwrap().contains("it <b>fell</b>"), "{failing}");
     let silent = &of("/api/v1/devices/d-4/differences").await["items"][0];
     assert_eq!((&silent["reportedRevision"], &silent["asDesired"]), (&Value::Null, &json!(false)));
-    world.service.delete_workload(&world.actor(), "w", None).await.unwrap();
+    world.service.workloads.delete_workload(&world.actor(), "w", None).await.unwrap();
     let left = &of("/api/v1/devices/d-1/differences").await["items"][0];
     assert_eq!((&left["desiredRevision"], &left["asDesired"]), (&Value::Null, &json!(false)));
     let none = world.request("GET", "/api/v1/devices/x/differences", json!(null)).await;
@@ -256,7 +256,7 @@ async fn comings_and_goings_are_kept_and_bounded() {
     assert!(last[98]["reason"].as_str().unwrap().starts_with("round 70 "), "{}", last[98]);
     assert_eq!(last[0]["reason"].as_str().unwrap().len(), 200);
 
-    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
+    world.service.fleet.delete_device(&world.actor(), "d-1").await.unwrap();
     world.device("d-1").await;
     assert!(history(&world, "d-1").await.is_empty(), "it is another one's");
     assert_eq!(world.request("GET", "/api/v1/devices/x/history", json!(null)).await.0, 404);
@@ -269,7 +269,7 @@ async fn the_history_costs_no_transaction_of_its_own() {
     world.device("d-1").await;
     world.apply("w", "1").await.unwrap();
     let count = |world: &World| {
-        let counters = world.service.counters();
+        let counters = world.service.documents.counters();
         (counters.commits.load(Ordering::Relaxed), counters.writes.load(Ordering::Relaxed))
     };
     let (commits, writes) = count(&world);

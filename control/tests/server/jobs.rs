@@ -189,7 +189,7 @@ async fn a_restart_is_asked_of_those_who_are_there() {
     let answering = tokio::spawn({
         let world = Arc::clone(&world);
         async move {
-            let key = world.service.authority().signer().public_key();
+            let key = world.service.enrolment.authority().signer().public_key();
             loop {
                 let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
                 for (device, bytes) in calls {

@@ -142,7 +142,7 @@ async fn a_misspelt_guard_deletes_nothing() {
             ask(&world, "DELETE", "/api/v1/workloads/w", &format!("{wrong}=1")).await;
         assert_eq!(status, 400, "{wrong}");
         assert!(said.contains(meant), "{said}");
-        assert!(world.service.workload(&world.actor(), "w").is_ok(), "{wrong}");
+        assert!(world.service.workloads.workload(&world.actor(), "w").is_ok(), "{wrong}");
     }
     let path = "/api/v1/devices/nobody/streams/x/fetch";
     let (status, said) = ask(&world, "POST", path, "since=1h").await;

@@ -21,7 +21,7 @@ async fn ping(world: &World, path: &str) -> Value {
 
 /// Returns the ids of the pings sent since the last call.
 fn asked(world: &World) -> Vec<u64> {
-    let key = world.service.authority().signer().public_key();
+    let key = world.service.enrolment.authority().signer().public_key();
     let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
     let ids = calls.iter().map(|(device, bytes)| {
         let call = signing::open_call(bytes, &key, device, 77).unwrap();

@@ -177,7 +177,7 @@ async fn what_one_message_cannot_hold_is_refused() {
     let (_, all) = world.request("GET", "/api/v1/policies/streams", json!(null)).await;
     assert_eq!(all["items"], json!([]));
     let documents = [stream("a", "a", json!({})), stream("a", "a", json!({}))];
-    let twice = world.service.apply(&world.actor(), &documents, false).await;
+    let twice = world.service.workloads.apply(&world.actor(), &documents, false).await;
     assert!(matches!(twice, Err(Failure::Invalid { .. })), "{twice:?}");
 }
 

@@ -112,7 +112,7 @@ impl Fleet {
         manners: &BTreeMap<String, Manner>,
         seen: &Mutex<Vec<(String, Call)>>,
     ) {
-        let key = world.service.authority().signer().public_key();
+        let key = world.service.enrolment.authority().signer().public_key();
         loop {
             let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
             for (device, bytes) in calls {

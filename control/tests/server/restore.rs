@@ -39,7 +39,7 @@ async fn devices_follow_what_was_restored() {
     assert_eq!(after.workloads, before.workloads);
     assert_eq!(answer["epoch"], after.epoch);
     assert_eq!(world.view("d-1")["status"]["generation"]["applied"], 0, "it will say itself");
-    assert!(world.service.device(&world.actor(), "d-2").is_err());
+    assert!(world.service.fleet.device(&world.actor(), "d-2").is_err());
     assert_eq!(*world.bus.disconnected.lock().unwrap(), ["default_d-1", "default_d-2"]);
     world.renew(&key).await.unwrap();
 
@@ -95,7 +95,7 @@ async fn what_is_no_whole_backup_changes_nothing() {
         let message = answer["error"]["message"].as_str().unwrap();
         assert!(message.contains(said), "{what}: {message}");
         assert!(!message.chars().any(char::is_control), "{what}: {message:?}");
-        assert!(world.service.device(&world.actor(), "d-1").is_ok(), "{what}");
+        assert!(world.service.fleet.device(&world.actor(), "d-1").is_ok(), "{what}");
     }
 }
 
@@ -223,10 +223,10 @@ async fn the_data_of_a_device_that_a_backup_lacks_stays_for_a_day() {
     round(&world).await;
     advance(70_000);
     round(&world).await;
-    assert_eq!(world.service.data_sums(&world.actor().tenant).0, 2);
+    assert_eq!(world.service.data.data_sums(&world.actor().tenant).0, 2);
     advance(20_000);
     round(&world).await;
-    assert_eq!(world.service.data_sums(&world.actor().tenant).0, 1, "nobody came for it");
+    assert_eq!(world.service.data.data_sums(&world.actor().tenant).0, 1, "nobody came for it");
 }
 
 #[tokio::test]
@@ -235,7 +235,7 @@ async fn a_name_that_a_backup_gives_back_to_another_machine_costs_neither_its_da
     world.device("d-0").await;
     world.device("d-1").await;
     let early = backup(&world).await;
-    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
+    world.service.fleet.delete_device(&world.actor(), "d-1").await.unwrap();
     world.device("d-1").await;
     assert!(world.ship("d-1", &batch("s", 1, 9)).await);
     let late = backup(&world).await;

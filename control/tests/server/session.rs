@@ -211,12 +211,12 @@ async fn there_is_an_end_to_the_number_of_sessions() {
         random[..8].copy_from_slice(&number.to_le_bytes());
         Secret::new(random)
     };
-    assert!(world.service.session(&of(0)).is_ok());
+    assert!(world.service.access.session(&of(0)).is_ok());
     let (cookie, _) = session(&world, &world.admin).await;
-    assert!(world.service.session(&of(0)).is_err(), "the oldest goes");
-    assert!(world.service.session(&of(1)).is_ok());
+    assert!(world.service.access.session(&of(0)).is_err(), "the oldest goes");
+    assert!(world.service.access.session(&of(1)).is_ok());
     let world = world.restart().await;
-    assert!(world.service.session(&of(0)).is_err(), "for ever");
+    assert!(world.service.access.session(&of(0)).is_err(), "for ever");
     assert_eq!(world.raw("GET", SESSION, &[("cookie", &cookie)], "").await.status(), 200);
 }
 
@@ -229,7 +229,7 @@ async fn whoever_guesses_must_wait() {
     let answer = log_in(&world, "hfa1.admin.00").await;
     assert_eq!(code(&answer), refused(429, "too-many"));
     assert_eq!(answer.headers()["retry-after"], "6");
-    assert_eq!(world.service.counters().logins_refused.load(Ordering::Relaxed), 11);
+    assert_eq!(world.service.access.logins_refused().load(Ordering::Relaxed), 11);
     // Another person at the same address with a valid token is let in all the same.
     for _ in 0..3 {
         session(&world, &world.admin).await;
@@ -259,10 +259,10 @@ async fn a_backup_holds_no_session_and_a_restore_ends_them() {
         let (status, answer) = world.send("POST", "/api/v1/restore", &[], Body::from(tar)).await;
         assert_eq!(status, 200, "{answer:?}");
         assert_eq!(world.raw("GET", SESSION, &[("cookie", &cookie)], "").await.status(), 401);
-        assert!(world.service.session(&secret).is_err());
+        assert!(world.service.access.session(&secret).is_err());
     }
     let world = world.restart().await;
-    assert!(world.service.session(&secret).is_err());
+    assert!(world.service.access.session(&secret).is_err());
     assert_eq!(world.raw("GET", SESSION, &[("cookie", &cookie)], "").await.status(), 401);
 }
 
@@ -361,7 +361,7 @@ async fn about_says_which_control_plane_it_is() {
     assert_eq!((&about["tenant"], &about["trustDomain"]), (&json!("default"), &json!("holdfast")));
     assert!(about["ca"]["pem"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE-----"));
     assert!(!about.to_string().contains("PRIVATE KEY"));
-    let sha256 = holdfast_base::ids::hex(&world.service.authority().ca_sha256());
+    let sha256 = holdfast_base::ids::hex(&world.service.enrolment.authority().ca_sha256());
     assert_eq!(about["ca"]["sha256"], sha256);
     for moment in ["startedAt", "serverCertificateNotAfter"] {
         assert!(about[moment].as_str().unwrap().ends_with('Z'), "{moment}: {about}");

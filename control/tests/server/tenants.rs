@@ -156,21 +156,22 @@ async fn what_another_tenant_has_is_not_there_whatever_is_asked() {
 #[tokio::test]
 async fn events_data_and_metrics_are_of_one_tenant() {
     let world = two().await;
-    let newest = |actor: &Actor| *world.service.events(actor).unwrap().watch().borrow();
+    let newest = |actor: &Actor| *world.service.documents.events(actor).unwrap().watch().borrow();
     let (own, other) = (newest(&world.actor()), newest(&zeta()));
     let device: DeviceId = "zeta_d-1".parse().unwrap();
-    let mut feed = world.service.read_along(world.actor().tenant, |_, _| true);
-    let mut theirs = world.service.read_along(zeta().tenant, |_, _| true);
-    world.service.connected(&device, 1, "192.0.2.1:99".parse().unwrap(), None);
+    let mut feed = world.service.data.read_along(world.actor().tenant, |_, _| true);
+    let mut theirs = world.service.data.read_along(zeta().tenant, |_, _| true);
+    world.service.directory.connected(&device, 1, "192.0.2.1:99".parse().unwrap(), None);
     let (tell, told) = tokio::sync::oneshot::channel();
     let done = Done::new(move |stored| tell.send(stored).unwrap());
     let payload = codec::encode(&batch("s", 1, 3)).unwrap();
-    world.service.received(&device, Channel::Data, payload.into(), done);
+    world.service.directory.received(&device, Channel::Data, payload.into(), done);
     assert_eq!(told.await.unwrap(), Outcome::Stored);
     world.settle().await;
     // The event is told once the change before it is durable.
     assert!(newest(&zeta()) > other && newest(&world.actor()) == own);
-    let Page::Events(told) = world.service.events(&world.actor()).unwrap().after(own) else {
+    let Page::Events(told) = world.service.documents.events(&world.actor()).unwrap().after(own)
+    else {
         panic!("nothing was missed")
     };
     assert!(told.is_empty(), "{told:?}");
@@ -200,7 +201,7 @@ async fn events_data_and_metrics_are_of_one_tenant() {
     }
     let values = |actor: &Actor| {
         let all = Default::default();
-        world.service.latest_values(actor, &all, &[], u64::MAX).unwrap()
+        world.service.data.latest_values(actor, &all, &[], u64::MAX).unwrap()
     };
     assert!(
         values(&zeta()).contains("tenant=\"zeta\"") && !values(&world.actor()).contains("zeta")
@@ -212,13 +213,13 @@ async fn a_backup_holds_all_tenants_and_is_of_the_first_one() {
     let world = two().await;
     let (status, tar) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
     assert_eq!(status, 200);
-    world.service.delete_device(&zeta(), "pump-2").await.unwrap();
-    assert!(matches!(world.service.device(&zeta(), "pump-2"), Err(Failure::NotFound(_))));
+    world.service.fleet.delete_device(&zeta(), "pump-2").await.unwrap();
+    assert!(matches!(world.service.fleet.device(&zeta(), "pump-2"), Err(Failure::NotFound(_))));
     let (status, answer) = world.send("POST", "/api/v1/restore", &[], Body::from(tar)).await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!((status, &answer["devices"]), (200, &json!(3)), "{answer}");
-    assert!(world.service.device(&zeta(), "pump-2").is_ok());
+    assert!(world.service.fleet.device(&zeta(), "pump-2").is_ok());
     let world = world.restart().await;
-    assert!(world.service.device(&zeta(), "pump-2").is_ok());
-    assert!(world.service.device(&world.actor(), "d-1").is_ok());
+    assert!(world.service.fleet.device(&zeta(), "pump-2").is_ok());
+    assert!(world.service.fleet.device(&world.actor(), "d-1").is_ok());
 }

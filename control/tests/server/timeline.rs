@@ -142,7 +142,7 @@ async fn a_night_of_a_device_is_told_newest_first_and_survives_a_restart() {
     assert_eq!(words(&world, D1).await, expected, "it is all on disk");
     let all = pages(&world, &format!("{D1}?"), 5).await;
     assert_eq!(all.len(), expected.len(), "by pages nothing is lost or told twice");
-    world.service.delete_device(&world.actor(), "d-1").await.unwrap();
+    world.service.fleet.delete_device(&world.actor(), "d-1").await.unwrap();
     world.device("d-1").await;
     assert!(words(&world, D1).await.is_empty(), "it is another one's");
 }
@@ -158,7 +158,7 @@ async fn ten_thousand_events_of_a_hostile_device_push_nothing_out_and_fill_nothi
         says(&world, name, true, &[("w", 1, Phase::Running, 0)], &[]).await;
     }
     says(&world, "d-2", false, &[("w", 1, Phase::Failed, 0)], &["disk-full"]).await;
-    let commits = || world.service.counters().commits.load(Ordering::Relaxed);
+    let commits = || world.service.documents.counters().commits.load(Ordering::Relaxed);
     let before = commits();
     // d-1 misbehaves: a workload in a loop, another workload's name in each report, and problems
     // that come and go.
@@ -241,7 +241,7 @@ async fn activity_is_what_people_did_beside_what_devices_did() {
         advance(60);
         let document = crate::world::document("w", argument);
         let night = Actor::operator(world.actor().tenant, id, Scope::Operate);
-        world.service.apply(&night, &[document], false).await.unwrap();
+        world.service.workloads.apply(&night, &[document], false).await.unwrap();
         let revision = argument.parse().unwrap();
         if revision == 1 {
             world.connect("d-1", 1);

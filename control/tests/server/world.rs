@@ -67,6 +67,21 @@ pub fn set_back(seconds: u64) {
     CLOCK.fetch_sub(seconds, Ordering::Relaxed);
 }
 
+/// Time by which the monotonic clock is ahead of the machine's, in milliseconds.
+static AHEAD: AtomicU64 = AtomicU64::new(0);
+
+fn monotonic() -> Duration {
+    uptime() + Duration::from_millis(AHEAD.load(Ordering::Relaxed))
+}
+
+/// Advances the monotonic clock, as if the machine had been suspended.
+pub fn suspend(time: Duration) {
+    AHEAD.fetch_add(u64::try_from(time.as_millis()).unwrap(), Ordering::Relaxed);
+}
+
+/// Number of renewals of the lease that a reading of the whole store takes.
+pub static SLOWNESS: AtomicU64 = AtomicU64::new(0);
+
 /// A connection whose device is silent for as long as a test says.
 #[derive(Debug, Default)]
 pub struct FakeLine {
@@ -135,6 +150,19 @@ impl Store for Moody {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let wanted = self.renewals.load(Ordering::Relaxed) + SLOWNESS.load(Ordering::Relaxed);
+        for _ in 0..2_000 {
+            if self.renewals.load(Ordering::Relaxed) >= wanted {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if self.renewals.load(Ordering::Relaxed) < wanted {
+            return Err(StoreError {
+                what: "cannot read",
+                cause: "nobody renews the lease".into(),
+            });
+        }
         self.inner.snapshot()
     }
 
@@ -305,7 +333,7 @@ impl World {
             addresses: Vec::new(),
             reserve: None,
             clock,
-            uptime,
+            uptime: monotonic,
         };
         let inner = RedbDataStore::new(&folder.path().join("data.redb"));
         let data = Arc::new(MoodyData {
@@ -325,9 +353,9 @@ impl World {
             notifier: Arc::new(Receivers),
         };
         let (service, writing) = Service::start(ports, settings).unwrap();
-        let first = service.first_start().await.unwrap();
+        let first = service.access.first_start().await.unwrap();
         if first.is_some() {
-            service.admin_token_was_shown().await.unwrap();
+            service.access.admin_token_was_shown().await.unwrap();
         }
         let (stop, stopping) = tokio::sync::watch::channel(false);
         let app = App {
@@ -340,7 +368,7 @@ impl World {
             stop: stopping,
         };
         let admin = admin.or(first).unwrap();
-        while !service.knows_streams() {
+        while !service.data.knows_streams() {
             tokio::task::yield_now().await;
         }
         Self { folder, service, writing: Some(writing), bus, store, data, admin, app, _stop: stop }
@@ -355,7 +383,7 @@ impl World {
     pub async fn restart(mut self) -> Self {
         self.service.close().await;
         self.writing.take().unwrap().join().unwrap();
-        let (keys, admin) = (self.service.authority().keys().clone(), self.admin.clone());
+        let (keys, admin) = (self.service.enrolment.authority().keys().clone(), self.admin.clone());
         let Self { folder, service, store, data, app, .. } = self;
         drop((service, app, store, data));
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
@@ -465,6 +493,7 @@ impl World {
         let id = token.parse::<EnrolToken>().unwrap().id;
         let public_key = key.public();
         self.service
+            .enrolment
             .enrol(EnrolRequest {
                 token: token.to_owned(),
                 name: name.map(|name| name.parse().unwrap()),
@@ -478,7 +507,7 @@ impl World {
     pub async fn renew(&self, key: &Key) -> Result<EnrolAnswer, Failure> {
         let public_key = key.public();
         let proof = key.sign(&renew_proof(&public_key));
-        self.service.renew(RenewRequest { public_key, proof }).await
+        self.service.enrolment.renew(RenewRequest { public_key, proof }).await
     }
 
     /// Enrols a device with the label `role=a`.
@@ -495,13 +524,13 @@ impl World {
 
     pub async fn apply(&self, name: &str, argument: &str) -> Result<(), Failure> {
         let document = document(name, argument);
-        self.service.apply(&self.actor(), &[document], false).await.map(|_| ())
+        self.service.workloads.apply(&self.actor(), &[document], false).await.map(|_| ())
     }
 
     /// Returns the device's desired state as it would be sent, after verifying it.
     pub fn desired(&self, name: &str) -> Option<DesiredState> {
-        let bytes = self.service.desired(&id(name))?;
-        let key = self.service.authority().signer().public_key();
+        let bytes = self.service.directory.desired(&id(name))?;
+        let key = self.service.enrolment.authority().signer().public_key();
         Some(signing::verify(&bytes, &key, &id(name)).unwrap())
     }
 
@@ -514,30 +543,30 @@ impl World {
     pub async fn outcome(&self, name: &str, channel: Channel, payload: Vec<u8>) -> Outcome {
         let (tell, told) = tokio::sync::oneshot::channel();
         let done = Done::new(move |outcome| tell.send(outcome).unwrap());
-        self.service.received(&id(name), channel, payload.into(), done);
+        self.service.directory.received(&id(name), channel, payload.into(), done);
         tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap()
     }
 
     pub fn connect(&self, name: &str, connection: u64) {
         let peer: SocketAddr = "192.0.2.1:99".parse().unwrap();
-        self.service.connected(&id(name), connection, peer, None);
+        self.service.directory.connected(&id(name), connection, peer, None);
     }
 
     /// Connects a device with a line that tells when it was last heard.
     pub fn connect_with(&self, name: &str, connection: u64) -> Arc<FakeLine> {
         let (peer, line): (SocketAddr, _) =
             ("192.0.2.1:99".parse().unwrap(), Arc::<FakeLine>::default());
-        self.service.connected(&id(name), connection, peer, Some(Arc::clone(&line) as _));
+        self.service.directory.connected(&id(name), connection, peer, Some(Arc::clone(&line) as _));
         line
     }
 
     pub fn disconnect(&self, name: &str, connection: u64, reason: &str) {
-        self.service.disconnected(&id(name), connection, reason);
+        self.service.directory.disconnected(&id(name), connection, reason);
     }
 
     /// Waits until everything that was noted so far is on disk. A device d-1 must exist.
     pub async fn settle(&self) {
-        self.service.approve(&self.actor(), "d-1").await.unwrap();
+        self.service.fleet.approve(&self.actor(), "d-1").await.unwrap();
     }
 
     /// Makes a change that has no effect.
@@ -551,7 +580,7 @@ impl World {
     }
 
     pub fn view(&self, name: &str) -> Value {
-        serde_json::to_value(self.service.device(&self.actor(), name).unwrap()).unwrap()
+        serde_json::to_value(self.service.fleet.device(&self.actor(), name).unwrap()).unwrap()
     }
 }
 

@@ -1,8 +1,8 @@
 //! Walls between the rooms of the control plane, beyond those that a `Cargo.toml` draws by itself:
-//! which crates may stand below which, and that the service knows ports and no adapter. Of the
-//! protocol: which crate has a runtime.
+//! which crates may stand below which, that the service knows ports and no adapter, and which of its
+//! parts may know which. Of the protocol: which crate has a runtime.
 //!
-//! See decisions 0134, 0135 and 0154.
+//! See decisions 0134, 0135, 0154 and NEW-service-parts.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -36,6 +36,24 @@ const WITHOUT_RUNTIME: [&str; 5] =
 /// Crates that do I/O, which no core and no port uses.
 const OUTSIDE: [&str; 9] =
     ["tokio", "redb", "hyper", "axum", "reqwest", "rustls", "rustix", "rcgen", "tower"];
+
+/// Parts of the service, each with the parts that it may use. A part uses only those before it, so
+/// that there is no circle.
+const PARTS: [(&str, &[&str]); 10] = [
+    ("documents", &[]),
+    ("data", &["documents"]),
+    ("access", &["documents"]),
+    ("calls", &["documents", "data"]),
+    ("alarms", &["documents"]),
+    ("enrolment", &["documents"]),
+    ("workloads", &["documents", "calls", "alarms"]),
+    ("fleet", &["documents", "data", "alarms"]),
+    ("directory", &["documents", "data", "access", "calls"]),
+    ("archive", &["documents", "data", "alarms", "enrolment"]),
+];
+
+/// Maximum number of fields of a type of the service.
+const FIELDS: usize = 10;
 
 /// Names of the dependencies of a crate, those of its tests excepted.
 fn dependencies(folder: &str) -> BTreeSet<String> {
@@ -117,4 +135,74 @@ fn core_and_ports_name_no_service_and_no_adapter() {
     let words = ["holdfast_control::", "adapters::", "service::", "holdfast_control_core"];
     assert_eq!(lines_with("control/ports/src", &words), [""; 0]);
     assert_eq!(lines_with("control/rows/src", &words), [""; 0]);
+}
+
+/// Text of a part of the service without its comments.
+fn code_of_part(part: &str) -> String {
+    let folder = root().join("control/src/service");
+    let (file, mut files) = (folder.join(format!("{part}.rs")), Vec::new());
+    if file.exists() {
+        files.push(file);
+    } else {
+        sources(&folder.join(part), &mut files);
+    }
+    let text: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    text.lines()
+        .filter(|line| !line.trim().starts_with("//"))
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+#[test]
+fn a_part_of_the_service_uses_only_parts_below_it() {
+    let known: BTreeSet<&str> = PARTS.iter().map(|(part, _)| *part).collect();
+    let service = read("control/src/service/mod.rs");
+    let fields = service.split("pub struct Service {\n").nth(1).unwrap();
+    let fields = fields.split("\n}").next().unwrap().lines();
+    let fields = fields.filter_map(|line| Some(line.strip_prefix("    pub ")?.split_once(':')?.0));
+    assert_eq!(fields.collect::<BTreeSet<_>>(), known, "the parts of `Service`");
+    for (at, (part, may)) in PARTS.iter().enumerate() {
+        let before: BTreeSet<&str> = PARTS[..at].iter().map(|(part, _)| *part).collect();
+        assert!(may.iter().all(|other| before.contains(other)), "{part} uses one above it");
+        let code = code_of_part(part);
+        for (other, _) in PARTS.iter().filter(|(other, _)| other != part) {
+            let (first, rest) = other.split_at(1);
+            let kind = format!("{}{rest}", first.to_ascii_uppercase());
+            let words = [
+                format!("super::{other}::"),
+                format!("service::{other}::"),
+                format!("Arc<{kind}>"),
+                format!("&{kind}"),
+            ];
+            let used = words.iter().any(|word| code.contains(word.as_str()));
+            assert_eq!(used, may.contains(other), "does {part} use {other}?");
+        }
+    }
+}
+
+#[test]
+fn types_of_the_service_own_little() {
+    let mut files = Vec::new();
+    sources(&root().join("control/src/service"), &mut files);
+    let (mut blocks, mut structs) = (0, 0);
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        blocks += text.matches("\nimpl Service {").count();
+        for after in text.split("struct ").skip(1) {
+            let Some((name, rest)) = after.split_once(" {\n") else { continue };
+            if name.contains([';', '(', '\n']) {
+                continue;
+            }
+            let body = rest.split("\n}").next().unwrap();
+            let field = |line: &&str| {
+                let line = line.strip_prefix("    ").unwrap_or_default();
+                !line.starts_with([' ', '/', '#', '}', ')']) && line.contains(": ")
+            };
+            let count = body.lines().filter(field).count();
+            assert!(count <= FIELDS, "{}: {name} has {count} fields", file.display());
+            structs += 1;
+        }
+    }
+    assert!(structs > 40, "structs are found: {structs}");
+    assert!((1..=2).contains(&blocks), "{blocks} blocks `impl Service`");
 }

@@ -20,7 +20,7 @@ pub(super) async fn list(
     Extension(actor): Extension<Actor>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<List<Access>>, Failure> {
-    app.service.access_tokens(&actor, &query.query()).map(Json)
+    app.service.access.access_tokens(&actor, &query.query()).map(Json)
 }
 
 /// Creates an access token.
@@ -35,7 +35,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<CreatedAccess>), Failure> {
     let new: NewAccess = json(body, SMALL).await?;
-    let created = app.service.create_access(&actor, new).await?;
+    let created = app.service.access.create_access(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -50,5 +50,5 @@ pub(super) async fn delete(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.delete_access(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.access.delete_access(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -60,7 +60,7 @@ pub(super) async fn timeline(
     Path(name): Path<String>,
     Params(params): Params<TimelineParams>,
 ) -> JsonResult<List<TimelineEvent>> {
-    let now = app.service.now();
+    let now = app.service.documents.now();
     let second = |name, text: &Option<String>| {
         activity::second(name, text.as_deref(), now).map_err(Failure::from)
     };
@@ -72,7 +72,7 @@ pub(super) async fn timeline(
         workload: params.workload.filter(|name| !name.is_empty()),
         query: Query { limit: params.limit, after: params.after, ..Query::default() },
     };
-    aside(app, move |service| service.timeline(&actor, &name, &query)).await?.map(Json)
+    aside(app, move |service| service.fleet.timeline(&actor, &name, &query)).await?.map(Json)
 }
 
 /// Parameters of the audit log.
@@ -122,9 +122,9 @@ pub(super) async fn audit(
     };
     let AuditParams { limit, after, who, action, object, q, category, since, until, .. } = params;
     let asked = Asked { who, action, object, q, category, since, until };
-    let filter = Filter::read(asked, app.service.now())?;
+    let filter = Filter::read(asked, app.service.documents.now())?;
     let query = Query { limit, after, ..Query::default() };
-    app.service.audit(&actor, &query, &filter, newest_first).map(Json)
+    app.service.fleet.audit(&actor, &query, &filter, newest_first).map(Json)
 }
 
 /// Parameters of the activity.
@@ -172,12 +172,12 @@ pub(super) async fn activity(
     let ActivityParams { limit, after, who, action, object, q, category, since, until, format } =
         params;
     let asked = Asked { who, action, object, q, category, since, until };
-    let filter = Filter::read(asked, app.service.now())?;
+    let filter = Filter::read(asked, app.service.documents.now())?;
     let form = match format.as_deref() {
         None | Some("" | "json") => {
             let query = Query { limit, after, ..Query::default() };
-            let page =
-                aside(app, move |service| service.activity(&actor, &query, &filter)).await??;
+            let page = aside(app, move |service| service.fleet.activity(&actor, &query, &filter))
+                .await??;
             return Ok(Json(page).into_response());
         }
         Some("csv") => Form::Csv,
@@ -224,7 +224,7 @@ fn file(app: App, actor: Actor, filter: Filter, most: usize, form: Form) -> Resp
             Form::Ndjson => String::new(),
         };
         let (mut left, mut defect) = (most, None);
-        let read = service.every_activity(&actor, &filter, &mut |item| {
+        let read = service.fleet.every_activity(&actor, &filter, &mut |item| {
             if left == 0 {
                 return false;
             }

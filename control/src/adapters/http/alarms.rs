@@ -79,7 +79,7 @@ pub(super) async fn list(
 ) -> JsonResult<List<Alarm>> {
     let query = query.query()?;
     let service = std::sync::Arc::clone(&app.service);
-    tokio::task::spawn_blocking(move || service.alarms(&actor, &query))
+    tokio::task::spawn_blocking(move || service.alarms.list(&actor, &query))
         .await
         .map_err(Failure::internal)?
         .map(Json)
@@ -97,7 +97,7 @@ pub(super) async fn acknowledge(
     body: Body,
 ) -> Result<(StatusCode, Json<Silence>), Failure> {
     let new: NewSilence = json(body, SMALL).await?;
-    let made = app.service.mute(&actor, Muting::Acknowledgement, new).await?;
+    let made = app.service.alarms.mute(&actor, Muting::Acknowledgement, new).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn silence(
     body: Body,
 ) -> Result<(StatusCode, Json<Silence>), Failure> {
     let new: NewSilence = json(body, SMALL).await?;
-    let made = app.service.mute(&actor, Muting::Silence, new).await?;
+    let made = app.service.alarms.mute(&actor, Muting::Silence, new).await?;
     Ok((StatusCode::CREATED, Json(made)))
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn silences(
     Extension(actor): Extension<Actor>,
 ) -> JsonResult<List<Silence>> {
     let service = std::sync::Arc::clone(&app.service);
-    let listed = tokio::task::spawn_blocking(move || service.silences(&actor)).await;
+    let listed = tokio::task::spawn_blocking(move || service.alarms.silences(&actor)).await;
     listed.map_err(Failure::internal)?.map(Json)
 }
 
@@ -137,7 +137,7 @@ pub(super) async fn end(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.unmute(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.alarms.unmute(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Sends a test message to a notification's receiver at once.
@@ -151,5 +151,5 @@ pub(super) async fn test(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Tested> {
-    app.service.test_notification(&actor, &name).await.map(Json)
+    app.service.alarms.test_notification(&actor, &name).await.map(Json)
 }

@@ -103,7 +103,7 @@ pub(super) async fn backup(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
 ) -> Result<Response, Failure> {
-    let backup = app.service.backup(&actor).await?;
+    let backup = app.service.archive.backup(&actor).await?;
     let (to, from) = mpsc::channel(8);
     let artifacts = Arc::clone(&app.artifacts);
     tokio::task::spawn_blocking(move || {
@@ -205,10 +205,10 @@ pub(super) async fn restore(
     take(body, &mut upload, most, what).await?;
     let file = upload.into_file().await.map_err(disk)?;
     let artifacts = Arc::clone(&app.artifacts);
-    let tenant = app.service.tenant();
+    let tenant = app.service.documents.first_tenant().clone();
     let read = tokio::task::spawn_blocking(move || read_backup(&file.0, &artifacts, &tenant));
     let checked = read.await.map_err(Failure::internal)??;
-    app.service.restore(&actor, checked).await.map(Json)
+    app.service.archive.restore(&actor, checked).await.map(Json)
 }
 
 /// Space that a restore leaves free on the disk, in bytes, so that what it brings can be stored.

@@ -20,7 +20,7 @@ use super::extract::Path;
 use crate::adapters::artifacts::Upload;
 use crate::api::StoredArtifact;
 use crate::core::rights::{Action, Actor};
-use crate::service::Failure;
+use crate::service::{Failure, may};
 
 /// Time without a byte after which an upload is given up.
 const STALL: Duration = Duration::from_secs(60);
@@ -69,7 +69,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StoredArtifact>, Failure> {
-    app.service.may(&actor, Action::PutArtifact, "")?;
+    may(&actor, Action::PutArtifact, "")?;
     let most = app.artifacts.max;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|size| size > most) {
@@ -129,7 +129,7 @@ pub(super) async fn get(
 ) -> Result<Response, Failure> {
     let digest: Digest =
         digest.parse().map_err(|error| Failure::invalid(format!("digest: {error}")))?;
-    app.service.may_fetch(&actor, &digest)?;
+    app.service.workloads.may_fetch(&actor, &digest)?;
     let none = || Failure::no("artifact", &digest.to_string());
     let size = app.artifacts.size(&digest).ok_or_else(none)?;
     let (status, first, last) = match part(&headers, size) {

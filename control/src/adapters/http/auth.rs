@@ -18,7 +18,7 @@ use super::App;
 use crate::adapters::seats::Seat;
 use crate::core::rights::{Action, Actor};
 use crate::core::session::Secret;
-use crate::service::{Failure, Service};
+use crate::service::{Failure, Service, may};
 
 /// Address of the connection's client.
 #[derive(Debug, Clone, Copy)]
@@ -48,10 +48,11 @@ impl PeerDevice {
     /// Checks that the device may fetch now. TLS checked the certificate's dates only when the
     /// connection began.
     pub(super) fn check(&self, service: &Service) -> Result<(), Failure> {
-        if i64::try_from(service.now()).unwrap_or(i64::MAX) > self.not_after {
+        service.documents.check_held()?;
+        if i64::try_from(service.documents.now()).unwrap_or(i64::MAX) > self.not_after {
             return Err(Failure::Refused("the certificate has expired: renew it".into()));
         }
-        service.admit_device(&self.device, &self.serial)
+        service.directory.admit_device(&self.device, &self.serial)
     }
 }
 
@@ -82,11 +83,12 @@ pub(super) fn meant(secret: &Secret, headers: &HeaderMap) -> Result<(), Failure>
 /// Authenticates an operator's request and checks that the operator may do what the route is for,
 /// before anything of the request is read. The service asks again, with the object.
 fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
+    service.documents.check_held()?;
     let (method, headers) = (request.method(), request.headers());
     let actor = match secret(headers) {
         Err(_) => bearer(service, headers)?,
         Ok(secret) => {
-            let actor = service.authorize_session(&secret)?;
+            let actor = service.access.authorize_session(&secret)?;
             if !matches!(*method, Method::GET | Method::HEAD) {
                 meant(&secret, headers)?;
             }
@@ -99,7 +101,7 @@ fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
     let action = Action::of_route(method.as_str(), route).ok_or_else(|| {
         Failure::Refused(format!("{method} {route} has no action: nobody may use it"))
     })?;
-    service.may(&actor, action, "")?;
+    may(&actor, action, "")?;
     Ok(actor)
 }
 
@@ -114,7 +116,7 @@ fn bearer(service: &Service, headers: &HeaderMap) -> Result<Actor, Failure> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Failure::Unauthorized("Authorization: only Bearer is served".into()));
     }
-    service.authorize(token.trim())
+    service.access.authorize(token.trim())
 }
 
 /// Marks the request's connection as authenticated, so that it no longer counts as a stranger's.
@@ -141,7 +143,11 @@ pub(super) async fn operators(
 
 /// Middleware that admits requests with the cookie of a valid login.
 pub(super) async fn sessions(State(app): State<App>, request: Request, next: Next) -> Response {
-    match secret(request.headers()).and_then(|secret| app.service.session(&secret)) {
+    let held = app.service.documents.check_held();
+    match held
+        .and_then(|()| secret(request.headers()))
+        .and_then(|secret| app.service.access.session(&secret))
+    {
         Ok(_session) => next.run(request).await,
         Err(failure) => failure.into_response(),
     }

@@ -213,9 +213,11 @@ pub(super) async fn streams(
         .map_err(|error| Failure::invalid(format!("q: {error}")))?;
     let part = Query { limit: query.limit, after: query.after, selector };
     let device = query.device.filter(|name| !name.is_empty());
-    aside(app, move |service| service.streams(&actor, &part, device.as_deref(), text.as_deref()))
-        .await
-        .map(Json)
+    aside(app, move |service| {
+        service.data.streams(&actor, &part, device.as_deref(), text.as_deref())
+    })
+    .await
+    .map(Json)
 }
 
 /// Lists a device's streams, with the state of its buffer, link and horizon as the device reports
@@ -228,7 +230,7 @@ pub(super) async fn of_device(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<DeviceStreams> {
-    aside(app, move |service| service.device_streams(&actor, &name)).await.map(Json)
+    aside(app, move |service| service.data.device_streams(&actor, &name)).await.map(Json)
 }
 
 /// Returns data records of a stream.
@@ -247,10 +249,10 @@ pub(super) async fn records(
     Params(query): Params<RecordsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
-    let window = query.window(app.service.now().saturating_mul(1_000))?;
+    let window = query.window(app.service.documents.now().saturating_mul(1_000))?;
     let needle = query.q.as_deref().map(str::trim).filter(|q| !q.is_empty());
     let needle = needle.map(str::to_lowercase);
-    let row = app.service.stream(&actor, Action::ListRecords, &name, &stream)?;
+    let row = app.service.data.stream(&actor, Action::ListRecords, &name, &stream)?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let accept = accept.unwrap_or_default();
     if accept.contains("application/x-ndjson") {
@@ -285,7 +287,7 @@ fn page(
     let mut last: Option<(u64, u64)> = None;
     let mut left_out = RangeSet::new();
     if window.numbers.from <= window.numbers.to {
-        left_out = service.visit_records(row, window, &mut |record| {
+        left_out = service.data.visit_records(row, window, &mut |record| {
             if items.len() == limit || bytes > PAGE_BYTES || seen == SEARCHED {
                 more = true;
                 return ControlFlow::Break(());
@@ -351,7 +353,7 @@ fn stream_of(
             piece.extend_from_slice(b"seq,time,value\r\n");
         }
         let mut left = most;
-        let read = service.visit_records(&row, window, &mut |record| {
+        let read = service.data.visit_records(&row, window, &mut |record| {
             if needle.is_some() && !has(&value_json(&record), needle.as_deref()) {
                 return ControlFlow::Continue(());
             }
@@ -389,7 +391,7 @@ pub(super) async fn series(
     Path((name, stream)): Path<(String, String)>,
     Params(query): Params<SeriesQuery>,
 ) -> JsonResult<Series> {
-    let now = app.service.now().saturating_mul(1_000);
+    let now = app.service.documents.now().saturating_mul(1_000);
     let until = time("until", query.until.as_deref(), now)?.unwrap_or(now.saturating_add(1));
     let since = time("since", query.since.as_deref(), now)?.unwrap_or(until.saturating_sub(DAY));
     if since >= until {
@@ -399,11 +401,12 @@ pub(super) async fn series(
     if !(1..=POINTS.1).contains(&points) {
         return Err(Failure::invalid(format!("points={points}: from 1 to {}", POINTS.1)));
     }
-    let row = app.service.stream(&actor, Action::GetSeries, &name, &stream)?;
+    let row = app.service.data.stream(&actor, Action::GetSeries, &name, &stream)?;
     let field = parse::path("field", &query.field.unwrap_or_default())
         .map_err(|fault| Failure::invalid(fault.to_string()))?;
     let (points, left_out) =
-        aside(app, move |service| service.series(&row, (since, until), &field, points)).await?;
+        aside(app, move |service| service.data.series(&row, (since, until), &field, points))
+            .await?;
     Ok(Json(Series { points, damaged: MissingRange::damaged(&left_out) }))
 }
 
@@ -426,9 +429,9 @@ pub(super) async fn ledger(
         Some(_) => return Err(Failure::invalid("only: missing or by-policy")),
     };
     let part = LedgerPart { after: query.after, limit, newest_first, by_policy };
-    if let Some(ledger) = app.service.ledger_of_nothing(&actor, &name, &stream)? {
+    if let Some(ledger) = app.service.data.ledger_of_nothing(&actor, &name, &stream)? {
         return Ok(Json(ledger));
     }
-    let row = app.service.stream(&actor, Action::GetLedger, &name, &stream)?;
-    aside(app, move |service| service.ledger(&row, part)).await.map(Json)
+    let row = app.service.data.stream(&actor, Action::GetLedger, &name, &stream)?;
+    aside(app, move |service| service.data.ledger(&row, part)).await.map(Json)
 }

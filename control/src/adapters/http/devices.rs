@@ -22,7 +22,7 @@ pub(super) async fn get(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Device> {
-    app.service.device(&actor, &name).map(Json)
+    app.service.fleet.device(&actor, &name).map(Json)
 }
 
 /// Sets and removes labels of a device.
@@ -38,7 +38,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> JsonResult<Device> {
     let patch: LabelPatch = json(body, SMALL).await?;
-    app.service.label(&actor, &name, patch).await.map(Json)
+    app.service.fleet.label(&actor, &name, patch).await.map(Json)
 }
 
 /// Deletes a device.
@@ -52,7 +52,7 @@ pub(super) async fn delete(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.delete_device(&actor, &name).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.fleet.delete_device(&actor, &name).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Approves a device that is pending.
@@ -64,7 +64,7 @@ pub(super) async fn approve(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Device> {
-    app.service.approve(&actor, &name).await.map(Json)
+    app.service.fleet.approve(&actor, &name).await.map(Json)
 }
 
 /// Revokes a device.
@@ -78,5 +78,5 @@ pub(super) async fn revoke(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Device> {
-    app.service.revoke(&actor, &name).await.map(Json)
+    app.service.fleet.revoke(&actor, &name).await.map(Json)
 }

@@ -21,7 +21,7 @@ pub(super) async fn enrol(
     body: Body,
 ) -> Result<Json<EnrolAnswer>, Failure> {
     let request: EnrolRequest = json(body, SMALL).await?;
-    app.service.enrol(request).await.map(Json)
+    app.service.enrolment.enrol(request).await.map(Json)
 }
 
 /// Renews the certificate of a known device, or says that the device still waits for approval.
@@ -34,5 +34,5 @@ pub(super) async fn renew(
     body: Body,
 ) -> Result<Json<EnrolAnswer>, Failure> {
     let request: RenewRequest = json(body, SMALL).await?;
-    app.service.renew(request).await.map(Json)
+    app.service.enrolment.renew(request).await.map(Json)
 }

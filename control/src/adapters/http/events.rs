@@ -65,13 +65,13 @@ impl Reader {
     async fn next(&mut self) -> Option<Vec<sse::Event>> {
         loop {
             self.newest.mark_unchanged();
-            if !self.service.holds(&self.actor) {
+            if !self.service.access.holds(&self.actor) {
                 return None; // The token or login has ended.
             }
-            match self.service.events(&self.actor).ok()?.after(self.at) {
+            match self.service.documents.events(&self.actor).ok()?.after(self.at) {
                 Page::Reset(id) => {
                     self.at = id;
-                    return Some(vec![reset(id, self.service.now())]);
+                    return Some(vec![reset(id, self.service.documents.now())]);
                 }
                 Page::Events(events) if !events.is_empty() => {
                     self.at = events.last().map_or(self.at, |last| last.0);
@@ -82,7 +82,7 @@ impl Reader {
             tokio::select! {
                 changed = self.newest.changed() => changed.ok()?,
                 _ = self.stop.changed() => return None,
-                _ = self.beats.tick() => return Some(vec![heartbeat(self.service.now())]),
+                _ = self.beats.tick() => return Some(vec![heartbeat(self.service.documents.now())]),
             }
         }
     }
@@ -105,8 +105,8 @@ pub(super) async fn events(
     Extension(actor): Extension<Actor>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Failure> {
-    let counted = app.service.unending("event streams", &actor)?;
-    let newest = app.service.events(&actor)?.watch();
+    let counted = app.service.access.unending("event streams", &actor)?;
+    let newest = app.service.documents.events(&actor)?.watch();
     let now = *newest.borrow();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
     // An unreadable id is treated as one that is no longer in the ring.

@@ -50,7 +50,7 @@ pub(crate) struct FleetExportQuery {
 }
 
 fn window(app: &App, since: Option<&str>, until: Option<&str>) -> Result<Window, Failure> {
-    let now = app.service.now().saturating_mul(1_000);
+    let now = app.service.documents.now().saturating_mul(1_000);
     let (since, until) = times(since, until, now)?;
     Ok(Window { since, until, ..Window::default() })
 }
@@ -70,7 +70,7 @@ pub(super) async fn one(
     Params(query): Params<ExportQuery>,
 ) -> Result<Response, Failure> {
     let window = window(&app, query.since.as_deref(), query.until.as_deref())?;
-    let row = app.service.stream(&actor, Action::ExportStream, &name, &stream)?;
+    let row = app.service.data.stream(&actor, Action::ExportStream, &name, &stream)?;
     export(app, vec![row], window, &format!("{name}-{stream}")).await
 }
 
@@ -91,7 +91,7 @@ pub(super) async fn all(
     let window = window(&app, query.since.as_deref(), query.until.as_deref())?;
     let devices = selector::parse(query.label_selector.as_deref().unwrap_or_default())
         .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))?;
-    let rows = app.service.streams_named(&actor, &stream, &devices)?;
+    let rows = app.service.data.streams_named(&actor, &stream, &devices)?;
     export(app, rows, window, &stream).await
 }
 
@@ -106,7 +106,7 @@ async fn export(
     let service = app.service;
     let looking = tokio::task::spawn_blocking(move || {
         let mut look = Look::default();
-        service.first_look(&rows, window, &mut |record| look.at(record))?;
+        service.data.first_look(&rows, window, &mut |record| look.at(record))?;
         Ok::<_, Failure>((service, rows, look))
     });
     let (service, rows, look) = looking.await.map_err(Failure::internal)??;
@@ -144,7 +144,7 @@ fn write(
     let mut table = Table::new(out, look)?;
     for row in rows {
         let mut wrote = Ok(());
-        service.visit_records(row, window, &mut |record| {
+        service.data.visit_records(row, window, &mut |record| {
             wrote = table.add(row.device.as_str(), row.stream.as_str(), &record);
             if wrote.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;

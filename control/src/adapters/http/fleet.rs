@@ -130,7 +130,7 @@ pub(super) async fn devices(
     let query = query.query(which.filter()?)?;
     // A long list is also written as JSON on that thread.
     aside(app, move |service| {
-        service.devices(&actor, &query).map(|list| Json(list).into_response())
+        service.fleet.devices(&actor, &query).map(|list| Json(list).into_response())
     })
     .await?
 }
@@ -143,7 +143,7 @@ pub(super) async fn fleet(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
 ) -> JsonResult<Arc<Fleet>> {
-    aside(app, move |service| service.summary(&actor)).await?.map(Json)
+    aside(app, move |service| service.fleet.summary(&actor)).await?.map(Json)
 }
 
 /// Lists the label keys and values of devices, for suggestions.
@@ -154,7 +154,7 @@ pub(super) async fn labels(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
 ) -> JsonResult<LabelsInUse> {
-    aside(app, move |service| service.labels(&actor)).await?.map(Json)
+    aside(app, move |service| service.fleet.labels(&actor)).await?.map(Json)
 }
 
 /// Compares a device's desired and reported state, workload by workload.
@@ -166,5 +166,5 @@ pub(super) async fn differences(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Differences> {
-    app.service.differences(&actor, &name).map(Json)
+    app.service.fleet.differences(&actor, &name).map(Json)
 }

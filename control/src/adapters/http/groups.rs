@@ -33,7 +33,7 @@ pub(super) async fn groups(
 ) -> JsonResult<DeviceGroups> {
     check_label_key(&by).map_err(|error| Failure::invalid(format!("by: {error}")))?;
     let filter = which.filter()?;
-    aside(app, move |service| service.groups(&actor, by, &filter)).await?.map(Json)
+    aside(app, move |service| service.fleet.groups(&actor, by, &filter)).await?.map(Json)
 }
 
 /// Returns counts of devices over the last 24 hours, one point for each five minutes.
@@ -46,5 +46,5 @@ pub(super) async fn trend(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
 ) -> JsonResult<Trend> {
-    aside(app, move |service| service.trend(&actor)).await?.map(Json)
+    aside(app, move |service| service.fleet.trend(&actor)).await?.map(Json)
 }

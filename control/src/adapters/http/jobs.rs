@@ -37,7 +37,7 @@ pub(super) async fn rollback(
     body: Body,
 ) -> Result<Json<RolledBack>, Failure> {
     let wanted: Rollback = json(body, LARGE).await?;
-    app.service.rollback(&actor, &name, &wanted, query.dry_run).await.map(Json)
+    app.service.workloads.rollback(&actor, &name, &wanted, query.dry_run).await.map(Json)
 }
 
 /// Pauses a workload, on all of its devices or on selected ones.
@@ -53,7 +53,7 @@ pub(super) async fn pause(
     body: Body,
 ) -> Result<Json<PauseResult>, Failure> {
     let on: OnDevices = json(body, LARGE).await?;
-    app.service.pause(&actor, &name, &on, true).await.map(Json)
+    app.service.workloads.pause(&actor, &name, &on, true).await.map(Json)
 }
 
 /// Resumes a paused workload, on all of its devices or on selected ones.
@@ -67,7 +67,7 @@ pub(super) async fn resume(
     body: Body,
 ) -> Result<Json<PauseResult>, Failure> {
     let on: OnDevices = json(body, LARGE).await?;
-    app.service.pause(&actor, &name, &on, false).await.map(Json)
+    app.service.workloads.pause(&actor, &name, &on, false).await.map(Json)
 }
 
 /// Restarts a workload on the devices that are connected.
@@ -88,7 +88,7 @@ pub(super) async fn restart(
     body: Body,
 ) -> Result<Response, Failure> {
     let on: OnDevices = json(body, LARGE).await?;
-    let restarting = app.service.restart(&actor, &name, &on).await?;
+    let restarting = app.service.workloads.restart(&actor, &name, &on).await?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/json")) {
         return Ok(Json(restarting.run(|_| {}).await).into_response());

@@ -114,11 +114,11 @@ pub(super) async fn logs(
     Params(query): Params<LogQuery>,
 ) -> Result<Response, Failure> {
     let counted = match query.follow {
-        true => Some(app.service.unending("followed logs", &actor)?),
+        true => Some(app.service.access.unending("followed logs", &actor)?),
         false => None,
     };
-    let part = query.part(app.service.now().saturating_mul(1_000))?;
-    let mut log = app.service.logs(&actor, &name, &workload, part)?;
+    let part = query.part(app.service.documents.now().saturating_mul(1_000))?;
+    let mut log = app.service.calls.logs(&actor, &name, &workload, part)?;
     // The first piece decides about the status: an error of the device becomes an error response.
     // While a log is followed the first piece may be long in coming, so it is not awaited.
     let first = if query.follow { None } else { log.next().await };
@@ -169,7 +169,7 @@ impl Sending {
             piece = self.log.next() => piece?,
             _ = self.stop.changed() => Err(LogEnd::Stopping),
         };
-        if !self.service.holds(&self.actor) {
+        if !self.service.access.holds(&self.actor) {
             return None; // The token or login has ended.
         }
         let bytes = match piece {

@@ -67,7 +67,7 @@ pub(super) async fn streams(
             .ok_or_else(|| Failure::invalid("maxAge: a length of time such as 5m, 2h or 30d"))?,
     };
     let text = tokio::task::spawn_blocking(move || {
-        app.service.latest_values(&actor, &devices, &patterns, age.saturating_mul(1_000))
+        app.service.data.latest_values(&actor, &devices, &patterns, age.saturating_mul(1_000))
     });
     Ok((TEXT, text.await.map_err(Failure::internal)??))
 }
@@ -116,7 +116,7 @@ impl Text {
 pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
     let mut text = Text(String::with_capacity(8 * 1024));
     gateway(&app, &mut text);
-    let all = app.service.counts();
+    let all = app.service.fleet.counts();
     devices(&all, &mut text);
     service(&app, &mut text);
     data(&app, &all, &mut text);
@@ -157,7 +157,7 @@ fn alarms(app: &App, all: &[Counts], text: &mut Text) {
     each(text, ("holdfast_alarms_skipped", help), all, |of| of.alarms.skipped);
     let help = "Messages about alarms that wait to be delivered.";
     each(text, ("holdfast_notifications_waiting", help), all, |of| of.alarms.waiting);
-    let counters = app.service.counters();
+    let counters = app.service.alarms.counters();
     let help = "Messages about alarms that receivers accepted, tests included.";
     text.counter("holdfast_notifications_sent_total", help, &counters.notifications_sent);
     let help = "Failed attempts to deliver a message about alarms.";
@@ -268,30 +268,30 @@ fn devices(all: &[Counts], text: &mut Text) {
 }
 
 fn service(app: &App, text: &mut Text) {
-    let counters = app.service.counters();
-    let reasons = counters.refused();
+    let service = &app.service;
+    let (enrolment, store) = (service.enrolment.counters(), service.documents.counters());
+    let (inbox, data) = (service.directory.counters(), service.data.counters());
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let malformed = AtomicU64::new(count(&inbox.malformed) + count(&data.malformed));
+    let reasons = enrolment.refused();
     text.labelled(
         ("holdfast_enrolments_refused_total", "counter", "Refused enrolments and renewals."),
         "reason",
         reasons.iter().map(|(word, count)| (*word, *count)),
     );
     for (name, help, counter) in [
-        ("enrolments", "Devices enrolled.", &counters.enrolled),
-        ("renewals", "Certificates renewed.", &counters.renewed),
-        ("logins_refused", "Logins to the pages refused.", &counters.logins_refused),
-        ("reports", "State reports processed.", &counters.reports),
-        ("malformed", "Messages of devices that could not be decoded.", &counters.malformed),
-        ("store_commits", "Transactions of the store.", &counters.commits),
-        (
-            "store_commits_failed",
-            "Transactions of the store that failed.",
-            &counters.commits_failed,
-        ),
-        ("store_writes", "Keys written to the store.", &counters.writes),
+        ("enrolments", "Devices enrolled.", &enrolment.enrolled),
+        ("renewals", "Certificates renewed.", &enrolment.renewed),
+        ("logins_refused", "Logins to the pages refused.", service.access.logins_refused()),
+        ("reports", "State reports processed.", &inbox.reports),
+        ("malformed", "Messages of devices that could not be decoded.", &malformed),
+        ("store_commits", "Transactions of the store.", &store.commits),
+        ("store_commits_failed", "Transactions of the store that failed.", &store.commits_failed),
+        ("store_writes", "Keys written to the store.", &store.writes),
         (
             "store_overloads",
             "Changes refused because too many waited for the disk.",
-            &counters.overloads,
+            &store.overloads,
         ),
     ] {
         text.counter(&format!("holdfast_{name}_total"), help, counter);
@@ -308,7 +308,7 @@ fn service(app: &App, text: &mut Text) {
 }
 
 fn data(app: &App, all: &[Counts], text: &mut Text) {
-    let (service, counters) = (&app.service, app.service.counters());
+    let (service, counters) = (&app.service, app.service.data.counters());
     for (name, help, counter) in [
         ("data_batches", "Batches of records from devices.", &counters.batches),
         (
@@ -343,17 +343,17 @@ fn data(app: &App, all: &[Counts], text: &mut Text) {
     let help = "Bytes of the blocks in the data store.";
     each(text, ("holdfast_data_bytes_kept", help), all, |of| of.data.2);
     for (name, help, value) in [
-        ("data_batches_waiting", "Batches that wait to be stored.", service.batches_waiting()),
-        ("data_readers", "Readers of live data.", service.data_readers() as u64),
+        ("data_batches_waiting", "Batches that wait to be stored.", service.data.batches_waiting()),
+        ("data_readers", "Readers of live data.", service.data.data_readers() as u64),
         (
             "data_store_trouble",
             "1: the data store cannot be written, has no room, or was damaged; see /readyz.",
-            u64::from(service.data_trouble().is_some()),
+            u64::from(service.data.data_trouble().is_some()),
         ),
     ] {
         text.one(&format!("holdfast_{name}"), "gauge", help, value);
     }
-    let room = service.room();
+    let room = service.data.room();
     if let Some(free) = room.free() {
         let help = "Free bytes on the disk of the data folder.";
         text.one("holdfast_disk_free_bytes", "gauge", help, free);

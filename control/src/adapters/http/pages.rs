@@ -183,7 +183,7 @@ pub(super) async fn pages(State(app): State<App>, request: Request) -> Response 
         None if path.starts_with(HASHED) => {
             (StatusCode::NOT_FOUND, "there is no such file; load the page anew\n").into_response()
         }
-        None => match app.service.authority().random::<16>() {
+        None => match app.service.enrolment.authority().random::<16>() {
             Ok(nonce) => index(&app.pages, &hex(&nonce)),
             Err(error) => Failure::internal(error).into_response(),
         },

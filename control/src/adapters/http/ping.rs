@@ -44,5 +44,5 @@ pub(super) async fn ping(
     }
     // Slightly longer than the patience, so that its end is seen.
     let within = Duration::from_millis(within.saturating_mul(1_000).saturating_add(200));
-    app.service.ping(&actor, &name, within).await.map(Json)
+    app.service.calls.ping(&actor, &name, within).await.map(Json)
 }

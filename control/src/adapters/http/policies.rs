@@ -37,7 +37,7 @@ pub(super) async fn list(
     Path(word): Path<String>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<Policy>> {
-    app.service.policies(&actor, kind(&word)?, &query.query()?).map(Json)
+    app.service.workloads.policies(&actor, kind(&word)?, &query.query()?).map(Json)
 }
 
 /// Returns a policy.
@@ -52,7 +52,7 @@ pub(super) async fn get(
     Extension(actor): Extension<Actor>,
     Path((word, name)): Path<(String, String)>,
 ) -> JsonResult<Policy> {
-    app.service.policy(&actor, kind(&word)?, &name).map(Json)
+    app.service.workloads.policy(&actor, kind(&word)?, &name).map(Json)
 }
 
 /// Lists the devices whose desired state holds a policy, in the order of their names.
@@ -70,7 +70,7 @@ pub(super) async fn devices(
     Path((word, name)): Path<(String, String)>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<PolicyDevice>> {
-    app.service.policy_devices(&actor, kind(&word)?, &name, &query.query()?).map(Json)
+    app.service.workloads.policy_devices(&actor, kind(&word)?, &name, &query.query()?).map(Json)
 }
 
 /// Deletes a policy.
@@ -87,6 +87,7 @@ pub(super) async fn delete(
     Params(query): Params<DeleteQuery>,
 ) -> Result<StatusCode, Failure> {
     app.service
+        .workloads
         .delete_policy(&actor, kind(&word)?, &name, query.resource_version)
         .await
         .map(|()| StatusCode::NO_CONTENT)

@@ -40,7 +40,7 @@ pub(super) async fn query(
     body: Body,
 ) -> Result<Response, Failure> {
     let wanted: NewQuery = extract::json(body, extract::SMALL).await?;
-    let asking = app.service.query(&actor, &wanted)?;
+    let asking = app.service.calls.query(&actor, &wanted)?;
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accept.is_some_and(|accept| accept.contains("application/json")) {
         return Ok(Json(asking.run(|_| {}).await).into_response());
@@ -95,7 +95,7 @@ pub(super) async fn end(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.end_query(&actor, &id).map(|()| StatusCode::NO_CONTENT)
+    app.service.calls.end_query(&actor, &id).map(|()| StatusCode::NO_CONTENT)
 }
 
 /// Makes a device ship data records unreduced, although its policy reduced or held them back.
@@ -111,5 +111,5 @@ pub(super) async fn fetch(
     body: Body,
 ) -> Result<Json<FetchStarted>, Failure> {
     let wanted: NewFetch = extract::json(body, extract::SMALL).await?;
-    app.service.fetch(&actor, &name, &stream, &wanted).await.map(Json)
+    app.service.calls.fetch(&actor, &name, &stream, &wanted).await.map(Json)
 }

@@ -43,7 +43,7 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
     let from = parts.extensions.get::<PeerAddress>();
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
     let Login { token } = json(body, SMALL).await?;
-    let (secret, session) = app.service.login(token.trim(), from).await?;
+    let (secret, session) = app.service.access.login(token.trim(), from).await?;
     if let Some(seat) = parts.extensions.get::<Arc<Seat>>() {
         seat.known();
     }
@@ -59,7 +59,7 @@ pub(super) async fn get(
     State(app): State<App>,
     headers: HeaderMap,
 ) -> Result<Json<Session>, Failure> {
-    app.service.session(&auth::secret(&headers)?).map(Json)
+    app.service.access.session(&auth::secret(&headers)?).map(Json)
 }
 
 /// Logs out: ends the login of the request's cookie.
@@ -72,8 +72,8 @@ pub(super) async fn logout(
     headers: HeaderMap,
 ) -> Result<(StatusCode, [(HeaderName, String); 1]), Failure> {
     let secret = auth::secret(&headers)?;
-    app.service.session(&secret)?;
+    app.service.access.session(&secret)?;
     auth::meant(&secret, &headers)?;
-    app.service.logout(&secret).await?;
+    app.service.access.logout(&secret).await?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, no_cookie())]))
 }

@@ -47,7 +47,7 @@ pub(super) async fn get(
     let mut wanted = Vec::new();
     for line in query.of.lines().filter(|line| !line.is_empty()) {
         let (stream, field) = line.split_once('\t').unwrap_or((line, ""));
-        let row = app.service.stream(&actor, Action::GetSparklines, &name, stream)?;
+        let row = app.service.data.stream(&actor, Action::GetSparklines, &name, stream)?;
         let field = parse::path("of", field).map_err(|why| Failure::invalid(why.to_string()))?;
         wanted.push((row, field));
     }
@@ -55,13 +55,13 @@ pub(super) async fn get(
         return Err(Failure::invalid(format!("of: {STREAMS} streams at most")));
     }
     // The hour ends at a whole minute, so that a line does not change its shape with every request.
-    let until = app.service.now() / POINT * POINT + POINT;
+    let until = app.service.documents.now() / POINT * POINT + POINT;
     let since = until.saturating_sub(POINT * POINTS);
     let items = aside(app, move |service| {
         let mut items = Vec::new();
         for (row, field) in wanted {
             let span = (since.saturating_mul(1_000), until.saturating_mul(1_000));
-            let (points, _) = service.series(&row, span, &field, POINTS)?;
+            let (points, _) = service.data.series(&row, span, &field, POINTS)?;
             let means: BTreeMap<String, f64> =
                 points.into_iter().map(|point| (point.time, point.mean)).collect();
             let value = |at: u64| {

@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use super::App;
 use crate::api::{About, Licences};
 use crate::core::rights::{Action, Actor};
-use crate::service::Failure;
+use crate::service::{Failure, may};
 
 /// Returns 200 while the process runs.
 #[utoipa::path(get, path = "/healthz", operation_id = "getHealth", tag = "system", responses((status = 200, body = String)))]
@@ -27,7 +27,7 @@ pub(super) async fn healthz() -> &'static str {
     responses((status = 200, body = String), (status = 503, body = String)))]
 pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Cow<'static, str>) {
     let (status, text) = ready(&app);
-    if let Some(why) = app.service.refusing().filter(|_| status == StatusCode::OK) {
+    if let Some(why) = app.service.documents.refusing().filter(|_| status == StatusCode::OK) {
         let text = format!(
             "changes are refused: {why}. Free space on the control plane's disk, or see its log\n"
         );
@@ -35,7 +35,7 @@ pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Cow<'static, 
     }
     // Trouble with data does not change the status: devices keep their data, and everything else
     // works.
-    match app.service.data_trouble().filter(|_| status == StatusCode::OK) {
+    match app.service.data.data_trouble().filter(|_| status == StatusCode::OK) {
         Some(trouble) => (status, format!("{text}but {trouble}\n").into()),
         None => (status, text.into()),
     }
@@ -44,11 +44,13 @@ pub(super) async fn readyz(State(app): State<App>) -> (StatusCode, Cow<'static, 
 fn ready(app: &App) -> (StatusCode, &'static str) {
     if *app.stop.borrow() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else if app.service.is_closed() {
+    } else if app.service.documents.check_held().is_err() {
+        (StatusCode::SERVICE_UNAVAILABLE, "another control plane has taken over: this one stops\n")
+    } else if app.service.documents.is_closed() {
         (StatusCode::SERVICE_UNAVAILABLE, "nothing can be stored any more: see the log\n")
-    } else if app.service.has_diverged() {
+    } else if app.service.documents.has_diverged() {
         (StatusCode::SERVICE_UNAVAILABLE, "the store cannot be read: see the log\n")
-    } else if app.service.needs_restart() {
+    } else if app.service.enrolment.needs_restart() {
         (StatusCode::SERVICE_UNAVAILABLE, "restored with another CA: restart it\n")
     } else {
         (StatusCode::OK, "ready\n")
@@ -76,7 +78,7 @@ pub(super) async fn about(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
 ) -> Result<Json<About>, Failure> {
-    app.service.about(&actor).map(Json)
+    app.service.enrolment.about(&actor).map(Json)
 }
 
 /// Returns the CA certificate in PEM.
@@ -86,17 +88,16 @@ pub(super) async fn about(
 #[utoipa::path(get, path = "/api/v1/ca", operation_id = "getCa", tag = "system",
     responses((status = 200, body = String, content_type = "application/x-pem-file")))]
 pub(super) async fn ca(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
-    ([(header::CONTENT_TYPE, "application/x-pem-file")], app.service.ca_pem())
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], app.service.enrolment.ca_pem())
 }
 
 /// Lists the crates that the programs are made of, with their licences.
 #[utoipa::path(get, path = "/api/v1/licences", operation_id = "listLicences", tag = "system", security(("bearer" = [])),
     responses((status = 200, body = Licences), (status = "4XX", body = super::error_schema::ErrorBody)))]
 pub(super) async fn licences(
-    State(app): State<App>,
     Extension(actor): Extension<Actor>,
 ) -> Result<([(HeaderName, &'static str); 1], &'static str), Failure> {
-    app.service.may(&actor, Action::ListLicences, "")?;
+    may(&actor, Action::ListLicences, "")?;
     Ok(([(header::CONTENT_TYPE, "application/json")], LICENCES))
 }
 

@@ -22,7 +22,7 @@ pub(super) async fn list(
     Extension(actor): Extension<Actor>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<Token>> {
-    app.service.tokens(&actor, &query.query()?).map(Json)
+    app.service.enrolment.tokens(&actor, &query.query()?).map(Json)
 }
 
 /// Creates an enrolment token.
@@ -37,7 +37,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<CreatedToken>), Failure> {
     let new: NewToken = json(body, SMALL).await?;
-    let created = app.service.create_token(&actor, new).await?;
+    let created = app.service.enrolment.create_token(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn read(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> JsonResult<TokenUse> {
-    app.service.token(&actor, &id).map(Json)
+    app.service.enrolment.token(&actor, &id).map(Json)
 }
 
 /// Revokes an enrolment token.
@@ -64,5 +64,5 @@ pub(super) async fn revoke(
     Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Failure> {
-    app.service.revoke_token(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
+    app.service.enrolment.revoke_token(&actor, &id).await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -40,7 +40,7 @@ pub(super) async fn apply(
         Unread::TooMany(what) => Failure::TooLarge(what.to_string()),
         Unread::Json(error) => not_json(&error),
     })?;
-    app.service.apply(&actor, &documents, query.dry_run).await.map(Json)
+    app.service.workloads.apply(&actor, &documents, query.dry_run).await.map(Json)
 }
 
 /// Lists workloads in the order of their names.
@@ -52,7 +52,7 @@ pub(super) async fn list(
     Extension(actor): Extension<Actor>,
     Params(query): Params<ListQuery>,
 ) -> JsonResult<List<Workload>> {
-    app.service.workloads(&actor, &query.query()?).map(Json)
+    app.service.workloads.workloads(&actor, &query.query()?).map(Json)
 }
 
 /// Returns the workload with this name.
@@ -64,7 +64,7 @@ pub(super) async fn get(
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
 ) -> JsonResult<Workload> {
-    app.service.workload(&actor, &name).map(Json)
+    app.service.workloads.workload(&actor, &name).map(Json)
 }
 
 /// Parameters of deleting an object.
@@ -90,6 +90,7 @@ pub(super) async fn delete(
     Params(query): Params<DeleteQuery>,
 ) -> Result<StatusCode, Failure> {
     app.service
+        .workloads
         .delete_workload(&actor, &name, query.resource_version)
         .await
         .map(|()| StatusCode::NO_CONTENT)
@@ -123,7 +124,7 @@ pub(super) async fn revisions(
     let workload = query.workload;
     let (limit, after, label_selector) = (query.limit, query.after, query.label_selector);
     let query = ListQuery { limit, after, label_selector }.query()?;
-    app.service.revisions(&actor, &query, workload.as_deref()).map(Json)
+    app.service.workloads.revisions(&actor, &query, workload.as_deref()).map(Json)
 }
 
 /// Explains why a device, workload or policy is not in its desired state.
@@ -136,5 +137,5 @@ pub(super) async fn explain(
     Extension(actor): Extension<Actor>,
     Path((kind, name)): Path<(String, String)>,
 ) -> JsonResult<Explanation> {
-    app.service.explain(&actor, &kind, &name).map(Json)
+    app.service.workloads.explain(&actor, &kind, &name).map(Json)
 }

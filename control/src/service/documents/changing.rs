@@ -1,0 +1,198 @@
+//! Changes of the documents: made in memory under the lock, queued for the store, told when they
+//! are durable. After a failure of the store the documents are read from it again.
+//!
+//! See decision 0018.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use holdfast_base::ids::{DeviceId, Name};
+use tokio::sync::{mpsc, oneshot};
+
+use super::writer::Job;
+use super::{Documents, VERSION_GAP, load};
+use crate::api::Event;
+use crate::core::change::{After, Change, Finished, Writes};
+use crate::core::tenants::Tenants;
+use crate::ports::store::{Batch, StoreError};
+use crate::service::Failure;
+
+/// Takes a change apart: its number, the batch for the store, and what is told afterwards.
+fn prepared(finished: Finished) -> (u64, Batch, After) {
+    for defect in finished.defects {
+        tracing::error!(defect, "a record has no JSON and is not stored: this is a defect");
+    }
+    let Writes { clear, rows } = finished.writes;
+    let batch = Batch { clear, writes: rows, ..Batch::default() };
+    (finished.number, batch, finished.after)
+}
+
+impl Documents {
+    /// Makes a change of a tenant's tables and returns once it is durable. A change that turns out to
+    /// do nothing also waits until everything before it is durable.
+    pub(in crate::service) async fn change<T>(
+        &self,
+        tenant: &Name,
+        act: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let (none, now) = (|| Failure::no("tenant", tenant.as_str()), self.now());
+        self.change_all(|tables| {
+            let mut change = tables.begin(tenant, now).ok_or_else(none)?;
+            let out = act(&mut change)?;
+            Ok((out, change.finish()))
+        })
+        .await
+    }
+
+    /// Makes a change that may touch the tables of all tenants, and returns once it is durable.
+    pub(in crate::service) async fn change_all<T>(
+        &self,
+        act: impl FnOnce(&mut Tenants) -> Result<(T, Finished), Failure>,
+    ) -> Result<T, Failure> {
+        let closed = || Failure::Unavailable("the control plane is stopping".into());
+        let permit = self.storing.jobs.reserve().await.map_err(|_| closed())?;
+        let (answer, answered) = oneshot::channel();
+        let out = {
+            let mut tables = self.tables_mut();
+            if !self.ensure_in_sync(&mut tables) {
+                return Err(Failure::Unavailable(
+                    "the store could not be read after a failure: nothing is changed until it can; see the log".into(),
+                ));
+            }
+            let (out, finished) = act(&mut tables)?;
+            let (number, batch, after) = prepared(finished);
+            let tell = Box::new(move |documents: &Self, result: Result<(), StoreError>| {
+                if result.is_ok() {
+                    documents.tell(after);
+                }
+                if answer.send(result).is_err() {
+                    tracing::debug!("whoever asked for a change has gone");
+                }
+            });
+            permit.send(Job { number, batch, tell, last: false });
+            out
+        };
+        answered.await.map_err(|_| closed())??;
+        Ok(out)
+    }
+
+    /// Makes a change that nobody waits for; `then` gets whether it became durable. Returns false
+    /// when too many changes wait for the disk; then nothing was done.
+    pub(in crate::service) fn note(
+        &self,
+        tenant: &Name,
+        act: impl FnOnce(&mut Change<'_>),
+        then: impl FnOnce(bool) + Send + 'static,
+    ) -> bool {
+        let Ok(permit) = self.storing.jobs.try_reserve() else {
+            self.counters.overloads.fetch_add(1, Ordering::Relaxed);
+            return false;
+        };
+        let mut tables = self.tables_mut();
+        if !self.ensure_in_sync(&mut tables) {
+            return false;
+        }
+        let Some(mut change) = tables.begin(tenant, self.now()) else { return false };
+        act(&mut change);
+        let (number, batch, after) = prepared(change.finish());
+        let tell = Box::new(move |documents: &Self, result: Result<(), StoreError>| {
+            if result.is_ok() {
+                documents.tell(after);
+            }
+            then(result.is_ok());
+        });
+        permit.send(Job { number, batch, tell, last: false });
+        true
+    }
+
+    /// Tells devices and watchers about a durable change.
+    fn tell(&self, after: After) {
+        let devices: BTreeSet<DeviceId> = after
+            .events
+            .iter()
+            .filter(|(_, _, event)| event.kind == "device")
+            .filter_map(|(tenant, _, event)| {
+                Some(DeviceId { tenant: tenant.clone(), device: event.name.parse().ok()? })
+            })
+            .collect();
+        for device in &devices {
+            self.note_due(device);
+        }
+        let mut by_tenant: BTreeMap<Name, Vec<(u64, Event)>> = BTreeMap::new();
+        for (tenant, version, event) in after.events {
+            by_tenant.entry(tenant).or_default().push((version, event));
+        }
+        for (tenant, events) in by_tenant {
+            self.events_of(&tenant).publish(events);
+        }
+        for device in &after.desired {
+            self.bus.desired_changed(device);
+        }
+        for device in &after.disconnect {
+            self.bus.disconnect(device);
+        }
+    }
+
+    /// Handles a change that the store refused. All changes that wait behind it were built on it
+    /// and are refused too, and the model is read from the store again. Connections stay as they
+    /// are. Returns true when the closing job was among the waiting ones.
+    pub(super) fn after_failure(&self, jobs: &mut mpsc::Receiver<Job>, error: &StoreError) -> bool {
+        let mut tables = self.tables_mut();
+        let mut stale = Vec::new();
+        while let Ok(job) = jobs.try_recv() {
+            stale.push(job);
+        }
+        let last = stale.iter().any(|job| job.last);
+        self.storing.diverges(true);
+        self.ensure_in_sync(&mut tables);
+        drop(tables);
+        for job in stale {
+            (job.tell)(self, Err(error.clone()));
+        }
+        last
+    }
+
+    /// Ensures that the model equals the store, which it is read from again after a failure. Returns
+    /// false when that fails: no change may be made then, because it would be built on something that
+    /// is not stored.
+    fn ensure_in_sync(&self, tables: &mut Tenants) -> bool {
+        if !self.has_diverged() {
+            return true;
+        }
+        match load(&*self.storing.store, &self.first) {
+            Ok(fresh) => {
+                self.replace(tables, fresh);
+                self.storing.diverges(false);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store cannot be read again: no change is made until it can");
+                false
+            }
+        }
+    }
+
+    /// Replaces the model by one that was read from the store, keeping the connections.
+    fn replace(&self, tables: &mut Tenants, mut fresh: Tenants) {
+        fresh.batches = tables.batches;
+        for fresh in fresh.all_mut() {
+            let model = tables.of(&fresh.tenant);
+            for (name, device) in &mut fresh.devices {
+                if let Some(known) = model.devices.get(name) {
+                    device.live = known.live.clone();
+                    device.report.connected = known.report.connected;
+                }
+            }
+            fresh.batches = model.batches;
+            fresh.started = self.clock.started;
+            fresh.settle_rules();
+            fresh.meta.epoch = fresh.meta.epoch.max(model.meta.epoch);
+            // Lists may have shown the versions of changes that were refused: none is given again.
+            fresh.meta.version = fresh.meta.version.max(model.meta.version) + VERSION_GAP;
+            if let Some(events) = self.events.known(&fresh.tenant) {
+                events.reset(fresh.meta.version);
+            }
+        }
+        *tables = fresh;
+    }
+}

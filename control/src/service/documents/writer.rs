@@ -1,0 +1,129 @@
+//! The thread that writes to the store: takes the changes that wait, commits them as one durable
+//! transaction, and tells everyone who waits. After a failure of the store the model is read from
+//! it again.
+//!
+//! See decisions 0018 and 0025.
+
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc::{self, error::TryRecvError};
+
+use super::Documents;
+use crate::ports::store::{Batch, Refused, StoreError};
+
+/// Maximum number of changes that wait to be written. When there are as many, callers wait, and
+/// devices are not acknowledged and send again.
+pub(in crate::service) const QUEUE: usize = 4_096;
+
+/// Maximum number of changes in one transaction. It bounds how long the first of them waits for the
+/// others.
+const GROUP: usize = 512;
+
+/// Size in bytes after which a group takes no further change.
+const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// Function that is called once with the outcome of a change.
+type Tell = Box<dyn FnOnce(&Documents, Result<(), StoreError>) + Send>;
+
+/// Change that waits to be written.
+pub(in crate::service) struct Job {
+    pub(in crate::service) number: u64,
+    pub(in crate::service) batch: Batch,
+    pub(in crate::service) tell: Tell,
+    /// True for the closing job, after which nothing comes.
+    pub(in crate::service) last: bool,
+}
+
+impl Job {
+    /// Makes the closing job.
+    pub(super) fn last() -> Self {
+        Self { number: 0, batch: Batch::default(), tell: Box::new(|_, _| {}), last: true }
+    }
+}
+
+/// Runs until the closing job was written.
+pub(in crate::service) fn run(documents: &Documents, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(first) = jobs.blocking_recv() {
+        let (group, mut last) = gather(first, &mut jobs);
+        let number = group.iter().map(|job| job.number).max().unwrap_or(0);
+        let (batches, tells): (Vec<Batch>, Vec<Tell>) =
+            group.into_iter().map(|job| (job.batch, job.tell)).unzip();
+        let writes: usize = batches.iter().map(|batch| batch.writes.len()).sum();
+        let clears = batches.iter().any(|batch| batch.clear);
+        let (result, lost) = match writes == 0 && !clears {
+            true => (Ok(()), false),
+            false => commit(documents, batches),
+        };
+        match &result {
+            Ok(()) => {
+                documents.storing.stored(number);
+                if writes > 0 || clears {
+                    documents.storing.refuses(None);
+                }
+                if writes > 0 {
+                    documents.counters.commits.fetch_add(1, Ordering::Relaxed);
+                    documents.counters.writes.fetch_add(writes as u64, Ordering::Relaxed);
+                }
+            }
+            Err(error) => {
+                documents.storing.refuses(Some(error.to_string()));
+                documents.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%error, "the store refused a change: the model is read from it again");
+                last |= documents.after_failure(&mut jobs, error);
+                // Another process took the lease and may have written since. This one can store
+                // nothing any more, and what it still tells would be old: `serve` ends.
+                last |= lost;
+            }
+        }
+        for tell in tells {
+            tell(documents, result.clone());
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+/// Commits a group under the lease of this process. A refused batch fails the group: the model's
+/// batches build on each other, and the model is then read again. Also returns whether the lease
+/// was lost.
+fn commit(documents: &Documents, mut batches: Vec<Batch>) -> (Result<(), StoreError>, bool) {
+    for batch in &mut batches {
+        batch.fence = Some(documents.storing.lease.fence);
+    }
+    let outcomes = match documents.storing.store.commit(&batches) {
+        Ok(outcomes) => outcomes,
+        Err(error) => return (Err(error), false),
+    };
+    match outcomes.into_iter().find_map(Result::err) {
+        None => (Ok(()), false),
+        Some(refused) => {
+            let lost = matches!(refused, Refused::Lost(_));
+            if lost {
+                documents.storing.lease.lost();
+            }
+            let cause = refused.to_string();
+            (Err(StoreError { what: "the store refused a change", cause }), lost)
+        }
+    }
+}
+
+fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Job>, bool) {
+    let size = |job: &Job| -> usize {
+        job.batch.writes.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len)).sum()
+    };
+    let mut bytes = size(&first);
+    let mut last = first.last;
+    let mut group = vec![first];
+    while group.len() < GROUP && bytes < GROUP_BYTES && !last {
+        match jobs.try_recv() {
+            Ok(job) => {
+                bytes += size(&job);
+                last = job.last;
+                group.push(job);
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        }
+    }
+    (group, last)
+}

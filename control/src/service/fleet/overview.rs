@@ -1,0 +1,205 @@
+//! Summary of the fleet, list of devices, and differences of one device.
+//!
+//! These functions look at every device. They let changes in between where the result needs no
+//! single moment, and belong on a thread that may block.
+//!
+//! See decision 0031.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_base::ids::Name;
+
+use super::Fleet;
+use crate::api::{self, DeviceGroups, Differences, LabelsInUse, List, ListMeta, Trend};
+use crate::core::fleet::{LabelTally, Tally};
+use crate::core::groups::GroupTally;
+use crate::core::listing::{self, Filter, Order};
+use crate::core::rights::{Action, Actor};
+use crate::core::trend::Points;
+use crate::core::{explain, view};
+use crate::service::listing::page;
+use crate::service::rights::may;
+use crate::service::{Failure, Listed, Query};
+
+/// Time for which a summary is reused while nothing changes, in seconds. Its relative times may be
+/// that old.
+const FRESH: u64 = 5;
+
+/// Newest summary of the fleet.
+#[derive(Debug)]
+pub(super) struct Summary {
+    /// Number of batches in the model when it was made.
+    batches: u64,
+    /// Time at which it was made, in seconds since 1970.
+    at: u64,
+    fleet: Arc<api::Fleet>,
+}
+
+/// Filter, order and page of a list of devices.
+#[derive(Debug, Clone, Default)]
+pub struct DevicesQuery {
+    /// Page: the maximum number of items, and the name after which it begins (only in the default
+    /// order and without an offset).
+    pub query: Query,
+    /// Filter that devices must pass.
+    pub filter: Filter,
+    /// Order of the list; `None` for the order of names.
+    pub order: Option<Order>,
+    /// Number of items to skip.
+    pub offset: Option<usize>,
+}
+
+impl Fleet {
+    /// Returns the fleet's summary. Concurrent callers wait for the one that is being made.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when the actor may not read it.
+    pub fn summary(&self, actor: &Actor) -> Result<Arc<api::Fleet>, Failure> {
+        may(actor, Action::GetFleet, "")?;
+        Ok(self.summary_of(&actor.tenant))
+    }
+
+    fn summary_of(&self, name: &Name) -> Arc<api::Fleet> {
+        let kept = self.summaries.of(name, Mutex::default);
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (batches, now) = (self.documents.model(name).batches, self.documents.now());
+        if let Some(known) = &*kept
+            && known.batches == batches
+            && (known.at..known.at + FRESH).contains(&now)
+        {
+            return Arc::clone(&known.fleet);
+        }
+        let silences = self.documents.model(name).silences.values().cloned().collect();
+        let mut tally = Tally::new(self.documents.watch(), silences);
+        self.documents.every_device(name, |device| tally.add(device));
+        let mut fleet = tally.fleet(self.documents.model(name).workloads.keys());
+        // Failing notifications come first: whoever relies on them gets no message about them.
+        fleet.attention.splice(0..0, self.alarms.failing_notifications(name));
+        let fleet = Arc::new(fleet);
+        *kept = Some(Summary { batches, at: now, fleet: Arc::clone(&fleet) });
+        fleet
+    }
+
+    /// Counts the devices that pass a filter by the values of a label.
+    pub fn groups(
+        &self,
+        actor: &Actor,
+        by: String,
+        filter: &Filter,
+    ) -> Result<DeviceGroups, Failure> {
+        may(actor, Action::GroupDevices, "")?;
+        let watch = self.documents.watch();
+        let mut tally = GroupTally::new(by);
+        self.documents.every_device(&actor.tenant, |device| {
+            if filter.chooses(device, watch) {
+                tally.add(device, watch.now);
+            }
+        });
+        Ok(tally.groups())
+    }
+
+    /// Adds a point to the device counts of the last day when one is due.
+    pub fn count_trend(&self) {
+        let now = self.documents.now();
+        for tenant in self.documents.tenant_names() {
+            let trend = self.trend_of(&tenant);
+            let points = || trend.lock().unwrap_or_else(PoisonError::into_inner);
+            if points().is_due(now) {
+                let counts = self.summary_of(&tenant).devices;
+                points().add(now, counts);
+            }
+        }
+    }
+
+    fn trend_of(&self, tenant: &Name) -> Arc<Mutex<Points>> {
+        self.trends.of(tenant, || Mutex::new(Points::new(self.documents.now())))
+    }
+
+    /// Returns the device counts of the last day.
+    pub fn trend(&self, actor: &Actor) -> Result<Trend, Failure> {
+        may(actor, Action::GetTrend, "")?;
+        let points = self.trend_of(&actor.tenant);
+        let points = points.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(points.trend())
+    }
+
+    /// Returns the label keys and values in use.
+    pub fn labels(&self, actor: &Actor) -> Result<LabelsInUse, Failure> {
+        may(actor, Action::ListLabels, "")?;
+        let mut tally = LabelTally::default();
+        self.documents.every_device(&actor.tenant, |device| tally.add(device));
+        Ok(LabelsInUse { items: tally.labels() })
+    }
+
+    /// Returns one device.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for an unknown device.
+    pub fn device(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
+        may(actor, Action::GetDevice, name)?;
+        let (model, now) = (self.documents.model(&actor.tenant), self.documents.now());
+        model
+            .devices
+            .get(name)
+            .map(|device| view::device(device, now))
+            .ok_or_else(|| Failure::no("device", name))
+    }
+
+    /// Lists devices.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Invalid`] for a bad limit, page, or combination of both with an order.
+    pub fn devices(&self, actor: &Actor, query: &DevicesQuery) -> Listed<api::Device> {
+        may(actor, Action::ListDevices, "")?;
+        let limit = query.query.limit()?;
+        let after = query.query.after()?;
+        let watch = self.documents.watch();
+        let model = self.documents.model(&actor.tenant);
+        let chosen = model.devices.values().filter(|device| query.filter.chooses(device, watch));
+        if query.order.is_none() && query.offset.is_none() {
+            let mut total = 0;
+            let mut items = Vec::new();
+            for device in chosen.inspect(|_| total += 1) {
+                let name = &device.record.name;
+                if items.len() <= limit
+                    && std::ops::RangeBounds::contains(
+                        &(after.as_ref(), std::ops::Bound::Unbounded),
+                        name,
+                    )
+                {
+                    items.push((name.to_string(), view::device(device, watch.now)));
+                }
+            }
+            let mut list = page(items, limit, model.meta.version);
+            list.metadata.total = Some(total);
+            return Ok(list);
+        }
+        if query.query.after.is_some() {
+            return Err(Failure::invalid(
+                "continue goes with neither sort nor offset: pages of a sorted list are at offset=N",
+            ));
+        }
+        let order = query.order.unwrap_or_default();
+        let (devices, total) =
+            listing::page(chosen, order, (query.offset.unwrap_or_default(), limit), watch.now);
+        Ok(List {
+            items: devices.into_iter().map(|device| view::device(device, watch.now)).collect(),
+            metadata: ListMeta {
+                next: None,
+                resource_version: model.meta.version,
+                total: Some(total),
+            },
+        })
+    }
+
+    /// Compares a device's desired and reported state, workload by workload.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for an unknown device.
+    pub fn differences(&self, actor: &Actor, name: &str) -> Result<Differences, Failure> {
+        may(actor, Action::GetDifferences, name)?;
+        let model = self.documents.model(&actor.tenant);
+        let device = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
+        Ok(Differences { items: explain::differences(device, self.documents.now()) })
+    }
+}

@@ -1,0 +1,158 @@
+//! Workloads and their revisions as people read them, and why documents are not where they should
+//! be.
+
+use std::ops::Bound;
+
+use holdfast_base::ids::Name;
+
+use super::Workloads;
+use crate::api;
+use crate::core::alarms::delivery::Standings;
+use crate::core::kinds::{AnyKind, Looked};
+use crate::core::model::Workload;
+use crate::core::records::RevisionRecord;
+use crate::core::rights::{Action, Actor, Who};
+use crate::core::{explain, revisions, view};
+use crate::service::listing::page;
+use crate::service::rights::may;
+use crate::service::{Failure, Listed, Query};
+
+impl Workloads {
+    /// Lists workloads in the order of their names.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Invalid`] for a bad query.
+    pub fn workloads(&self, actor: &Actor, query: &Query) -> Listed<api::Workload> {
+        may(actor, Action::ListWorkloads, "")?;
+        let (limit, after) = (query.limit()?, query.after()?);
+        let model = self.documents.model(&actor.tenant);
+        let summaries = view::summaries(&model, None, self.documents.now());
+        let items = model
+            .workloads
+            .range((after, Bound::Unbounded))
+            .filter(|(_, workload)| query.chooses(&workload.record.labels))
+            .take(limit + 1)
+            .map(|(name, workload)| {
+                let summary = summaries.get(name).copied().unwrap_or_default();
+                (name.to_string(), view::workload(workload, summary))
+            })
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// Returns one workload.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for an unknown workload.
+    pub fn workload(&self, actor: &Actor, name: &str) -> Result<api::Workload, Failure> {
+        may(actor, Action::GetWorkload, name)?;
+        let model = self.documents.model(&actor.tenant);
+        let none = || Failure::no("workload", name);
+        let (name, workload) = model.workloads.get_key_value(name).ok_or_else(none)?;
+        let summary = view::summaries(&model, Some(name), self.documents.now())
+            .remove(name)
+            .unwrap_or_default();
+        Ok(view::workload(workload, summary))
+    }
+
+    /// Lists stored revisions in the order of workload and number.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Invalid`] for a bad query.
+    pub fn revisions(
+        &self,
+        actor: &Actor,
+        query: &Query,
+        workload: Option<&str>,
+    ) -> Listed<api::Revision> {
+        may(actor, Action::ListRevisions, workload.unwrap_or_default())?;
+        let limit = query.limit()?;
+        let bad = || {
+            Failure::invalid(
+                "continue: not a value that a page gave; leave it out to begin with the first page",
+            )
+        };
+        let after: Option<(Name, u64)> = match query.after.as_deref() {
+            None => None,
+            Some(text) => {
+                let (name, number) = text.rsplit_once('.').ok_or_else(bad)?;
+                Some((name.parse().map_err(|_| bad())?, number.parse().map_err(|_| bad())?))
+            }
+        };
+        let model = self.documents.model(&actor.tenant);
+        let reported = revisions::reported(&model, workload);
+        let shown = |(known, at, record): (&Workload, usize, &RevisionRecord)| {
+            let key = (record.workload.clone(), record.revision);
+            revisions::shown(known, at, record, reported.get(&key).copied().unwrap_or(0))
+        };
+        let items = model
+            .workloads
+            .iter()
+            .filter(|(name, _)| workload.is_none_or(|only| only == name.as_str()))
+            .flat_map(|(_, known)| {
+                let all = known.revisions.iter().enumerate();
+                all.map(move |(at, record)| (known, at, record))
+            })
+            .filter(|(_, _, record)| {
+                after.as_ref().is_none_or(|(name, number)| {
+                    (&record.workload, record.revision) > (name, *number)
+                })
+            })
+            .filter(|(_, _, record)| query.chooses(&record.labels))
+            .take(limit + 1)
+            .map(|it| (format!("{}.{}", it.2.workload, it.2.revision), shown(it)))
+            .collect();
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// Explains why a device, workload or policy is not in its desired state.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for an unknown kind or name.
+    pub fn explain(
+        &self,
+        actor: &Actor,
+        kind: &str,
+        name: &str,
+    ) -> Result<api::Explanation, Failure> {
+        may(actor, Action::Explain, name)?;
+        if let "device" | "devices" = kind {
+            let model = self.documents.model(&actor.tenant);
+            let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
+            return Ok(explain::device(&model, known, self.documents.now()));
+        }
+        let kind = AnyKind::parse(kind).ok_or_else(|| Failure::no("kind", kind))?;
+        let told = match kind {
+            AnyKind::Policy(kind) => self.alarms.standings(&actor.tenant, kind),
+            AnyKind::Workload => Standings::new(),
+        };
+        let model = self.documents.model(&actor.tenant);
+        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
+        kind.explain(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
+    }
+
+    /// Checks that an actor may fetch an artifact: a device only those of the workloads that it
+    /// should run.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when it may not.
+    pub fn may_fetch(
+        &self,
+        actor: &Actor,
+        digest: &holdfast_base::ids::Digest,
+    ) -> Result<(), Failure> {
+        may(actor, Action::GetArtifact, &digest.to_string())?;
+        match &actor.who {
+            Who::Operator { .. } => Ok(()),
+            Who::Device(name)
+                if self.documents.model(&actor.tenant).names_artifact(name, digest) =>
+            {
+                Ok(())
+            }
+            Who::Device(name) => Err(Failure::Refused(format!(
+                "{digest} belongs to no workload that device {}.{name} should run",
+                actor.tenant
+            ))),
+        }
+    }
+}
