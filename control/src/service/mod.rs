@@ -17,7 +17,7 @@
 //! documents   (the store, the bus)
 //! ```
 //!
-//! See decision NEW-service-parts.
+//! See decision 0155.
 
 mod access;
 mod alarms;

@@ -2,7 +2,7 @@
 //! which crates may stand below which, that the service knows ports and no adapter, and which of its
 //! parts may know which. Of the protocol: which crate has a runtime.
 //!
-//! See decisions 0134, 0135, 0154 and NEW-service-parts.
+//! See decisions 0134, 0135, 0154 and 0155.
 
 use std::collections::BTreeSet;
 use std::fs;

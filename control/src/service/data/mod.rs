@@ -1,7 +1,7 @@
 //! Records of streams: received and stored by a thread of their own, kept for as long as policies
 //! say, read and followed.
 //!
-//! See decisions 0059 and NEW-service-parts.
+//! See decisions 0059 and 0155.
 
 mod blocks;
 mod export;

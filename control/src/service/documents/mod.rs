@@ -3,7 +3,7 @@
 //!
 //! Every other part of the service stands on this one. It knows none of them.
 //!
-//! See decisions 0018 and NEW-service-parts.
+//! See decisions 0018 and 0155.
 
 mod changing;
 mod due;

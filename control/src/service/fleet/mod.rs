@@ -1,6 +1,6 @@
 //! The devices of each tenant: what people see of them and do to them, and what happened to them.
 //!
-//! See decision NEW-service-parts.
+//! See decision 0155.
 
 mod counts;
 mod devices;

@@ -1,7 +1,7 @@
 //! What devices should run and do: workloads and policies are applied, read and deleted, and
 //! operators act on workloads.
 //!
-//! See decision NEW-service-parts.
+//! See decision 0155.
 
 mod apply;
 mod jobs;
