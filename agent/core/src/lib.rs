@@ -12,6 +12,7 @@ pub mod bus;
 pub mod certificate;
 pub mod clock;
 pub mod data;
+pub mod disk;
 pub mod dns;
 pub mod effect;
 pub mod follow;
