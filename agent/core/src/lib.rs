@@ -9,6 +9,7 @@ pub mod agent;
 pub mod backoff;
 pub mod bodies;
 pub mod bus;
+pub mod caller;
 pub mod certificate;
 pub mod clock;
 pub mod data;

@@ -38,12 +38,12 @@ use super::clock::uptime_ms;
 use super::intake::Intake;
 use super::tasks;
 use crate::core::bus::Rights;
+use crate::core::caller::{self, Peer};
 use crate::runtimes::process::users;
 use connection::Connection;
 use exchange::Exchange;
-use peer::Peer;
 pub use problem_log::ProblemLog;
-pub use slots::{Unauthenticated, has_slot};
+pub use slots::Unauthenticated;
 
 /// Most clients. A device has a few workloads; each client may hold 128 KiB of input and 256 KiB of
 /// output.
@@ -156,7 +156,7 @@ impl Shared {
             // A workload's name is its own, even if a local access has it, too.
             let known = self.access.is_workloads(&name, nonce?, password);
             let owner = users::owner(&self.access.workloads(), &name);
-            return (known && owner.is_none_or(|owner| peer.may_be(owner))).then_some(rights);
+            return (known && peer.may_be(owner, agent_user())).then_some(rights);
         }
         let local = self.access.local(&name, password);
         let local = local.or_else(|| {
@@ -168,13 +168,9 @@ impl Shared {
 
     /// Workload that has this user to itself.
     fn workload_of(&self, user: u32) -> Option<Arc<Rights>> {
-        if user == 0 || user == rustix::process::geteuid().as_raw() {
-            return None;
-        }
         let owners = users::owners(&self.access.workloads()).ok()?;
-        let mut mine = owners.into_iter().filter(|(_, owner)| *owner == user);
-        let ((name, _), None) = (mine.next()?, mine.next()) else { return None };
-        self.workloads().get(&name).map(|(rights, _)| Arc::clone(rights))
+        let name = caller::sole_workload(user, agent_user(), &owners)?;
+        self.workloads().get(name).map(|(rights, _)| Arc::clone(rights))
     }
 
     /// True when one more client of this name leaves the others their share.
@@ -183,7 +179,7 @@ impl Shared {
             self.workloads().keys().cloned().map(|name| (name, 0)).collect();
         known.extend(self.access.locals().into_keys().map(|name| (name, 0)));
         self.exchange.count(&mut known);
-        has_slot(&known, name, MAX_CLIENTS, MAX_OF_ONE)
+        caller::has_slot(&known, name, MAX_CLIENTS, MAX_OF_ONE)
     }
 }
 
@@ -449,6 +445,11 @@ impl Authority {
     pub fn is_sourced(&self, stream: &StreamName) -> bool {
         self.0.sourced().contains(stream)
     }
+}
+
+/// User that the agent runs as.
+fn agent_user() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 fn bind(port: u16) -> std::io::Result<TcpListener> {

@@ -26,9 +26,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
-use super::bus::{Authority, ProblemLog, Unauthenticated, has_slot};
+use super::bus::{Authority, ProblemLog, Unauthenticated};
 use super::clock::uptime_ms;
 use super::intake::Intake;
+use crate::core::caller;
 
 /// Most connections.
 const MAX_CONNECTIONS: usize = 32;
@@ -214,7 +215,7 @@ impl Slot {
         let mut open = self.shared.open();
         let mut known = self.shared.authority.names();
         known.extend(open.iter().map(|(name, count)| (name.clone(), *count)));
-        if !has_slot(&known, name, MAX_CONNECTIONS, MAX_OF_ONE) {
+        if !caller::has_slot(&known, name, MAX_CONNECTIONS, MAX_OF_ONE) {
             return false;
         }
         leave(&mut open, caller.as_ref());
