@@ -36,7 +36,6 @@ use crate::adapters::{files, link};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
-use crate::core::runtime::Known;
 use crate::runtimes::Runtimes;
 use crate::runtimes::process::{Context, Processes};
 
@@ -121,7 +120,7 @@ impl Driver {
             Sources::new(&data, buffer.clone(), intake.clone(), runtimes.clone(), tell.clone());
         let inlets = Inlets::new(access, intake);
         let unseen = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
-        let known = saved.iter().filter_map(|(name, saved)| Known::of(name, saved));
+        let known = saved.iter().filter_map(|(name, saved)| saved.known(name));
         let found = runtimes.census(&known.collect::<Vec<_>>()).map_err(unseen)?;
         let folders = folders(runtimes.workloads());
         let start = Start {

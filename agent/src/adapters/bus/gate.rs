@@ -7,7 +7,7 @@ use std::sync::Arc;
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{Client, Code, Fault, Policy};
 
-use super::{Shared, add};
+use super::shared::{Shared, add};
 use crate::adapters::clock::uptime_ms;
 use crate::core::bus::{self, Refusal, Rights, Route};
 use crate::core::caller::Peer;
