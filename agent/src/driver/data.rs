@@ -32,6 +32,12 @@ const EXPIRE: u64 = 60_000;
 /// Name of the damaged buffer file in the data folder, after it was set aside.
 const ASIDE: &str = "data.damaged";
 
+/// Text about a buffer whose thread is gone.
+const STOPPED: &str = "data streams are not taken in until the agent is started again: the buffer's thread was lost too often, or cannot be had; workloads go on";
+
+/// Text about a disk that has less room than the quota of the buffer.
+const LOW: &str = "the disk has less room than data streams may use: older records go sooner";
+
 /// State of the buffer and of shipping from it.
 pub(super) struct Shipping {
     buffer: Buffer,
@@ -335,24 +341,17 @@ impl Shipping {
         let said = self.summary.damage.as_deref();
         let aside = self.aside.problem(said, &self.aside_path.display().to_string());
         list.say(ProblemCode::DataDamaged, aside);
-        let full = self.summary.full.as_ref();
-        list.say(ProblemCode::DataNotStored, full.map(|why| {
-            format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
-        }));
-        list.say(ProblemCode::DataStopped,
-            self.buffer.has_failed().then(|| {
-                "data streams are not taken in until the agent is started again: the buffer's thread was lost too often, or cannot be had; workloads go on"
-                    .to_owned()
-            }),
-        );
+        let full = self.summary.full.as_ref().map(|why| {
+            format!(
+                "data streams are not taken in ({why}): who publishes is told so, workloads go on"
+            )
+        });
+        list.say(ProblemCode::DataNotStored, full);
+        let stopped = self.buffer.has_failed().then_some(STOPPED);
+        list.say(ProblemCode::DataStopped, stopped.map(str::to_owned));
         list.say(ProblemCode::DataRejected, self.refused.clone());
-        list.say(
-            ProblemCode::DataSpace,
-            self.summary.low.then(|| {
-                "the disk has less room than data streams may use: older records go sooner"
-                    .to_owned()
-            }),
-        );
+        let low = self.summary.low.then_some(LOW);
+        list.say(ProblemCode::DataSpace, low.map(str::to_owned));
         list.say(ProblemCode::LinkBudget, self.link.problem(&self.policies));
     }
 

@@ -34,7 +34,6 @@ use crate::adapters::status as status_socket;
 /// sees another part only as an argument.
 pub struct Driver {
     pub(super) inputs: Inputs,
-    pub(super) folder: DataFolder,
     pub(super) workloads: Workloads,
     pub(super) desired: DesiredStates,
     pub(super) identity: DeviceIdentity,
@@ -45,6 +44,8 @@ pub struct Driver {
     pub(super) inlets: Inlets,
     pub(super) sources: Sources,
     pub(super) host: Host,
+    /// Dropped last, because it holds the lock.
+    pub(super) folder: DataFolder,
 }
 
 impl Driver {
