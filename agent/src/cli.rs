@@ -10,10 +10,10 @@ mod access;
 mod arguments;
 pub mod commands;
 mod help;
+mod output;
 mod status_text;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use holdfast_base::collect;
@@ -25,38 +25,15 @@ use crate::adapters::clock::Time;
 use crate::adapters::https::{HttpsError, Url};
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::{crash, files, log_lines, status};
-use crate::config::Config;
 use crate::driver::Driver;
 use crate::runtimes::process::{kernel, launcher};
 
 use access::LocalAccess;
 use arguments::{Asked, Call, Unfit};
 use commands::PROGRAM;
-
-/// Format of a command's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Output {
-    Text,
-    Json,
-}
-
-impl Output {
-    fn of(call: &mut Call) -> Self {
-        if call.choice("output") == "json" { Self::Json } else { Self::Text }
-    }
-}
-
-/// Returns the data folder that a command works on.
-fn data_folder(call: &mut Call) -> PathBuf {
-    if let Some(path) = call.path("data") {
-        return path;
-    }
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/holdfast-agent");
-    }
-    let home = std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into());
-    Path::new(&home).join(".local/state/holdfast-agent")
-}
+use output::{
+    DONE, FAILED, Output, REFUSED, USAGE, complain, configuration, data_folder, print_error, say,
+};
 
 /// Values of `enroll`.
 #[derive(Debug)]
@@ -91,12 +68,6 @@ fn label(text: &str) -> Result<(String, String), Unfit> {
     check_label_value(value).map_err(|error| error.to_string())?;
     Ok((key.to_owned(), value.to_owned()))
 }
-
-/// Exit codes of all commands, as the help lists them.
-const DONE: i32 = 0;
-const FAILED: i32 = 1;
-const USAGE: i32 = 2;
-const REFUSED: i32 = 4;
 
 /// Runs the command that the words ask for, without the program's name, and returns its exit code.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> i32 {
@@ -148,32 +119,6 @@ fn bad_usage(why: &str, at: &[&'static commands::Command]) -> i32 {
     USAGE
 }
 
-fn print_error(text: &str) {
-    // Standard error may be closed; the exit code says it too.
-    let _unread = std::io::stderr().write_all(text.as_bytes());
-}
-
-fn complain(text: &str) {
-    print_error(&format!("holdfast-agent: {text}\n"));
-}
-
-fn say(text: &str) -> i32 {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Ok(()) => DONE,
-        Err(error) => write_failed(&error),
-    }
-}
-
-/// Exit code after a failed write to standard output. A closed pipe is a success: its reader may
-/// end early, as `head` does.
-fn write_failed(error: &std::io::Error) -> i32 {
-    if error.kind() == std::io::ErrorKind::BrokenPipe {
-        return DONE;
-    }
-    complain(&format!("cannot write to standard output: {error}"));
-    FAILED
-}
-
 fn log_to_stderr() {
     let level = match std::env::var("HOLDFAST_LOG").as_deref() {
         Ok("debug") => tracing::Level::DEBUG,
@@ -199,25 +144,6 @@ fn in_runtime(work: impl Future<Output = i32>) -> i32 {
         Err(error) => {
             complain(&format!("no runtime: {error}"));
             FAILED
-        }
-    }
-}
-
-/// Reads the configuration. None: its faults were printed.
-fn configuration(path: Option<PathBuf>) -> Option<Config> {
-    let Some(path) = path else { return Some(Config::default()) };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) => {
-            complain(&format!("{}: {error}", path.display()));
-            return None;
-        }
-    };
-    match Config::parse(&text) {
-        Ok(config) => Some(config),
-        Err(faults) => {
-            faults.iter().for_each(|fault| complain(&format!("{}: {fault}", path.display())));
-            None
         }
     }
 }

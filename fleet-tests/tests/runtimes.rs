@@ -16,7 +16,7 @@ use fleet_tests::fake::{Fake, Instance, KIND, Machine};
 use holdfast_agent::adapters::store::Store;
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
-use holdfast_agent::core::runtime::{Handle, Known, NotPrepared, Reason, RuntimeKind};
+use holdfast_agent::core::runtime::{Handle, NotPrepared, Reason, RuntimeKind};
 use holdfast_agent::core::saved::{Exit, SavedWorkload};
 use holdfast_agent::runtimes::{Prepare, Probing, Remains, Runtime, Runtimes, Sweep};
 use holdfast_base::WIRE_VERSION;
@@ -81,7 +81,7 @@ impl Device {
         let fake = Fake::acting(KIND, machine.clone(), tell.clone());
         let runtimes = Runtimes::new(vec![Box::new(fake)], data.join("workloads"), tell);
         let (store, loaded) = Store::open(&data.join("store.redb"));
-        let known = loaded.saved.iter().filter_map(|(name, saved)| Known::of(name, saved));
+        let known = loaded.saved.iter().filter_map(|(name, saved)| saved.known(name));
         let start = Start {
             desired: Some(desired.clone()),
             found: runtimes.census(&known.collect::<Vec<_>>()).unwrap(),

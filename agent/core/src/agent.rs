@@ -18,7 +18,7 @@ use super::lifecycle::{Surroundings, Workload};
 use super::restart::NotRestarted;
 use super::runtime::{Found, Handle, Known, NotPrepared, Role, RuntimeKind};
 use super::saved::{Revision, SavedWorkload};
-use super::unidentified::Unidentified;
+use super::unidentified::{Unidentified, adoptable};
 
 /// Pause before a failed census is tried again, in milliseconds.
 const CENSUS_RETRY: u64 = 1_000;
@@ -412,7 +412,7 @@ impl Agent {
 
     /// Instances that the saved states name: what a census is asked with.
     pub fn known(&self) -> Vec<Known> {
-        self.saved().filter_map(|(name, saved)| Known::of(name, saved)).collect()
+        self.saved().filter_map(|(name, saved)| saved.known(name)).collect()
     }
 
     /// Instance of each workload that runs, by name.
@@ -425,36 +425,6 @@ impl Agent {
 /// instance.
 fn runtimes(strays: &[&Found], last: Option<&Handle>) -> BTreeSet<RuntimeKind> {
     strays.iter().map(|it| &it.instance).chain(last).map(|it| it.runtime.clone()).collect()
-}
-
-/// Finds an instance that is in no saved state (it was lost, or could not be written) but runs
-/// the current or the wanted revision by its nonce. It is adopted, because a healthy workload is
-/// not restarted for our bookkeeping. An equal revision number proves nothing: numbers are given
-/// out again after a restore.
-pub(super) fn adoptable(
-    found: &[&Found],
-    saved: &mut SavedWorkload,
-    wanted: Option<&Revision>,
-) -> Option<Handle> {
-    // Revision 0 belongs to a probe, or to something that does not name its revision.
-    let mains = || found.iter().filter(|it| it.is_main() && it.revision != 0);
-    // A child process may have a session of its own: the first of one instance is the instance.
-    let main = mains().min_by_key(|it| it.order)?;
-    if mains().any(|it| it.instance.nonce != main.instance.nonce) {
-        return None;
-    }
-    let known = [saved.current.as_ref(), wanted];
-    let known = known.into_iter().flatten().find(|it| it.gave(main.instance.nonce));
-    let revision = known?.clone();
-    if saved.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
-        let former = saved.current.replace(revision);
-        if saved.proven {
-            saved.previous = former;
-        }
-        saved.proven = false;
-        saved.restarts = 0;
-    }
-    Some(main.instance.clone())
 }
 
 fn is_paused(desired: &DesiredState, name: &Name) -> bool {

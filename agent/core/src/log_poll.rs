@@ -12,6 +12,12 @@ const SHORTEST: u64 = 5;
 /// now and then wakes the agent ten times a second at most.
 const LONGEST: u64 = 100;
 
+/// Bytes that a log of more than `limit` bytes keeps when it is cut: three quarters, so that a
+/// flood is not cut at each write; where disk space is low, a quarter.
+pub fn kept(limit: u64, is_low: bool) -> u64 {
+    if is_low { limit / 4 } else { limit / 4 * 3 }
+}
+
 /// Poll schedule of one workload's log; times in milliseconds of a monotonic clock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogPoll {
@@ -73,7 +79,7 @@ mod tests {
             length += rate;
             longest = longest.max(length);
             if poll.due().is_some_and(|due| now >= due) {
-                let left = if length > LIMIT { LIMIT / 4 * 3 } else { length };
+                let left = if length > LIMIT { kept(LIMIT, false) } else { length };
                 poll.polled(length, left, LIMIT, now);
                 (length, polls) = (left, polls + 1);
                 poll.wrote(now);
@@ -93,6 +99,15 @@ mod tests {
         write(&mut poll, 10, 10_000, 10_001);
         let (_, longest) = write(&mut poll, 1_000_000, 10_001, 11_000);
         assert!(longest < 8 * LIMIT, "{longest}");
+    }
+
+    #[test]
+    fn a_cut_leaves_less_where_the_disk_is_low() {
+        for (limit, is_low, left) in
+            [(0, false, 0), (8, false, 6), (8, true, 2), (1_000, true, 250)]
+        {
+            assert_eq!(kept(limit, is_low), left, "{limit}, {is_low}");
+        }
     }
 
     #[test]

@@ -13,8 +13,6 @@ use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::workload::Stop;
 use serde::{Deserialize, Serialize};
 
-use super::saved::SavedWorkload;
-
 /// Kind of a runtime, as a stable word. A word and no number in a list: a saved state that names a
 /// runtime of another build of the agent can still be read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,17 +101,6 @@ pub struct Known {
     pub revision: u64,
     /// Instance that was saved.
     pub instance: Handle,
-}
-
-impl Known {
-    /// Instance that this saved state names, if it names one.
-    pub fn of(workload: &Name, saved: &SavedWorkload) -> Option<Self> {
-        Some(Self {
-            workload: workload.clone(),
-            revision: saved.current.as_ref().map_or(0, |current| current.number),
-            instance: saved.instance.clone()?,
-        })
-    }
 }
 
 /// Way in which an instance is stopped.

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 
-use super::runtime::Handle;
+use super::runtime::{Handle, Known};
 
 /// Revision of a workload with its specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -136,6 +137,17 @@ pub struct SavedWorkload {
     /// guess.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
+}
+
+impl SavedWorkload {
+    /// Instance that this state of `workload` names, if it names one: what a census is asked with.
+    pub fn known(&self, workload: &Name) -> Option<Known> {
+        Some(Known {
+            workload: workload.clone(),
+            revision: self.current.as_ref().map_or(0, |current| current.number),
+            instance: self.instance.clone()?,
+        })
+    }
 }
 
 /// Revision that was given up.

@@ -5,8 +5,7 @@
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
-use super::agent::adoptable;
-use super::runtime::Found;
+use super::runtime::{Found, Handle};
 use super::saved::{Revision, SavedWorkload};
 
 /// Everything known of an unidentified workload.
@@ -59,4 +58,34 @@ impl Unidentified {
                 .into(),
         })
     }
+}
+
+/// Finds an instance that is in no saved state (it was lost, or could not be written) but runs
+/// the current or the wanted revision by its nonce. It is adopted, because a healthy workload is
+/// not restarted for our bookkeeping. An equal revision number proves nothing: numbers are given
+/// out again after a restore.
+pub(super) fn adoptable(
+    found: &[&Found],
+    saved: &mut SavedWorkload,
+    wanted: Option<&Revision>,
+) -> Option<Handle> {
+    // Revision 0 belongs to a probe, or to something that does not name its revision.
+    let mains = || found.iter().filter(|it| it.is_main() && it.revision != 0);
+    // A child process may have a session of its own: the first of one instance is the instance.
+    let main = mains().min_by_key(|it| it.order)?;
+    if mains().any(|it| it.instance.nonce != main.instance.nonce) {
+        return None;
+    }
+    let known = [saved.current.as_ref(), wanted];
+    let known = known.into_iter().flatten().find(|it| it.gave(main.instance.nonce));
+    let revision = known?.clone();
+    if saved.current.as_ref().is_none_or(|current| current.spec != revision.spec) {
+        let former = saved.current.replace(revision);
+        if saved.proven {
+            saved.previous = former;
+        }
+        saved.proven = false;
+        saved.restarts = 0;
+    }
+    Some(main.instance.clone())
 }

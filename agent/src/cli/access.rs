@@ -7,7 +7,7 @@ use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Bus;
 
 use super::arguments::{Call, Unfit};
-use super::{FAILED, Output, USAGE, complain, configuration, data_folder, say};
+use super::output::{FAILED, Output, USAGE, complain, configuration, data_folder, say};
 use crate::adapters::access::{Access, AccessError, Made};
 use crate::adapters::{files, status};
 use crate::core::bus::fault_of_filter;

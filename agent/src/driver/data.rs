@@ -2,20 +2,19 @@
 //!
 //! See decisions 0047, 0049 and 0145.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_base::codec;
-use holdfast_protocol::message::ReportAck;
+use holdfast_base::codec::{self, CodecError};
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::topic::Channel;
-use holdfast_records::{Acked, Acknowledgement, DataPolicies, Given, StreamName, StreamPolicy};
-use tokio::sync::mpsc;
+use holdfast_records::{Acked, Acknowledgement, DataPolicies, Given, StreamPolicy, TrafficClass};
 
-use super::data_report::Rates;
+use super::inputs::{BufferResult, TaskResult, Tell};
 use super::link_use::LinkLedger;
-use super::{Driver, TaskResult};
+use super::problems::Problems;
+use super::rates::Rates;
 use crate::adapters::buffer::{Buffer, Ready, Summary};
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::crash;
@@ -31,29 +30,20 @@ use crate::core::data::ship::{Now, Offer};
 const EXPIRE: u64 = 60_000;
 
 /// Name of the damaged buffer file in the data folder, after it was set aside.
-pub(super) const ASIDE: &str = "data.damaged";
+const ASIDE: &str = "data.damaged";
 
-/// Results of tasks for the buffer and shipping.
-pub(super) enum BufferResult {
-    /// Summary of the buffer. None: it could not be had now.
-    Looked(Option<Box<Summary>>),
-    /// A batch was made, or there is none of that stream.
-    Made(Result<Box<Ready>, StreamName>),
-    /// True if the batch of this number has arrived at the broker.
-    Sent(u64, bool),
-    /// Ledger of the link as it was stored, encoded. None: the buffer could not be read now.
-    Ledger(Option<Vec<u8>>),
-    /// Records are now numbered above all that the control plane told together with this history
-    /// number.
-    Above(u32),
-}
+/// Text about a buffer whose thread is gone.
+const STOPPED: &str = "data streams are not taken in until the agent is started again: the buffer's thread was lost too often, or cannot be had; workloads go on";
+
+/// Text about a disk that has less room than the quota of the buffer.
+const LOW: &str = "the disk has less room than data streams may use: older records go sooner";
 
 /// State of the buffer and of shipping from it.
 pub(super) struct Shipping {
-    pub(super) buffer: Buffer,
+    buffer: Buffer,
     pub(super) time: Time,
-    pub(super) meter: Meter,
-    pub(super) tell: mpsc::Sender<TaskResult>,
+    meter: Meter,
+    tell: Tell,
     /// Configured bounds of the buffer.
     pub(super) limits: Limits,
     pub(super) policies: Arc<DataPolicies>,
@@ -65,14 +55,19 @@ pub(super) struct Shipping {
     store: Option<u64>,
     /// Problem text of the last batch that the control plane refused.
     refused: Option<String>,
+    /// Path of the damaged buffer that was set aside, where there is one.
+    aside_path: PathBuf,
+    aside: Aside,
     expire_at: u64,
 }
 
 impl Shipping {
+    /// Begins with an unknown state of the buffer, without policies and without a link.
     pub(super) fn new(
-        buffer: Buffer,
-        limits: Limits,
-        (time, tell): (Time, mpsc::Sender<TaskResult>),
+        data: &Path,
+        (buffer, limits): (Buffer, Limits),
+        time: Time,
+        tell: Tell,
         seed: u64,
     ) -> Self {
         Self {
@@ -88,6 +83,8 @@ impl Shipping {
             rates: Rates::default(),
             store: None,
             refused: None,
+            aside_path: data.join(ASIDE),
+            aside: Aside::default(),
             expire_at: 0,
         }
     }
@@ -153,11 +150,11 @@ impl Shipping {
     }
 
     /// Carries out work in a task of its own, whose result comes back to the loop.
-    pub(super) fn spawn(&self, work: impl Future<Output = Option<BufferResult>> + Send + 'static) {
+    fn spawn(&self, work: impl Future<Output = Option<TaskResult>> + Send + 'static) {
         let tell = self.tell.clone();
         tasks::spawn(async move {
             if let Some(result) = work.await {
-                let _agent_ends = tell.send(TaskResult::Data(result)).await;
+                let _agent_ends = tell.send(result).await;
             }
         });
     }
@@ -170,9 +167,10 @@ impl Shipping {
         }
         if self.outbound.look(now) {
             let buffer = self.buffer.clone();
-            self.spawn(
-                async move { Some(BufferResult::Looked(buffer.summary().await.map(Box::new))) },
-            );
+            self.spawn(async move {
+                let summary = buffer.summary().await.map(Box::new);
+                Some(TaskResult::Data(BufferResult::Looked(summary)))
+            });
         }
         if !is_up || !self.outbound.is_due(now) {
             return;
@@ -190,7 +188,7 @@ impl Shipping {
             let buffer = self.buffer.clone();
             self.spawn(async move {
                 let made = buffer.batch(&stream, bytes).await.map(Box::new).ok_or(stream);
-                Some(BufferResult::Made(made))
+                Some(TaskResult::Data(BufferResult::Made(made)))
             });
         }
     }
@@ -213,12 +211,46 @@ impl Shipping {
         self.spawn(async move {
             let arrived = outlet.publish_as(class, Channel::Data, payload).await;
             crash::point("batch-sent");
-            Some(BufferResult::Sent(number, arrived))
+            Some(TaskResult::Data(BufferResult::Sent(number, arrived)))
         });
     }
 
+    /// Takes in what became of work for the buffer. `outlet`: the way to the control plane, if the
+    /// link is up.
+    pub(super) fn task_ended(&mut self, result: BufferResult, outlet: Option<&Outlet>) {
+        let now = uptime_ms();
+        match result {
+            BufferResult::Looked(summary) => self.looked(summary),
+            BufferResult::Made(Err(stream)) => self.outbound.nothing(stream, now),
+            BufferResult::Made(Ok(ready)) => self.send(*ready, outlet.cloned()),
+            BufferResult::Ledger(kept) => self.link.restore(kept.as_deref()),
+            BufferResult::Sent(number, arrived) => self.outbound.arrived(number, arrived, now),
+        }
+    }
+
+    /// Takes in an acknowledgement from the control plane. Returns true if it knows another history
+    /// of this device, above whose numbers the records are then numbered.
+    ///
+    /// # Errors
+    /// Returns the reason if it cannot be read.
+    pub(super) fn acknowledged(&mut self, bytes: &[u8]) -> Result<bool, CodecError> {
+        let ack: Acknowledgement = codec::decode(bytes)?;
+        let mut diverged = false;
+        if let Some(history) = ack.diverged {
+            if !ack.more {
+                tracing::warn!(
+                    "this data folder is an earlier state of the device, or a copy: records are numbered above all that the control plane knows"
+                );
+                diverged = true;
+            }
+            self.renumber(history, ack.more, ack.given);
+        }
+        self.settle(ack.acked, ack.store, ack.hold_ms);
+        Ok(diverged)
+    }
+
     /// Takes in what became of batches. `hold_ms`: time for which nothing is to be shipped.
-    fn acknowledged(&mut self, acked: Vec<Acked>, store: Option<u64>, hold_ms: u32) {
+    fn settle(&mut self, acked: Vec<Acked>, store: Option<u64>, hold_ms: u32) {
         let now = uptime_ms();
         if let Some(store) = store {
             self.store = Some(store);
@@ -251,102 +283,84 @@ impl Shipping {
         let buffer = self.buffer.clone();
         self.spawn(async move {
             let above = buffer.diverged(given).await && !more;
-            above.then_some(BufferResult::Above(history))
+            above.then_some(TaskResult::Renumbered(history))
         });
     }
 
-    /// Adds the problems of the buffer and of shipping.
-    pub(super) fn problems(
-        &self,
-        data: &Path,
-        aside: &Aside,
-        say: &mut impl FnMut(ProblemCode, Option<String>),
-    ) {
-        let path = data.join(ASIDE);
+    /// Looks whether a damaged buffer that was set aside is still there.
+    fn look_aside(&mut self) {
+        let (there, said) = (self.aside_path.exists(), self.summary.damage.as_deref());
+        self.aside = std::mem::take(&mut self.aside).look(there, said);
+    }
+
+    /// Does everything that is due at intervals. `free`: free bytes of the disk, if they are known.
+    pub(super) fn keep_house(&mut self, free: Option<u64>) {
+        self.look_aside();
+        self.expire();
+        self.count_link();
+        self.rates.note(&self.summary.streams, free, uptime_ms());
+    }
+
+    /// Reason for which no transfer of this class may begin. None: it may.
+    pub(super) fn held(&self, class: TrafficClass) -> Option<String> {
+        self.link.held(class, &self.policies)
+    }
+
+    /// Adds the counts since the last call to the link's ledger, and decides which classes have to
+    /// wait. Called before each batch too, because the budget or the interface may have changed.
+    fn take_counts(&mut self) {
+        let now = self.time.is_plausible().then(|| self.time.now());
+        self.link.take(&self.meter, &self.policies, now);
+    }
+
+    /// Adds the meter's counts, and stores the ledger if it is due.
+    fn count_link(&mut self) {
+        self.take_counts();
+        let is_in_use = self.buffer.is_in_use();
+        if self.link.is_asked_for(is_in_use, self.policies.link.is_some()) {
+            let buffer = self.buffer.clone();
+            self.spawn(async move {
+                Some(TaskResult::Data(BufferResult::Ledger(buffer.kept_ledger().await)))
+            });
+        }
+        self.keep_ledger(false);
+    }
+
+    /// Stores the ledger in the buffer's file if it is due, or always with `now`.
+    fn keep_ledger(&mut self, now: bool) {
+        if !self.buffer.is_in_use() && self.policies.link.is_none() {
+            return;
+        }
+        if let Some(bytes) = self.link.take_if_due(now, uptime_ms()) {
+            self.buffer.keep_ledger(bytes);
+        }
+    }
+
+    /// Adds the problems of the buffer, of shipping and of the link's budget.
+    pub(super) fn problems(&self, list: &mut Problems) {
         let said = self.summary.damage.as_deref();
-        say(ProblemCode::DataDamaged, aside.problem(said, &path.display().to_string()));
-        let full = self.summary.full.as_ref();
-        say(ProblemCode::DataNotStored, full.map(|why| {
-            format!("data streams are not taken in ({why}): who publishes is told so, workloads go on")
-        }));
-        say(ProblemCode::DataStopped,
-            self.buffer.has_failed().then(|| {
-                "data streams are not taken in until the agent is started again: the buffer's thread was lost too often, or cannot be had; workloads go on"
-                    .to_owned()
-            }),
-        );
-        say(ProblemCode::DataRejected, self.refused.clone());
-        say(
-            ProblemCode::DataSpace,
-            self.summary.low.then(|| {
-                "the disk has less room than data streams may use: older records go sooner"
-                    .to_owned()
-            }),
-        );
+        let aside = self.aside.problem(said, &self.aside_path.display().to_string());
+        list.say(ProblemCode::DataDamaged, aside);
+        let full = self.summary.full.as_ref().map(|why| {
+            format!(
+                "data streams are not taken in ({why}): who publishes is told so, workloads go on"
+            )
+        });
+        list.say(ProblemCode::DataNotStored, full);
+        let stopped = self.buffer.has_failed().then_some(STOPPED);
+        list.say(ProblemCode::DataStopped, stopped.map(str::to_owned));
+        list.say(ProblemCode::DataRejected, self.refused.clone());
+        let low = self.summary.low.then_some(LOW);
+        list.say(ProblemCode::DataSpace, low.map(str::to_owned));
+        list.say(ProblemCode::LinkBudget, self.link.problem(&self.policies));
     }
 
     /// Drops records whose ttl has passed, while the clock is reliable.
-    pub(super) fn expire(&mut self) {
+    fn expire(&mut self) {
         let now = uptime_ms();
         if now >= self.expire_at && self.buffer.is_in_use() && self.time.is_relied_on() {
             self.expire_at = now + EXPIRE;
             self.buffer.expire(self.time.now_ms());
         }
-    }
-}
-
-impl Driver {
-    /// Takes over the policies of a desired state.
-    pub(super) fn follow_policies(&mut self, policies: Option<&DataPolicies>) {
-        self.shipping.follow(policies);
-        let streams = self.sources.follow(policies);
-        self.inlets.keep_for_sources(streams);
-    }
-
-    pub(super) fn buffer_task_ended(&mut self, result: BufferResult) {
-        let now = uptime_ms();
-        match result {
-            BufferResult::Looked(summary) => self.shipping.looked(summary),
-            BufferResult::Made(Err(stream)) => self.shipping.outbound.nothing(stream, now),
-            BufferResult::Made(Ok(ready)) => self.shipping.send(*ready, self.link.outlet.clone()),
-            BufferResult::Above(history) => self.confirm_history(history),
-            BufferResult::Ledger(kept) => self.shipping.link.restore(kept.as_deref()),
-            BufferResult::Sent(number, arrived) => {
-                self.shipping.outbound.arrived(number, arrived, now);
-            }
-        }
-    }
-
-    /// Takes in an acknowledgement of a report from the control plane.
-    fn report_acknowledged(&mut self, bytes: &[u8]) {
-        match codec::decode::<ReportAck>(bytes) {
-            Ok(ack) => {
-                if self.reporter.acknowledged(ack.id) {
-                    self.lineage.reported();
-                }
-            }
-            Err(error) => self.refuse("an acknowledgement", &error.to_string()),
-        }
-    }
-
-    /// Takes in an acknowledgement from the control plane.
-    pub(super) fn acknowledged(&mut self, bytes: &[u8]) {
-        if ReportAck::is_of(bytes) {
-            return self.report_acknowledged(bytes);
-        }
-        let ack: Acknowledgement = match codec::decode(bytes) {
-            Ok(ack) => ack,
-            Err(error) => return self.refuse("an acknowledgement", &error.to_string()),
-        };
-        if let Some(history) = ack.diverged {
-            if !ack.more {
-                tracing::warn!(
-                    "this data folder is an earlier state of the device, or a copy: records are numbered above all that the control plane knows"
-                );
-                self.lineage.diverged(uptime_ms());
-            }
-            self.shipping.renumber(history, ack.more, ack.given);
-        }
-        self.shipping.acknowledged(ack.acked, ack.store, ack.hold_ms);
     }
 }

@@ -2,48 +2,20 @@
 //!
 //! See decision 0068.
 
-use std::collections::BTreeMap;
-
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
 use holdfast_records::report::MAX_REPORTED_STREAMS;
-use holdfast_records::{
-    DataReport, Horizon, Ship, Storage, StreamName, StreamPolicy, StreamReport,
-};
+use holdfast_records::{DataReport, Horizon, Ship, Storage, StreamPolicy, StreamReport};
 use serde_json::{Value, json};
 
 use super::data::Shipping;
-use super::health::LOW;
 use crate::adapters::buffer::StreamSummary;
-use crate::adapters::clock::{self, uptime_ms};
+use crate::adapters::clock;
 use crate::core::certificate::Life;
-use crate::core::data::horizon::{Filling, Known, Rate, Room, horizon, life};
+use crate::core::data::horizon::{Filling, Known, horizon, life};
 use crate::core::data::ship::until_window;
 
-/// Rates at which streams and the disk fill.
-#[derive(Debug, Default)]
-pub(super) struct Rates {
-    streams: BTreeMap<StreamName, Rate>,
-    disk: Room,
-}
-
 impl Shipping {
-    /// Takes samples of the rates of all streams and the disk, of idle ones too, so that a rate
-    /// falls again. `free`: free bytes of the disk, if they are known.
-    pub(super) fn note_rates(&mut self, free: Option<u64>) {
-        let now = uptime_ms();
-        let rates = &mut self.rates;
-        let present = &self.summary.streams;
-        let names = collect::set(present.iter().map(|it| &it.name));
-        rates.streams.retain(|name, _| names.contains(name));
-        for stream in present {
-            rates.streams.entry(stream.name.clone()).or_default().note(stream.taken, now);
-        }
-        if let Some(free) = free {
-            rates.disk.note(free, now);
-        }
-    }
-
     /// Report of everything about data. A device without streams has a horizon all the same.
     /// `certificate`: validity of the certificate, which bounds the horizon.
     pub(super) fn report(&self, certificate: Option<Life>) -> DataReport {
@@ -90,11 +62,10 @@ impl Shipping {
             if policy.is_some_and(|policy| policy.ship == Ship::Never) {
                 continue;
             }
-            let rates = &self.rates.streams;
             let waits = stream.waiting_bytes();
             let quota = policy.and_then(|policy| policy.quota_bytes);
             let left = quota.unwrap_or(summary.quota).saturating_sub(waits);
-            let per_hour = rates.get(&stream.name).map_or(0, |rate| rate.per_hour(left));
+            let per_hour = self.rates.per_hour(&stream.name, left);
             (waiting, rate) = (waiting + waits, rate + per_hour);
             if quota.is_some() {
                 buffers.push((stream.name.to_string(), Filling { left, per_hour }));
@@ -102,7 +73,7 @@ impl Shipping {
         }
         let left = summary.quota.saturating_sub(waiting);
         buffers.push((String::new(), Filling { left, per_hour: rate }));
-        let disk = self.rates.disk.filling(LOW);
+        let disk = self.rates.disk();
         horizon(&Known {
             now: self.time.now(),
             certificate: certificate.map(|life| life.not_after),

@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 
 use holdfast_base::ids::{DeviceId, StateVersion};
 use holdfast_protocol::message::DesiredState;
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::signing::{self, SigningError};
 use rumqttc::mqttbytes::v5::Publish;
 
-use super::Driver;
+use super::folder::DataFolder;
+use super::problems::Problems;
 use crate::adapters::{crash, files};
-use crate::core::acceptance::{Acceptance, Begin, FILE_STEPS, FileStep, Offered, begin};
+use crate::core::acceptance::{Acceptance, Begin, FILE_STEPS, FileStep, Offered, Waiting, begin};
+use crate::core::agent::Agent;
 
 /// Name of the file that reserves disk space for a desired state.
 const RESERVE: &str = "reserve";
@@ -56,16 +59,111 @@ fn read(path: &Path, key: &[u8], device: &DeviceId) -> Result<Option<DesiredStat
     state.map(Some).map_err(|error| Untrusted::Refused(path.to_owned(), error))
 }
 
+/// Answer to a desired state that came down the link. A delivery in it is acknowledged now.
+pub(super) enum Answer {
+    /// It is held already; None: it still waits to be stored, and its delivery with it.
+    Known(Option<Publish>),
+    /// It cannot be trusted, for this reason.
+    Refused(String, Publish),
+    /// It is newer, and waits to be stored.
+    Store,
+}
+
 /// Desired states that were offered, and their files.
 pub(super) struct DesiredStates {
     data: PathBuf,
     acceptance: Acceptance<Publish>,
+    /// Text about a desired state that cannot be stored.
+    unstored: Option<String>,
+    /// Text about a desired state on disk that cannot be trusted.
+    untrusted: Option<String>,
 }
 
 impl DesiredStates {
-    /// Begins with the lowest version that is accepted.
-    pub(super) fn new(data: &Path, least: StateVersion) -> Self {
-        Self { data: data.to_owned(), acceptance: Acceptance::new(least) }
+    /// Begins with the lowest version that is accepted. `trouble`: the reason for which the state
+    /// on disk cannot be trusted.
+    pub(super) fn new(data: &Path, least: StateVersion, trouble: Option<String>) -> Self {
+        Self {
+            data: data.to_owned(),
+            acceptance: Acceptance::new(least),
+            unstored: None,
+            untrusted: trouble.map(|why| format!("{why}: what ran goes on")),
+        }
+    }
+
+    /// Verifies a desired state that came down the link, and compares its version with the one
+    /// that is `followed`.
+    pub(super) fn offer(
+        &mut self,
+        publish: Publish,
+        (key, device): (&[u8], &DeviceId),
+        followed: StateVersion,
+    ) -> Answer {
+        let state: DesiredState = match signing::verify(&publish.payload, key, device) {
+            Ok(state) => state,
+            Err(error) => return Answer::Refused(error.to_string(), publish),
+        };
+        let (bytes, epoch) = (publish.payload.clone(), state.epoch);
+        match self.acceptance.offer(followed, &bytes, state, publish) {
+            Offered::Known(publish) => Answer::Known(publish),
+            Offered::Stale { held, offered, receipt } => {
+                let why = format!("it is {offered}, older than {held} that is held: a replay");
+                Answer::Refused(why, receipt)
+            }
+            Offered::Store { restored } => {
+                if restored {
+                    tracing::warn!(
+                        epoch,
+                        "the control plane was restored from a backup: following its new epoch"
+                    );
+                }
+                crash::point("desired-verified");
+                Answer::Store
+            }
+        }
+    }
+
+    /// Forgets the versions of a former identity: workloads go on running until the first desired
+    /// state for the new identity comes, whatever its version.
+    pub(super) fn forget_versions(&mut self) {
+        self.acceptance.forget();
+        self.unstored = None;
+    }
+
+    /// Stores the desired state that waits. Returns it once it is stored, to be followed. One that
+    /// cannot be stored ends the workloads that it does not contain.
+    pub(super) fn store(
+        &mut self,
+        agent: &mut Agent,
+        folder: &mut DataFolder,
+    ) -> Option<Waiting<Publish>> {
+        let waiting = self.acceptance.waiting()?;
+        match self.write(&waiting.bytes) {
+            Ok(()) => {
+                crash::point("desired-stored");
+                self.unstored = None;
+                self.untrusted = None;
+                let stored = self.acceptance.stored()?;
+                tracing::info!(version = %stored.state.version(), "following a desired state");
+                Some(stored)
+            }
+            Err(error) => {
+                // It is not acknowledged: after a crash the last one is followed again, and the
+                // newer one is redelivered.
+                agent.end_unwanted(&waiting.state);
+                folder.note_io("the desired state cannot be stored", &error);
+                self.unstored = Some(format!(
+                    "a newer desired state cannot be stored ({error}): the last one is followed until it can, but for workloads that the newer one ends"
+                ));
+                None
+            }
+        }
+    }
+
+    /// Adds the problems of desired states.
+    pub(super) fn problems(&self, list: &mut Problems) {
+        list.say(ProblemCode::DesiredNotStored, self.unstored.clone());
+        list.say(ProblemCode::DesiredUntrusted, self.untrusted.clone());
     }
 
     /// Writes the files in the order of [`FILE_STEPS`].
@@ -99,87 +197,5 @@ impl DesiredStates {
     /// Reserves disk space for a desired state, as far as there is any: `free` bytes.
     pub(super) fn hold_room(&self, free: u64) {
         files::reserve(&self.data.join(RESERVE), free);
-    }
-}
-
-impl Driver {
-    /// Handles a desired state that came down the link.
-    pub(super) fn offered(&mut self, publish: Publish) {
-        let Some((key, device)) = self.identity.key() else { return };
-        let state: DesiredState = match signing::verify(&publish.payload, &key, &device) {
-            Ok(state) => state,
-            Err(error) => {
-                self.refuse("a desired state", &error.to_string());
-                return self.acknowledge(Some(&publish));
-            }
-        };
-        let (bytes, epoch) = (publish.payload.clone(), state.epoch);
-        match self.desired.acceptance.offer(self.agent.version(), &bytes, state, publish) {
-            Offered::Known(publish) => {
-                self.trouble.refusal = None;
-                self.acknowledge(publish.as_ref());
-            }
-            Offered::Stale { held, offered, receipt } => {
-                let why = format!("it is {offered}, older than {held} that is held: a replay");
-                self.refuse("a desired state", &why);
-                self.acknowledge(Some(&receipt));
-            }
-            Offered::Store { restored } => {
-                if restored {
-                    tracing::warn!(
-                        epoch,
-                        "the control plane was restored from a backup: following its new epoch"
-                    );
-                }
-                crash::point("desired-verified");
-                self.trouble.refusal = None;
-                self.store_desired();
-            }
-        }
-    }
-
-    /// Forgets the versions of a former identity: workloads go on running until the first desired
-    /// state for the new identity comes, whatever its version.
-    pub(super) fn forget_versions(&mut self) {
-        self.desired.acceptance.forget();
-        self.trouble.desired = None;
-        self.trouble.refusal = None;
-    }
-
-    /// Stores the desired state that waits, and follows it once it is stored.
-    pub(super) fn store_desired(&mut self) {
-        let Some(waiting) = self.desired.acceptance.waiting() else { return };
-        match self.desired.write(&waiting.bytes) {
-            Ok(()) => {
-                crash::point("desired-stored");
-                self.trouble.desired = None;
-                self.trouble.untrusted = None;
-                let Some(stored) = self.desired.acceptance.stored() else { return };
-                tracing::info!(version = %stored.state.version(), "following a desired state");
-                self.follow(&stored.state);
-                self.acknowledge(stored.receipt.as_ref());
-            }
-            Err(error) => {
-                // It is not acknowledged: after a crash the last one is followed again, and the
-                // newer one is redelivered.
-                self.agent.end_unwanted(&waiting.state);
-                self.note_io("the desired state cannot be stored", &error);
-                self.trouble.desired = Some(format!(
-                    "a newer desired state cannot be stored ({error}): the last one is followed until it can, but for workloads that the newer one ends"
-                ));
-            }
-        }
-    }
-
-    /// Gives a stored desired state to everything that follows it.
-    fn follow(&mut self, state: &DesiredState) {
-        self.agent.follow(state);
-        self.follow_policies(state.data.as_deref());
-    }
-
-    fn acknowledge(&self, publish: Option<&Publish>) {
-        if let (Some(outlet), Some(publish)) = (&self.link.outlet, publish) {
-            outlet.acknowledge(publish);
-        }
     }
 }

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use holdfast_base::ids::DeviceId;
 use holdfast_protocol::enrol::Enrolment;
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_records::TrafficClass;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use super::TaskResult;
+use super::inputs::{TaskResult, Tell};
+use super::problems::Problems;
 use crate::adapters::clock::{Time, uptime_ms};
 use crate::adapters::https::{Api, HttpsError};
 use crate::adapters::identity::{Identity, IdentityError};
@@ -29,7 +31,7 @@ pub(super) struct Around {
     pub(super) meter: Meter,
     /// Interval of the link's signs of life, in seconds.
     pub(super) keep_alive: u16,
-    pub(super) tell: mpsc::Sender<TaskResult>,
+    pub(super) tell: Tell,
 }
 
 /// Effect of an identity that was taken over, on the rest of the agent.
@@ -48,6 +50,7 @@ pub(super) struct DeviceIdentity {
     credentials: watch::Sender<Option<Credentials>>,
     api: watch::Sender<Option<Api>>,
     renewal: Renewal,
+    entropy: Entropy,
     /// Text about an identity that cannot be read.
     trouble: Option<String>,
 }
@@ -58,10 +61,11 @@ impl DeviceIdentity {
         around: Around,
         credentials: watch::Sender<Option<Credentials>>,
         api: watch::Sender<Option<Api>>,
+        entropy: Entropy,
         trouble: Option<String>,
     ) -> Self {
         let renewal = Renewal::default();
-        Self { around, present: None, credentials, api, renewal, trouble }
+        Self { around, present: None, credentials, api, renewal, entropy, trouble }
     }
 
     /// Identity as it is. None: the device is not enrolled, or it cannot be read.
@@ -180,7 +184,6 @@ impl DeviceIdentity {
     pub(super) fn renewed(
         &mut self,
         result: Result<(Identity, bool), IdentityError>,
-        entropy: &mut Entropy,
     ) -> Option<Used> {
         let now = uptime_ms();
         match result {
@@ -197,14 +200,22 @@ impl DeviceIdentity {
                 tracing::warn!(%error, "the certificate was not renewed");
                 let is_refused = matches!(error, IdentityError::Https(HttpsError::Refused { .. }));
                 let failure = Failure { text: error.to_string(), is_refused };
-                self.renewal.failed(failure, now, entropy);
+                self.renewal.failed(failure, now, &mut self.entropy);
             }
         }
         None
     }
 
+    /// Adds the problems of the identity and its certificate.
+    pub(super) fn problems(&self, list: &mut Problems) {
+        list.say(ProblemCode::CertificateExpired, self.certificate_problem());
+        list.say(ProblemCode::CertificateNotStored, self.storing_problem());
+        list.say(ProblemCode::NotEnrolled, self.absence_problem());
+        list.say(ProblemCode::WaitingForApproval, self.approval_problem());
+    }
+
     /// Problem text of a certificate that has expired.
-    pub(super) fn certificate_problem(&self) -> Option<String> {
+    fn certificate_problem(&self) -> Option<String> {
         self.life()?.is_over(self.around.time.now()).then(|| {
             let why = self.renewal.trouble().unwrap_or("renewal is on its way");
             format!("the device's certificate has expired; it is renewed as soon as the control plane can be reached ({why}); if the clock is wrong, set it")
@@ -212,7 +223,7 @@ impl DeviceIdentity {
     }
 
     /// Problem text of a renewed certificate that cannot be stored.
-    pub(super) fn storing_problem(&self) -> Option<String> {
+    fn storing_problem(&self) -> Option<String> {
         let why = self.present.as_ref()?.unsaved()?;
         Some(format!(
             "the renewed certificate serves, but cannot be stored ({why}): a restart needs another one"
@@ -220,7 +231,7 @@ impl DeviceIdentity {
     }
 
     /// Problem text of a device that has no identity.
-    pub(super) fn absence_problem(&self) -> Option<String> {
+    fn absence_problem(&self) -> Option<String> {
         self.present.is_none().then(|| match &self.trouble {
             Some(why) => format!("who this device is cannot be read: {why}"),
             None => "this device is not enrolled: run `holdfast-agent enroll`".into(),
@@ -228,7 +239,7 @@ impl DeviceIdentity {
     }
 
     /// Problem text of an enrolment that waits for approval, or was not accepted.
-    pub(super) fn approval_problem(&self) -> Option<String> {
+    fn approval_problem(&self) -> Option<String> {
         let identity = self.present.as_ref()?;
         if identity.enrolment().is_some() {
             return None;

@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_base::ids::Name;
-use holdfast_protocol::message::Problem;
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::workload::Bus as Permissions;
 use holdfast_records::StreamName;
 use serde_json::Value;
 
-use super::Driver;
+use super::problems::Problems;
 use crate::adapters::access::Access;
 use crate::adapters::bus::{Bus, ProblemLog};
 use crate::adapters::clock::uptime_ms;
@@ -79,28 +78,14 @@ impl Inlets {
         self.bus.counts()
     }
 
-    /// Problems of the bus and the data socket; `now` in seconds since 1970.
-    pub(super) fn problems(&self, now: u64) -> Vec<Problem> {
-        let mut list = self.bus.problems();
-        let refused = self.problem_log.problems(uptime_ms(), now);
-        list.extend(refused.into_iter().map(|why| (ProblemCode::IntakeRefused, Some(why))));
-        list.push((ProblemCode::DataSocket, self.socket.problem()));
-        let problem = |(code, message): (ProblemCode, Option<String>)| {
-            message.map(|message| Problem { code: code.into(), message })
-        };
-        list.into_iter().filter_map(problem).collect()
-    }
-}
-
-impl Driver {
-    /// Admits the workloads that are known at the start, of which some run already.
-    pub(super) fn admit_known(&mut self) {
-        for (name, saved) in self.agent.saved() {
-            if let Some(current) = &saved.current {
-                let nonce = saved.instance.as_ref().map(|instance| instance.nonce);
-                self.inlets.admit(name, &current.spec.bus, nonce);
-            }
+    /// Adds the problems of the bus and the data socket; `now` in seconds since 1970.
+    pub(super) fn problems(&self, now: u64, list: &mut Problems) {
+        for (code, message) in self.bus.problems() {
+            list.say(code, message);
         }
-        self.inlets.look();
+        for why in self.problem_log.problems(uptime_ms(), now) {
+            list.say(ProblemCode::IntakeRefused, Some(why));
+        }
+        list.say(ProblemCode::DataSocket, self.socket.problem());
     }
 }

@@ -6,8 +6,8 @@
 use holdfast_base::codec;
 use holdfast_records::{DataPolicies, LinkUse, TrafficClass};
 
-use super::data::{BufferResult, Shipping};
 use crate::adapters::clock::uptime_ms;
+use crate::adapters::meter::Meter;
 use crate::core::data::budget::{Ledger, cost};
 use crate::core::data::recent::Recent;
 use crate::core::data::route::default_interface;
@@ -82,83 +82,72 @@ impl LinkLedger {
         }
         self.restored = true;
     }
-}
 
-impl Shipping {
     /// Reason for which no transfer of this class may begin. None: it may.
-    pub(super) fn held(&self, class: TrafficClass) -> Option<String> {
-        let (link, policies) = (&self.link, &self.policies);
-        is_used_up(class, link.allowed(class, policies)).then(|| {
-            let said = link.waits.of(class, policies.link.as_ref(), policies.link_name.as_ref());
+    pub(super) fn held(&self, class: TrafficClass, policies: &DataPolicies) -> Option<String> {
+        is_used_up(class, self.allowed(class, policies)).then(|| {
+            let said = self.waits.of(class, policies.link.as_ref(), policies.link_name.as_ref());
             said.unwrap_or_else(|| format!("the link budget for {} is used up", class.as_str()))
         })
     }
 
     /// Problem text about all classes that wait.
-    pub(super) fn link_problem(&self) -> Option<String> {
-        let (link, policies) = (&self.link, &self.policies);
-        link.waits.problem(policies.link.as_ref(), policies.link_name.as_ref(), &link.ledger)
+    pub(super) fn problem(&self, policies: &DataPolicies) -> Option<String> {
+        self.waits.problem(policies.link.as_ref(), policies.link_name.as_ref(), &self.ledger)
     }
 
-    /// Stores the ledger in the buffer's file if it is due, or always with `now`.
-    pub(super) fn keep_ledger(&mut self, now: bool) {
-        if !self.buffer.is_in_use() && self.policies.link.is_none() {
-            return;
+    /// True if the ledger that was stored before the agent started is to be asked for now: once the
+    /// buffer has a file, it may hold one. `has_budget`: a ledger is kept even without a file.
+    pub(super) fn is_asked_for(&mut self, has_file: bool, has_budget: bool) -> bool {
+        if !self.asked && has_file {
+            self.asked = true;
+            return true;
         }
-        let (link, uptime) = (&mut self.link, uptime_ms());
-        let total = link.ledger.total();
-        let due = uptime >= link.kept_at.saturating_add(KEEP)
-            || total.saturating_sub(link.kept) >= KEEP_BYTES;
-        if !(due || now) || !link.restored {
-            return;
-        }
-        if let Ok(bytes) = serde_cbor::to_vec(&link.ledger) {
-            self.buffer.keep_ledger(bytes);
-            (link.kept_at, link.kept) = (uptime, total);
-        }
-    }
-
-    /// Adds the meter's counts, and stores the ledger if it is due.
-    pub(super) fn count_link(&mut self) {
-        self.take_counts();
-        if !self.link.asked && self.buffer.is_in_use() {
-            self.link.asked = true;
-            let buffer = self.buffer.clone();
-            self.spawn(async move { Some(BufferResult::Ledger(buffer.kept_ledger().await)) });
-        } else if self.policies.link.is_some() {
+        if has_budget {
             // There is no file, so nothing was stored.
-            self.link.restored |= !self.link.asked;
-            self.link.asked = true;
+            self.restored |= !self.asked;
+            self.asked = true;
         }
-        self.keep_ledger(false);
+        false
     }
 
-    /// Adds the counts since the last call, and decides which classes have to wait. Called before
-    /// each batch too, because the budget or the interface may have changed.
-    pub(super) fn take_counts(&mut self) {
-        let now = self.time.is_plausible().then(|| self.time.now());
-        let policies = &self.policies;
-        let link = &mut self.link;
-        link.turn(policies, now);
-        link.recent.note(uptime_ms());
+    /// Ledger to store, encoded, if that is due, or always with `now`. Nothing is stored before the
+    /// former one was added.
+    pub(super) fn take_if_due(&mut self, now: bool, uptime: u64) -> Option<Vec<u8>> {
+        let total = self.ledger.total();
+        let due = uptime >= self.kept_at.saturating_add(KEEP)
+            || total.saturating_sub(self.kept) >= KEEP_BYTES;
+        if !(due || now) || !self.restored {
+            return None;
+        }
+        let bytes = serde_cbor::to_vec(&self.ledger).ok()?;
+        (self.kept_at, self.kept) = (uptime, total);
+        Some(bytes)
+    }
+
+    /// Adds the meter's counts since the last call, and decides which classes have to wait. `now`
+    /// is None if the clock is not plausible.
+    pub(super) fn take(&mut self, meter: &Meter, policies: &DataPolicies, now: Option<u64>) {
+        self.turn(policies, now);
+        self.recent.note(uptime_ms());
         let budget = policies.link.as_ref();
-        for (class, sent, received) in self.meter.take() {
-            link.ledger.add(class, sent, received, link.cost);
+        for (class, sent, received) in meter.take() {
+            self.ledger.add(class, sent, received, self.cost);
             // Without a budget nothing is charged, and the recent figures are unweighted.
-            let cost = if budget.is_some() { link.cost } else { 100 };
+            let cost = if budget.is_some() { self.cost } else { 100 };
             let bytes = sent.saturating_add(received).saturating_mul(cost.into()) / 100;
-            link.recent.add(class, bytes);
+            self.recent.add(class, bytes);
         }
         let differ = budget.is_some_and(|budget| !budget.interfaces.is_empty());
         let routes = differ.then(|| std::fs::read_to_string("/proc/net/route").ok()).flatten();
-        link.cost = cost(budget, routes.as_deref().and_then(default_interface));
-        let used_up = |class: &TrafficClass| is_used_up(*class, link.allowed(*class, policies));
-        link.held = TrafficClass::ALL.into_iter().filter(used_up).collect();
+        self.cost = cost(budget, routes.as_deref().and_then(default_interface));
+        let used_up = |class: &TrafficClass| is_used_up(*class, self.allowed(*class, policies));
+        self.held = TrafficClass::ALL.into_iter().filter(used_up).collect();
         for class in TrafficClass::ALL {
-            let left = link.allowed(class, policies);
-            link.waits.note(class, budget, (left, &link.ledger), link.now);
+            let left = self.allowed(class, policies);
+            self.waits.note(class, budget, (left, &self.ledger), self.now);
         }
-        self.meter.hold(&link.held);
+        meter.hold(&self.held);
     }
 }
 

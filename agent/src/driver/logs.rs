@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
 
-use super::HOUSEKEEPING;
-use super::health::LOW;
 use super::sources::Sources;
 use crate::adapters::calls::known_seconds;
 use crate::adapters::clock::{Time, uptime_ms};
@@ -17,13 +15,17 @@ use crate::adapters::log_watch::LogWatch;
 use crate::adapters::logs::Histories;
 use crate::adapters::{files, logs};
 use crate::core::backoff::Entropy;
+use crate::core::disk;
 use crate::core::history::History;
-use crate::core::log_poll::LogPoll;
+use crate::core::log_poll::{self, LogPoll};
 use crate::runtimes::Runtimes;
 
 /// Delay until a log that cannot be watched is polled again after it was too long, and first after
 /// a start, in milliseconds.
 const BLIND: u64 = 250;
+
+/// Interval at which all logs are polled without any event, in milliseconds.
+const ALL: u64 = 5_000;
 
 /// Interval at which histories are stored, in milliseconds. After a crash, lines of that time get
 /// the time of the log's last change, and runs that began in it are not told apart.
@@ -42,6 +44,7 @@ pub(super) struct Logs {
     /// True if histories have changed since they were stored.
     stale: bool,
     keep_at: u64,
+    entropy: Entropy,
     polls: BTreeMap<Name, LogPoll>,
     /// Time at which all logs are polled without any event, in milliseconds since the boot.
     all_at: u64,
@@ -56,6 +59,7 @@ impl Logs {
         time: Time,
         limit: u64,
         all_at: u64,
+        entropy: Entropy,
     ) -> Self {
         let file = data.join("logs.history");
         let kept = std::fs::read(&file).unwrap_or_default();
@@ -76,6 +80,7 @@ impl Logs {
             file,
             stale: false,
             keep_at: 0,
+            entropy,
             polls: BTreeMap::new(),
             all_at,
         }
@@ -87,10 +92,10 @@ impl Logs {
     }
 
     /// Begins a history of this log if there is none.
-    pub(super) fn know(&mut self, name: &Name, entropy: &mut Entropy) {
+    pub(super) fn know(&mut self, name: &Name) {
         let mut all = self.histories.lock();
         if !all.contains_key(name) {
-            let id = u32::try_from(entropy.draw() >> 32).unwrap_or(0).max(1);
+            let id = u32::try_from(self.entropy.draw() >> 32).unwrap_or(0).max(1);
             all.insert(name.clone(), History::new(id));
             // Stored at once: without it a log that is followed would be sent anew after a crash.
             (self.stale, self.keep_at) = (true, 0);
@@ -138,8 +143,8 @@ impl Logs {
 
     /// Begins a run of a workload in its log, and polls the log from its start, in case it is
     /// flooded at once.
-    pub(super) fn begin(&mut self, name: &Name, log: &Path, entropy: &mut Entropy) {
-        self.know(name, entropy);
+    pub(super) fn begin(&mut self, name: &Name, log: &Path) {
+        self.know(name);
         if let Some(history) = self.histories.lock().get_mut(name) {
             logs::start(log, history);
             self.stale = true;
@@ -156,20 +161,20 @@ impl Logs {
 
     /// Polls the logs of these workloads that are due, and cuts those that are too long, of ended
     /// workloads too. Other workloads are forgotten.
-    pub(super) fn bound(&mut self, names: &[Name], sources: &mut Sources, entropy: &mut Entropy) {
+    pub(super) fn bound(&mut self, names: &[Name], sources: &mut Sources) {
         let now = uptime_ms();
         let all = now >= self.all_at;
         if all {
-            self.all_at = now + HOUSEKEEPING;
+            self.all_at = now + ALL;
             let known = collect::set(names);
             self.polls.retain(|name, _| known.contains(name));
             self.histories.lock().retain(|name, _| known.contains(name));
         }
         let limit = self.limit;
-        let room = files::free_bytes(&self.data).unwrap_or(u64::MAX);
-        let keep = if room < LOW { limit / 4 } else { limit / 4 * 3 };
+        let is_low = disk::is_low(files::free_bytes(&self.data).ok());
+        let keep = log_poll::kept(limit, is_low);
         for name in names {
-            self.know(name, entropy);
+            self.know(name);
             let poll = self.polls.entry(name.clone()).or_default();
             if !all && poll.due().is_none_or(|due| now < due) {
                 continue;

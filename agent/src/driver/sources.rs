@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
+use holdfast_protocol::problem::ProblemCode;
 use holdfast_records::{DataPolicies, Format, Range, Source, StreamName};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
-use super::TaskResult;
+use super::inputs::{SourceResult, TaskResult, Tell};
+use super::problems::Problems;
 use crate::adapters::buffer::{Buffer, Page, Window};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Intake, Refused};
@@ -35,15 +36,6 @@ const KEEP: u64 = 60_000;
 /// Maximum number of positions kept, of which those of logs that are not followed now are dropped
 /// first.
 const MAX_KEPT: usize = 256;
-
-/// Results of tasks for sources.
-pub(super) enum SourceResult {
-    /// Position at which a log is continued. None: there is none.
-    Found(StreamName, Option<Position>),
-    /// Numbers of the records of a log, or of the machine, that were stored, or the reason for
-    /// which they were not.
-    Stored(StreamName, Result<Range, Refused>),
-}
 
 /// Position of a workload's log, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +63,7 @@ struct Figures {
 pub(super) struct Sources {
     buffer: Buffer,
     intake: Arc<dyn Intake>,
-    tell: mpsc::Sender<TaskResult>,
+    tell: Tell,
     /// Knows the logs of the workloads.
     runtimes: Runtimes,
     file: PathBuf,
@@ -122,7 +114,7 @@ impl Sources {
         buffer: Buffer,
         intake: Arc<dyn Intake>,
         runtimes: Runtimes,
-        tell: mpsc::Sender<TaskResult>,
+        tell: Tell,
     ) -> Self {
         let file = data.join("sources.json");
         let kept = std::fs::read(&file).ok().and_then(|bytes| {
@@ -152,11 +144,11 @@ impl Sources {
         figures.chain(again).min()
     }
 
-    /// Problem text about all sources that do not work.
-    pub(super) fn problem(&self) -> Option<String> {
+    /// Adds the problem of all sources that do not work.
+    pub(super) fn problems(&self, list: &mut Problems) {
         let texts = self.trouble.iter().map(|(stream, why)| format!("stream {stream}: {why}"));
         let texts: Vec<String> = texts.collect();
-        (!texts.is_empty()).then(|| texts.join("; "))
+        list.say(ProblemCode::Sources, (!texts.is_empty()).then(|| texts.join("; ")));
     }
 
     /// Notes that `bytes` bytes were cut off the beginning of this workload's log.

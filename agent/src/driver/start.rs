@@ -11,30 +11,39 @@ use holdfast_base::collect;
 use holdfast_base::ids::Name;
 use tokio::sync::{mpsc, watch};
 
-use super::{
-    Driver, HOUSEKEEPING, Link, OBSERVATIONS, TaskResult, data as shipping, desired, health,
-    identity as own, intake, logs, restarts, sources,
-};
+use super::data::Shipping;
+use super::desired::{self, DesiredStates};
+use super::folder::DataFolder;
+use super::host::Host;
+use super::identity::{Around, DeviceIdentity};
+use super::inputs::{Inputs, TaskResult};
+use super::intake::Inlets;
+use super::link::Link;
+use super::logs::Logs;
+use super::reports::Reports;
+use super::run::Driver;
+use super::sources::Sources;
+use super::workloads::Workloads;
 use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
-use crate::adapters::calls::Calls;
-use crate::adapters::clock::{Time, uptime_ms};
+use crate::adapters::clock::uptime_ms;
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
-use crate::adapters::notify::Notifier;
-use crate::adapters::store::Store;
 use crate::adapters::tasks;
 use crate::adapters::{files, link};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
-use crate::core::lineage::Lineage;
-use crate::core::report::Reporter;
-use crate::core::runtime::Known;
 use crate::runtimes::Runtimes;
 use crate::runtimes::process::{Context, Processes};
+
+/// Maximum number of observations that wait for the loop.
+const OBSERVATIONS: usize = 256;
+/// Delay after the start until the first regular check and the first poll of all logs, in
+/// milliseconds: workloads come first.
+const FIRST_CHECK: u64 = 100;
 
 /// Reason for which the agent cannot run at all.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +85,7 @@ impl Driver {
         let data = data.canonicalize().map_err(failed)?;
         let lock = lock(&data)?;
         let seed = random()?;
-        let (store, loaded) = Store::open(&data.join("store.redb"));
-        let mut trouble = health::Trouble { damage: loaded.damage, ..Default::default() };
+        let (folder, saved) = DataFolder::open(&data, lock);
         let (identity, unreadable) = match Identity::load(&data) {
             Ok(identity) => (identity, None),
             Err(error) => {
@@ -85,12 +93,12 @@ impl Driver {
                 (None, Some(error.to_string()))
             }
         };
-        let has_saved = !loaded.saved.is_empty();
+        let has_saved = !saved.is_empty();
         let on_disk = known(&identity)
             .map(|(key, device)| desired::load(&data, &key, &device, has_saved))
             .unwrap_or_default();
-        trouble.untrusted = on_disk.trouble.map(|why| format!("{why}: what ran goes on"));
-        let time = Time::new(loaded.floor);
+        let desired = DesiredStates::new(&data, on_disk.least, on_disk.trouble);
+        let time = folder.time().clone();
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
         let (tell, results) = mpsc::channel::<TaskResult>(OBSERVATIONS);
         let (api, api_seen) = watch::channel(None);
@@ -100,30 +108,25 @@ impl Driver {
             Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
         let access = Arc::new(Access::new(&data, config.bus_port));
         let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
-        let (device, folder) = (device.unwrap_or_default(), artifacts.folder().to_owned());
-        let context = Context::take(&data, device, folder, Arc::clone(&access), seed);
+        let (device, fetched) = (device.unwrap_or_default(), artifacts.folder().to_owned());
+        let context = Context::take(&data, device, fetched, Arc::clone(&access), seed);
         let context = context.map_err(failed)?;
         let workloads = context.workloads.clone();
         let processes = Processes::new(context, observe.clone());
         let runtimes = Runtimes::new(vec![Box::new(processes)], workloads, observe.clone());
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
-        let sources = sources::Sources::new(
-            &data,
-            buffer.clone(),
-            intake.clone(),
-            runtimes.clone(),
-            tell.clone(),
-        );
-        let inlets = intake::Inlets::new(access, intake);
+        let sources =
+            Sources::new(&data, buffer.clone(), intake.clone(), runtimes.clone(), tell.clone());
+        let inlets = Inlets::new(access, intake);
         let unseen = |source: io::Error| StartError::Folder { path: "/proc".into(), source };
-        let known = loaded.saved.iter().filter_map(|(name, saved)| Known::of(name, saved));
+        let known = saved.iter().filter_map(|(name, saved)| saved.known(name));
         let found = runtimes.census(&known.collect::<Vec<_>>()).map_err(unseen)?;
         let folders = folders(runtimes.workloads());
         let start = Start {
             desired: on_disk.desired,
             former: on_disk.former,
-            saved: loaded.saved,
+            saved,
             found,
             folders,
             artifacts: there,
@@ -132,70 +135,42 @@ impl Driver {
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
         tasks::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
         let shipping =
-            shipping::Shipping::new(buffer, config.storage, (time.clone(), tell.clone()), seed ^ 3);
-        let around = own::Around {
+            Shipping::new(&data, (buffer, config.storage), time.clone(), tell.clone(), seed ^ 3);
+        let around = Around {
             data: data.clone(),
             time: time.clone(),
             meter: shipping.meter(),
             keep_alive: config.keep_alive,
             tell: tell.clone(),
         };
-        // Workloads come first: disk and certificate are checked in the second turn.
-        let soon = uptime_ms() + HOUSEKEEPING / 50;
-        let logs = logs::Logs::new(&data, runtimes.clone(), time.clone(), config.log_bytes, soon);
-        let mut driver = Self {
-            runtimes,
-            artifacts,
-            store,
-            store_behind: loaded.behind,
-            agent: Agent::new(start, uptime_ms()),
-            desired: desired::DesiredStates::new(&data, on_disk.least),
-            // The low bits of the seed begin other things.
-            reporter: Reporter::new(u16::try_from(seed >> 48).unwrap_or_default()),
-            calls: Calls::default(),
-            time,
-            floor_stored: loaded.floor,
-            identity: own::DeviceIdentity::new(around, credentials, api, unreadable),
-            link: Link { reason: super::NOT_TRIED.into(), ..Link::default() },
-            trouble,
-            restarts: restarts::Restarts::default(),
-            entropy: Entropy::new(seed ^ 2),
-            observed,
-            links,
-            results,
-            tell,
-            listener: None,
-            notifier: Notifier::from_environment(),
-            housekeeping_at: soon,
-            logs,
+        // The low bits of the seed begin other things.
+        let first = u16::try_from(seed >> 48).unwrap_or_default();
+        let soon = uptime_ms() + FIRST_CHECK;
+        let agent = Agent::new(start, uptime_ms());
+        let (for_identity, for_reports) = (Entropy::new(seed ^ 2), Entropy::new(seed ^ 4));
+        let (bytes, for_logs) = (config.log_bytes, Entropy::new(seed ^ 5));
+        let mut driver = Driver {
+            inputs: Inputs { observed, links, results, check_at: soon },
+            folder,
+            logs: Logs::new(&data, runtimes.clone(), time, bytes, soon, for_logs),
+            workloads: Workloads::new(agent, runtimes, artifacts, tell.clone()),
+            desired,
+            identity: DeviceIdentity::new(around, credentials, api, for_identity, unreadable),
+            link: Link::new(),
+            reports: Reports::new(&data, first, for_reports, tell),
             shipping,
-            lineage: Lineage::read(
-                &std::fs::read_to_string(data.join(super::HISTORY)).unwrap_or_default(),
-            ),
             inlets,
             sources,
-            data,
-            _lock: lock,
+            host: Host::new(&data),
         };
-        driver.listen();
-        driver.admit_known();
+        driver.host.listen();
+        driver.workloads.admit(&mut driver.inlets);
         driver.follow_policies(policies.as_deref());
-        driver.renew_limits();
+        driver.workloads.renew_limits();
         if let Some(identity) = identity {
             driver.use_identity(identity);
         }
         Ok(driver)
-    }
-
-    /// Sets the limits of adopted workloads again: the service manager may have taken the
-    /// controllers back while the agent was not running.
-    fn renew_limits(&self) {
-        let running = collect::map(self.agent.instances());
-        for (name, saved) in self.agent.saved() {
-            if let (Some(instance), Some(current)) = (running.get(name), &saved.current) {
-                self.runtimes.renew_limits(name, instance, &current.spec);
-            }
-        }
     }
 }
 

@@ -8,11 +8,8 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Once};
 
+use super::aside;
 use super::queue::Queue;
-use super::worker;
-
-/// Most threads that may be lost; each leaves its stack and an open file behind.
-pub(super) const MAX_LOST: u32 = 3;
 
 thread_local! {
     static CONTAINED: RefCell<Option<Arc<Queue>>> = const { RefCell::new(None) };
@@ -27,7 +24,7 @@ pub(super) fn this_thread(queue: &Arc<Queue>) {
             former(info);
             let contained = CONTAINED.try_with(|it| it.try_borrow_mut().ok()?.take());
             if let Ok(Some(queue)) = contained {
-                worker::suspect(&queue.data, &info.to_string());
+                aside::suspect(&queue.data, &info.to_string());
                 queue.lost();
                 drop(queue);
                 // Where panics unwind, the thread ends by itself.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -28,6 +28,11 @@ use super::journal::{Journal, LARGEST};
 use crate::adapters::crash;
 use crate::core::data::step::{Blocks, Found};
 use crate::core::data::stream::Kept;
+
+/// Path of the database in a data folder.
+pub(super) fn path(data: &Path) -> PathBuf {
+    data.join("data.redb")
+}
 
 /// Table type of all four tables. redb's code is compiled once for each pair of types, so keys and
 /// values are plain bytes; keys are big-endian and sort by their meaning.

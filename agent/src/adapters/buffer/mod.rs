@@ -7,6 +7,8 @@
 //!
 //! See decision 0046.
 
+mod answers;
+mod aside;
 mod block;
 mod ceilings;
 mod change;
@@ -17,92 +19,21 @@ mod journal;
 mod queue;
 mod worker;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use holdfast_base::ids::Name;
-use holdfast_records::{DataPolicies, Format, Given, Range, RangeSet, Record, StreamName};
+use holdfast_records::{DataPolicies, Format, Given, Range, RangeSet, StreamName};
 use tokio::sync::oneshot;
 
+pub use answers::{Page, Summary, Window, Written};
+use file::path;
 pub use queue::Refused;
 use queue::{Append, Job, Queue};
 
 use crate::adapters::clock::Time;
 pub use crate::core::data::Limits;
 pub use crate::core::data::step::{Ready, StreamSummary};
-
-/// Part of a stream, bounded by sequence numbers and by time; all bounds are inclusive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Lowest sequence number, 1 for the whole stream.
-    pub from: u64,
-    /// Highest sequence number, `u64::MAX` for the whole stream.
-    pub to: u64,
-    /// Earliest time, in milliseconds since 1970.
-    pub since: u64,
-    /// Latest time, in milliseconds since 1970.
-    pub until: u64,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { from: 1, to: u64::MAX, since: 0, until: u64::MAX }
-    }
-}
-
-/// Records that one read of a stream returned.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Records in the order of their sequence numbers.
-    pub records: Vec<Record>,
-    /// Sequence number at which the next page begins; `None` on the last page.
-    pub next: Option<u64>,
-    /// Sequence numbers whose blocks are damaged.
-    pub damaged: Vec<Range>,
-    /// True when the file could not be read: records may be missing.
-    pub failed: bool,
-}
-
-/// Bytes written to flash since the buffer was made, by cause.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Written {
-    /// Bytes written to store records.
-    pub records: u64,
-    /// Bytes written to drop, thin or expire records.
-    pub retention: u64,
-    /// Bytes written for the database itself, ceilings, acknowledgements and totals.
-    pub bookkeeping: u64,
-    /// Bytes of the records' values as they were published.
-    pub payload: u64,
-    /// Time at which counting began, in seconds since 1970.
-    pub since: u64,
-}
-
-impl Written {
-    /// Bytes written for all causes; `payload` is no part of it.
-    pub fn total(&self) -> u64 {
-        self.records.saturating_add(self.retention).saturating_add(self.bookkeeping)
-    }
-}
-
-/// State of the whole buffer.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Streams, by name.
-    pub streams: Vec<StreamSummary>,
-    /// Bytes that records take on disk.
-    pub used: u64,
-    /// Bytes that records may take at present: the quota, or what the disk still has room for.
-    pub quota: u64,
-    /// True when the disk has less room than the quota.
-    pub low: bool,
-    /// Bytes written to flash, by cause.
-    pub written: Written,
-    /// Notice for a person about damage: the file was set aside, is gone or is an older copy.
-    pub damage: Option<String>,
-    /// Error of the last write, if it failed, as on a full disk.
-    pub full: Option<String>,
-}
 
 /// Handle to the buffer; cheap to clone.
 #[derive(Debug, Clone)]
@@ -114,7 +45,8 @@ impl Buffer {
     /// Opens the buffer of a data folder. Its thread starts at once only if there may be something
     /// to ship or to expire; otherwise at the first record.
     pub fn new(data: &Path, limits: Limits, time: Time) -> Self {
-        let buffer = Self { queue: Arc::new(Queue::new(data.to_owned(), limits, time)) };
+        let buffer =
+            Self { queue: Arc::new(Queue::new(data.to_owned(), limits, time, worker::spawn)) };
         // A file that is gone has something to tell, too.
         if path(data).exists() || ceilings::mark(data).exists() {
             buffer.queue.start();
@@ -292,11 +224,6 @@ impl Buffer {
         self.queue.ask(Job::Close { reply });
         let _ended = answer.await;
     }
-}
-
-/// Path of the database in a data folder.
-fn path(data: &Path) -> PathBuf {
-    data.join("data.redb")
 }
 
 #[cfg(test)]

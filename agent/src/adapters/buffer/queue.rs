@@ -13,10 +13,11 @@ use holdfast_records::block::MAX_RECORD;
 use holdfast_records::{DataPolicies, Format, Given, Range, RangeSet, StreamName};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::{Limits, Page, Ready, Summary, Window, contain, worker};
+use super::answers::{Page, Summary, Window};
 use crate::adapters::clock::Time;
+use crate::core::data::Limits;
 use crate::core::data::places::{MAX_OF_ONE, MAX_STREAMS};
-use crate::core::data::step::{Gather, Publish};
+use crate::core::data::step::{Gather, Publish, Ready};
 
 /// Memory that queued records may take, in units of [`UNIT`]: 4 MiB.
 const MAX_ROOM: u32 = 4_096;
@@ -28,6 +29,8 @@ const OVERHEAD: usize = 64;
 pub(super) const GROUP_BYTES: usize = 1024 * 1024;
 /// Longest queue of calls that may be dropped; the driver and a few queries make one at a time.
 const MAX_CALLS: usize = 256;
+/// Most threads that may be lost to a panic; each leaves its stack and an open file behind.
+pub(super) const MAX_LOST: u32 = 3;
 
 /// Reasons why records were not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -189,19 +192,27 @@ pub(super) struct Queue {
     pub(super) limits: Limits,
     pub(super) time: Time,
     pub(super) changed: Notify,
+    /// Starts a thread for the queue. False when the system gives none.
+    spawn: fn(Arc<Queue>) -> bool,
     waiting: Mutex<Waiting>,
     wake: Condvar,
     room: Arc<Semaphore>,
 }
 
 impl Queue {
-    pub(super) fn new(data: PathBuf, limits: Limits, time: Time) -> Self {
+    pub(super) fn new(
+        data: PathBuf,
+        limits: Limits,
+        time: Time,
+        spawn: fn(Arc<Queue>) -> bool,
+    ) -> Self {
         let room = usize::try_from(MAX_ROOM).unwrap_or(usize::MAX);
         Self {
             data,
             limits,
             time,
             changed: Notify::new(),
+            spawn,
             waiting: Mutex::default(),
             wake: Condvar::new(),
             room: Arc::new(Semaphore::new(room)),
@@ -225,7 +236,7 @@ impl Queue {
     pub(super) fn start(self: &Arc<Self>) {
         let mut waiting = self.lock();
         if !waiting.started && !waiting.closed {
-            waiting.started = worker::spawn(Arc::clone(self));
+            waiting.started = (self.spawn)(Arc::clone(self));
             waiting.failed = !waiting.started;
             waiting.closed = waiting.failed;
         }
@@ -335,14 +346,14 @@ impl Queue {
     }
 
     /// Ends the account of a thread that panicked: answers its group, and starts another thread
-    /// unless [`contain::MAX_LOST`] were lost.
+    /// unless [`MAX_LOST`] were lost.
     pub(super) fn lost(self: &Arc<Self>) {
         for answer in self.release() {
             let _nobody = answer.send(Err(Refused::Busy));
         }
         let mut waiting = self.lock();
         waiting.lost += 1;
-        waiting.started = waiting.lost <= contain::MAX_LOST && worker::spawn(Arc::clone(self));
+        waiting.started = waiting.lost <= MAX_LOST && (self.spawn)(Arc::clone(self));
         if !waiting.started {
             waiting.failed = true;
             waiting.close();

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use holdfast_base::codec;
 use holdfast_records::message::MAX_BATCH;
-use holdfast_records::{Batch, Format, GapReason, Order, Overflow, Ship, StreamPolicy, block};
+use holdfast_records::{
+    Batch, Format, GapReason, Order, Overflow, Record, Ship, StreamPolicy, block,
+};
 
 use super::*;
 use crate::core::backoff::Entropy;
@@ -896,7 +898,7 @@ async fn a_thread_that_is_lost_too_often_is_said() {
     let scratch = quick();
     let buffer = open(scratch.path());
     buffer.append(None, stream("a"), 1, records(1, 1, 20)).await.unwrap();
-    for _ in 0..contain::MAX_LOST {
+    for _ in 0..queue::MAX_LOST {
         buffer.queue.lost();
         assert!(!buffer.has_failed());
     }

@@ -6,24 +6,25 @@
 mod group;
 mod reading;
 mod room;
+mod weight;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use holdfast_base::collect;
 use holdfast_records::{Given, RangeSet, StreamName};
 
+use super::answers::{Summary, Written};
+use super::aside::set_aside;
 use super::block::Packed;
 use super::ceilings::Ceilings;
 use super::change::Change;
 use super::contain;
-use super::file::{File, FileError};
+use super::file::{File, FileError, path};
 use super::queue::{Job, Next, Queue};
-use super::{Ready, Summary, Written, path};
 use crate::adapters::crash;
-use crate::core::data::step::{self, Contents, Found, Loaded, Moment, Step};
-use group::Weight;
+use crate::core::data::step::{self, Contents, Found, Loaded, Moment, Ready, Step};
+use weight::Weight;
 
 /// Time without work after which changes that are only marked in memory are stored, and the disk is
 /// looked at again.
@@ -41,26 +42,6 @@ pub(super) fn spawn(queue: Arc<Queue>) -> bool {
         Worker::new(queue).run();
     });
     spawned.inspect_err(|error| tracing::error!(%error, "no thread for the buffer")).is_ok()
-}
-
-/// Sets the file aside after the thread panicked on its content, so that it is not opened again.
-pub(super) fn suspect(data: &Path, why: &str) {
-    tracing::error!("the buffer's thread failed: {why}");
-    let _what_is_left = set_aside(data, why);
-}
-
-/// Sets the database aside as `data.damaged`, replacing a former one; returns the notice for a
-/// person.
-fn set_aside(data: &Path, why: &str) -> String {
-    let (file, aside) = (path(data), data.join("data.damaged"));
-    let moved = std::fs::rename(&file, &aside);
-    let notice = format!(
-        "the buffer was damaged ({why}) and set aside as {}: {}; what was in it stands in the gap ledger",
-        aside.display(),
-        if moved.is_ok() { "begun anew" } else { "it could not even be moved" }
-    );
-    tracing::error!("{notice}");
-    notice
 }
 
 struct Worker {

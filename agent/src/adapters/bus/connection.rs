@@ -16,7 +16,7 @@ use holdfast_records::{Format, StreamName};
 use super::exchange::Published;
 use super::gate::Gate;
 use super::mailbox::Mailbox;
-use super::{STALL, Shared, Slot, Stream, add};
+use super::shared::{STALL, Shared, Slot, Stream, add};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused, Stored};
 use crate::core::bodies;

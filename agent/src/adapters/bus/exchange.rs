@@ -11,6 +11,7 @@ use holdfast_mqtt::{Code, Fault, Origin, Retain};
 use tokio::sync::Notify;
 
 use super::mailbox::{Delivery, Mailbox};
+pub(super) use super::published::Published;
 use super::retained;
 use crate::core::bus::{Rights, means};
 
@@ -29,20 +30,6 @@ struct Member {
     mailbox: Arc<Mailbox>,
     /// Topic filters of its subscriptions.
     filters: Vec<String>,
-}
-
-/// A message as it was published.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Published {
-    /// Workload or local access whose topic it is.
-    pub(super) owner: Name,
-    /// Topic within the owner's topics.
-    pub(super) topic: Box<str>,
-    /// True when the topic is a stream's.
-    pub(super) stream: bool,
-    pub(super) payload: Bytes,
-    pub(super) qos: u8,
-    pub(super) retain: bool,
 }
 
 #[derive(Default)]

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{Client, Code, Fault, Policy};
 
-use super::peer::Peer;
-use super::{Shared, add};
+use super::shared::{Shared, add};
 use crate::adapters::clock::uptime_ms;
 use crate::core::bus::{self, Refusal, Rights, Route};
+use crate::core::caller::Peer;
 
 /// Policy of one client's session; see the module's documentation.
 pub(super) struct Gate {

@@ -12,26 +12,26 @@ mod gate;
 mod mailbox;
 mod peer;
 mod problem_log;
+mod published;
 mod retained;
+mod shared;
 mod slots;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holdfast_base::ids::Name;
 use holdfast_mqtt::{Code, Fault, Limits};
-use holdfast_mqtt_host::Transport;
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::workload::Bus as Permissions;
 use holdfast_records::StreamName;
 use holdfast_records::block::MAX_RECORD;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::AbortHandle;
 
 use super::access::{Access, HOST};
@@ -39,19 +39,13 @@ use super::clock::uptime_ms;
 use super::intake::Intake;
 use super::tasks;
 use crate::core::bus::Rights;
-use crate::runtimes::process::users;
+use crate::core::caller::Peer;
 use connection::Connection;
 use exchange::Exchange;
-use peer::Peer;
 pub use problem_log::ProblemLog;
-pub use slots::{Unauthenticated, has_slot};
+use shared::{Counters, Shared, Slot, Stream, add};
+pub use slots::Unauthenticated;
 
-/// Most clients. A device has a few workloads; each client may hold 128 KiB of input and 256 KiB of
-/// output.
-const MAX_CLIENTS: usize = 64;
-/// Most clients of one workload or local access, so that one that never closes leaves room for
-/// others.
-const MAX_OF_ONE: usize = 32;
 /// Longest time that the agent's end waits for clients.
 const STOP_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Reason for ending clients with the agent.
@@ -60,133 +54,8 @@ const STOPS: Fault = Fault::new(Code::ShuttingDown, "the agent stops");
 const SAVE_AFTER: Duration = Duration::from_millis(500);
 /// Longest time from accept to a complete CONNECT, in milliseconds.
 const CONNECT_TIMEOUT: u64 = 3_000;
-/// Time in milliseconds after which a client that accepts no output is disconnected.
-const STALL: u64 = if cfg!(test) { 500 } else { 5_000 };
 /// Largest packet in bytes: a record, and its topic, packet id and a few properties.
 const PACKET: usize = MAX_RECORD + 1_024;
-
-/// Rights of each workload, with the nonce of its instance, from which its password is derived.
-type Workloads = BTreeMap<Name, (Arc<Rights>, Option<u64>)>;
-
-/// State that all tasks of the bus share.
-struct Shared {
-    access: Arc<Access>,
-    intake: Arc<dyn Intake>,
-    problem_log: Arc<ProblemLog>,
-    exchange: Exchange,
-    /// File of the retained messages.
-    retained_file: PathBuf,
-    limits: Arc<Limits>,
-    /// Workloads that may connect; local accesses are in `access`.
-    workloads: Mutex<Workloads>,
-    /// Streams that only the agent itself may fill.
-    sourced: Mutex<BTreeSet<StreamName>>,
-    next: AtomicU64,
-    unauthenticated: Unauthenticated,
-    /// Connections that have not ended.
-    clients: AtomicUsize,
-    counters: Counters,
-}
-
-/// Counters of the bus since the agent started.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Records that were published and are on disk.
-    stored: AtomicU64,
-    /// Publishes of QoS 0 that were dropped because the buffer was full.
-    dropped: AtomicU64,
-    /// Publishes, subscriptions and connections that were refused.
-    refused: AtomicU64,
-    /// Messages that were dropped because a subscriber's mailbox was full.
-    overrun: AtomicU64,
-    /// Clients that were disconnected because they accepted no output.
-    stalled: AtomicU64,
-}
-
-fn add(counter: &AtomicU64, more: u64) {
-    counter.fetch_add(more, Ordering::Relaxed);
-}
-
-impl Shared {
-    fn workloads(&self) -> MutexGuard<'_, Workloads> {
-        self.workloads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sourced(&self) -> MutexGuard<'_, BTreeSet<StreamName>> {
-        self.sourced.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes the retained messages; a failure is tried again with the next change.
-    fn save_retained(&self, messages: &[u8]) {
-        if let Err(error) = retained::save(&self.retained_file, messages) {
-            self.exchange.save_failed();
-            self.report_retained_file(
-                "could not be written: they are lost when the agent restarts",
-                &error,
-            );
-        }
-    }
-
-    fn report_retained_file(&self, what: &'static str, error: &std::io::Error) {
-        let about = format!("{}: {error}", self.retained_file.display());
-        self.problem_log.report_on_stream(
-            None,
-            "the file of retained messages",
-            what,
-            &about,
-            uptime_ms(),
-        );
-    }
-
-    /// Current rights of a client of this name. `None` when nobody of this name may connect.
-    fn rights(&self, name: &Name) -> Option<Arc<Rights>> {
-        if let Some((rights, _)) = self.workloads().get(name) {
-            return Some(Arc::clone(rights));
-        }
-        let bus = self.access.local_bus(name)?;
-        Some(Arc::new(Rights { name: name.clone(), bus }))
-    }
-
-    /// Identifies a client by name and password. A workload's password serves only its own user
-    /// (and root): a program that listened on the bus's port while the agent was away may have
-    /// caught it, and cannot use it.
-    fn identify(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
-        let name: Name = user.parse().ok()?;
-        let workload = self.workloads().get(&name).cloned();
-        if let Some((rights, nonce)) = workload {
-            // A workload's name is its own, even if a local access has it, too.
-            let known = self.access.is_workloads(&name, nonce?, password);
-            let owner = users::owner(&self.access.workloads(), &name);
-            return (known && owner.is_none_or(|owner| peer.may_be(owner))).then_some(rights);
-        }
-        let local = self.access.local(&name, password);
-        let local = local.or_else(|| {
-            // The local access may have been made a moment ago.
-            self.access.reload_locals().then(|| self.access.local(&name, password)).flatten()
-        })?;
-        Some(Arc::new(Rights { name, bus: local.bus }))
-    }
-
-    /// Workload that has this user to itself.
-    fn workload_of(&self, user: u32) -> Option<Arc<Rights>> {
-        if user == 0 || user == rustix::process::geteuid().as_raw() {
-            return None;
-        }
-        let owners = users::owners(&self.access.workloads()).ok()?;
-        let mut mine = owners.into_iter().filter(|(_, owner)| *owner == user);
-        let ((name, _), None) = (mine.next()?, mine.next()) else { return None };
-        self.workloads().get(&name).map(|(rights, _)| Arc::clone(rights))
-    }
-
-    /// True when one more client of this name leaves the others their share.
-    fn has_slot(&self, name: &Name) -> bool {
-        let mut known: BTreeMap<Name, usize> =
-            self.workloads().keys().cloned().map(|name| (name, 0)).collect();
-        known.extend(self.access.locals().into_keys().map(|name| (name, 0)));
-        self.exchange.count(&mut known);
-        has_slot(&known, name, MAX_CLIENTS, MAX_OF_ONE)
-    }
-}
 
 /// The local bus, with its listeners.
 pub struct Bus {
@@ -513,12 +382,6 @@ async fn pause(error: &std::io::Error) {
     tokio::time::sleep(Duration::from_millis(200)).await;
 }
 
-/// Connection of a client, by TCP or Unix socket.
-trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin {}
-impl Stream for TcpStream {}
-impl Stream for UnixStream {}
-impl Transport for Box<dyn Stream> {}
-
 fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shared>) {
     let number = shared.next.fetch_add(1, Ordering::Relaxed) + 1;
     if let Some(user) = shared.unauthenticated.add(number, peer.user()) {
@@ -532,25 +395,4 @@ fn admit(stream: Box<dyn Stream>, peer: Peer, on_socket: bool, shared: &Arc<Shar
     let gate = gate::Gate::new(Arc::clone(shared), number, peer, on_socket);
     let task = tokio::spawn(Connection::task(stream, number, slot, gate));
     shared.unauthenticated.set_task(number, task.abort_handle());
-}
-
-/// Slot of one client's connection. It counts as unauthenticated until the client has identified
-/// itself.
-struct Slot {
-    shared: Arc<Shared>,
-    number: u64,
-}
-
-impl Slot {
-    /// Removes the connection from the unauthenticated ones: it has identified itself, or is gone.
-    fn authenticated(&self) {
-        self.shared.unauthenticated.remove(self.number);
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.authenticated();
-        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
-    }
 }

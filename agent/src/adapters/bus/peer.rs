@@ -9,6 +9,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use rustix::net::netlink::{self, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
+use crate::core::caller::Peer;
+
 /// Netlink message type `SOCK_DIAG_BY_FAMILY`.
 const BY_FAMILY: u16 = 20;
 /// Netlink message type `NLMSG_ERROR`.
@@ -20,34 +22,6 @@ const REQUEST: usize = 56;
 /// Offset of the user id in a reply with `inet_diag_msg`; [`INODE`] is that of the inode.
 const USER: usize = HEADER + 64;
 const INODE: usize = HEADER + 68;
-
-/// Owner of the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Peer {
-    /// A program of this user.
-    User(u32),
-    /// Closed already: the kernel no longer tells whose it was.
-    Gone,
-    /// The kernel does not tell.
-    Unknown,
-}
-
-impl Peer {
-    pub(super) fn user(self) -> Option<u32> {
-        if let Self::User(user) = self { Some(user) } else { None }
-    }
-
-    /// True when this may be a program of a workload whose folder belongs to `owner`. A process
-    /// that root started may have become any user.
-    pub(super) fn may_be(self, owner: u32) -> bool {
-        let agent = rustix::process::geteuid().as_raw();
-        match self {
-            Self::User(user) => owner == 0 || [owner, agent, 0].contains(&user),
-            Self::Gone => owner == 0,
-            Self::Unknown => true,
-        }
-    }
-}
 
 /// Finds the user of the client of a connection on this machine; `from` is the client's end.
 pub(super) fn of(from: SocketAddr, to: SocketAddr) -> Peer {
@@ -122,14 +96,5 @@ mod tests {
         assert_eq!(of(from, to), Peer::User(me));
         drop(client);
         assert_eq!(of(from, to), Peer::Gone, "it may have been anybody");
-    }
-
-    #[test]
-    fn a_password_serves_its_own_user_and_root() {
-        let owner = 61_200;
-        assert!(Peer::User(owner).may_be(owner) && Peer::User(0).may_be(owner));
-        assert!(!Peer::User(65_534).may_be(owner) && !Peer::Gone.may_be(owner));
-        assert!(Peer::Unknown.may_be(owner), "then the password tells alone");
-        assert!(Peer::User(33).may_be(0), "root's workload may be anybody by now");
     }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 use holdfast_records::crc::crc;
 
-use super::exchange::Published;
+use super::published::Published;
 use crate::adapters::files;
 
 /// First bytes of the file.

@@ -1,20 +1,16 @@
-//! Slots of connections: clients that have not identified themselves take no slot of others, and each
-//! known client has a share that nobody else can take.
+//! Connections of clients that have not identified themselves: they take no place of others.
 //!
 //! See decision 0078.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use holdfast_base::ids::Name;
 use tokio::task::AbortHandle;
 
 /// Most unauthenticated connections; each may hold the beginning of a packet.
 const MAX: usize = 32;
 /// Most unauthenticated connections of one user; the next one replaces its oldest.
 const MAX_OF_USER: usize = 8;
-/// Connections kept free for each known name, where there are enough for all.
-const KEPT: usize = 4;
 
 #[derive(Debug)]
 struct Pending {
@@ -74,39 +70,9 @@ impl Unauthenticated {
     }
 }
 
-/// True when one more connection of `name` leaves each of the others its share of `places`. `known`
-/// holds the number of connections of everybody who may connect.
-pub fn has_slot(known: &BTreeMap<Name, usize>, name: &Name, places: usize, of_one: usize) -> bool {
-    // Example: 64 places and 10 names keep 4 each. A name with 4 connections may open a fifth only
-    // while it has fewer than `of_one`, and the others still find their 4: 9 * 4 = 36 are reserved,
-    // 28 are left for it.
-    let kept = (places / known.len().max(1)).clamp(1, KEPT);
-    let mine = known.get(name).copied().unwrap_or_default();
-    let taken: usize =
-        known.iter().map(|(of, count)| if of == name { *count } else { kept.max(*count) }).sum();
-    mine < kept || mine < of_one && taken < places
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_has_its_share_however_greedy_the_others_are() {
-        for count in [1, 2, 3, 10, 64, 200] {
-            let name = |number: usize| format!("w{number}").parse::<Name>().unwrap();
-            let mut known: BTreeMap<Name, usize> = (0..count).map(|it| (name(it), 0)).collect();
-            // All but the last take what they get, one after the other.
-            for greedy in 0..count - 1 {
-                while has_slot(&known, &name(greedy), 64, 32) {
-                    *known.get_mut(&name(greedy)).unwrap() += 1;
-                }
-            }
-            assert!(known.values().all(|taken| *taken <= 32));
-            assert!(known.values().sum::<usize>() < 64.max(count), "{count}");
-            assert!(has_slot(&known, &name(count - 1), 64, 32), "{count}");
-        }
-    }
 
     #[tokio::test]
     async fn the_oldest_unauthenticated_connection_of_a_user_is_cut_for_its_newest() {

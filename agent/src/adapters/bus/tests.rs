@@ -2,7 +2,9 @@
 
 use holdfast_records::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
 
+use super::shared::{MAX_CLIENTS, MAX_OF_ONE};
 use super::*;
 use crate::adapters::intake::Refused;
 use crate::adapters::intake_fake::Fake;

@@ -20,7 +20,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::code::Code;
-use super::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Shared, Slot, peer};
+use super::peer;
+use super::slot::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Shared, Slot};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
 use crate::core::bodies::{Kind, Reader};

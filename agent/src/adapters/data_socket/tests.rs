@@ -5,6 +5,7 @@ use holdfast_protocol::workload::Bus as Permissions;
 use holdfast_records::Range;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use super::slot::{MAX_CONNECTIONS, MAX_OF_ONE};
 use super::*;
 use crate::adapters::access::Access;
 use crate::adapters::bus::Bus;

@@ -12,7 +12,7 @@ use rumqttc::{ConnectionError, Event, EventLoop, SubscribeFilter};
 use tokio::sync::mpsc;
 
 use super::ended::{Ended, explain};
-use super::{CONNECT_TIMEOUT, Credentials, IN_FLIGHT, LinkEvent, Outlet};
+use super::outlet::{CONNECT_TIMEOUT, Credentials, IN_FLIGHT, LinkEvent, Outlet};
 use crate::core::negotiation::Attempt;
 
 /// Topics that the device subscribes to, and how many of them the broker has answered.

@@ -7,69 +7,29 @@
 //!
 //! See decisions 0008, 0036, 0037 and 0079.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use super::context::{Context, Stuck};
 use super::procfs::{self, Process};
-use super::{Context, launcher, users};
-use crate::adapters::files;
+use super::register::{REGISTER, registered};
+use super::{launcher, users};
 use crate::core::process::ownership::{Marker, Owners, Processes, Seen};
 use crate::runtimes::STACK;
 
 /// Environment variable that marks a workload's processes.
 pub const MARKER: &str = "HOLDFAST_INSTANCE";
 
-/// Folder in which agents that run as root keep the path of their data folder, each under its id.
-/// Only root can write there, so it can be trusted when a process claims to be another agent's.
-const REGISTER: &str = "/run/holdfast-agents";
-/// Most entries of the register that are examined for agents whose data folder is gone, which are
-/// removed.
-const MAX_FORGOTTEN: usize = 256;
 /// Interval at which the census thread is checked. A process whose memory is read at two checks in
 /// a row, that is for 1 to 2 s, is stuck.
 const STUCK: Duration = Duration::from_secs(1);
 /// Most threads left behind in stuck processes. Beyond that, only processes of the agent's own user
 /// are read.
 const MAX_STUCK: usize = 8;
-
-/// Processes that could not be read in time, by id and start time.
-pub type Stuck = BTreeSet<(u32, u64)>;
-
-/// Registers this agent's data folder for other agents on this machine. Without it (the agent is
-/// not root, or there is no `/run`) another agent may take this one's processes for its own, where
-/// both gave a workload the same user.
-///
-/// # Errors
-/// The file system's error.
-pub fn register(agent: &str, data: &Path) -> io::Result<()> {
-    let register = Path::new(REGISTER);
-    if !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    files::folder(register, 0o700)?;
-    for entry in std::fs::read_dir(register)?.flatten().take(MAX_FORGOTTEN) {
-        let folder = entry.file_name().to_str().and_then(|id| registered(register, id));
-        if folder.is_none_or(|folder| !folder.join("agent-id").exists()) {
-            let _gone = std::fs::remove_file(entry.path());
-        }
-    }
-    files::replace(&register.join(agent), data.as_os_str().as_encoded_bytes(), 0o600)
-}
-
-/// Data folder of the agent with this id.
-fn registered(register: &Path, id: &str) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStringExt as _;
-    if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let path = files::read(&register.join(id), 4_096).ok()?;
-    Some(PathBuf::from(std::ffi::OsString::from_vec(path)))
-}
 
 /// Owner of the folder that another agent on this machine has for the workload of its marker, by the
 /// register: see [`Owners::attribute`].

@@ -3,6 +3,7 @@
 //!
 //! See decision 0079.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,10 +13,13 @@ use holdfast_base::ids::{Digest, Name, hex};
 
 use super::cgroup::{Cgroups, NoCgroups};
 use super::ending::Awaited;
-use super::{census, launcher as launching};
+use super::{launcher as launching, register};
 use crate::adapters::access::Access;
 use crate::adapters::clock::boot_id;
 use crate::adapters::files;
+
+/// Processes that a census could not read in time, by id and start time.
+pub type Stuck = BTreeSet<(u32, u64)>;
 
 /// Paths, identity and services that the process runtime works with.
 #[derive(Debug)]
@@ -41,7 +45,7 @@ pub struct Context {
     /// Processes whose ends are waited for elsewhere, which the reaper leaves alone.
     pub awaited: Awaited,
     /// Processes that a census could not read in time.
-    pub stuck: std::sync::Mutex<census::Stuck>,
+    pub stuck: std::sync::Mutex<Stuck>,
 }
 
 impl Context {
@@ -60,7 +64,7 @@ impl Context {
         let workloads = data.join("workloads");
         files::folder(&workloads, 0o711)?;
         let agent = agent_id(data, seed);
-        if let Err(error) = census::register(&agent, data) {
+        if let Err(error) = register::enter(&agent, data) {
             tracing::warn!(%error, "other agents on this machine cannot be told of this one");
         }
         Ok(Self {

@@ -6,17 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
-use super::tree;
-use super::users::User;
+use super::tree::{self, open_folder};
+use super::users::{FILES, User};
 use crate::adapters::files;
 
-/// Name of the folder that belongs to the workload.
-pub const FILES: &str = "files";
 /// Name of a configuration file while it is written. It is beside `files`, where only the agent
 /// creates names, so that it collides with none.
 const UNFINISHED: &str = "config.new";
@@ -210,11 +208,6 @@ fn clear_way(
         emptied.push(within);
     }
     Ok(())
-}
-
-pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
 }
 
 fn change_owner(file: &OwnedFd, user: Option<User>) -> io::Result<()> {

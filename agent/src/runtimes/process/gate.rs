@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
 
-use super::launcher::{self, Plan};
+use super::execution::Plan;
+use super::launcher;
 use super::{Context, ending, procfs};
 use crate::adapters::tasks;
 use crate::core::effect::Observed;

@@ -9,7 +9,7 @@ use holdfast_base::ids::Name;
 use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
 
 use super::cgroup::LimitError;
-use super::launcher::{Bounds, Plan};
+use super::execution::{Bounds, Plan};
 use super::users::{self, UserError};
 use super::{Context, census, folder};
 use crate::core::process::fault::Failed;
@@ -71,7 +71,7 @@ pub(super) fn prepare(context: &Context, ask: &Prepare) -> Result<Plan, NotPrepa
     let user = users::resolve(process.user.as_deref(), name, &context.workloads)
         .map_err(PlanError::from)?;
     let folder = context.folder(name);
-    let own = folder.join(folder::FILES);
+    let own = folder.join(users::FILES);
     let mut plan =
         plan_of(context, name, *nonce, spec, process, own, user).map_err(PlanError::from)?;
     // Last of the steps that can fail before there is a process, and undone where it fails.
@@ -148,7 +148,7 @@ pub(super) fn probe_plan(
 ) -> Result<Plan, PlanError> {
     let Run::Process(process) = &spec.run;
     let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
-    let own = context.folder(name).join(folder::FILES);
+    let own = context.folder(name).join(users::FILES);
     let mut plan = plan_of(context, name, nonce, spec, process, own, user)?;
     let (program, args) = command.split_first().ok_or(PlanError::NoCommand)?;
     plan.program = PathBuf::from(program);

@@ -9,8 +9,8 @@ use holdfast_protocol::workload::Probe;
 
 use super::Context;
 use super::ending;
+use super::execution::Plan;
 use super::gate::{Started, launch, read_error};
-use super::launcher::Plan;
 use super::plan::probe_plan;
 use crate::runtimes::Probing;
 use crate::runtimes::probe::{ProbeError, http, tcp};

@@ -21,7 +21,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
-use super::launcher::{self, LaunchError, Plan};
+use super::execution::{self, LaunchError, Plan};
 use super::{ending, kernel, procfs};
 use crate::core::saved::Exit;
 
@@ -48,9 +48,9 @@ pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), LaunchError> {
     let (output, inlet) = pipe_with(PipeFlags::CLOEXEC).map_err(LaunchError::at("pipe"))?;
     let Some(child) = kernel::fork().map_err(LaunchError::at("its process"))? else {
         drop(output);
-        launcher::prepare(plan, &inlet)?;
+        execution::prepare(plan, &inlet)?;
         drop(inlet);
-        return Err(launcher::execute(plan));
+        return Err(execution::execute(plan));
     };
     drop(inlet);
     rustix::io::ioctl_fionbio(&output, true).map_err(LaunchError::at("pipe"))?;

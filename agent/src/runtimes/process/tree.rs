@@ -5,13 +5,21 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 
-use super::folder::open_folder;
 use super::users::User;
+
+/// Opens a folder below another one, or by its path; a link is not followed.
+///
+/// # Errors
+/// The file system's error.
+pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
+}
 
 /// Removes everything in a folder in which nobody else creates anything. Folders at the second
 /// level are first moved up into `top`, so that never more than two levels are open.
@@ -141,8 +149,7 @@ mod tests {
         std::fs::write(foreign.join("file"), "stays").unwrap();
         let path = scratch.path().join("w");
         std::fs::create_dir(&path).unwrap();
-        let open =
-            |at: std::os::fd::BorrowedFd<'_>, name: &str| open_folder(at, name.as_bytes()).unwrap();
+        let open = |at: BorrowedFd<'_>, name: &str| open_folder(at, name.as_bytes()).unwrap();
         let top = open(CWD, path.to_str().unwrap());
         let mut folder = top.try_clone().unwrap();
         for depth in 0..3_000 {

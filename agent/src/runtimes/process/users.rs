@@ -22,6 +22,9 @@ pub struct User {
     pub gid: u32,
 }
 
+/// Name of the folder that belongs to a workload, within its folder.
+pub const FILES: &str = "files";
+
 /// Range of users for workloads that name none: systemd's range for dynamic users, which no account
 /// has.
 const OWN: std::ops::Range<u32> = 61_184..65_520;
@@ -158,7 +161,7 @@ pub fn owners(workloads: &Path) -> io::Result<BTreeMap<Name, u32>> {
 
 /// Returns the user that owns one workload's folder of files; `None` when there is none.
 pub fn owner(workloads: &Path, name: &Name) -> Option<u32> {
-    let files = workloads.join(name.as_str()).join(super::folder::FILES);
+    let files = workloads.join(name.as_str()).join(FILES);
     std::fs::symlink_metadata(files).ok().map(|meta| meta.uid())
 }
 
@@ -226,7 +229,7 @@ mod tests {
         let name: Name = "hello".parse().unwrap();
         let user = own(&name, scratch.path());
         // Its folder tells from then on, whatever its name would.
-        let files = scratch.path().join("hello").join(super::super::folder::FILES);
+        let files = scratch.path().join("hello").join(FILES);
         std::fs::create_dir_all(&files).unwrap();
         if std::os::unix::fs::chown(&files, Some(61_400), Some(61_400)).is_ok() {
             assert_eq!(own(&name, scratch.path()).uid, 61_400);

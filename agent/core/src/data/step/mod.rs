@@ -13,6 +13,7 @@ mod group;
 mod load;
 mod moved;
 mod reduced;
+mod reduction;
 mod room;
 mod summary;
 
@@ -26,7 +27,7 @@ use holdfast_records::{
 
 use super::fetch::Choice;
 use super::stream::{Block, Kept, Segment, Stream};
-use reduced::Reduction;
+use reduction::Reduction;
 
 pub use batch::{Moment, Ready};
 pub use ceilings::Ceilings;

@@ -3,7 +3,7 @@
 use holdfast_records::{DataPolicies, Ship, StreamName};
 
 use super::Contents;
-use super::reduced::Reduction;
+use super::reduction::Reduction;
 
 /// State of one stream in the buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]

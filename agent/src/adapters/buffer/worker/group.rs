@@ -8,34 +8,17 @@ use std::collections::BTreeSet;
 
 use holdfast_base::codec;
 
-use super::super::Written;
+use super::super::answers::Written;
 use super::super::change::Change;
 use super::super::file::FileError;
 use super::super::queue::{Append, Refused};
 use super::Worker;
+use super::weight::Weight;
 use crate::adapters::crash;
 use crate::core::data::step::{Answer, Numbered, StoredGroup};
 
 /// Bytes written after which the totals are stored with a step, so that a crash loses few of them.
 const TOTALS_EVERY: u64 = 4 * 1024 * 1024;
-
-/// Amounts of a step, by which the bytes it wrote are divided by cause.
-pub(super) struct Weight {
-    /// Bytes of the added blocks.
-    rows: u64,
-    /// Number of removed rows.
-    removed: u64,
-    /// Bytes of the records' values as they were published.
-    payload: u64,
-}
-
-impl Weight {
-    pub(super) fn of(change: &Change, payload: u64) -> Self {
-        let rows = change.add.values().map(|packed| packed.block.bytes).sum();
-        let removed = change.remove.values().map(|rows| u64::from(*rows)).sum();
-        Self { rows, removed, payload }
-    }
-}
 
 impl Worker {
     /// Stores a group, and sends the replies.

@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use holdfast_records::{Range, StreamName};
 
+use super::super::answers::{Page, Window};
+use super::super::aside::set_aside;
 use super::super::file::FileError;
-use super::super::{Page, Window};
 use super::Worker;
 use crate::core::data::step::Blocks as _;
 
@@ -86,7 +87,7 @@ impl Worker {
         tracing::error!("the buffer cannot be read: {}", error.text());
         self.file = None;
         if let FileError::Damaged(why) = error {
-            self.damage = Some(super::set_aside(&self.queue.data, why));
+            self.damage = Some(set_aside(&self.queue.data, why));
             self.tried = None;
             self.open();
         }

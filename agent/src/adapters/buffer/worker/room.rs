@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::super::{Limits, path};
+use super::super::file::path;
+use crate::core::data::Limits;
 use crate::core::data::step::Room;
 
 /// Interval between looks at the free space of the disk.
