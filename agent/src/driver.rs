@@ -1,7 +1,7 @@
 //! The driver: the loop (`run.rs`) and the parts that it gives each input to. A part owns its state
 //! and its way back to the loop, and sees another part only as an argument.
 //!
-//! See decisions 0145 and NEW-driver-parts.
+//! See decisions 0145 and 0156.
 #![allow(
     clippy::disallowed_methods,
     reason = "the driver spawns what it awaits, and reads the files of its data folder"

@@ -1,7 +1,7 @@
 //! The agent's loop: takes in observations, asks the core for effects, stores the intent, carries
 //! the effects out, and waits. It gives each input to the part that it is for, and decides nothing.
 //!
-//! See decisions 0040, 0145 and NEW-driver-parts.
+//! See decisions 0040, 0145 and 0156.
 
 use std::time::Duration;
 
