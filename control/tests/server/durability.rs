@@ -38,6 +38,31 @@ async fn a_desired_state_is_shown_when_it_is_safe_and_not_before() {
 }
 
 #[tokio::test]
+async fn whoever_asked_for_a_desired_state_that_the_store_refused_is_told_of_the_stored_one() {
+    let world = std::sync::Arc::new(World::new().await);
+    for name in ["d-1", "d-2"] {
+        world.device(name).await;
+    }
+    world.apply("w", "1").await.unwrap();
+    let before = world.desired("d-1").unwrap();
+    world.store.hold();
+    let applying = tokio::spawn({
+        let world = std::sync::Arc::clone(&world);
+        async move { world.apply("w", "2").await }
+    });
+    while world.view("d-1")["status"]["generation"]["desired"] == before.generation {
+        tokio::task::yield_now().await;
+    }
+    assert!(world.desired("d-1").is_none(), "it has just subscribed, and the new one is not stored");
+    world.bus.changed.lock().unwrap().clear();
+    world.store.fails.store(true, Ordering::Relaxed);
+    world.store.free();
+    assert!(applying.await.unwrap().is_err());
+    assert_eq!(*world.bus.changed.lock().unwrap(), ["default_d-1", "default_d-2"]);
+    assert_eq!(world.desired("d-1").unwrap().generation, before.generation);
+}
+
+#[tokio::test]
 async fn a_report_is_acknowledged_by_its_number_once_it_is_stored() {
     let world = World::new().await;
     world.device("d-1").await;

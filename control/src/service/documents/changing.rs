@@ -161,8 +161,12 @@ impl Documents {
         }
         match load(&*self.storing.store, &self.first) {
             Ok(fresh) => {
+                let taken_back = self.taken_back(tables);
                 self.replace(tables, fresh);
                 self.storing.diverges(false);
+                for device in &taken_back {
+                    self.bus.desired_changed(device);
+                }
                 true
             }
             Err(error) => {
@@ -170,6 +174,22 @@ impl Documents {
                 false
             }
         }
+    }
+
+    /// Returns the devices whose desired state in memory never became durable. One of them that
+    /// asked for it meanwhile got none, and would wait until its next connect for the one that is
+    /// stored.
+    fn taken_back(&self, tables: &Tenants) -> Vec<DeviceId> {
+        let mut devices = Vec::new();
+        for model in tables.all() {
+            let refused = model.devices.iter().filter(|(_, it)| !self.is_durable(it.desired_in));
+            let tenant = &model.tenant;
+            devices.extend(refused.map(|(name, _)| DeviceId {
+                tenant: tenant.clone(),
+                device: name.clone(),
+            }));
+        }
+        devices
     }
 
     /// Replaces the model by one that was read from the store, keeping the connections.
