@@ -25,6 +25,7 @@ use crate::core::alarms::{
 };
 use crate::core::attention::{Alarm, Attention};
 use crate::core::change::Change;
+use crate::core::kinds::AnyKind;
 use crate::core::model::{Model, key};
 use crate::core::notification::Notification;
 use crate::core::records::{self, Policy, PolicyKind};
@@ -430,10 +431,10 @@ impl Service {
         Ok(Tested { delivered, answer, millis })
     }
 
-    /// Delivery state of the notifications; empty for any other kind of document. Must be called
+    /// Delivery state of the notifications; empty for a kind whose status does not tell it. Must be called
     /// before the model is locked: a pass locks the alarm engine first and the model then.
-    pub(super) fn standings(&self, tenant: &Name, kind: PolicyKind) -> Standings {
-        if kind != PolicyKind::Notification {
+    pub(super) fn standings(&self, tenant: &Name, kind: AnyKind) -> Standings {
+        if !kind.delivers() {
             return Standings::new();
         }
         self.tenant_of(tenant).engine().standings()

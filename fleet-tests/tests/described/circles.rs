@@ -88,7 +88,7 @@ const ALLOWED: &[(&[&str], &str)] = &[
     ),
     (&["control/cli/src/get.rs", "control/cli/src/groups.rs"], "not cut yet"),
     (&["control/cli/src/describe"], "not cut yet"),
-    (&["control/core/src/"], "not cut yet"),
+
     (&["fleet-tests/src/harness/"], "not cut yet"),
     (&["fleet-tests/src/demo/"], "not cut yet"),
     (&["fleet-tests/src/bench/data/"], "not cut yet"),
