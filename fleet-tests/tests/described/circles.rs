@@ -80,14 +80,6 @@ const ALLOWED: &[(&[&str], &str)] = &[
     (&["control/src/adapters/notify/"], "not cut yet"),
     (&["control/src/adapters/http/"], "not cut yet"),
     (&["control/src/adapters/gateway/"], "not cut yet"),
-    (&["control/api/src/"], "not cut yet"),
-    (&["control/cli/src/text.rs", "control/cli/src/failure.rs"], "not cut yet"),
-    (
-        &["control/cli/src/rows.rs", "control/cli/src/columns.rs", "control/cli/src/a"],
-        "not cut yet",
-    ),
-    (&["control/cli/src/get.rs", "control/cli/src/groups.rs"], "not cut yet"),
-    (&["control/cli/src/describe"], "not cut yet"),
 
     (&["fleet-tests/src/harness/"], "not cut yet"),
     (&["fleet-tests/src/demo/"], "not cut yet"),

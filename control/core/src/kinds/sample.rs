@@ -15,7 +15,7 @@ use crate::loading::Late;
 use crate::model::{Model, key};
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use holdfast_api::PolicyStatus;
-use holdfast_api::kinds::{Case, Column, DocumentKind, Show, Tone};
+use holdfast_api::kinds::{Case, Column, DocumentKind, Section, Show, Tone};
 use holdfast_api::selector::Selector;
 
 /// Words and columns. Those of a real kind stand in `control/api/src/kinds.rs`.
@@ -31,6 +31,7 @@ static SAMPLE: DocumentKind = DocumentKind {
         wide: false,
         cases: &[Case { at: "/spec/mode", show: Show::Value, tone: Tone::Plain }],
     }],
+    sections: &[Section::Document],
 };
 
 /// Largest number of samples in a store.
