@@ -1,8 +1,9 @@
 //! Documentation follows the code: every problem code is reported by the program that its table
 //! names, `docs/api.md` has every route of the API; `described/decisions.rs` holds decisions and code to
 //! each other, `described/contracts.rs` looks for errors and decisions that are texts,
-//! `described/walls.rs` keeps the rooms of the control plane apart, and `described/words.rs` counts
-//! how the documentation in the sources begins.
+//! `described/walls.rs` keeps the rooms of the control plane apart, `described/circles.rs` looks for
+//! files that lead to each other, and `described/words.rs` counts how the documentation in the
+//! sources begins.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 use holdfast_protocol::problem::{ProblemCode, Reporter};
 
+#[path = "described/circles.rs"]
+mod circles;
 #[path = "described/contracts.rs"]
 mod contracts;
 #[path = "described/decisions.rs"]

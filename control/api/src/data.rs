@@ -19,7 +19,7 @@ pub struct Policy {
     /// Kind of the document, such as `Stream`.
     pub kind: String,
     /// Name and labels of the document.
-    pub metadata: super::Metadata,
+    pub metadata: super::document::Metadata,
     /// Specification as it was applied; secrets are left out.
     pub spec: Value,
     /// Devices on which the document applies, and problems with it.
@@ -50,10 +50,10 @@ pub struct PolicyStatus {
     pub misfits: Vec<String>,
     /// For a `Notification`: state of the deliveries to its receiver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<super::Delivery>,
+    pub delivery: Option<super::alarms::Delivery>,
     /// For a `DevicePolicy`: devices to which it applies, counted by their absence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub absence: Option<super::PolicyAbsence>,
+    pub absence: Option<super::absence::PolicyAbsence>,
 }
 
 /// Effect of a document on one of its devices.

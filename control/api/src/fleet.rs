@@ -237,10 +237,10 @@ pub struct Difference {
     pub as_desired: bool,
     /// State as far as it is known now. Absent: the workload is not desired any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<crate::State>,
+    pub state: Option<crate::workload::State>,
     /// State when the device was last heard, given while `state` is `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_state: Option<crate::State>,
+    pub last_state: Option<crate::workload::State>,
     /// Time at which the state began. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,

@@ -1,11 +1,12 @@
-//! Kinds of documents that can be applied: their words, and the columns of their lists. Server and
-//! command line read the same table, so that the command line needs no change for a new kind.
+//! Kinds of documents that can be applied: their words, the columns of their lists and the sections
+//! of their descriptions. Server and command line read the same table, so that the command line
+//! needs no change for a new kind.
 //!
 //! See decision 0139.
 
 use serde_json::Value;
 
-/// Words and columns of a kind.
+/// Words, columns and sections of a kind.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DocumentKind {
     /// Value of `kind` in documents, such as `LinkBudget`.
@@ -22,6 +23,23 @@ pub struct DocumentKind {
     pub path: &'static [&'static str],
     /// Columns of a list.
     pub columns: &'static [Column],
+    /// Sections of a description (`holdfast describe`), behind the explanation of the state.
+    pub sections: &'static [Section],
+}
+
+/// Section of a description.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Section {
+    /// The document as the API returns it, as YAML.
+    Document,
+    /// Program: where it runs, in which states, and where it is paused.
+    Program,
+    /// `spec` as YAML, below a heading.
+    Spec,
+    /// Use of a link budget on each device that follows it.
+    LinkUse,
+    /// Devices whose absence a policy decides, and those that are away.
+    Absence,
 }
 
 /// Column of a list.
@@ -185,6 +203,7 @@ pub static WORKLOAD: DocumentKind = DocumentKind {
         ON,
         LABELS,
     ],
+    sections: &[Section::Program, Section::Spec],
 };
 
 /// `Stream`.
@@ -209,6 +228,7 @@ pub static STREAM: DocumentKind = DocumentKind {
         ON,
         LABELS,
     ],
+    sections: &[Section::Document],
 };
 
 /// `LinkBudget`.
@@ -229,6 +249,7 @@ pub static LINK_BUDGET: DocumentKind = DocumentKind {
         ON,
         LABELS,
     ],
+    sections: &[Section::Document, Section::LinkUse],
 };
 
 /// `Notification`.
@@ -271,6 +292,7 @@ pub static NOTIFICATION: DocumentKind = DocumentKind {
         wide("PLACE", &[value("/status/delivery/place")]),
         LABELS,
     ],
+    sections: &[Section::Document],
 };
 
 /// `DevicePolicy`.
@@ -300,6 +322,7 @@ pub static DEVICE_POLICY: DocumentKind = DocumentKind {
         ON,
         LABELS,
     ],
+    sections: &[Section::Absence, Section::Document],
 };
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::args::{Kind, Mute, NotificationCommand, Quiet};
+use super::cells::{labels, read};
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::moment;
-use super::rows::{labels, read};
 use super::table::Cell;
 use super::text::{Mood, Output, clean};
 use holdfast_api::{Alarm, AlarmState, NewSilence, Severity, Silence, Tested};

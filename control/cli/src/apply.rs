@@ -8,8 +8,8 @@ use super::args;
 use super::client::Client;
 use super::documents::{self, Document};
 use super::failure::{Exit, Failure, Outcome};
-use super::get::yaml;
 use super::text::{Mood, Output, clean, note};
+use super::yaml::write as yaml;
 use holdfast_api::count::count;
 use holdfast_api::{Applied, AppliedAction, AppliedDocument};
 

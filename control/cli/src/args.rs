@@ -6,16 +6,20 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
+mod activity;
+mod format;
 mod jobs;
 mod kinds;
 
+pub(crate) use activity::{ActivityArgs, ActivityFormat, TimelineArgs};
+use format::checked_selector;
+pub(crate) use format::{Format, LedgerFormat};
 use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
 pub(crate) use kinds::Kind;
 
-use super::{activity, moment};
+use super::moment;
 use crate::serve_args::ServeArgs;
-use holdfast_api::selector;
 
 /// Runs workloads on machines at the edge, from one place, over links that come and go.
 #[derive(Debug, Parser)]
@@ -135,10 +139,10 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
     Resume(Pause),
     /// Show the history of a device: connections, phases, restarts, revisions, problems.
     #[command(after_help = activity::TIMELINE_HELP)]
-    Timeline(activity::TimelineArgs),
+    Timeline(TimelineArgs),
     /// Show what people changed in the fleet and, on request, what devices did.
     #[command(after_help = activity::ACTIVITY_HELP)]
-    Activity(activity::ActivityArgs),
+    Activity(ActivityArgs),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),
@@ -496,20 +500,6 @@ pub(crate) enum AbsenceKind {
     Ignored,
 }
 
-/// Output format of resources.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// A table for people.
-    #[default]
-    Table,
-    /// A table with more columns.
-    Wide,
-    /// Stable JSON for programs.
-    Json,
-    /// The JSON documents as YAML.
-    Yaml,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Device {
     /// Approve devices that wait for it.
@@ -800,16 +790,6 @@ pub(crate) enum DataFormat {
     Table,
 }
 
-/// Output format of ledgers, lists and results.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LedgerFormat {
-    /// A table for people.
-    #[default]
-    Table,
-    /// Stable JSON for programs.
-    Json,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum Artifact {
     /// Store a file in the control plane and print its digest, by which documents name it.
@@ -851,10 +831,6 @@ fn label_change(text: &str) -> Result<(String, Option<String>), String> {
         (false, None) => Err(format!("{text:?}: KEY=VALUE sets a label, KEY- removes it")),
         (true, _) => label(text).map(|(key, value)| (key, Some(value))),
     }
-}
-
-fn checked_selector(text: &str) -> Result<String, String> {
-    selector::parse(text).map(|_| text.to_owned()).map_err(|why| why.to_string())
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
+use super::cells::{chosen, cut, pairs, runs};
 use super::moment;
-use super::rows::{chosen, cut, pairs, runs};
 use super::table::Cell;
 use super::text::Mood;
 use holdfast_api::kinds::{Case, Column, DocumentKind, Show, Tone};

@@ -7,10 +7,10 @@ use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use serde_json::{Value, json};
 
 use super::args::{Data, DataExport, DataFormat, DataGet, LedgerFormat, OfStream};
+use super::cells::read;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::moment;
-use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
 use super::transfer::fetch;

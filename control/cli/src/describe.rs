@@ -7,21 +7,20 @@ use serde_json::Value;
 
 use super::activity;
 use super::args::{Kind, Named};
+use super::cells;
 use super::client::Client;
 use super::described_absence;
 use super::described_data;
+use super::described_document;
 use super::failure::Outcome;
 use super::get;
-use super::jobs;
 use super::moment;
 use super::rows;
-use super::table::{Cell, table};
+use super::table::{Cell, facts, table};
 use super::text::{Mood, Output, clean};
-use holdfast_api::kinds::{DEVICE_POLICY, LINK_BUDGET, WORKLOAD};
+use super::yaml;
 use holdfast_api::time::words;
-use holdfast_api::{
-    Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, Workload,
-};
+use holdfast_api::{Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent};
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
@@ -36,36 +35,25 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
     let mut text = match kind {
         Kind::Device => {
             let streams = client.get(&["devices", name, "streams"], &[]).await;
-            let data = match streams.and_then(|streams| rows::read(&streams)) {
+            let data = match streams.and_then(|streams| cells::read(&streams)) {
                 Ok(streams) => described_data::of_device(output, now, name, &streams),
                 // The rest of the description is shown all the same.
                 Err(failure) => format!("  {}\n", clean(&failure.message)),
             };
             let lately = lately(client, output, now, name).await;
-            let device = device(output, now, &rows::read(&item)?, ping.as_ref());
+            let device = device(output, now, &cells::read(&item)?, ping.as_ref());
             format!("{device}\nLately\n{lately}\nData\n{data}")
         }
-        Kind::Document(kind) if *kind == WORKLOAD => workload(output, now, &rows::read(&item)?)?,
-        Kind::Document(budget) if *budget == LINK_BUDGET => {
-            let budgets = client.list(kind.path(), &[]).await?;
-            let devices = client.list(Kind::Device.path(), &[]).await?;
-            let used = described_data::of_budget(output, name, &budgets, &devices)?;
-            format!("{}\nUse\n{used}", get::yaml(&item)?)
+        Kind::Document(kind) => {
+            described_document::sections(client, output, now, kind, &item).await?
         }
-        Kind::Document(kind) if *kind == DEVICE_POLICY => {
-            let absence = described_absence::of_policy(output, &item)?;
-            format!("{absence}\n{}", get::yaml(&item)?)
+        Kind::Revision | Kind::Token | Kind::Access | Kind::Alarm | Kind::Silence => {
+            yaml::write(&item)?
         }
-        Kind::Document(_)
-        | Kind::Revision
-        | Kind::Token
-        | Kind::Access
-        | Kind::Alarm
-        | Kind::Silence => get::yaml(&item)?,
     };
     if matches!(kind, Kind::Device | Kind::Document(_)) {
         let explained = client.get(&["explain", kind.singular(), name], &[]).await?;
-        text = format!("{}\n{text}", explanation(output, &rows::read(&explained)?));
+        text = format!("{}\n{text}", explanation(output, &cells::read(&explained)?));
     }
     output.bytes(text.as_bytes())
 }
@@ -76,7 +64,7 @@ const LATELY: &str = "5";
 /// Returns the latest events of a device, the newest last.
 async fn lately(client: &Client, output: Output, now: u64, name: &str) -> String {
     let page = client.get(&["devices", name, "history"], &[("limit", LATELY)]).await;
-    let events: Outcome<List<TimelineEvent>> = page.and_then(|page| rows::read(&page));
+    let events: Outcome<List<TimelineEvent>> = page.and_then(|page| cells::read(&page));
     match events {
         Ok(List { items, .. }) if items.is_empty() => "  nothing is known\n".to_owned(),
         Ok(List { items, .. }) => {
@@ -103,28 +91,16 @@ fn explanation(output: Output, explained: &Explanation) -> String {
     text
 }
 
-pub(super) fn facts(output: Output, indent: usize, facts: Vec<(&str, Cell)>) -> String {
-    let rows: Vec<Vec<Cell>> = facts
-        .into_iter()
-        .map(|(name, value)| vec![Cell::new(format!("{name}:"), Mood::Heading), value])
-        .collect();
-    table(output, indent, &[], &rows)
-}
-
-fn moment_and_ago(moment: Option<&String>, now: u64) -> String {
-    moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", moment::ago(at, now)))
-}
-
 /// Returns whether the device replied just now.
 fn answers(ping: Option<&Value>, now: u64) -> Cell {
-    let Some(ping) = ping.and_then(|ping| rows::read::<Ping>(ping).ok()) else {
+    let Some(ping) = ping.and_then(|ping| cells::read::<Ping>(ping).ok()) else {
         return Cell::from("not asked");
     };
     match (ping.answers, ping.milliseconds) {
         (Some(true), Some(took)) => Cell::new(format!("yes, within {took} ms"), Mood::Good),
         (Some(true), None) => Cell::new("yes", Mood::Good),
         (Some(false), _) => {
-            let since = moment_and_ago(ping.silent_since.as_ref(), now);
+            let since = moment::and_ago(ping.silent_since.as_ref(), now);
             Cell::new(format!("no, does not answer since {since}"), Mood::Bad)
         }
         (None, _) if ping.connection == Connection::Online => Cell::from("not asked"),
@@ -142,9 +118,9 @@ fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> St
         0,
         vec![
             ("Device", Cell::from(device.metadata.name.as_str())),
-            ("Labels", Cell::from(rows::labels(&device.metadata.labels))),
+            ("Labels", Cell::from(cells::labels(&device.metadata.labels))),
             ("Connection", rows::connection(device)),
-            ("Since", Cell::from(moment_and_ago(status.connection_since.as_ref(), now))),
+            ("Since", Cell::from(moment::and_ago(status.connection_since.as_ref(), now))),
             ("Last heard", heard(device, now)),
             ("When offline", absence),
             ("Answers", answers(ping, now)),
@@ -167,7 +143,7 @@ fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> St
             ),
             ("Horizon", rows::horizon(status.data.as_ref(), now)),
             ("Refused", Cell::from(format!("{} inputs since the agent's start", status.refused))),
-            ("Enrolled", Cell::from(moment_and_ago(device.metadata.created_at.as_ref(), now))),
+            ("Enrolled", Cell::from(moment::and_ago(device.metadata.created_at.as_ref(), now))),
         ],
     );
     if !status.problems.is_empty() {
@@ -199,7 +175,7 @@ fn machine(device: &Device) -> String {
 
 /// Returns when the device was last heard or, if its next packet is late, since when.
 fn heard(device: &Device, now: u64) -> Cell {
-    let said = moment_and_ago(device.status.heard_at.as_ref(), now);
+    let said = moment::and_ago(device.status.heard_at.as_ref(), now);
     match rows::overdue(device, now) {
         Some(late) => Cell::new(format!("{said}, due {} ago", words(late)), Mood::Busy),
         None => Cell::from(said),
@@ -263,46 +239,6 @@ fn workloads(output: Output, device: &Device, now: u64) -> String {
     table(output, 2, &headings, &all)
 }
 
-fn workload(output: Output, now: u64, workload: &Workload) -> Outcome<String> {
-    let status = workload.status;
-    let changed = workload.metadata.updated_at.as_ref().or(workload.metadata.created_at.as_ref());
-    let mut shown = facts(
-        output,
-        0,
-        vec![
-            ("Workload", Cell::from(workload.metadata.name.as_str())),
-            ("Labels", Cell::from(rows::labels(&workload.metadata.labels))),
-            ("Revision", Cell::from(status.revision.to_string())),
-            ("Changed", Cell::from(moment_and_ago(changed, now))),
-            ("Runs", Cell::from(rows::runs(&workload.spec))),
-            ("On", Cell::from(rows::chosen(&workload.spec))),
-            (
-                "Devices",
-                Cell::from(format!(
-                    "{} desired: {} running, {} done, {} progressing, {} failing, {} paused, {} unknown{}",
-                    status.desired,
-                    status.running,
-                    status.done,
-                    status.progressing,
-                    status.failing,
-                    status.paused,
-                    status.unknown,
-                    match status.away {
-                        0 => String::new(),
-                        away => format!(" ({away} of them away as expected)"),
-                    }
-                )),
-            ),
-        ],
-    );
-    shown.push_str(&jobs::paused(output, workload.paused.as_ref(), now));
-    shown.push_str("\nSpec\n");
-    for line in get::yaml(&Value::clone(&workload.spec))?.lines() {
-        shown.push_str(&format!("  {}\n", clean(line)));
-    }
-    Ok(shown)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -324,7 +260,7 @@ mod tests {
             },
         });
         let text =
-            device(Output { colour: false }, 1_795_467_661, &rows::read(&value).unwrap(), None);
+            device(Output { colour: false }, 1_795_467_661, &cells::read(&value).unwrap(), None);
         for part in [
             "2 applied, 3 desired (epoch 1)",
             "clock: 1970",

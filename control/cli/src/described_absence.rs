@@ -2,10 +2,9 @@
 
 use serde_json::Value;
 
-use super::describe::facts;
+use super::cells::read;
 use super::failure::Outcome;
-use super::rows::read;
-use super::table::Cell;
+use super::table::{Cell, facts};
 use super::text::{Mood, Output};
 use holdfast_api::{AbsenceStatus, Policy, PolicyAbsence};
 

@@ -3,11 +3,10 @@
 use holdfast_records::{ClassUse, DataReport, Storage};
 use serde_json::Value;
 
+use super::cells::read;
 use super::data::{STREAM_HEADINGS, stream_row};
-use super::describe::facts;
 use super::failure::Outcome;
-use super::rows::read;
-use super::table::{Cell, table};
+use super::table::{Cell, facts, table};
 use super::text::{Mood, Output};
 use holdfast_api::selector::Selector;
 use holdfast_api::{Device, DeviceStreams, Fits, Link, LinkClass, LinkWait, Policy, StreamItem};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::text::clean;
+use super::clean::clean;
 
 /// Exit codes of commands. They are fixed, because scripts branch on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

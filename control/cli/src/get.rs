@@ -10,6 +10,7 @@ use super::groups;
 use super::rows;
 use super::table::table;
 use super::text::{Output, note};
+use super::yaml::write as yaml;
 use holdfast_api::kinds::WORKLOAD;
 
 /// Lists resources, or shows one.
@@ -160,12 +161,6 @@ fn document(found: Found) -> Value {
         Found::One(item) => item,
         Found::All(items) => json!({ "items": items }),
     }
-}
-
-/// Returns a value as YAML.
-pub(crate) fn yaml(value: &Value) -> Outcome<String> {
-    serde_saphyr::to_string(value)
-        .map_err(|error| Failure::failed(format!("cannot write YAML: {error}")))
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use serde_json::Value;
 
 use super::args::Format;
+use super::cells::read;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
-use super::get::yaml;
-use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
+use super::yaml::write as yaml;
 use holdfast_api::{DeviceGroup, DeviceGroups};
 
 /// Prints the groups of the devices that the query chooses.

@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 
 use super::apply::{self, line};
 use super::args::{Format, History, Kind, LedgerFormat, Pause, Restart, Rollback, Where};
+use super::cells::read;
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
-use super::get::{Found, print, yaml};
+use super::get::{Found, print};
 use super::moment;
 use super::progress::Progress;
-use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean, note, one_line};
+use super::yaml::write as yaml;
 use holdfast_api::{
     self, API_VERSION, NotRestarted, OnDevices, PauseResult, RestartLine, RestartProgress,
     RestartResult, Revision, RolledBack, WorkloadPauses,

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::apply::Tries;
 use super::args::{Access, AccessScope, Approve, CreateToken, Device, Format, Kind, Token};
+use super::cells::read;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::get::{Found, print};
 use super::moment::ago;
-use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Output, note};
 use holdfast_api as api;

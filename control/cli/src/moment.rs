@@ -57,6 +57,11 @@ pub(crate) fn ttl(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Returns a moment and how long ago it was, or `never`.
+pub(super) fn and_ago(moment: Option<&String>, now: u64) -> String {
+    moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", ago(at, now)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

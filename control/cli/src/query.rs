@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::{DataFetch, LedgerFormat, QueryArgs, QueryFormat};
+use super::cells::read;
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::progress::Progress;
-use super::rows::read;
 use super::table::{Cell, table};
 use super::text::{Output, note, one_line};
 use holdfast_api::count::{count, counted};

@@ -4,10 +4,10 @@
 use serde_json::Value;
 
 use super::args::{Kind, Status};
+use super::cells;
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::moment;
-use super::rows;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
 use holdfast_api::kinds::WORKLOAD;
@@ -90,20 +90,20 @@ pub(crate) async fn status(client: &Client, output: Output, now: u64, wanted: &S
     let (document, verdict, text): (Value, Verdict, String) = match (wanted.kind, &wanted.name) {
         (None, _) => {
             let document = client.get(&["fleet"], &[]).await?;
-            let fleet: Fleet = rows::read(&document)?;
+            let fleet: Fleet = cells::read(&document)?;
             let verdict = Verdict::of_fleet(&fleet);
             let text = of_fleet(output, now, &fleet, verdict);
             (document, verdict, text)
         }
         (Some(Kind::Device), Some(name)) => {
             let document = client.get(&["devices", name], &[]).await?;
-            let device: Device = rows::read(&document)?;
+            let device: Device = cells::read(&document)?;
             let verdict = Verdict::of_device(&device);
             (document, verdict, explained(client, output, "device", name, verdict).await?)
         }
         (Some(Kind::Document(kind)), Some(name)) if *kind == WORKLOAD => {
             let document = client.get(&["workloads", name], &[]).await?;
-            let workload: Workload = rows::read(&document)?;
+            let workload: Workload = cells::read(&document)?;
             let verdict = Verdict::of_workload(&workload.status);
             (document, verdict, explained(client, output, "workload", name, verdict).await?)
         }
@@ -132,7 +132,7 @@ async fn explained(
     verdict: Verdict,
 ) -> Outcome<String> {
     let explained = client.get(&["explain", kind, name], &[]).await?;
-    let explained: holdfast_api::Explanation = rows::read(&explained)?;
+    let explained: holdfast_api::Explanation = cells::read(&explained)?;
     let mut text = output.painted(&clean(&explained.summary), verdict.mood());
     text.push('\n');
     for reason in &explained.reasons {
@@ -217,7 +217,7 @@ mod tests {
             "attention": [], "moreAttention": 0, "sites": [], "moreSites": 0,
         });
         change(&mut document);
-        rows::read(&document).unwrap()
+        cells::read(&document).unwrap()
     }
 
     #[test]

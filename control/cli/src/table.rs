@@ -59,6 +59,15 @@ pub(crate) fn table(
     text
 }
 
+/// Returns names with their values as text, one on each line, indented by `indent` spaces.
+pub(super) fn facts(output: Output, indent: usize, facts: Vec<(&str, Cell)>) -> String {
+    let rows: Vec<Vec<Cell>> = facts
+        .into_iter()
+        .map(|(name, value)| vec![Cell::new(format!("{name}:"), Mood::Heading), value])
+        .collect();
+    table(output, indent, &[], &rows)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use super::failure::{Exit, Failure, Outcome};
 
+pub(crate) use super::clean::clean;
+
 /// Standard output. When its reader leaves (`| head`), the command ends quietly.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -71,13 +73,6 @@ pub(crate) enum Mood {
 /// Writes a line to standard error. A failure to write is ignored: nobody could be told.
 pub(crate) fn note(line: &str) {
     let _nobody_reads = writeln!(io::stderr().lock(), "{}", clean(line));
-}
-
-/// Removes control characters from a text, except newlines and tabs: names and reasons come from
-/// devices and must not control the reader's terminal.
-pub(crate) fn clean(text: &str) -> String {
-    let harmless = |c: char| !c.is_control() || c == '\n' || c == '\t';
-    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
 }
 
 /// Applies [`clean`] and puts the text on one line.

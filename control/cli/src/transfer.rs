@@ -16,10 +16,10 @@ use reqwest::Method;
 use tokio::io::AsyncReadExt as _;
 
 use super::args;
+use super::cells::read;
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::login::{begin, finish};
-use super::rows::read;
 use super::text::{Output, clean, note};
 use holdfast_api::count::count;
 use holdfast_api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};

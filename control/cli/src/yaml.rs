@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{Error, MessageFormatter, Spanned, UserMessageFormatter};
 
+use super::failure::{Failure, Outcome};
 use holdfast_api::path::path_of;
 use holdfast_api::words;
 
@@ -30,6 +31,12 @@ impl std::error::Error for NotYaml {}
 pub(super) fn read(text: &str) -> Result<Vec<Value>, NotYaml> {
     let read = serde_saphyr::from_multiple(text);
     read.map_err(|error| NotYaml(error.render_with_formatter(&Words)))
+}
+
+/// Returns a value as YAML.
+pub(crate) fn write(value: &Value) -> Outcome<String> {
+    serde_saphyr::to_string(value)
+        .map_err(|error| Failure::failed(format!("cannot write YAML: {error}")))
 }
 
 /// Translation of the parser's messages for the author of the text.

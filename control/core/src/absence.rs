@@ -5,24 +5,32 @@
 //!
 //! See decisions 0132 and 0133.
 
+mod rule;
 mod told;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_base::ids::{Labels, Name};
-use serde::{Deserialize, Serialize};
 
-use super::attention::{LOST_AFTER, NEVER_AFTER};
+use super::mark::CLOCK_STEP;
 use super::model::{Device, Model};
 use super::records::{Policy, PolicyRecord};
-use super::state::CLOCK_STEP;
 use holdfast_api::selector::Selector;
 use holdfast_api::{Absence, Connection};
 
+use self::rule::exactly;
+pub use self::rule::{MAX_DEVICE_POLICIES, Made, Rule, WhenOffline};
 pub use self::told::{
     changes, explain_policy, of_policy, policy_status, reasons, shadowed, status,
 };
+
+/// Seconds after which a device that was seen and is offline counts as lost, unless a
+/// `DevicePolicy` says otherwise. Less is a reboot or a link that was replaced by another one.
+pub const LOST_AFTER: u64 = 5 * 60;
+
+/// Seconds after its enrolment in which a device must have connected, unless a `DevicePolicy` says
+/// otherwise. If it has not, its agent was not started or cannot reach the gateway.
+pub const NEVER_AFTER: u64 = 15 * 60;
 
 /// Shortest time after which an absence may become an alarm, in seconds. A device that merely lost
 /// its link reconnects within less.
@@ -31,59 +39,6 @@ pub const SHORTEST: u64 = 10;
 /// Longest time after which an absence may become an alarm, in seconds: 366 days. A device that may
 /// stay away for longer is declared `expected` instead.
 pub const LONGEST: u64 = 366 * 86_400;
-
-/// Most `DevicePolicy` documents. Each of them is matched against the labels of every device.
-pub const MAX_DEVICE_POLICIES: usize = 200;
-
-/// Setting of a `DevicePolicy` for devices that are offline (`whenOffline` in its document).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum WhenOffline {
-    /// A device may be away for this many seconds; a longer absence is an alarm.
-    AlarmAfter(u64),
-    /// A device may be away for any length of time.
-    Expected,
-    /// A device may be away for any length of time, and while it is away it counts as ignored and
-    /// has no alarm of any kind.
-    Ignore,
-}
-
-impl WhenOffline {
-    /// Returns the setting as people read it: `alarm after 12 h`, `expected` or `ignored`.
-    pub fn words(self) -> String {
-        match self {
-            Self::AlarmAfter(seconds) => format!("alarm after {}", exactly(seconds)),
-            Self::Expected => "expected".to_owned(),
-            Self::Ignore => "ignored".to_owned(),
-        }
-    }
-}
-
-/// Formats a duration in seconds in the largest unit that expresses it exactly: `12 h`, `90 min`.
-fn exactly(seconds: u64) -> String {
-    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
-    let fits = |(unit, _): &&(u64, &str)| seconds >= *unit && seconds.is_multiple_of(*unit);
-    match units.iter().find(fits) {
-        Some((unit, word)) => format!("{} {word}", seconds / unit),
-        None => format!("{seconds} s"),
-    }
-}
-
-/// Result of all `DevicePolicy` documents that select a device. Devices selected by the same
-/// documents share one rule.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rule {
-    /// Names of the documents that select the device, the one in effect first. Empty if none does.
-    pub policies: Vec<Name>,
-    /// Setting of the document in effect. `None` if no document selects the device.
-    pub when: Option<WhenOffline>,
-    /// Names of the other documents that have as many conditions as the one in effect but another
-    /// setting.
-    pub conflicts: Vec<Name>,
-    /// Time at which this control plane began to serve, in seconds since 1970. No device can have
-    /// been connected to it before.
-    pub started: u64,
-}
 
 /// Absence of one device: its class and the time of its alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,9 +67,6 @@ impl Away {
 fn narrowness(devices: &Selector) -> usize {
     devices.match_labels.len() + devices.match_expressions.len()
 }
-
-/// Rules made so far, by the names of the documents that select the devices.
-pub type Made = BTreeMap<Vec<Name>, Arc<Rule>>;
 
 /// Maker of the rules of devices. Devices that the same documents select share one [`Rule`].
 #[derive(Debug)]
@@ -245,6 +197,8 @@ impl Model {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;

@@ -10,14 +10,6 @@ use super::state;
 use super::view;
 use holdfast_api::{Absence, Connection, Severity, State};
 
-/// Seconds after which a device that was seen and is offline counts as lost, unless a
-/// `DevicePolicy` says otherwise. Less is a reboot or a link that was replaced by another one.
-pub const LOST_AFTER: u64 = 5 * 60;
-
-/// Seconds after its enrolment in which a device must have connected, unless a `DevicePolicy` says
-/// otherwise. If it has not, its agent was not started or cannot reach the gateway.
-pub const NEVER_AFTER: u64 = 15 * 60;
-
 /// Seconds before the end of a certificate at which it should have been renewed. Shorter for
 /// certificates with a short life, see [`Watch::new`].
 const CERTIFICATE_WITHIN: u64 = 7 * 86_400;

@@ -28,6 +28,8 @@ pub mod ledger_page;
 pub mod lineage;
 pub mod listing;
 pub mod liveness;
+pub mod loading;
+pub mod mark;
 pub mod model;
 pub mod notification;
 pub mod parameter;

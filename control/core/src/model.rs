@@ -6,17 +6,16 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use holdfast_base::ids::{DeviceId, Digest, Labels, Name, unhex};
+use holdfast_base::ids::{DeviceId, Digest, Labels, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
 use holdfast_records::{DataPolicies, Pattern, StreamName};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::absence::{Made, Rule};
 use super::alarms::Silence;
 use super::ingest::Retention;
-use super::kinds::AnyKind;
+use super::kinds::cbor_len;
 use super::liveness::Live;
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
@@ -127,7 +126,7 @@ fn holds(written: &Value, text: &str) -> bool {
 
 /// Returns the size of a policy in a desired state, in bytes; 0 for kinds that devices do not get.
 pub fn policy_size(record: &PolicyRecord) -> usize {
-    record.policy.kind().rules().size(record)
+    record.policy.size(&record.name)
 }
 
 /// Returns the size of a workload in a desired state, in bytes.
@@ -137,11 +136,6 @@ pub fn encoded_size(record: &WorkloadRecord) -> usize {
     let desired = DesiredWorkload { revision, paused: true, spec };
     let body = cbor_len(&desired);
     body + record.name.as_str().len() + 4
-}
-
-/// Returns the size of a value in CBOR, in bytes.
-pub(crate) fn cbor_len<T: Serialize>(value: &T) -> usize {
-    holdfast_base::codec::encode(value).map_or(usize::MAX / 2, |bytes| bytes.len())
 }
 
 /// Error for a row of the store that cannot be read.
@@ -330,85 +324,6 @@ impl Model {
         }
     }
 
-    /// Adds one row of the store. Rows come in the order of their keys: those of a device that may
-    /// come before the device itself (`desired/` sorts before `device/`) wait in `late` for
-    /// [`Model::settle`].
-    ///
-    /// # Errors
-    /// [`BadRecord`].
-    pub fn take(&mut self, late: &mut Late, key: &str, value: &[u8]) -> Result<(), BadRecord> {
-        let unknown = || BadRecord::Key(key.chars().take(200).collect());
-        let (kind, rest) = key.split_once('/').unwrap_or((key, ""));
-        let name = || rest.parse::<Name>().map_err(|_| unknown());
-        match kind {
-            "meta" => self.meta = read(key, value)?,
-            AUTHORITY => {}
-            "device" => {
-                let record: DeviceRecord = read(key, value)?;
-                self.keys.insert(sha256(record.public_key.as_bytes()), record.name.clone());
-                self.devices.insert(record.name.clone(), Device::new(record));
-            }
-            "desired" => late.desired.push((name()?, read(key, value)?)),
-            "report" => late.reports.push((name()?, read(key, value)?)),
-            "revision" => late.revisions.push(read(key, value)?),
-            "gone" => drop(self.gone.insert(name()?, read(key, value)?)),
-            "token" => {
-                let record: TokenRecord = read(key, value)?;
-                self.tokens.insert(record.id.clone(), record);
-            }
-            "access" => {
-                let record: AccessRecord = read(key, value)?;
-                self.access.insert(record.id.clone(), record);
-            }
-            "session" => {
-                let digest = unhex::<32>(rest).ok_or_else(unknown)?;
-                self.sessions.insert(digest, read(key, value)?);
-            }
-            "silence" => {
-                let silence: Silence = read(key, value)?;
-                self.silences.insert(silence.id.clone(), silence);
-            }
-            // Parsed when the alarms begin to be kept: a row that cannot be read there costs one
-            // repeated notification, not the start.
-            "told" | "outbox" | "notified" => self.told.push((key.to_owned(), value.to_owned())),
-            // Timelines stay in the store and are read when somebody asks.
-            "history" => {}
-            "audit" => self.audit.push_back(read(key, value)?),
-            word => match AnyKind::of_word(word) {
-                Some(kind) => kind.rules().load(self, key, value)?,
-                None => return Err(unknown()),
-            },
-        }
-        Ok(())
-    }
-
-    /// Adds the rows that waited for their device or workload.
-    pub fn settle(&mut self, late: Late) {
-        for (name, desired) in late.desired {
-            if let Some(device) = self.devices.get_mut(&name) {
-                device.desired = desired;
-            }
-        }
-        for (name, mut report) in late.reports {
-            if let Some(device) = self.devices.get_mut(&name) {
-                if std::mem::take(&mut report.connected) {
-                    // The control plane ended while the device was connected. It counts as
-                    // connected until `alive`, when the control plane last wrote that it runs; its
-                    // last packet came at most one and a half keep-alives before that.
-                    report.last_seen = report.heard_before(self.meta.alive);
-                    report.gone = report.last_seen.max(self.meta.alive);
-                }
-                device.report = report;
-            }
-        }
-        for revision in late.revisions {
-            if let Some(workload) = self.workloads.get_mut(&revision.workload) {
-                workload.revisions.push_back(revision);
-            }
-        }
-        self.settle_rules();
-    }
-
     /// Returns the full id of a device.
     pub fn id(&self, name: &Name) -> DeviceId {
         DeviceId { tenant: self.tenant.clone(), device: name.clone() }
@@ -480,18 +395,10 @@ impl Model {
     fn data_policies(&self, wanted: &[(PolicyKey, u64)]) -> Option<Box<DataPolicies>> {
         let mut policies = DataPolicies::default();
         for known in wanted.iter().filter_map(|(key, _)| self.policies.get(key)) {
-            known.record.policy.kind().rules().send(&known.record, &mut policies);
+            known.record.policy.send(&known.record.name, &mut policies);
         }
         (policies != DataPolicies::default()).then(|| Box::new(policies))
     }
-}
-
-/// Rows that wait for their device or workload while the store is read.
-#[derive(Debug, Default)]
-pub struct Late {
-    desired: Vec<(Name, DesiredRecord)>,
-    reports: Vec<(Name, ReportRecord)>,
-    revisions: Vec<RevisionRecord>,
 }
 
 /// Reads the JSON of a row.

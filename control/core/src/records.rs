@@ -15,14 +15,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::lineage::Lineage;
+use super::mark::{self, Mark};
 use super::pause::{Pauses, Stamp};
-use super::state::Mark;
 use super::timeline::Counts;
 use holdfast_api::Approve;
 use holdfast_api::Scope;
 use holdfast_api::selector::Selector;
 
-pub use super::kinds::{Policy, PolicyKind};
+pub use super::kinds::{MAX_POLICIES, Policy, PolicyKind};
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
 fn is_zero(number: &u16) -> bool {
@@ -391,7 +391,7 @@ impl ReportRecord {
     /// each.
     pub fn may_fail(&self) -> bool {
         self.marks.iter().any(|mark| mark.failing > 0)
-            || self.workloads.iter().any(|(_, said)| super::state::is_failure(said.phase))
+            || self.workloads.iter().any(|(_, said)| mark::is_failure(said.phase))
     }
 
     /// Returns the reported state of a workload with the times about it.
@@ -490,9 +490,6 @@ impl PolicyRecord {
         (self.policy.kind(), self.name.clone())
     }
 }
-
-/// Most documents of a kind without a limit of its own.
-pub const MAX_POLICIES: usize = 1_000;
 
 /// An immutable revision of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

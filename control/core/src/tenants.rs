@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use holdfast_base::ids::Name;
 
 use super::change::{Change, Finished};
-use super::model::{AUTHORITY, BadRecord, Late, Model, key};
+use super::loading::Late;
+use super::model::{AUTHORITY, BadRecord, Model, key};
 
 /// Tables of all tenants.
 #[derive(Debug)]

@@ -182,8 +182,8 @@ pub fn document(record: &WorkloadRecord) -> Value {
     })
 }
 
-/// Returns a policy document, ready to be applied again.
-pub fn policy_document(record: &PolicyRecord) -> Value {
+/// Returns a policy document, ready to be applied again. `spec` is its content without secrets.
+pub fn policy_document(record: &PolicyRecord, spec: Value) -> Value {
     let mut metadata = json!({ "name": record.name });
     if !record.labels.is_empty()
         && let Some(metadata) = metadata.as_object_mut()
@@ -192,12 +192,16 @@ pub fn policy_document(record: &PolicyRecord) -> Value {
     }
     json!({
         "apiVersion": API_VERSION, "kind": record.policy.kind().document(), "metadata": metadata,
-        "spec": record.policy.kind().rules().shown(record),
+        "spec": spec,
     })
 }
 
-/// Converts a policy document to the API's form.
-pub fn policy(record: &PolicyRecord, status: holdfast_api::PolicyStatus) -> holdfast_api::Policy {
+/// Converts a policy document to the API's form. `spec` is its content without secrets.
+pub fn policy(
+    record: &PolicyRecord,
+    spec: Value,
+    status: holdfast_api::PolicyStatus,
+) -> holdfast_api::Policy {
     holdfast_api::Policy {
         api_version: API_VERSION.into(),
         kind: record.policy.kind().document().into(),
@@ -208,7 +212,7 @@ pub fn policy(record: &PolicyRecord, status: holdfast_api::PolicyStatus) -> hold
             created_at: Some(rfc3339(record.created_at)),
             updated_at: Some(rfc3339(record.updated_at)),
         },
-        spec: record.policy.kind().rules().shown(record),
+        spec,
         status,
     }
 }

@@ -40,7 +40,8 @@ async fn a_stale_document_is_refused_and_nothing_is_applied() {
         }
     }
     assert!(world.service.workloads.workload(&world.actor(), "other").is_err(), "all or nothing");
-    assert_eq!(world.service.workloads.workload(&world.actor(), "w").unwrap().status.revision, 2);
+    let shown = json!(world.service.workloads.workload(&world.actor(), "w").unwrap());
+    assert_eq!(shown["status"]["revision"], 2);
     assert_eq!(version(&world, "w").await, present);
     let (status, same) = apply(&world, json!([at("w", "2", seen)])).await;
     assert_eq!((status, &same["results"][0]["action"]), (200, &json!("unchanged")));

@@ -15,7 +15,8 @@ use holdfast_control::core::apply::{self, plan};
 use holdfast_control::core::change::Change;
 use holdfast_control::core::desired::{self, Documents, Wanted, project};
 use holdfast_control::core::jobs;
-use holdfast_control::core::model::{Device, Late, Model, key};
+use holdfast_control::core::loading::Late;
+use holdfast_control::core::model::{Device, Model, key};
 use holdfast_protocol::message::{DesiredState, StateReport};
 use holdfast_protocol::signing::Signer;
 use holdfast_protocol::workload::{

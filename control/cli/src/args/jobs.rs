@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{Format, LedgerFormat, checked_selector};
+use super::format::{Format, LedgerFormat, checked_selector};
 
 pub(crate) const ROLLBACK_HELP: &str = "Examples:
   holdfast rollback hello --dry-run     # what would change, and on how many devices

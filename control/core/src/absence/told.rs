@@ -4,8 +4,8 @@
 
 use holdfast_base::ids::Name;
 
-use super::{Made, Rule, Rules, WhenOffline, exactly, of};
-use crate::attention::{LOST_AFTER, NEVER_AFTER};
+use super::rule::exactly;
+use super::{LOST_AFTER, Made, NEVER_AFTER, Rule, Rules, WhenOffline, of};
 use crate::model::{Device, Model};
 use crate::records::{PolicyKind, PolicyRecord, Standing};
 use holdfast_api::Absence;

@@ -12,7 +12,6 @@ use holdfast_api::path::path_of;
 use serde_json::{Map, Value, json};
 
 use super::faults::{Faults, quote};
-use super::fields::Fields;
 use holdfast_api::units::{self, NotAUnit};
 
 /// Schema of a place while it is written: keywords with their values.
@@ -202,32 +201,6 @@ impl<'a> At<'a> {
             )),
             value => self.fault(format!("{}: expected {what}", quote(value))),
         }
-    }
-
-    /// Decodes an object with fixed fields; unknown ones are noted as faults. `about` describes it,
-    /// `such` is an example for the fault of a value that is no object, and may be empty.
-    ///
-    /// `fields` runs twice for each value, first for the names alone. It must ask for every field
-    /// before it returns: no `?` between two fields.
-    pub(crate) fn object<T>(
-        &self,
-        about: &str,
-        such: &str,
-        fields: impl Fn(&Fields<'_>) -> Option<T>,
-    ) -> Option<T> {
-        if let Some(node) = self.node() {
-            node.put("type", "object");
-            node.put("description", about);
-            node.put("additionalProperties", false);
-            return fields(&Fields::describe(node));
-        }
-        let known = Fields::names(&fields);
-        let Value::Object(object) = self.value() else {
-            let gap = if such.is_empty() { "" } else { ", such as " };
-            self.expected(&format!("an object with {}{gap}{such}", known.join(", ")));
-            return None;
-        };
-        fields(&Fields::read(object, self, &known))
     }
 
     /// Returns the entries of an object whose keys the operator chooses and whose values are texts,

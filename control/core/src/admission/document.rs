@@ -5,8 +5,8 @@
 use holdfast_base::ids::{Labels, Name, check_label_key, check_label_value};
 use serde_json::{Value, json};
 
+use super::admitted::{Admitted, What};
 use super::at::{At, Words};
-use super::{Admitted, What};
 use crate::kinds::Facts;
 use holdfast_api::API_VERSION;
 use holdfast_api::selector::{ALL, Expression, Operator, Selector};

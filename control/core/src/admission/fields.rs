@@ -10,6 +10,34 @@ use serde_json::{Map, Value, json};
 use super::at::{At, Node};
 use super::faults::nearest;
 
+impl At<'_> {
+    /// Decodes an object with fixed fields; unknown ones are noted as faults. `about` describes it,
+    /// `such` is an example for the fault of a value that is no object, and may be empty.
+    ///
+    /// `fields` runs twice for each value, first for the names alone. It must ask for every field
+    /// before it returns: no `?` between two fields.
+    pub(crate) fn object<T>(
+        &self,
+        about: &str,
+        such: &str,
+        fields: impl Fn(&Fields<'_>) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(node) = self.node() {
+            node.put("type", "object");
+            node.put("description", about);
+            node.put("additionalProperties", false);
+            return fields(&Fields::describe(node));
+        }
+        let known = Fields::names(&fields);
+        let Value::Object(object) = self.value() else {
+            let gap = if such.is_empty() { "" } else { ", such as " };
+            self.expected(&format!("an object with {}{gap}{such}", known.join(", ")));
+            return None;
+        };
+        fields(&Fields::read(object, self, &known))
+    }
+}
+
 /// Pass over the fields of an object.
 enum Pass<'a> {
     /// Lists the names.

@@ -1,7 +1,9 @@
 //! Admission of documents that operators write: they become values with every unit resolved, or are
 //! refused as a whole with the path of each fault. Admission uses neither network nor disk.
 
+mod admitted;
 mod at;
+mod command;
 pub(crate) mod data;
 pub(crate) mod document;
 mod faults;
@@ -15,17 +17,16 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use holdfast_base::ids::{Digest, Labels, Name};
+use holdfast_base::ids::Digest;
 use holdfast_protocol::enrol::Fault;
-use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::{Map, Value, json};
 
 use self::faults::{Faults, quote};
 use crate::kinds::AnyKind;
-use crate::records::Policy;
 use holdfast_api::API_VERSION;
-use holdfast_api::selector::Selector;
 
+pub(crate) use self::admitted::Stored;
+pub use self::admitted::{Admitted, What};
 pub(crate) use self::at::{At, Quantity, Words};
 pub use self::faults::nearest;
 
@@ -39,59 +40,6 @@ pub const MAX_DOCUMENTS: usize = 1_000;
 /// Returns the kinds of documents that can be applied.
 fn known_kinds() -> Vec<&'static str> {
     AnyKind::all().map(|kind| kind.words().document).collect()
-}
-
-/// Content of an admitted document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// Program that devices run.
-    Workload(Box<WorkloadSpec>),
-    /// Policy: any other kind of document.
-    Policy(Box<Policy>),
-}
-
-impl What {
-    /// Returns the kind of the document.
-    pub fn kind(&self) -> AnyKind {
-        match self {
-            Self::Workload(_) => AnyKind::Workload,
-            Self::Policy(policy) => AnyKind::Policy(policy.kind()),
-        }
-    }
-}
-
-/// Objects that are stored beside documents and named by them.
-pub(crate) struct Stored<'a> {
-    /// Returns the size of an artifact in bytes. None: it is not stored.
-    pub(crate) artifact_size: &'a dyn Fn(&Digest) -> Option<u64>,
-}
-
-/// Document that passed admission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admitted {
-    /// Name of the document.
-    pub name: Name,
-    /// Labels of the document itself.
-    pub labels: Labels,
-    /// Resource version of the document that was edited. The apply is refused if the stored one
-    /// differs. 0: the document must not exist yet; `None`: not checked.
-    pub resource_version: Option<u64>,
-    /// Devices that the document selects.
-    pub devices: Selector,
-    /// Content of the document, decoded.
-    pub what: What,
-    /// Value of `spec` as it was written, for people to read back.
-    pub written: Value,
-}
-
-impl Admitted {
-    /// Returns the program that devices run, if the document is a `Workload`.
-    pub fn workload(&self) -> Option<&WorkloadSpec> {
-        match &self.what {
-            What::Workload(spec) => Some(spec),
-            What::Policy(_) => None,
-        }
-    }
 }
 
 /// Admits all documents, or none of them. If there is more than one document, the path of a fault
@@ -153,7 +101,7 @@ fn one(document: &At<'_>, stored: &Stored<'_>) -> Option<Admitted> {
     let kind = document.value().get("kind").and_then(Value::as_str);
     let kind = kind.and_then(AnyKind::of_document).unwrap_or(AnyKind::Workload);
     let rules = kind.rules();
-    document::document(document, &rules.facts(), |at| rules.spec(at, stored))
+    document::document(document, kind.facts(), |at| rules.spec(at, stored))
 }
 
 /// Returns the JSON Schema (draft 2020-12) of all documents that can be applied, for editors and
@@ -167,7 +115,7 @@ pub fn schema() -> Value {
         let rules = kind.rules();
         let stored = Stored { artifact_size: &|_| None };
         let form = At::describe(|at| {
-            drop(document::document(at, &rules.facts(), |at| rules.spec(at, &stored)));
+            drop(document::document(at, kind.facts(), |at| rules.spec(at, &stored)));
         });
         let name = format!("{}Document", kind.words().document);
         any.push(json!({ "$ref": format!("#/$defs/{name}") }));

@@ -10,7 +10,7 @@ use holdfast_mqtt::is_filter;
 use holdfast_protocol::workload::{Bus, Health, Probe};
 
 use super::at::At;
-use super::workload::{args, openable};
+use super::command::{args, openable};
 
 /// Most bytes of all configuration files of a workload. They travel in the desired state of each
 /// device, which may have 1 MiB.

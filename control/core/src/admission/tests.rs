@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use holdfast_base::ids::Labels;
 use holdfast_protocol::workload::{Executable, Probe, RestartPolicy, Run};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use holdfast_api::selector::Selector;
 
 const KNOWN: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 const UNKNOWN: &str = "sha256:2222222222222222222222222222222222222222222222222222222222222222";

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use holdfast_base::ids::{Labels, Name};
 use serde::{Deserialize, Serialize};
 
+use super::known::{Document, Known, Tracked, Turn, fresh};
 use super::message::{LISTED, Listed, Message, Parts, Status};
-use super::{Document, Known, Tracked, Turn, fresh};
 use crate::notification::Notification;
 use holdfast_api::Severity;
 use holdfast_api::time::rfc3339;

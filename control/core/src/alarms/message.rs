@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Known;
+use super::known::Known;
 use holdfast_api::Severity;
 use holdfast_api::time::rfc3339;
 use holdfast_base::ids::Name;

@@ -9,8 +9,8 @@ use holdfast_base::ids::{Name, hex};
 use serde::{Deserialize, Serialize};
 
 use super::group::{self, Group, GroupRecord, Key, Member, Round, Step};
+use super::known::{Document, Tracked, Turn, Write};
 use super::message::{Message, Status};
-use super::{Document, Tracked, Turn, Write};
 use crate::model::sha256;
 
 /// Prefixes of keys in the store: groups with a message, queued messages, state of the

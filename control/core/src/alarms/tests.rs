@@ -6,8 +6,11 @@ use holdfast_base::ids::{Labels, Name};
 
 use super::silence::{Matcher, Silence};
 use super::*;
+use crate::notification::Notification;
 use crate::notification::{Target, Webhook};
 use holdfast_api::Muting;
+use holdfast_api::Severity;
+use holdfast_api::selector::Selector;
 
 const START: u64 = 1_000_000;
 

@@ -3,10 +3,12 @@
 //!
 //! See decision 0119.
 
-use super::{Next, Planned, Refusal, impact};
+use super::impact;
+use super::planned::{Next, Planned, Refusal};
 use crate::admission::{Admitted, What};
 use crate::change::Change;
 use crate::desired::{self, Documents};
+use crate::kinds::PolicyRules;
 use crate::model::{KnownPolicy, Model, key};
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
@@ -19,14 +21,14 @@ use holdfast_api::{AppliedAction, AppliedDocument};
 /// [`Refusal::Full`], or [`Refusal::Secret`] when a hidden secret is not stored.
 pub(super) fn next(
     model: &Model,
+    rules: &dyn PolicyRules,
     mut admitted: Admitted,
     mut policy: Policy,
     now: u64,
 ) -> Result<(PolicyRecord, AppliedAction), Refusal> {
     let key = (policy.kind(), admitted.name.clone());
     let known = model.policies.get(&key).map(|known| &known.record);
-    key.0
-        .rules()
+    rules
         .keep_secrets(&mut admitted.written, &mut policy, known.map(|known| &known.policy))
         .map_err(Refusal::Secret)?;
     let same_spec = known.is_some_and(|known| {
@@ -61,20 +63,25 @@ pub(super) fn next(
     Ok((record, action))
 }
 
-/// Plans a policy: its result, and unless it is unchanged its new record with the text for the
+/// Plans a policy of a kind with these rules: its result, and unless it is unchanged its new record with the text for the
 /// audit log.
 ///
 /// # Errors
 /// [`Refusal::Full`], or [`Refusal::Secret`] when a hidden secret is not stored.
-pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planned, Refusal> {
+pub(crate) fn plan(
+    model: &Model,
+    rules: &dyn PolicyRules,
+    document: Admitted,
+    now: u64,
+) -> Result<Planned, Refusal> {
     let What::Policy(policy) = document.what.clone() else {
         return Err(Refusal::unknown("policy", document.name.as_str()));
     };
-    let (record, action) = next(model, document, *policy, now)?;
+    let (record, action) = next(model, rules, document, *policy, now)?;
     let known = model.policies.get(&record.key()).map(|known| &known.record);
     let kind = record.policy.kind();
     let documents = Documents::of(model).with_policy(&record);
-    let preview = kind.rules().preview(&documents, &record);
+    let preview = rules.preview(&documents, &record);
     let (mut devices, mut device_count, mut warnings) = (Vec::new(), 0, Vec::new());
     let mut message = action.as_str().to_owned();
     if kind.facts().chooses {
@@ -84,7 +91,7 @@ pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planne
     }
     warnings.extend(preview.warning.clone());
     let result = AppliedDocument {
-        effect: kind.rules().effect(device_count, &preview),
+        effect: rules.effect(device_count, &preview),
         changed_streams: preview.streams,
         kind: kind.document().into(),
         name: record.name.to_string(),
@@ -93,8 +100,8 @@ pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planne
         warnings,
         device_count,
         devices,
-        before: known.map(view::policy_document),
-        after: view::policy_document(&record),
+        before: known.map(|known| view::policy_document(known, rules.shown(known))),
+        after: view::policy_document(&record, rules.shown(&record)),
         changed_devices: preview.changed,
     };
     let next =

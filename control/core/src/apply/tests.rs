@@ -4,6 +4,7 @@ use super::*;
 use crate::admission::admit;
 use crate::model::Device;
 use crate::records::{PolicyKind, Standing};
+use holdfast_api::AppliedAction;
 
 fn device(name: &str, role: &str) -> Device {
     let record = json!({

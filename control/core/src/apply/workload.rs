@@ -3,7 +3,8 @@
 use holdfast_base::ids::Name;
 use holdfast_protocol::workload::WorkloadSpec;
 
-use super::{Next, Planned, PlannedWorkload, Refusal, impact};
+use super::impact;
+use super::planned::{Next, Planned, PlannedWorkload, Refusal};
 use crate::admission::{Admitted, What};
 use crate::change::Change;
 use crate::desired::{self, Documents};

@@ -2,15 +2,14 @@
 //!
 //! See decision 0132.
 
-use super::{Facts, Looked, PolicyRules, Preview};
-use crate::absence::{self as rules, LONGEST, MAX_DEVICE_POLICIES, SHORTEST, WhenOffline};
+use super::{Looked, PolicyRules, Preview};
+use crate::absence::{self as rules, LONGEST, SHORTEST, WhenOffline};
 use crate::admission::document::devices;
 use crate::admission::{At, Words};
 use crate::apply::impact::CHANGED;
 use crate::desired::Documents;
 use crate::policies::some;
 use crate::records::{Policy, PolicyRecord};
-use holdfast_api::kinds::DEVICE_POLICY;
 use holdfast_api::selector::Selector;
 use holdfast_api::{Explanation, PolicyStatus};
 
@@ -38,13 +37,6 @@ const WHEN: Words<'static, WhenOffline> = Words {
 pub(super) struct DevicePolicy;
 
 impl PolicyRules for DevicePolicy {
-    fn facts(&self) -> Facts {
-        let about = "States whether devices may be away (offline), and for how long.";
-        let says = "it says whether devices may be away";
-        let facts = Facts::of(&DEVICE_POLICY, MAX_DEVICE_POLICIES, about, says);
-        Facts { decides_absence: true, ..facts }
-    }
-
     fn spec(&self, at: &At<'_>) -> Option<(Selector, Policy)> {
         at.object("Choice of devices, and meaning of their absence.", "", |spec| {
             let devices = spec.required(

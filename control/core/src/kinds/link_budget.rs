@@ -2,21 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_base::ids::Name;
-use holdfast_records::{
-    DataPolicies, Interface, LinkBudget as Budget, Period, Share, TrafficClass,
-};
+use holdfast_records::{Interface, LinkBudget as Budget, Period, Share, TrafficClass};
 
 use super::policy::{applies, placed};
-use super::{Facts, PolicyRules, Preview};
+use super::{PolicyRules, Preview};
 use crate::admission::data::{OR_NOT, size};
 use crate::admission::document::devices;
 use crate::admission::{At, Quantity, Words};
 use crate::desired::{Documents, approved};
-use crate::model::{Device, Model, cbor_len};
-use crate::policies::{self, Reach};
-use crate::records::{MAX_POLICIES, Policy, PolicyKind, PolicyRecord};
-use holdfast_api::kinds::LINK_BUDGET;
+use crate::model::{Device, Model};
+use crate::policies::{self, Reaches};
+use crate::records::{Policy, PolicyKind, PolicyRecord};
 use holdfast_api::selector::Selector;
 use holdfast_api::units;
 
@@ -44,12 +40,6 @@ const PERIODS: Words<'static, Period> = Words {
 pub(super) struct LinkBudget;
 
 impl PolicyRules for LinkBudget {
-    fn facts(&self) -> Facts {
-        let about = "Limits the bytes that devices send and receive over their links.";
-        let facts = Facts::of(&LINK_BUDGET, MAX_POLICIES, about, "it says how much, and where");
-        Facts { on_devices: true, one_a_device: true, ..facts }
-    }
-
     fn spec(&self, at: &At<'_>) -> Option<(Selector, Policy)> {
         at.object("Choice of devices, and the amount of bytes with its parts.", "", |spec| {
             let devices = spec.required(
@@ -103,26 +93,7 @@ impl PolicyRules for LinkBudget {
         applies(devices, change, preview)
     }
 
-    fn send(&self, record: &PolicyRecord, to: &mut DataPolicies) {
-        if let Policy::LinkBudget { budget } = &record.policy {
-            to.link = Some(budget.clone());
-            to.link_name = Some(record.name.clone());
-        }
-    }
-
-    fn size(&self, record: &PolicyRecord) -> usize {
-        match &record.policy {
-            Policy::LinkBudget { budget } => cbor_len(budget) + record.name.as_str().len() + 4,
-            _ => 0,
-        }
-    }
-
-    fn gather<'a>(
-        &self,
-        model: &'a Model,
-        device: &'a Device,
-        all: &mut BTreeMap<&'a Name, Reach<'a>>,
-    ) {
+    fn gather<'a>(&self, model: &'a Model, device: &'a Device, all: &mut Reaches<'a>) {
         policies::budgets(model, device, all);
     }
 }

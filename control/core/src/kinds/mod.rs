@@ -1,39 +1,56 @@
-//! Kinds of documents. What differs from kind to kind is behind the trait `Kind`, with one file
-//! for each: words, form of `spec` (decoder and schema), admission, record, effect, status and
-//! explanation. A new kind is a line in each list of this file and a file beside it.
+//! Kinds of documents. What differs from kind to kind has its place here, with one file of rules
+//! for each: form of `spec` (decoder and schema), admission, record, effect, status and
+//! explanation. This file has what must be known below the model: content, words and bounds. A new
+//! kind is a line in the lists of this file and a file beside it.
 //!
-//! Kinds that need nothing but a record of their own implement `PolicyRules`; `Kind` follows
-//! from it. `Workload`, with its revisions and pauses, implements `Kind` itself.
+//! Kinds that need nothing but a record of their own implement `PolicyRules`; the trait `Kind`
+//! follows from it (`rules.rs`). `Workload`, with its revisions and pauses, implements `Kind` itself.
 //!
 //! See decision 0139.
 
+use holdfast_records::{LinkBudget, StreamPolicy};
+use serde::{Deserialize, Serialize};
+
+use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
+use crate::ingest::Retention;
+use crate::notification::{MAX_NOTIFICATIONS, Notification};
+use holdfast_api::kinds::{self as words, DocumentKind};
+
+/// Calls a macro with the kinds that have a record of their own: variant, and file of the rules.
+macro_rules! each_policy_kind {
+    ($call:ident) => {
+        $call! {
+            Stream stream;
+            LinkBudget link_budget;
+            Notification notification;
+            DevicePolicy device_policy;
+            #[cfg(test)]
+            Sample sample;
+        }
+    };
+}
+
 mod device_policy;
+mod kind;
 mod link_budget;
 mod notification;
 mod policy;
+mod rules;
 #[cfg(test)]
 mod sample;
+mod sent;
+mod shown;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod workload;
 
-use holdfast_base::ids::Name;
-use holdfast_records::{LinkBudget, StreamPolicy};
-use serde::{Deserialize, Serialize};
-
-use crate::absence::WhenOffline;
-use crate::admission::{Admitted, At, Stored, What};
-use crate::alarms::delivery::Standings;
-use crate::apply::{Planned, Refusal};
-use crate::ingest::Retention;
-use crate::model::{BadRecord, Model};
-use crate::notification::Notification;
-use holdfast_api::Explanation;
-use holdfast_api::kinds::DocumentKind;
-use holdfast_api::selector::Selector;
-
 pub(crate) use self::policy::{PolicyRules, Preview};
+pub(crate) use self::sent::cbor_len;
+pub use self::shown::{Looked, Page, Shown};
+
+/// Most documents of a kind without a limit of its own.
+pub const MAX_POLICIES: usize = 1_000;
 
 /// Kind of a document that has a record of its own and no revisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -87,46 +104,38 @@ pub enum Policy {
     },
 }
 
-impl Policy {
-    /// Returns the kind of the document.
-    pub fn kind(&self) -> PolicyKind {
-        match self {
-            Self::Stream { .. } => PolicyKind::Stream,
-            Self::LinkBudget { .. } => PolicyKind::LinkBudget,
-            Self::Notification { .. } => PolicyKind::Notification,
-            Self::DevicePolicy { .. } => PolicyKind::DevicePolicy,
-            #[cfg(test)]
-            Self::Sample { .. } => PolicyKind::Sample,
+/// Writes what follows from the list of the kinds alone.
+macro_rules! listed {
+    ($($(#[$if:meta])? $kind:ident $room:ident;)*) => {
+        impl Policy {
+            /// Returns the kind of the document.
+            pub fn kind(&self) -> PolicyKind {
+                match self {
+                    $($(#[$if])? Self::$kind { .. } => PolicyKind::$kind,)*
+                }
+            }
         }
-    }
+
+        impl PolicyKind {
+            /// All kinds, in the order of their keys.
+            pub const ALL: &'static [Self] = &[$($(#[$if])? Self::$kind,)*];
+        }
+    };
 }
 
+each_policy_kind!(listed);
+
 impl PolicyKind {
-    /// All kinds, in the order of their keys.
-    pub const ALL: &'static [Self] = &[
-        Self::Stream,
-        Self::LinkBudget,
-        Self::Notification,
-        Self::DevicePolicy,
-        #[cfg(test)]
-        Self::Sample,
-    ];
-
-    /// Returns what the kind differs in.
-    pub(crate) fn rules(self) -> &'static dyn PolicyRules {
-        match self {
-            Self::Stream => &stream::Stream,
-            Self::LinkBudget => &link_budget::LinkBudget,
-            Self::Notification => &notification::Notification,
-            Self::DevicePolicy => &device_policy::DevicePolicy,
-            #[cfg(test)]
-            Self::Sample => &sample::Sample,
-        }
-    }
-
     /// Returns words and bounds of the kind.
-    pub(crate) fn facts(self) -> Facts {
-        self.rules().facts()
+    pub(crate) fn facts(self) -> &'static Facts {
+        match self {
+            Self::Stream => &STREAM,
+            Self::LinkBudget => &LINK_BUDGET,
+            Self::Notification => &NOTIFICATION,
+            Self::DevicePolicy => &DEVICE_POLICY,
+            #[cfg(test)]
+            Self::Sample => &sample::FACTS,
+        }
     }
 
     /// True if devices get documents of the kind. The others are carried out by the control plane
@@ -176,17 +185,22 @@ impl AnyKind {
         std::iter::once(Self::Workload).chain(PolicyKind::ALL.iter().copied().map(Self::Policy))
     }
 
-    /// Returns what the kind differs in.
-    pub(crate) fn rules(&self) -> &dyn Kind {
+    /// Returns words and bounds of the kind.
+    pub(crate) fn facts(self) -> &'static Facts {
         match self {
-            Self::Workload => &workload::Workload,
-            Self::Policy(kind) => kind,
+            Self::Workload => &WORKLOAD,
+            Self::Policy(kind) => kind.facts(),
         }
     }
 
     /// Returns words and columns of the kind.
     pub fn words(self) -> &'static DocumentKind {
-        self.rules().facts().words
+        self.facts().words
+    }
+
+    /// True if the status of a document tells what was delivered to a receiver.
+    pub fn delivers(self) -> bool {
+        self.facts().delivers
     }
 
     /// Returns the kind of documents that have this value of `kind`.
@@ -203,23 +217,6 @@ impl AnyKind {
     pub fn parse(word: &str) -> Option<Self> {
         Self::all().find(|kind| [kind.words().word, kind.words().plural].contains(&word))
     }
-
-    /// Explains why a document is not in force everywhere, or that it is. None: there is no
-    /// document of this name.
-    pub fn explain(self, looked: &Looked<'_>, name: &str) -> Option<Explanation> {
-        self.rules().explain(looked, &name.parse().ok()?)
-    }
-}
-
-/// Model and what else a status is told from.
-#[derive(Debug, Clone, Copy)]
-pub struct Looked<'a> {
-    /// Documents and devices.
-    pub model: &'a Model,
-    /// Delivery states of notifications; empty when another kind is asked about.
-    pub told: &'a Standings,
-    /// Time in seconds since 1970.
-    pub now: u64,
 }
 
 /// Words and bounds of a kind.
@@ -238,6 +235,8 @@ pub(crate) struct Facts {
     pub(crate) chooses: bool,
     /// True if documents of the kind decide when the absence of a device becomes an alarm.
     pub(crate) decides_absence: bool,
+    /// True if the status of a document tells what was delivered to a receiver.
+    pub(crate) delivers: bool,
     /// Description of a document, for the schema.
     pub(crate) about: &'static str,
     /// Content of `spec` in words, for a document that lacks it.
@@ -254,28 +253,74 @@ impl Facts {
         says: &'static str,
     ) -> Self {
         let on_devices = false;
-        let (one_a_device, chooses, decides_absence) = (false, true, false);
-        Self { words, most, on_devices, one_a_device, chooses, decides_absence, about, says }
+        let (one_a_device, chooses) = (false, true);
+        let (decides_absence, delivers) = (false, false);
+        Self {
+            words,
+            most,
+            on_devices,
+            one_a_device,
+            chooses,
+            decides_absence,
+            delivers,
+            about,
+            says,
+        }
     }
 }
 
-/// One kind of document.
-pub(crate) trait Kind {
-    /// Returns the words and bounds of the kind.
-    fn facts(&self) -> Facts;
+/// `Workload`.
+static WORKLOAD: Facts = Facts {
+    on_devices: true,
+    ..Facts::of(
+        &words::WORKLOAD,
+        usize::MAX,
+        "Program to run, and the devices that run it.",
+        "it says what to run, and where",
+    )
+};
 
-    /// Form of `spec`: decodes it, or writes its schema. None: faults were noted.
-    fn spec(&self, at: &At<'_>, stored: &Stored<'_>) -> Option<(Selector, What)>;
+/// `Stream`.
+static STREAM: Facts = Facts {
+    on_devices: true,
+    ..Facts::of(
+        &words::STREAM,
+        MAX_POLICIES,
+        "States how devices store and ship streams of records.",
+        "it says which streams, and what of them",
+    )
+};
 
-    /// Plans a document that was admitted: its next record, its effect, and what it is refused for.
-    fn plan(&self, model: &Model, document: Admitted, now: u64) -> Result<Planned, Refusal>;
+/// `LinkBudget`.
+static LINK_BUDGET: Facts = Facts {
+    on_devices: true,
+    one_a_device: true,
+    ..Facts::of(
+        &words::LINK_BUDGET,
+        MAX_POLICIES,
+        "Limits the bytes that devices send and receive over their links.",
+        "it says how much, and where",
+    )
+};
 
-    /// Returns the resource version of a document. None: there is none of this name.
-    fn version(&self, model: &Model, name: &Name) -> Option<u64>;
+/// `Notification`.
+static NOTIFICATION: Facts = Facts {
+    delivers: true,
+    ..Facts::of(
+        &words::NOTIFICATION,
+        MAX_NOTIFICATIONS,
+        "Sends messages about alarms to one receiver.",
+        "it says of which alarms, and where to",
+    )
+};
 
-    /// Adds a row of the store to the model.
-    fn load(&self, model: &mut Model, key: &str, value: &[u8]) -> Result<(), BadRecord>;
-
-    /// Explains why a document is not in force everywhere. None: there is none of this name.
-    fn explain(&self, looked: &Looked<'_>, name: &Name) -> Option<Explanation>;
-}
+/// `DevicePolicy`.
+static DEVICE_POLICY: Facts = Facts {
+    decides_absence: true,
+    ..Facts::of(
+        &words::DEVICE_POLICY,
+        MAX_DEVICE_POLICIES,
+        "States whether devices may be away (offline), and for how long.",
+        "it says whether devices may be away",
+    )
+};

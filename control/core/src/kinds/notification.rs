@@ -3,13 +3,12 @@
 use holdfast_protocol::enrol::Fault;
 use serde_json::Value;
 
-use super::{Facts, Looked, PolicyRules, Preview};
+use super::{Looked, PolicyRules, Preview};
 use crate::admission::{At, notification};
 use crate::alarms::delivery;
-use crate::notification::{MAX_NOTIFICATIONS, shown};
+use crate::notification::shown;
 use crate::policies::some;
 use crate::records::{Policy, PolicyRecord};
-use holdfast_api::kinds::NOTIFICATION;
 use holdfast_api::selector::Selector;
 use holdfast_api::{Explanation, PolicyStatus};
 
@@ -18,12 +17,6 @@ use holdfast_api::{Explanation, PolicyStatus};
 pub(super) struct Notification;
 
 impl PolicyRules for Notification {
-    fn facts(&self) -> Facts {
-        let about = "Sends messages about alarms to one receiver.";
-        let says = "it says of which alarms, and where to";
-        Facts::of(&NOTIFICATION, MAX_NOTIFICATIONS, about, says)
-    }
-
     fn spec(&self, at: &At<'_>) -> Option<(Selector, Policy)> {
         notification::notification(at)
     }

@@ -3,19 +3,15 @@
 //!
 //! See decision 0139.
 
-use std::collections::BTreeMap;
-
-use holdfast_base::ids::Name;
 use holdfast_protocol::enrol::Fault;
-use holdfast_records::DataPolicies;
 use serde_json::Value;
 
-use super::{Facts, Kind, Looked, PolicyKind};
-use crate::admission::{Admitted, At, Stored, What};
-use crate::apply::{self, Planned, Refusal, impact};
+use super::Looked;
+use crate::admission::At;
+use crate::apply::impact;
 use crate::desired::{self, Documents};
-use crate::model::{self, BadRecord, Device, KnownPolicy, Model};
-use crate::policies::{self, Reach};
+use crate::model::{Device, Model};
+use crate::policies::{self, Reaches};
 use crate::records::{Policy, PolicyKey, PolicyRecord};
 use holdfast_api::selector::Selector;
 use holdfast_api::{ChangedDevices, Explanation, PolicyStatus};
@@ -34,9 +30,6 @@ pub(crate) struct Preview {
 /// Rules of a kind with a record of its own. Methods with a default are for kinds that need
 /// more.
 pub(crate) trait PolicyRules: Sync {
-    /// Returns the words and bounds of the kind.
-    fn facts(&self) -> Facts;
-
     /// Form of `spec`: decodes it, or writes its schema. None: faults were noted. A kind that does
     /// not choose devices returns the selector of all.
     fn spec(&self, at: &At<'_>) -> Option<(Selector, Policy)>;
@@ -64,23 +57,8 @@ pub(crate) trait PolicyRules: Sync {
         record.written.clone()
     }
 
-    /// Puts a document into the policies of a device's desired state.
-    fn send(&self, _record: &PolicyRecord, _to: &mut DataPolicies) {}
-
-    /// Returns the size of a document in a desired state, in bytes; 0 for kinds that devices do not
-    /// get.
-    fn size(&self, _record: &PolicyRecord) -> usize {
-        0
-    }
-
     /// Adds what one device says of the documents of the kind.
-    fn gather<'a>(
-        &self,
-        _model: &'a Model,
-        _device: &'a Device,
-        _all: &mut BTreeMap<&'a Name, Reach<'a>>,
-    ) {
-    }
+    fn gather<'a>(&self, _model: &'a Model, _device: &'a Device, _all: &mut Reaches<'a>) {}
 
     /// Returns the status of a document; `followed` is that on the devices that got it.
     fn status(
@@ -94,37 +72,13 @@ pub(crate) trait PolicyRules: Sync {
 
     /// Explains why a document is not in force everywhere.
     fn explain(&self, looked: &Looked<'_>, record: &PolicyRecord) -> Explanation {
-        policies::in_force(looked, record)
-    }
-}
-
-impl Kind for PolicyKind {
-    fn facts(&self) -> Facts {
-        self.rules().facts()
-    }
-
-    fn spec(&self, at: &At<'_>, _stored: &Stored<'_>) -> Option<(Selector, What)> {
-        let (devices, policy) = self.rules().spec(at)?;
-        Some((devices, What::Policy(Box::new(policy))))
-    }
-
-    fn plan(&self, model: &Model, document: Admitted, now: u64) -> Result<Planned, Refusal> {
-        apply::plan_policy(model, document, now)
-    }
-
-    fn version(&self, model: &Model, name: &Name) -> Option<u64> {
-        Some(model.policies.get(&(*self, name.clone()))?.record.version)
-    }
-
-    fn load(&self, model: &mut Model, key: &str, value: &[u8]) -> Result<(), BadRecord> {
-        let record: PolicyRecord = model::read(key, value)?;
-        model.policies.insert(record.key(), KnownPolicy::new(record));
-        Ok(())
-    }
-
-    fn explain(&self, looked: &Looked<'_>, name: &Name) -> Option<Explanation> {
-        let record = &looked.model.policies.get(&(*self, name.clone()))?.record;
-        Some(self.rules().explain(looked, record))
+        let (kind, name) = record.key();
+        let mut followed =
+            policies::statuses(looked.model, kind, Some(&name), &|model, device, all| {
+                self.gather(model, device, all);
+            });
+        let status = self.status(looked, record, followed.remove(&name).unwrap_or_default());
+        policies::in_force(looked.model, record, &status)
     }
 }
 

@@ -6,17 +6,16 @@ use holdfast_protocol::enrol::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{AnyKind, Facts, Looked, PolicyRules, Preview};
+use super::{AnyKind, Facts, Looked, Page, PolicyRules, Preview};
 use crate::admission::{At, Words, admit, schema};
 use crate::alarms::delivery::Standings;
 use crate::apply::{Refusal, plan};
 use crate::change::Change;
-use crate::model::{Late, Model, key};
-use crate::policies::Statuses;
+use crate::loading::Late;
+use crate::model::{Model, key};
 use crate::records::{Policy, PolicyKind, PolicyRecord};
-use crate::view;
 use holdfast_api::PolicyStatus;
-use holdfast_api::kinds::{Case, Column, DocumentKind, Show, Tone};
+use holdfast_api::kinds::{Case, Column, DocumentKind, Section, Show, Tone};
 use holdfast_api::selector::Selector;
 
 /// Words and columns. Those of a real kind stand in `control/api/src/kinds.rs`.
@@ -32,10 +31,17 @@ static SAMPLE: DocumentKind = DocumentKind {
         wide: false,
         cases: &[Case { at: "/spec/mode", show: Show::Value, tone: Tone::Plain }],
     }],
+    sections: &[Section::Document],
 };
 
 /// Largest number of samples in a store.
 const MOST: usize = 3;
+
+/// Bounds of the kind. Those of a real kind stand in `kinds/mod.rs`.
+pub(super) static FACTS: Facts = Facts {
+    chooses: false,
+    ..Facts::of(&SAMPLE, MOST, "A kind of the tests.", "it says the mode")
+};
 
 /// Text that is shown in the place of a secret.
 const HIDDEN: &str = "(hidden)";
@@ -65,11 +71,6 @@ const MODES: Words<'static, Mode> = Words {
 pub(super) struct Sample;
 
 impl PolicyRules for Sample {
-    fn facts(&self) -> Facts {
-        let facts = Facts::of(&SAMPLE, MOST, "A kind of the tests.", "it says the mode");
-        Facts { chooses: false, ..facts }
-    }
-
     fn spec(&self, at: &At<'_>) -> Option<(Selector, Policy)> {
         at.object("Content of a sample.", "{ mode: slow }", |spec| {
             let mode =
@@ -184,14 +185,21 @@ fn it_is_planned_stored_read_back_listed_and_explained() {
 
     let told = Standings::new();
     let looked = Looked { model: &again, told: &told, now: 9 };
-    let mut statuses = Statuses::new(looked, PolicyKind::Sample, None);
-    let listed = serde_json::to_value(view::policy(record, statuses.of(record))).unwrap();
+    let (kind, selector) = (AnyKind::parse("samples").unwrap(), Selector::default());
+    let list = |after| kind.list(&looked, &Page { after, selector: &selector, limit: 10 });
+    assert!(list("s").is_empty(), "nothing comes after it");
+    let [(name, listed)] = &list("")[..] else { panic!("one is stored") };
+    let listed = serde_json::to_value(listed).unwrap();
+    assert_eq!(name, "s");
+    let shown = serde_json::to_value(kind.show(&looked, "s")).unwrap();
+    assert_eq!(shown, listed, "by itself it is as in the list");
+    assert!(kind.show(&looked, "t").is_none() && !kind.delivers());
     assert_eq!(listed["status"]["misfits"][0], "it is only a sample");
     assert_eq!(listed["spec"], json!({ "mode": "fast", "secret": HIDDEN }));
     let (case, value) = SAMPLE.columns[0].content(&listed).unwrap();
     assert_eq!((case.show, value), (Show::Value, &json!("fast")));
 
-    let explained = AnyKind::parse("samples").unwrap().explain(&looked, "s").unwrap();
+    let explained = kind.explain(&looked, "s").unwrap();
     assert_eq!((explained.kind.as_str(), explained.settled), ("sample", true));
     assert_eq!(explained.reasons, ["it is only a sample"]);
     assert!(AnyKind::Policy(PolicyKind::Sample).explain(&looked, "t").is_none());

@@ -1,18 +1,12 @@
 //! `Stream`: storing, shipping and retention of streams.
 
-use std::collections::BTreeMap;
-
-use holdfast_base::ids::Name;
-use holdfast_records::DataPolicies;
-
 use super::policy::{applies, placed};
-use super::{Facts, PolicyRules, Preview};
+use super::{PolicyRules, Preview};
 use crate::admission::{At, data};
 use crate::desired::{self, Documents, approved};
-use crate::model::{Device, Model, cbor_len};
-use crate::policies::{self, Reach, some};
-use crate::records::{MAX_POLICIES, Policy, PolicyRecord};
-use holdfast_api::kinds::STREAM;
+use crate::model::{Device, Model};
+use crate::policies::{self, Reaches, some};
+use crate::records::{Policy, PolicyRecord};
 use holdfast_api::selector::Selector;
 
 /// Implementation of the kind `Stream`.
@@ -20,12 +14,6 @@ use holdfast_api::selector::Selector;
 pub(super) struct Stream;
 
 impl PolicyRules for Stream {
-    fn facts(&self) -> Facts {
-        let about = "States how devices store and ship streams of records.";
-        let says = "it says which streams, and what of them";
-        Facts { on_devices: true, ..Facts::of(&STREAM, MAX_POLICIES, about, says) }
-    }
-
     fn spec(&self, at: &At<'_>) -> Option<(Selector, Policy)> {
         data::stream(at)
     }
@@ -44,25 +32,7 @@ impl PolicyRules for Stream {
         applies(devices, change, preview)
     }
 
-    fn send(&self, record: &PolicyRecord, to: &mut DataPolicies) {
-        if let Policy::Stream { policy, .. } = &record.policy {
-            to.streams.insert(record.name.clone(), policy.clone());
-        }
-    }
-
-    fn size(&self, record: &PolicyRecord) -> usize {
-        match &record.policy {
-            Policy::Stream { policy, .. } => cbor_len(policy) + record.name.as_str().len() + 4,
-            _ => 0,
-        }
-    }
-
-    fn gather<'a>(
-        &self,
-        model: &'a Model,
-        device: &'a Device,
-        all: &mut BTreeMap<&'a Name, Reach<'a>>,
-    ) {
+    fn gather<'a>(&self, model: &'a Model, device: &'a Device, all: &mut Reaches<'a>) {
         policies::streams(model, device, all);
     }
 }

@@ -3,12 +3,12 @@ use super::*;
 #[test]
 fn every_kind_is_found_by_each_of_its_words() {
     for kind in AnyKind::all() {
-        let DocumentKind { document, word, plural, columns, .. } = *kind.words();
+        let DocumentKind { document, word, plural, columns, sections, .. } = *kind.words();
         assert_eq!(AnyKind::parse(word), Some(kind));
         assert_eq!(AnyKind::parse(plural), Some(kind));
         assert_eq!(AnyKind::of_document(document), Some(kind));
         assert_eq!(document.to_lowercase(), word, "the key of a row is the kind in small letters");
-        assert!(!columns.is_empty() && kind.rules().facts().most > 0);
+        assert!(!columns.is_empty() && !sections.is_empty() && kind.facts().most > 0);
         if let AnyKind::Policy(kind) = kind {
             assert_eq!(PolicyKind::parse(plural), Some(kind));
             assert_eq!(

@@ -3,14 +3,15 @@
 
 use holdfast_base::ids::Name;
 
-use super::{Facts, Kind, Looked};
+use super::kind::Kind;
+use super::{Looked, Page, Shown};
 use crate::admission::{Admitted, At, Stored, What, workload};
 use crate::apply::{self, Planned, Refusal};
 use crate::explain;
 use crate::model::{self, BadRecord, Model};
 use crate::records::WorkloadRecord;
+use crate::view;
 use holdfast_api::Explanation;
-use holdfast_api::kinds::WORKLOAD;
 use holdfast_api::selector::Selector;
 
 /// Implementation of the kind `Workload`.
@@ -18,12 +19,6 @@ use holdfast_api::selector::Selector;
 pub(super) struct Workload;
 
 impl Kind for Workload {
-    fn facts(&self) -> Facts {
-        let about = "Program to run, and the devices that run it.";
-        let facts = Facts::of(&WORKLOAD, usize::MAX, about, "it says what to run, and where");
-        Facts { on_devices: true, ..facts }
-    }
-
     fn spec(&self, at: &At<'_>, stored: &Stored<'_>) -> Option<(Selector, What)> {
         let (devices, spec) = workload::spec(at, stored)?;
         Some((devices, What::Workload(Box::new(spec))))
@@ -41,6 +36,25 @@ impl Kind for Workload {
         let record: WorkloadRecord = model::read(key, value)?;
         model.workloads.insert(record.name.clone(), model::Workload::new(record));
         Ok(())
+    }
+
+    fn list(&self, looked: &Looked<'_>, page: &Page<'_>) -> Vec<(String, Shown)> {
+        let summaries = view::summaries(looked.model, None, looked.now);
+        let all = looked.model.workloads.iter();
+        all.filter(|(name, known)| name.as_str() > page.after && page.chooses(&known.record.labels))
+            .take(page.limit)
+            .map(|(name, known)| {
+                let summary = summaries.get(name).copied().unwrap_or_default();
+                (name.to_string(), Shown::Workload(Box::new(view::workload(known, summary))))
+            })
+            .collect()
+    }
+
+    fn show(&self, looked: &Looked<'_>, name: &Name) -> Option<Shown> {
+        let known = looked.model.workloads.get(name)?;
+        let mut summaries = view::summaries(looked.model, Some(name), looked.now);
+        let summary = summaries.remove(name).unwrap_or_default();
+        Some(Shown::Workload(Box::new(view::workload(known, summary))))
     }
 
     fn explain(&self, looked: &Looked<'_>, name: &Name) -> Option<Explanation> {

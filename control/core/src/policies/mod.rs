@@ -16,7 +16,6 @@ use crate::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
 use holdfast_api::link;
 use holdfast_api::{ChangedDevices, PolicyDevice, PolicyStatus, PolicyStream};
 
-pub use self::explain::Statuses;
 pub(crate) use self::explain::in_force;
 
 /// Most devices that a status names.
@@ -41,6 +40,9 @@ pub(crate) struct Reach<'a> {
     /// Problems that devices report about the document, in words.
     said: Vec<String>,
 }
+
+/// Findings about the documents of one kind, by name.
+pub(crate) type Reaches<'a> = BTreeMap<&'a Name, Reach<'a>>;
 
 /// Returns the documents of one kind that a device should follow, with the revisions desired of it,
 /// sorted by name.
@@ -67,17 +69,18 @@ fn has_applied(model: &Model, device: &Device) -> bool {
 }
 
 /// Computes the status of all documents of one kind in one pass over all devices. `only`: that of
-/// this document alone.
-pub fn statuses(
-    model: &Model,
+/// this document alone. `gather` adds what one device says of them.
+pub(crate) fn statuses<'a>(
+    model: &'a Model,
     kind: PolicyKind,
     only: Option<&Name>,
+    gather: &dyn Fn(&'a Model, &'a Device, &mut Reaches<'a>),
 ) -> BTreeMap<Name, PolicyStatus> {
     let records = model
         .policies
         .iter()
         .filter(|((of, name), _)| *of == kind && only.is_none_or(|only| only == name));
-    let mut all: BTreeMap<&Name, Reach<'_>> =
+    let mut all: Reaches<'_> =
         records.clone().map(|((_, name), _)| (name, Reach::default())).collect();
     for device in approved(model) {
         for (record, revision) in desired(model, device, kind) {
@@ -90,7 +93,7 @@ pub fn statuses(
             let current = has_applied(model, device) && revision == record.revision;
             status.applied += u64::from(current);
         }
-        kind.rules().gather(model, device, &mut all);
+        gather(model, device, &mut all);
     }
     let records: BTreeMap<&Name, &PolicyRecord> =
         records.map(|((_, name), known)| (name, &known.record)).collect();
@@ -100,11 +103,7 @@ pub fn statuses(
 }
 
 /// Adds what a device reports of its streams to the findings about `Stream` documents.
-pub(crate) fn streams<'a>(
-    model: &'a Model,
-    device: &'a Device,
-    all: &mut BTreeMap<&'a Name, Reach<'a>>,
-) {
+pub(crate) fn streams<'a>(model: &'a Model, device: &'a Device, all: &mut Reaches<'a>) {
     let Some(data) = device.report.data.as_deref() else { return };
     let documents: Vec<(&Name, &StreamPolicy)> = desired(model, device, PolicyKind::Stream)
         .filter_map(|(it, _)| stream_policy(it))
@@ -147,11 +146,7 @@ pub(crate) fn streams<'a>(
 }
 
 /// Adds what a device reports of its link to the findings about `LinkBudget` documents.
-pub(crate) fn budgets<'a>(
-    model: &'a Model,
-    device: &'a Device,
-    all: &mut BTreeMap<&'a Name, Reach<'a>>,
-) {
+pub(crate) fn budgets<'a>(model: &'a Model, device: &'a Device, all: &mut Reaches<'a>) {
     let Some((holds, _)) = desired(model, device, PolicyKind::LinkBudget).next() else { return };
     for (name, reach) in all.iter_mut().filter(|(name, _)| **name != &holds.name) {
         let known = model.policies.get(&(PolicyKind::LinkBudget, (*name).clone()));

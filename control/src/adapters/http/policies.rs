@@ -9,6 +9,7 @@ use super::extract::{Params, Path};
 use super::workloads::DeleteQuery;
 use super::{App, ListQuery};
 use crate::api::{List, Policy, PolicyDevice};
+use crate::core::kinds::Shown;
 use crate::core::records::PolicyKind;
 use crate::core::rights::Actor;
 use crate::service::Failure;
@@ -36,7 +37,7 @@ pub(super) async fn list(
     Extension(actor): Extension<Actor>,
     Path(word): Path<String>,
     Params(query): Params<ListQuery>,
-) -> JsonResult<List<Policy>> {
+) -> JsonResult<List<Shown>> {
     app.service.workloads.policies(&actor, kind(&word)?, &query.query()?).map(Json)
 }
 
@@ -51,7 +52,7 @@ pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     Path((word, name)): Path<(String, String)>,
-) -> JsonResult<Policy> {
+) -> JsonResult<Shown> {
     app.service.workloads.policy(&actor, kind(&word)?, &name).map(Json)
 }
 

@@ -10,6 +10,7 @@ use super::extract::{LARGE, Params, Path, not_json, object};
 use super::{App, ListQuery};
 use crate::api::strict::{self, Unread};
 use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
+use crate::core::kinds::Shown;
 use crate::core::rights::Actor;
 use crate::service::Failure;
 
@@ -51,7 +52,7 @@ pub(super) async fn list(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     Params(query): Params<ListQuery>,
-) -> JsonResult<List<Workload>> {
+) -> JsonResult<List<Shown>> {
     app.service.workloads.workloads(&actor, &query.query()?).map(Json)
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     Path(name): Path<String>,
-) -> JsonResult<Workload> {
+) -> JsonResult<Shown> {
     app.service.workloads.workload(&actor, &name).map(Json)
 }
 

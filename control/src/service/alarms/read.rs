@@ -12,7 +12,7 @@ use crate::api::time::{rfc3339, words};
 use crate::api::{self, AlarmState, List, ListMeta, Muting, Severity};
 use crate::core::alarms::delivery::Standings;
 use crate::core::alarms::{Engine, Known, Silence, Standing, muted};
-use crate::core::records::PolicyKind;
+use crate::core::kinds::AnyKind;
 use crate::core::rights::{Action, Actor};
 use crate::service::rights::may;
 use crate::service::{Failure, Listed, Query};
@@ -109,10 +109,10 @@ impl Alarms {
         Ok(List { items, metadata })
     }
 
-    /// Delivery state of the notifications; empty for any other kind of document. Must be called
-    /// before the model is locked: a pass locks the alarm engine first and the model then.
-    pub(in crate::service) fn standings(&self, tenant: &Name, kind: PolicyKind) -> Standings {
-        if kind != PolicyKind::Notification {
+    /// Delivery state of the notifications; empty for a kind whose status does not tell it. Must be
+    /// called before the model is locked: a pass locks the alarm engine first and the model then.
+    pub(in crate::service) fn standings(&self, tenant: &Name, kind: AnyKind) -> Standings {
+        if !kind.delivers() {
             return Standings::new();
         }
         lock(&self.engine_of(tenant)).standings()

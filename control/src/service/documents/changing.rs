@@ -184,10 +184,9 @@ impl Documents {
         for model in tables.all() {
             let refused = model.devices.iter().filter(|(_, it)| !self.is_durable(it.desired_in));
             let tenant = &model.tenant;
-            devices.extend(refused.map(|(name, _)| DeviceId {
-                tenant: tenant.clone(),
-                device: name.clone(),
-            }));
+            devices.extend(
+                refused.map(|(name, _)| DeviceId { tenant: tenant.clone(), device: name.clone() }),
+            );
         }
         devices
     }

@@ -5,11 +5,10 @@
 use super::Workloads;
 use crate::api;
 use crate::core::desired::approved;
-use crate::core::kinds::Looked;
-use crate::core::policies::{self, Statuses};
+use crate::core::kinds::{AnyKind, Shown};
+use crate::core::policies;
 use crate::core::records::PolicyKind;
 use crate::core::rights::{Action, Actor};
-use crate::core::view;
 use crate::service::listing::page;
 use crate::service::rights::may;
 use crate::service::{Failure, Listed, Query};
@@ -19,47 +18,18 @@ impl Workloads {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn policies(&self, actor: &Actor, kind: PolicyKind, query: &Query) -> Listed<api::Policy> {
+    pub fn policies(&self, actor: &Actor, kind: PolicyKind, query: &Query) -> Listed<Shown> {
         may(actor, Action::ListPolicies, "")?;
-        let limit = query.limit()?;
-        let after = query.after.as_deref().unwrap_or_default();
-        let told = self.alarms.standings(&actor.tenant, kind);
-        let model = self.documents.model(&actor.tenant);
-        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
-        let mut statuses = Statuses::new(looked, kind, None);
-        let items = model
-            .policies
-            .iter()
-            .filter(|((of, name), _)| *of == kind && name.as_str() > after)
-            .filter(|(_, known)| query.chooses(&known.record.labels))
-            .take(limit + 1)
-            .map(|(_, known)| {
-                let status = statuses.of(&known.record);
-                (known.record.name.to_string(), view::policy(&known.record, status))
-            })
-            .collect();
-        Ok(page(items, limit, model.meta.version))
+        self.list(actor, AnyKind::Policy(kind), query)
     }
 
     /// Returns one policy.
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown name.
-    pub fn policy(
-        &self,
-        actor: &Actor,
-        kind: PolicyKind,
-        name: &str,
-    ) -> Result<api::Policy, Failure> {
+    pub fn policy(&self, actor: &Actor, kind: PolicyKind, name: &str) -> Result<Shown, Failure> {
         may(actor, Action::GetPolicy, name)?;
-        let none = || Failure::no(kind.word(), name);
-        let told = self.alarms.standings(&actor.tenant, kind);
-        let model = self.documents.model(&actor.tenant);
-        let wanted = (kind, name.parse().map_err(|_| none())?);
-        let known = model.policies.get(&wanted).ok_or_else(none)?;
-        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
-        let status = Statuses::new(looked, kind, Some(&wanted.1)).of(&known.record);
-        Ok(view::policy(&known.record, status))
+        self.show(actor, AnyKind::Policy(kind), name)
     }
 
     /// Lists the devices whose desired state holds a policy, in the order of their names, with what

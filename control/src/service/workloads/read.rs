@@ -1,18 +1,15 @@
 //! Workloads and their revisions as people read them, and why documents are not where they should
 //! be.
 
-use std::ops::Bound;
-
 use holdfast_base::ids::Name;
 
 use super::Workloads;
 use crate::api;
-use crate::core::alarms::delivery::Standings;
-use crate::core::kinds::{AnyKind, Looked};
+use crate::core::kinds::{AnyKind, Looked, Page, Shown};
 use crate::core::model::Workload;
 use crate::core::records::RevisionRecord;
 use crate::core::rights::{Action, Actor, Who};
-use crate::core::{explain, revisions, view};
+use crate::core::{explain, revisions};
 use crate::service::listing::page;
 use crate::service::rights::may;
 use crate::service::{Failure, Listed, Query};
@@ -22,37 +19,41 @@ impl Workloads {
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
-    pub fn workloads(&self, actor: &Actor, query: &Query) -> Listed<api::Workload> {
+    pub fn workloads(&self, actor: &Actor, query: &Query) -> Listed<Shown> {
         may(actor, Action::ListWorkloads, "")?;
-        let (limit, after) = (query.limit()?, query.after()?);
-        let model = self.documents.model(&actor.tenant);
-        let summaries = view::summaries(&model, None, self.documents.now());
-        let items = model
-            .workloads
-            .range((after, Bound::Unbounded))
-            .filter(|(_, workload)| query.chooses(&workload.record.labels))
-            .take(limit + 1)
-            .map(|(name, workload)| {
-                let summary = summaries.get(name).copied().unwrap_or_default();
-                (name.to_string(), view::workload(workload, summary))
-            })
-            .collect();
-        Ok(page(items, limit, model.meta.version))
+        query.limit()?;
+        query.after()?;
+        self.list(actor, AnyKind::Workload, query)
     }
 
     /// Returns one workload.
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown workload.
-    pub fn workload(&self, actor: &Actor, name: &str) -> Result<api::Workload, Failure> {
+    pub fn workload(&self, actor: &Actor, name: &str) -> Result<Shown, Failure> {
         may(actor, Action::GetWorkload, name)?;
+        self.show(actor, AnyKind::Workload, name)
+    }
+
+    /// Lists documents of one kind in the order of their names. The caller has checked that the
+    /// actor may read them.
+    pub(super) fn list(&self, actor: &Actor, kind: AnyKind, query: &Query) -> Listed<Shown> {
+        let (limit, selector) = (query.limit()?, &query.selector);
+        let after = query.after.as_deref().unwrap_or_default();
+        let told = self.alarms.standings(&actor.tenant, kind);
         let model = self.documents.model(&actor.tenant);
-        let none = || Failure::no("workload", name);
-        let (name, workload) = model.workloads.get_key_value(name).ok_or_else(none)?;
-        let summary = view::summaries(&model, Some(name), self.documents.now())
-            .remove(name)
-            .unwrap_or_default();
-        Ok(view::workload(workload, summary))
+        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
+        // One more than the page holds tells whether another page follows.
+        let items = kind.list(&looked, &Page { after, selector, limit: limit + 1 });
+        Ok(page(items, limit, model.meta.version))
+    }
+
+    /// Returns one document of a kind. The caller has checked that the actor may read it.
+    pub(super) fn show(&self, actor: &Actor, kind: AnyKind, name: &str) -> Result<Shown, Failure> {
+        let told = self.alarms.standings(&actor.tenant, kind);
+        let model = self.documents.model(&actor.tenant);
+        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
+        kind.show(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
     }
 
     /// Lists stored revisions in the order of workload and number.
@@ -122,10 +123,7 @@ impl Workloads {
             return Ok(explain::device(&model, known, self.documents.now()));
         }
         let kind = AnyKind::parse(kind).ok_or_else(|| Failure::no("kind", kind))?;
-        let told = match kind {
-            AnyKind::Policy(kind) => self.alarms.standings(&actor.tenant, kind),
-            AnyKind::Workload => Standings::new(),
-        };
+        let told = self.alarms.standings(&actor.tenant, kind);
         let model = self.documents.model(&actor.tenant);
         let looked = Looked { model: &model, told: &told, now: self.documents.now() };
         kind.explain(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
