@@ -32,6 +32,8 @@ mod failure;
 mod fleet;
 mod listing;
 mod rights;
+mod settings;
+mod start;
 mod workloads;
 
 use std::sync::Arc;
@@ -39,12 +41,8 @@ use std::sync::Arc;
 use holdfast_base::ids::Name;
 use tokio::sync::mpsc;
 
-use crate::core::model::BadRecord;
-use crate::ports::artifacts::ArtifactSizes;
-use crate::ports::authority::Authority;
-use crate::ports::bus::{self, Bus};
-use crate::ports::data_store::DataStore;
-use crate::ports::store::{LeaseError, Shard, Store, StoreError};
+use crate::ports::bus;
+use crate::ports::store::{Shard, Store};
 
 pub use access::{Access, Watch};
 pub use alarms::{AlarmCounts, Alarms, AlarmsQuery, Delivery, Notifier, run as run_alarms};
@@ -62,54 +60,12 @@ pub use failure::Failure;
 pub use fleet::{Counts, DevicesQuery, Fleet, TimelineQuery};
 pub use listing::{Listed, Query};
 pub use rights::may;
+pub use settings::{Ports, Settings};
+pub use start::StartError;
 pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;
-
-/// Settings of the service, fixed at its start.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Name of the tenant that a new store begins with.
-    pub tenant: Name,
-    /// Life of a device's certificate, in seconds.
-    pub device_ttl: u64,
-    /// Addresses that devices connect to for MQTT.
-    pub mqtt: Vec<String>,
-    /// Address that the API listens on.
-    pub api: Option<String>,
-    /// Addresses of the API that other machines can reach.
-    pub addresses: Vec<String>,
-    /// Free space on the data folder's disk that data may not use, in bytes. `None` for the
-    /// default.
-    pub reserve: Option<u64>,
-    /// Clock, in seconds since 1970.
-    pub clock: fn() -> u64,
-    /// Monotonic clock, by which this process judges how long it holds its lease.
-    pub uptime: Uptime,
-}
-
-/// What the service stands on: its ports.
-pub struct Ports {
-    /// Store of documents and leases.
-    pub store: Arc<dyn Store>,
-    /// Store of data records.
-    pub data: Arc<dyn DataStore>,
-    /// Connection to the devices.
-    pub bus: Arc<dyn Bus>,
-    /// Certificate authority and signing key.
-    pub authority: Arc<dyn Authority>,
-    /// Artifacts that devices fetch.
-    pub artifacts: Arc<dyn ArtifactSizes>,
-    /// Delivery of messages about alarms.
-    pub notifier: Arc<dyn Notifier>,
-}
-
-impl std::fmt::Debug for Ports {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ports").finish_non_exhaustive()
-    }
-}
 
 /// The control plane's service: its parts. Whoever uses one names it.
 #[derive(Debug)]
@@ -154,23 +110,6 @@ impl Threads {
         // It is renewed until nothing is written any more.
         store.and(data).and(self.lease.end())
     }
-}
-
-/// Reason why the service could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Another process has the lease, or it cannot be taken.
-    #[error(transparent)]
-    Lease(#[from] LeaseError),
-    /// The store cannot be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A record of the store cannot be decoded.
-    #[error("the store is damaged or of another version")]
-    Record(#[from] BadRecord),
-    /// A thread could not be started, or reading ended early.
-    #[error("the store cannot be read to its end")]
-    Read(#[from] std::io::Error),
 }
 
 /// The one shard: every device belongs to it.

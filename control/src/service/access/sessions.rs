@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
-use super::Access;
+use super::part::Access;
 use crate::api;
 use crate::api::Scope;
 use crate::api::time::rfc3339;

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::{Labels, Name};
 
-use super::{Alarms, documents, lock, silences};
+use super::notifications::documents;
+use super::part::{Alarms, lock};
+use super::silences;
 use crate::api::selector::Selector;
 use crate::api::time::{rfc3339, words};
 use crate::api::{self, AlarmState, List, ListMeta, Muting, Severity};

@@ -4,7 +4,7 @@
 
 use holdfast_base::ids::{Name, hex};
 
-use super::{Alarms, lock};
+use super::part::{Alarms, lock};
 use crate::api::time::{moment, rfc3339};
 use crate::api::{self, List, ListMeta, Muting, NewSilence, selector};
 use crate::core::alarms::{LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Silence};

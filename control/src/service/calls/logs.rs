@@ -10,8 +10,9 @@ use holdfast_protocol::message::{LogPart, Method};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::answers::NotCalled;
+use super::part::{CALLS, Calls, PATIENCE};
 use super::pending::{Cut, Part, PendingCall, Piece, WAITING};
-use super::{CALLS, Calls, NotCalled, PATIENCE};
 use crate::api::log::{LogHead, LogPiece};
 use crate::core::rights::{Action, Actor};
 use crate::service::Failure;

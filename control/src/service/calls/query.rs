@@ -3,9 +3,9 @@
 //!
 //! See decision 0061.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -16,11 +16,11 @@ use holdfast_protocol::enrol;
 use holdfast_protocol::message::{Fetched, Method, ReplyCode, ReplyError, WITHIN_MS};
 use holdfast_query::{Fault, Partial, Question};
 use holdfast_records::StreamName;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::Calls;
-use super::{NoAnswer, NotNow};
+use super::answers::{NoAnswer, NotNow};
 use crate::api::selector;
 use crate::api::time::{duration, moment};
 use crate::api::{FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryProgress, QueryResult};
@@ -41,41 +41,6 @@ const LONGEST: u64 = 7 * 86_400;
 
 /// Number of missing devices that a line of progress names.
 const NAMED: usize = 3;
-
-/// Maximum number of devices that answer questions at the same time, over all questions.
-const ANSWERS: usize = 512;
-
-/// Maximum number of questions under way at the same time.
-const QUESTIONS: usize = 16;
-
-/// Open questions by tenant and id, each with what ends it.
-type Open = BTreeMap<(Name, String), Arc<Notify>>;
-
-/// Questions under way.
-#[derive(Debug)]
-pub(super) struct Questions {
-    /// One permit for each device that answers a question.
-    answers: Semaphore,
-    /// One permit for each question under way.
-    turns: Arc<Semaphore>,
-    open: Mutex<Open>,
-}
-
-impl Default for Questions {
-    fn default() -> Self {
-        Self {
-            answers: Semaphore::new(ANSWERS),
-            turns: Arc::new(Semaphore::new(QUESTIONS)),
-            open: Mutex::default(),
-        }
-    }
-}
-
-impl Questions {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Registered question, which can be ended by its id before every device has answered. Dropped, it
 /// is no longer registered.

@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering;
 use holdfast_base::ids::{DeviceId, Name};
 use tokio::sync::{mpsc, oneshot};
 
-use super::writer::Job;
-use super::{Documents, VERSION_GAP, load};
+use super::part::{Documents, Job, VERSION_GAP, load};
 use crate::api::Event;
 use crate::core::change::{After, Change, Finished, Writes};
 use crate::core::tenants::Tenants;
@@ -50,7 +49,7 @@ impl Documents {
         act: impl FnOnce(&mut Tenants) -> Result<(T, Finished), Failure>,
     ) -> Result<T, Failure> {
         let closed = || Failure::Unavailable("the control plane is stopping".into());
-        let permit = self.storing.jobs.reserve().await.map_err(|_| closed())?;
+        let permit = self.jobs.reserve().await.map_err(|_| closed())?;
         let (answer, answered) = oneshot::channel();
         let out = {
             let mut tables = self.tables_mut();
@@ -84,7 +83,7 @@ impl Documents {
         act: impl FnOnce(&mut Change<'_>),
         then: impl FnOnce(bool) + Send + 'static,
     ) -> bool {
-        let Ok(permit) = self.storing.jobs.try_reserve() else {
+        let Ok(permit) = self.jobs.try_reserve() else {
             self.counters.overloads.fetch_add(1, Ordering::Relaxed);
             return false;
         };

@@ -3,9 +3,7 @@
 //!
 //! See decisions 0111 and 0133.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
 
 use holdfast_base::ids::{DeviceId, Name};
 
@@ -16,36 +14,6 @@ use crate::core::model::Device;
 /// Time between two checks for devices whose next packet is overdue, in seconds. A check looks at
 /// every device and takes a few milliseconds for 50,000.
 const LATE_EVERY: u64 = 5;
-
-/// Times at which devices' states change by themselves.
-#[derive(Debug, Default)]
-pub(super) struct Due {
-    /// Next time of each device, in seconds since 1970; at most one for each.
-    moments: Mutex<BTreeMap<DeviceId, u64>>,
-    /// Time of the last check, in seconds since 1970.
-    looked: AtomicU64,
-}
-
-impl Due {
-    fn set(&self, name: &DeviceId, at: Option<u64>) {
-        let mut all = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        match at {
-            Some(at) => drop(all.insert(name.clone(), at)),
-            None => drop(all.remove(name)),
-        }
-    }
-
-    /// Returns the devices whose time has come, and removes their times.
-    fn take(&self, now: u64) -> Vec<DeviceId> {
-        let mut all = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        let due: Vec<DeviceId> =
-            all.iter().filter(|(_, at)| **at <= now).map(|(name, _)| name.clone()).collect();
-        for name in &due {
-            all.remove(name);
-        }
-        due
-    }
-}
 
 impl Documents {
     /// Computes when the state of a device changes by itself next, and notes it.

@@ -1,18 +1,12 @@
-//! The thread that renews this process's lease, and what the service knows of it: whether it may
-//! act. A process whose lease was taken by another one acts no more, and ends.
+//! The lease of this process, and what the service knows of it: whether it may act. A process whose lease was taken by another one acts no more, and ends.
 //!
 //! See decision 0136.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-
-use super::writer::Job;
 use crate::core::lease::{TTL, Tenure};
 use crate::ports::store::{Fence, LeaseError, Shard, Store};
-use crate::service::StartError;
 
 /// Monotonic clock: the time since any fixed moment. A suspended machine's sleep counts.
 pub type Uptime = fn() -> Duration;
@@ -35,7 +29,11 @@ struct State {
 
 impl Lease {
     /// Takes the lease of a shard.
-    fn take(store: &dyn Store, shard: Shard, uptime: Uptime) -> Result<Arc<Self>, LeaseError> {
+    pub(super) fn take(
+        store: &dyn Store,
+        shard: Shard,
+        uptime: Uptime,
+    ) -> Result<Arc<Self>, LeaseError> {
         let asked = uptime();
         let fence = store.lease(shard, "serve", TTL)?;
         let state = Mutex::new(State { tenure: Tenure::begin(asked), ended: false });
@@ -72,13 +70,13 @@ impl Lease {
     }
 
     /// Ends the thread. Called once nothing is written any more.
-    fn end(&self) {
+    pub(super) fn end(&self) {
         self.state().ended = true;
         self.changed.notify_all();
     }
 
     /// Waits for the next renewal. Returns false when there is none any more.
-    fn wait(&self) -> bool {
+    pub(super) fn wait(&self) -> bool {
         let mut state = self.state();
         loop {
             if state.ended || state.tenure.is_lost() {
@@ -93,7 +91,7 @@ impl Lease {
         }
     }
 
-    fn renew(&self, store: &dyn Store) {
+    pub(super) fn renew(&self, store: &dyn Store) {
         let asked = (self.uptime)();
         match store.renew(self.fence, TTL) {
             Ok(()) => self.state().tenure.renewed(asked),
@@ -103,47 +101,5 @@ impl Lease {
                 self.state().tenure.unanswered((self.uptime)());
             }
         }
-    }
-}
-
-/// Thread that renews the lease of this process.
-#[derive(Debug)]
-pub(in crate::service) struct Renewing {
-    pub(in crate::service) lease: Arc<Lease>,
-    thread: JoinHandle<()>,
-}
-
-impl Renewing {
-    /// Takes the lease of a shard and starts to renew it: before the store is read, which may take
-    /// longer than the lease lasts. When the lease is lost, the writing thread ends by a last job
-    /// in `jobs`.
-    pub(in crate::service) fn begin(
-        store: &Arc<dyn Store>,
-        shard: Shard,
-        uptime: Uptime,
-        jobs: mpsc::Sender<Job>,
-    ) -> Result<Self, StartError> {
-        let lease = Lease::take(&**store, shard, uptime)?;
-        let (held, store) = (Arc::clone(&lease), Arc::clone(store));
-        let thread = std::thread::Builder::new().name("lease".into());
-        let thread = thread.spawn(move || run(&held, &*store, &jobs))?;
-        Ok(Self { lease, thread })
-    }
-
-    /// Ends the thread and waits for that. Called once nothing is written any more.
-    pub(in crate::service) fn end(self) -> std::thread::Result<()> {
-        self.lease.end();
-        self.thread.join()
-    }
-}
-
-/// Renews the lease until it is lost or [`Lease::end`] is called. When it is lost, the writing
-/// thread ends, and `serve` with it. Nothing waits for the disk here.
-fn run(lease: &Lease, store: &dyn Store, jobs: &mpsc::Sender<Job>) {
-    while lease.wait() {
-        lease.renew(store);
-    }
-    if lease.is_lost() && jobs.blocking_send(Job::last()).is_err() {
-        tracing::debug!("the writing thread has ended already");
     }
 }

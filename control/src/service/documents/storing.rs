@@ -1,76 +1,30 @@
-//! What is known of the store: the lease under which it is written, the queue of changes, and how
-//! the last ones went.
+//! What the other parts ask of the store: to read it, under which lease it is written, and how the
+//! last changes went.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc;
-
-use super::Documents;
 use super::lease::Lease;
-use super::writer::Job;
-use crate::ports::store::{Snapshot, Store, StoreError, Versioned};
+use super::part::{Documents, Job};
+use crate::ports::store::{Snapshot, StoreError, Versioned};
 use crate::service::Failure;
-
-/// Store with the queue of changes for it.
-pub(super) struct Storing {
-    pub(super) store: Arc<dyn Store>,
-    /// Lease that this process took at its start; every commit carries its fence.
-    pub(super) lease: Arc<Lease>,
-    pub(super) jobs: mpsc::Sender<Job>,
-    /// Number of the last batch that is durable.
-    durable: AtomicU64,
-    /// Error of the store that refused the last change; `None` when it took it.
-    refusing: Mutex<Option<String>>,
-    /// True when the memory differs from the store after a failure and could not be read again: no
-    /// change may be made.
-    diverged: AtomicBool,
-}
-
-impl Storing {
-    pub(super) fn new(store: Arc<dyn Store>, lease: Arc<Lease>, jobs: mpsc::Sender<Job>) -> Self {
-        Self {
-            store,
-            lease,
-            jobs,
-            durable: AtomicU64::new(0),
-            refusing: Mutex::default(),
-            diverged: AtomicBool::new(false),
-        }
-    }
-
-    /// Notes that everything up to this batch is durable.
-    pub(super) fn stored(&self, number: u64) {
-        self.durable.fetch_max(number, Ordering::Release);
-    }
-
-    /// Notes whether the store refuses changes, and why.
-    pub(super) fn refuses(&self, why: Option<String>) {
-        *self.refusing.lock().unwrap_or_else(PoisonError::into_inner) = why;
-    }
-
-    /// Notes whether the memory differs from the store.
-    pub(super) fn diverges(&self, diverges: bool) {
-        self.diverged.store(diverges, Ordering::Relaxed);
-    }
-}
 
 impl Documents {
     /// Writes what is queued and ends the writing thread. No change can be made afterwards.
     pub(in crate::service) async fn close(&self) {
-        if self.storing.jobs.send(Job::last()).await.is_err() {
+        if self.jobs.send(Job::last()).await.is_err() {
             tracing::warn!("the store was closed already");
         }
     }
 
     /// Waits until nothing can be stored any more because the writing thread has ended.
     pub async fn closed(&self) {
-        self.storing.jobs.closed().await;
+        self.jobs.closed().await;
     }
 
     /// Returns true when nothing can be stored any more.
     pub fn is_closed(&self) -> bool {
-        self.storing.jobs.is_closed()
+        self.jobs.is_closed()
     }
 
     /// Returns why the store refused the last change; `None` when it took it. A change is tried at

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc::{self, error::TryRecvError};
 
-use super::Documents;
+use super::part::{Documents, Job, Tell};
 use crate::ports::store::{Batch, Refused, StoreError};
 
 /// Maximum number of changes that wait to be written. When there are as many, callers wait, and
@@ -21,25 +21,6 @@ const GROUP: usize = 512;
 
 /// Size in bytes after which a group takes no further change.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
-
-/// Function that is called once with the outcome of a change.
-type Tell = Box<dyn FnOnce(&Documents, Result<(), StoreError>) + Send>;
-
-/// Change that waits to be written.
-pub(in crate::service) struct Job {
-    pub(in crate::service) number: u64,
-    pub(in crate::service) batch: Batch,
-    pub(in crate::service) tell: Tell,
-    /// True for the closing job, after which nothing comes.
-    pub(in crate::service) last: bool,
-}
-
-impl Job {
-    /// Makes the closing job.
-    pub(super) fn last() -> Self {
-        Self { number: 0, batch: Batch::default(), tell: Box::new(|_, _| {}), last: true }
-    }
-}
 
 /// Runs until the closing job was written.
 pub(in crate::service) fn run(documents: &Documents, mut jobs: mpsc::Receiver<Job>) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use holdfast_base::ids::Name;
 
-use super::Fleet;
+use super::part::{Fleet, Summary};
 use crate::api::{self, DeviceGroups, Differences, LabelsInUse, List, ListMeta, Trend};
 use crate::core::fleet::{LabelTally, Tally};
 use crate::core::groups::GroupTally;
@@ -24,16 +24,6 @@ use crate::service::{Failure, Listed, Query};
 /// Time for which a summary is reused while nothing changes, in seconds. Its relative times may be
 /// that old.
 const FRESH: u64 = 5;
-
-/// Newest summary of the fleet.
-#[derive(Debug)]
-pub(super) struct Summary {
-    /// Number of batches in the model when it was made.
-    batches: u64,
-    /// Time at which it was made, in seconds since 1970.
-    at: u64,
-    fleet: Arc<api::Fleet>,
-}
 
 /// Filter, order and page of a list of devices.
 #[derive(Debug, Clone, Default)]

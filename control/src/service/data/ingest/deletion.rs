@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use super::super::Data;
-use super::failed;
+use super::outcome::failed;
 use crate::core::streams::abandonment;
 use crate::ports::data_store::StreamRow;
 use crate::ports::store::StoreError;

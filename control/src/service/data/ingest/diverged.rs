@@ -8,7 +8,7 @@ use holdfast_records::{Acknowledgement, Given};
 
 use super::super::Data;
 use super::super::blocks::highest;
-use super::NOTHING;
+use super::outcome::NOTHING;
 use crate::ports::data_store::StreamRow;
 use crate::ports::store::StoreError;
 use std::sync::PoisonError;

@@ -13,8 +13,10 @@ use holdfast_records::Acked;
 
 use super::super::Data;
 use super::super::blocks::{ALL_SEGMENTS, compared, held, highest};
-use super::{Arrival, HOLD_FAILED, fail, failed};
+use super::super::queue::Arrival;
+use super::outcome::{fail, failed};
 use crate::core::ingest::group::{Group, acked};
+use crate::core::ingest::pressure::HOLD_FAILED;
 use crate::core::ingest::{self, BatchFault, Unfit};
 use crate::core::streams::{Known, Machine, owner};
 use crate::ports::bus::{Done, Stored};

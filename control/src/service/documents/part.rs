@@ -1,0 +1,232 @@
+//! The documents in memory, what is told when they change, and the changes that wait for the store.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use holdfast_base::ids::Name;
+use tokio::sync::mpsc;
+
+use super::events::Events;
+use super::lease::Lease;
+use super::moments::Due;
+use super::per_tenant::{PerTenant, Tables};
+use super::state::Storing;
+use crate::core::attention::Watch;
+use crate::core::fleet::some;
+use crate::core::model::{Device, Model, key};
+use crate::core::rights::{Action, Actor};
+use crate::core::tenants::{AllLate, Tenants};
+use crate::ports::bus::Bus;
+use crate::ports::store::{Batch, Store, StoreError};
+use crate::service::counters::StoreCounters;
+use crate::service::rights::may;
+use crate::service::{Failure, Settings, StartError};
+
+/// Number of resource versions that are skipped at each start. Versions that were given before a
+/// crash and not stored are not given again, so a watcher's place in the events is never mistaken.
+pub(super) const VERSION_GAP: u64 = 10_000;
+
+/// Number of devices that are looked at under one lock, which takes a fraction of a millisecond.
+const AT_ONCE: usize = 1_000;
+
+/// Documents of all tenants, and whoever is told when they change.
+pub struct Documents {
+    pub(super) tables: RwLock<Tenants>,
+    pub(super) storing: Storing,
+    /// Queue of changes for the writing thread.
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) events: PerTenant<Events>,
+    pub(super) bus: Arc<dyn Bus>,
+    pub(super) due: Due,
+    pub(super) clock: Clock,
+    /// Name of the tenant that the store began with.
+    pub(super) first: Name,
+    pub(super) counters: StoreCounters,
+}
+
+/// Function that is called once with the outcome of a change.
+pub(super) type Tell = Box<dyn FnOnce(&Documents, Result<(), StoreError>) + Send>;
+
+/// Change that waits to be written.
+pub(in crate::service) struct Job {
+    pub(in crate::service) number: u64,
+    pub(in crate::service) batch: Batch,
+    pub(in crate::service) tell: Tell,
+    /// True for the closing job, after which nothing comes.
+    pub(in crate::service) last: bool,
+}
+
+impl Job {
+    /// Makes the closing job.
+    pub(super) fn last() -> Self {
+        Self { number: 0, batch: Batch::default(), tell: Box::new(|_, _| {}), last: true }
+    }
+}
+
+/// Rows of what notifications had told, by their keys.
+type Told = Vec<(String, Vec<u8>)>;
+
+/// Times by which documents are judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    pub(super) now: fn() -> u64,
+    /// Time at which this process began to serve, in seconds since 1970.
+    pub(super) started: u64,
+    /// Life of a device's certificate, in seconds.
+    pub(super) device_ttl: u64,
+}
+
+impl std::fmt::Debug for Documents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Documents").field("first", &self.first).finish_non_exhaustive()
+    }
+}
+
+/// Reads the whole store into tables. There is at least the tenant `first`.
+pub(in crate::service) fn load(store: &dyn Store, first: &Name) -> Result<Tenants, StartError> {
+    let mut tables = Tenants::new(first.clone());
+    let mut late = AllLate::default();
+    let mut bad = None;
+    store.snapshot()?.visit(&[key::HISTORIES], &mut |key, value| {
+        if let Err(error) = tables.take(&mut late, key, value) {
+            bad.get_or_insert(error);
+        }
+        Ok(())
+    })?;
+    if let Some(error) = bad {
+        return Err(error.into());
+    }
+    tables.settle(late);
+    Ok(tables)
+}
+
+impl Documents {
+    /// Reads the store. Changes are queued in `jobs`, for the writing thread.
+    pub(in crate::service) fn read(
+        store: Arc<dyn Store>,
+        lease: Arc<Lease>,
+        jobs: mpsc::Sender<Job>,
+        bus: Arc<dyn Bus>,
+        settings: &Settings,
+    ) -> Result<Self, StartError> {
+        let mut tables = load(&*store, &settings.tenant)?;
+        let started = (settings.clock)();
+        let events = PerTenant::default();
+        for model in tables.all_mut() {
+            model.meta.version += VERSION_GAP;
+            model.started = started;
+            model.settle_rules();
+            if model.meta.epoch == 0 {
+                // A new control plane may inherit devices of a lost one. A time as the epoch is
+                // higher than what those devices hold.
+                model.meta.epoch = started.max(1);
+            }
+            events.of(&model.tenant, || Events::new(model.meta.version));
+        }
+        let documents = Self {
+            tables: RwLock::new(tables),
+            storing: Storing::new(store, lease),
+            jobs,
+            events,
+            bus,
+            due: Due::default(),
+            clock: Clock { now: settings.clock, started, device_ttl: settings.device_ttl },
+            first: settings.tenant.clone(),
+            counters: StoreCounters::default(),
+        };
+        documents.note_every_due();
+        Ok(documents)
+    }
+
+    /// Name of the tenant that the store began with.
+    pub fn first_tenant(&self) -> &Name {
+        &self.first
+    }
+
+    /// Counters of the store.
+    pub fn counters(&self) -> &StoreCounters {
+        &self.counters
+    }
+
+    /// Present time, in seconds since 1970.
+    pub fn now(&self) -> u64 {
+        (self.clock.now)()
+    }
+
+    /// End of the present second, in milliseconds since 1970: the last millisecond that may have
+    /// come.
+    pub(in crate::service) fn now_ms(&self) -> u64 {
+        self.now().saturating_mul(1_000).saturating_add(999)
+    }
+
+    /// Time at which this process began to serve, in seconds since 1970.
+    pub(in crate::service) fn started(&self) -> u64 {
+        self.clock.started
+    }
+
+    /// Returns by what the states of devices are judged at this moment.
+    pub(in crate::service) fn watch(&self) -> Watch {
+        Watch::new(self.now(), self.clock.started, self.clock.device_ttl)
+    }
+
+    /// Locks the tables for reading.
+    pub(in crate::service) fn tables(&self) -> RwLockReadGuard<'_, Tenants> {
+        self.tables.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(in crate::service) fn tables_mut(&self) -> RwLockWriteGuard<'_, Tenants> {
+        self.tables.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Locks the tables of a tenant for reading. Those of an unknown tenant are empty.
+    pub(in crate::service) fn model<'a>(&'a self, tenant: &'a Name) -> Tables<'a> {
+        Tables { all: self.tables(), tenant }
+    }
+
+    /// Takes what each tenant's notifications had told at the start out of the tables.
+    pub(in crate::service) fn take_told(&self) -> Vec<(Name, Told)> {
+        let mut tables = self.tables_mut();
+        let told = |model: &mut Model| (model.tenant.clone(), std::mem::take(&mut model.told));
+        tables.all_mut().map(told).collect()
+    }
+
+    /// Names of all tenants.
+    pub(in crate::service) fn tenant_names(&self) -> Vec<Name> {
+        self.tables().names()
+    }
+
+    /// Calls `add` with every device, in the order of names. Releases the lock after every 1,000
+    /// devices, so that changes come in between.
+    pub(in crate::service) fn every_device(&self, tenant: &Name, mut add: impl FnMut(&Device)) {
+        let mut last = None;
+        loop {
+            last = some(&self.model(tenant), last.as_ref(), AT_ONCE, &mut add);
+            if last.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Returns the ring of events for those who watch.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when the actor may not watch.
+    pub fn events(&self, actor: &Actor) -> Result<Arc<Events>, Failure> {
+        may(actor, Action::WatchEvents, "")?;
+        Ok(self.events_of(&actor.tenant))
+    }
+
+    /// Returns the ring of events of a tenant. For a tenant that came with a restore it is made
+    /// now.
+    pub(super) fn events_of(&self, tenant: &Name) -> Arc<Events> {
+        self.events.of(tenant, || Events::new(self.model(tenant).meta.version))
+    }
+
+    /// Empties the rings of events of all tenants: everything was replaced, and readers read it
+    /// again.
+    pub(in crate::service) fn reset_events(&self) {
+        for tenant in self.tenant_names() {
+            let version = self.model(&tenant).meta.version;
+            self.events_of(&tenant).reset(version);
+        }
+    }
+}

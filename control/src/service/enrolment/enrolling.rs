@@ -1,0 +1,310 @@
+//! Enrolment of a device by its token, and renewal of its certificate by its key.
+//!
+//! See decisions 0083 and 0084.
+
+use std::sync::atomic::Ordering;
+
+use holdfast_base::ids::{DeviceId, Name, hex};
+use holdfast_protocol::enrol::{
+    EnrolAnswer, EnrolRequest, EnrolToken, RenewRequest, enrol_proof, renew_proof,
+};
+use holdfast_protocol::{enrol, topic};
+
+use super::part::Enrolment;
+use crate::api::time::rfc3339;
+use crate::core::change::Change;
+use crate::core::desired;
+use crate::core::device_key::proves;
+use crate::core::enrolment::{Asked, Decision, Known, Refused, decide, held_back};
+use crate::core::model::{Device, Model, key, sha256};
+use crate::core::placement;
+use crate::core::records::{DeviceRecord, Issued, Standing};
+use crate::ports::authority::Certificate;
+use crate::service::Failure;
+
+/// Time after which a device that is pending approval asks again, in seconds.
+const RETRY_SECONDS: u32 = 5;
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        match &refused {
+            Refused::NameTaken(_) | Refused::OtherName(..) | Refused::OtherLabel(..) => {
+                Self::Conflict(refused.to_string())
+            }
+            Refused::Label(_) | Refused::Key => Self::invalid(refused.to_string()),
+            _ => Self::Refused(refused.to_string()),
+        }
+    }
+}
+
+/// Parts of an enrolment request that the decision needs.
+struct Request<'a> {
+    asked: Asked<'a>,
+    token: &'a str,
+    public_key: &'a str,
+}
+
+impl Request<'_> {
+    fn known<'a>(&self, model: &'a Model) -> Known<'a> {
+        Known {
+            token: model.tokens.get(self.token),
+            same_key: model.by_key(self.public_key).map(|device| &device.record),
+        }
+    }
+
+    fn held_back(&self, model: &Model) -> Vec<String> {
+        held_back(&self.asked, &self.known(model))
+    }
+
+    fn decide(&self, model: &Model, now: u64) -> Result<Decision, Refused> {
+        decide(&self.asked, &self.known(model), |name| model.devices.contains_key(name), now)
+    }
+}
+
+impl Enrolment {
+    /// Counts and logs a refusal, and returns its failure.
+    fn refuse(&self, word: &'static str, failure: Failure) -> Failure {
+        self.counters.refuse(word);
+        tracing::info!(reason = word, "enrolment or renewal refused");
+        failure
+    }
+
+    fn check_open(&self) -> Result<(), Failure> {
+        if self.needs_restart() {
+            return Err(Failure::Unavailable(
+                "the control plane was restored with another CA and must be restarted first".into(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Enrols a device: checks its token and its proof of the private key, issues a certificate,
+    /// and adds the device, which may have to be approved first. A known key gets a new certificate
+    /// under its name.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Invalid`] for a malformed token, [`Failure::Refused`] for a bad proof or
+    /// token, and [`Failure::Conflict`] when the name is taken.
+    pub async fn enrol(&self, request: EnrolRequest) -> Result<EnrolAnswer, Failure> {
+        self.check_open()?;
+        let token: EnrolToken = request.token.parse().map_err(|error: enrol::NotAToken| {
+            self.refuse("not-a-token", Failure::invalid(error.to_string()))
+        })?;
+        let message = enrol_proof(&token.id, &request.public_key);
+        if !proves(&request.public_key, &message, &request.proof) {
+            return Err(self.refuse("bad-proof", bad_proof()));
+        }
+        let key_sha256 = hex(&sha256(request.public_key.as_bytes()));
+        let secret_sha256 = hex(&sha256(&token.secret));
+        let asked = Request {
+            asked: Asked {
+                name: request.name.as_ref(),
+                key_sha256: &key_sha256,
+                labels: &request.labels,
+                secret_sha256: &secret_sha256,
+            },
+            token: &token.id,
+            public_key: &request.public_key,
+        };
+        let refuse = |refused: Refused| self.refuse(refused.word(), refused.into());
+        // The first decision gives the name for the certificate. The second one counts: it is made
+        // under the write lock, where nothing can change any more.
+        let tenant = self.tenant_of_token(&token.id);
+        let first =
+            asked.decide(&self.documents.model(&tenant), self.documents.now()).map_err(refuse)?;
+        let name = match &first {
+            Decision::Same(name) | Decision::New { name, .. } => name.clone(),
+        };
+        let held = asked.held_back(&self.documents.model(&tenant));
+        let id = DeviceId { tenant: tenant.clone(), device: name.clone() };
+        let certificate = self.certify(&id, &request.public_key)?;
+        let standing = self
+            .documents
+            .change(&tenant, |change| {
+                let decision = asked.decide(change.model, change.now).map_err(refuse)?;
+                match decision {
+                    Decision::Same(same) if same == name => renewed(change, &name, &certificate),
+                    Decision::New { name: new, labels, standing } if new == name => {
+                        let record = DeviceRecord {
+                            shard: placement::shard(&change.model.id(&name).to_string()),
+                            public_key: request.public_key.as_str().into(),
+                            labels,
+                            standing,
+                            created_at: change.now,
+                            updated_at: change.now,
+                            version: change.version(),
+                            token: token.id.as_str().into(),
+                            uncounted: held.iter().map(|key| key.as_str().into()).collect(),
+                            certificate: Some(issued(&certificate)),
+                            name: new,
+                        };
+                        add(change, record)?;
+                        self.counters.enrolled.fetch_add(1, Ordering::Relaxed);
+                        Ok(standing)
+                    }
+                    _ => Err(Failure::Conflict(
+                        "the device's name changed while it enrolled: try again".into(),
+                    )),
+                }
+            })
+            .await?;
+        self.answer(id, standing, certificate, held)
+    }
+
+    /// Renews a known device's certificate. For a pending device it says whether it has been
+    /// approved.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] for a bad proof, an unknown device or a revoked one.
+    pub async fn renew(&self, request: RenewRequest) -> Result<EnrolAnswer, Failure> {
+        self.check_open()?;
+        let message = renew_proof(&request.public_key);
+        if !proves(&request.public_key, &message, &request.proof) {
+            return Err(self.refuse("bad-proof", bad_proof()));
+        }
+        let (id, standing) = {
+            let tables = self.documents.tables();
+            let mut known = tables.all().filter_map(|model| {
+                let device = model.by_key(&request.public_key)?;
+                Some((model.id(&device.record.name), device.record.standing))
+            });
+            known.next().ok_or_else(|| {
+                let text = "the device is not known here: it was deleted, or enrolled at another control plane; enrol it with a token";
+                self.refuse("unknown-device", Failure::Refused(text.into()))
+            })?
+        };
+        let name = id.device.clone();
+        match standing {
+            Standing::Pending => return Ok(pending(&name)),
+            Standing::Revoked => {
+                let refused = Refused::RevokedDevice(name);
+                return Err(self.refuse(refused.word(), refused.into()));
+            }
+            Standing::Approved => {}
+        }
+        let certificate = self.certify(&id, &request.public_key)?;
+        let standing = self
+            .documents
+            .change(&id.tenant, |change| renewed(change, &name, &certificate))
+            .await?;
+        self.counters.renewed.fetch_add(1, Ordering::Relaxed);
+        self.answer(id, standing, certificate, Vec::new())
+    }
+
+    /// Tenant that an enrolment token belongs to. For an unknown token it is the first one, which
+    /// refuses it.
+    fn tenant_of_token(&self, token: &str) -> Name {
+        let tables = self.documents.tables();
+        let mut of = tables.all().filter(|model| model.tokens.contains_key(token));
+        of.next()
+            .map_or_else(|| self.documents.first_tenant().clone(), |model| model.tenant.clone())
+    }
+
+    fn certify(&self, id: &DeviceId, public_key: &str) -> Result<Certificate, Failure> {
+        self.authority
+            .certify(id, public_key, self.terms.device_ttl, self.documents.now())
+            .map_err(Failure::internal)
+    }
+
+    fn answer(
+        &self,
+        id: DeviceId,
+        standing: Standing,
+        certificate: Certificate,
+        held_labels: Vec<String>,
+    ) -> Result<EnrolAnswer, Failure> {
+        if standing == Standing::Pending {
+            return Ok(pending(&id.device));
+        }
+        let shard = {
+            let model = self.documents.model(&id.tenant);
+            let known = model.devices.get(&id.device);
+            known.ok_or_else(|| Failure::no("device", id.device.as_str()))?.record.shard
+        };
+        Ok(EnrolAnswer::Approved(Box::new(enrol::Enrolment {
+            topic_prefix: topic::prefix(shard, &id),
+            tenant: id.tenant,
+            device: id.device,
+            shard,
+            certificate: certificate.pem,
+            not_before: certificate.not_before,
+            not_after: certificate.not_after,
+            ca: self.authority.keys().ca_pem.clone(),
+            signing_key: self.authority.signing_public(),
+            mqtt: self.terms.mqtt.clone(),
+            server_time: self.documents.now(),
+            held_labels,
+        })))
+    }
+}
+
+fn bad_proof() -> Failure {
+    Failure::Refused(
+        "the signature does not prove that the device holds the key (ECDSA P-256 with SHA-256 over the protocol's text)".into(),
+    )
+}
+
+fn pending(name: &Name) -> EnrolAnswer {
+    EnrolAnswer::Pending { device: name.clone(), retry_after_seconds: RETRY_SECONDS }
+}
+
+fn issued(certificate: &Certificate) -> Issued {
+    Issued { serial: certificate.serial.as_str().into(), not_after: certificate.not_after }
+}
+
+/// Adds a new device to the model, and counts one use of its token.
+fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
+    let name = record.name.clone();
+    let device = Device::new(record);
+    let desired = desired::admit_device(change.model, &device).map_err(|fault| {
+        Failure::Conflict(format!("the device's labels ask for too much: {fault}"))
+    })?;
+    let record = &device.record;
+    let token = record.token.clone();
+    if let Some(used) = change.model.tokens.get_mut(&token) {
+        used.used += 1;
+        let used = used.clone();
+        change.put(key::token(&token), &used);
+    }
+    let mut message = match record.standing {
+        Standing::Pending => "enrolled, waits for approval".to_owned(),
+        Standing::Approved | Standing::Revoked => "enrolled".to_owned(),
+    };
+    if !record.uncounted.is_empty() {
+        let keys = record.uncounted.join(", ");
+        message += &format!("; labels that its token does not let it claim: {keys}");
+    }
+    change.model.keys.insert(sha256(record.public_key.as_bytes()), name.clone());
+    change.model.devices.insert(name.clone(), device);
+    change.put_device(&name);
+    if let Some(desired) = desired {
+        change.set_desired(&name, desired);
+    }
+    change.event("device", name.as_str(), "changed", message.clone());
+    let by = format!("token {token}");
+    change.audit(&by, "device.enrol", name.as_str(), message);
+    Ok(())
+}
+
+/// Stores a known device's new certificate.
+fn renewed(
+    change: &mut Change<'_>,
+    name: &Name,
+    certificate: &Certificate,
+) -> Result<Standing, Failure> {
+    let now = change.now;
+    let device = change.model.devices.get_mut(name).ok_or_else(|| {
+        Failure::Refused("the device was deleted while it asked: enrol it with a token".into())
+    })?;
+    if device.record.standing == Standing::Revoked {
+        return Err(Refused::RevokedDevice(name.clone()).into());
+    }
+    let before = device.record.certificate.replace(issued(certificate));
+    let standing = device.record.standing;
+    change.put_device(name);
+    if let Some(before) = before.filter(|before| before.not_after < now) {
+        let message = format!("its certificate expired at {}", rfc3339(before.not_after));
+        change.audit(&format!("device {name}"), "device.renew-expired", name.as_str(), message);
+    }
+    Ok(standing)
+}

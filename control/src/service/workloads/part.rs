@@ -1,0 +1,33 @@
+//! What the workloads part stands on. It has no state of its own.
+
+use std::sync::Arc;
+
+use crate::ports::artifacts::ArtifactSizes;
+use crate::service::alarms::Alarms;
+use crate::service::calls::Calls;
+use crate::service::documents::Documents;
+
+/// Workloads and policies of all tenants.
+pub struct Workloads {
+    pub(super) documents: Arc<Documents>,
+    pub(super) calls: Arc<Calls>,
+    pub(super) alarms: Arc<Alarms>,
+    pub(super) artifacts: Arc<dyn ArtifactSizes>,
+}
+
+impl std::fmt::Debug for Workloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Workloads").finish_non_exhaustive()
+    }
+}
+
+impl Workloads {
+    pub(in crate::service) fn new(
+        documents: Arc<Documents>,
+        calls: Arc<Calls>,
+        alarms: Arc<Alarms>,
+        artifacts: Arc<dyn ArtifactSizes>,
+    ) -> Self {
+        Self { documents, calls, alarms, artifacts }
+    }
+}
