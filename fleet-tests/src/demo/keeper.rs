@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::{End, KEEP, Outcome};
+use super::end::{End, Outcome};
 use crate::harness::processes;
+
+/// Argument that makes this program the keeper of a folder.
+pub(super) const KEEP: &str = "--keep";
 
 /// Environment variable of the demo's own processes; its value is the demo's folder.
 pub(super) const MARK: &str = "HOLDFAST_DEMO";

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::end::{End, Outcome, failed};
 use super::keeper::MARK;
-use super::{End, Outcome};
+use crate::harness::target_dir;
 
 /// Wait before an ended process is started again: time to see that the others go on.
 pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(10);
@@ -135,4 +136,25 @@ fn words(status: ExitStatus) -> String {
         (None, Some(signal)) => format!("was ended by signal {signal}"),
         (None, None) => "ended".to_owned(),
     }
+}
+
+/// Returns the last lines of a log, indented.
+pub(super) fn tail(log: &Path, lines: usize) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    let last = &all[all.len().saturating_sub(lines)..];
+    if last.is_empty() {
+        return format!("    (its log {} is empty)", log.display());
+    }
+    last.iter().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the path of a program that was built beside this one.
+pub(super) fn program(name: &str) -> Outcome<PathBuf> {
+    let path = target_dir().join(name);
+    if path.is_file() {
+        return Ok(path);
+    }
+    failed(format!("{} is missing: `make demo` builds it", path.display()))
 }

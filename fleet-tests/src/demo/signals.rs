@@ -5,7 +5,8 @@ use std::sync::mpsc::Sender;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{End, Happening, Outcome};
+use super::end::{End, Outcome};
+use super::inbox::Happening;
 
 /// Sends each signal to the demo from now on, until the program ends.
 pub(super) fn listen(tell: Sender<Happening>) -> Outcome<()> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::end::{End, Outcome};
+use super::parts::{self, program};
 use super::stage::{PLANE, Stage};
-use super::{End, Outcome, parts, program};
 
 /// Device and stream that fills by itself, whatever programs the machine has.
 pub(super) const RECORDS: [&str; 2] = ["gateway-1", "logs/heartbeat"];

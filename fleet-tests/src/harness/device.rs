@@ -269,6 +269,21 @@ impl Device {
     }
 }
 
+impl Plane {
+    /// Returns a device with a link of its own, enrolled and running.
+    pub fn device(&self, name: &str, labels: &[&str]) -> Device {
+        let mut device = self.bare_device(name);
+        device.enrol(&self.token(&["--uses", "1"]), labels).ok();
+        device.up();
+        device
+    }
+
+    /// Returns a device with a link of its own, not enrolled.
+    pub fn bare_device(&self, name: &str) -> Device {
+        Device::new(self, name)
+    }
+}
+
 /// Returns the messages of the problems with this code.
 pub(crate) fn problem(status: &Value, code: &str) -> Option<String> {
     let problems = status["problems"].as_array()?;

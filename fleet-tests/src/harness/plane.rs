@@ -13,7 +13,7 @@ use base64::Engine as _;
 use serde_json::Value;
 
 use super::eventually::tails;
-use super::{Answer, Binaries, Cli, DEADLINE, Device, Https, Scratch, eventually, keep_log};
+use super::{Answer, Binaries, Cli, DEADLINE, Https, Scratch, eventually, keep_log};
 use super::{loopback, processes};
 
 /// Configuration, arguments and environment for the start of a control plane.
@@ -282,19 +282,6 @@ impl Plane {
         let mut all = vec!["token", "create", "--allow-label", "*"];
         all.extend(arguments);
         self.cli().run(&all).ok()
-    }
-
-    /// Returns a device with a link of its own, enrolled and running.
-    pub fn device(&self, name: &str, labels: &[&str]) -> Device {
-        let mut device = self.bare_device(name);
-        device.enrol(&self.token(&["--uses", "1"]), labels).ok();
-        device.up();
-        device
-    }
-
-    /// Returns a device with a link of its own, not enrolled.
-    pub fn bare_device(&self, name: &str) -> Device {
-        Device::new(self, name)
     }
 
     /// Returns the API's document of a device.

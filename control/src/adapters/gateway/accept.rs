@@ -12,13 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::Shared;
 use super::connection;
 use super::counters::{add, count, drop_one};
 use super::identity::identify;
 use super::meter::Meter;
+use super::newcomer::{Newcomer, OpenConnection};
 use super::readers;
-use crate::adapters::seats::{Seat, Seats};
+use super::shared::Shared;
+use crate::adapters::seats::Seats;
 use crate::core::crowd::{Bounds, Stage};
 use crate::ports::bus::Ports;
 
@@ -28,46 +29,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Size of the kernel's send buffer for one device, in bytes. It is enough for 300 kB/s over 100
 /// ms, and so small that the stall limit cuts only devices slower than 2 kB/s.
 const SEND_BUFFER: usize = 32 * 1024;
-
-/// Accepted connection that has not sent its CONNECT yet.
-pub(super) struct Newcomer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) ports: Arc<Ports>,
-    pub(super) peer: SocketAddr,
-    /// Number of the connection, see [`super::registry::Registry::number`].
-    pub(super) number: u64,
-    pub(super) stop: watch::Receiver<bool>,
-    /// Guard that counts it among the open connections.
-    pub(super) open: OpenConnection,
-    /// Place among the half-open connections, held until CONNECT.
-    pub(super) slot: Seat,
-}
-
-/// Guard of one open connection, which counts until it is dropped.
-pub(super) struct OpenConnection {
-    shared: Arc<Shared>,
-}
-
-impl OpenConnection {
-    /// Counts a connection unless there are too many.
-    fn try_new(shared: &Arc<Shared>) -> Option<Self> {
-        use std::sync::atomic::Ordering;
-        let limit = shared.limits.connections;
-        shared
-            .open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-                (open < limit).then_some(open + 1)
-            })
-            .ok()?;
-        Some(Self { shared: Arc::clone(shared) })
-    }
-}
-
-impl Drop for OpenConnection {
-    fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-    }
-}
 
 /// Accepts connections until the gateway stops.
 pub(super) async fn run(

@@ -12,14 +12,14 @@ use holdfast_mqtt_host::{HalfClose, Host, Side};
 use holdfast_protocol::topic::Channel;
 use tokio_rustls::server::TlsStream;
 
-use super::accept::{Newcomer, OpenConnection};
 use super::counters::{add, count, drop_one};
 use super::gatekeeper::{Gatekeeper, Why};
 use super::identity::Identity;
 use super::meter::Meter;
+use super::newcomer::{Newcomer, OpenConnection};
 use super::pipe::Pipe;
 use super::registry::{End, Inbox, Mailbox};
-use super::{Shared, TURNS_A_POLL};
+use super::shared::{Shared, TURNS_A_POLL};
 use crate::adapters::seats::Seat;
 use crate::ports::bus::{Done, Line, Outcome, Ports, Refusal};
 

@@ -18,9 +18,11 @@ mod gatekeeper;
 mod identity;
 mod limits;
 mod meter;
+mod newcomer;
 mod pipe;
 mod readers;
 mod registry;
+mod shared;
 mod tls;
 
 use std::net::SocketAddr;
@@ -29,7 +31,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use holdfast_base::ids::DeviceId;
-use rustls::server::ServerConfig;
 use rustls_pki_types::CertificateDer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -42,46 +43,14 @@ pub use tls::{GatewayError, ServerIdentity};
 
 use readers::Readers;
 use registry::{End, Registry};
+use shared::Shared;
 use tls::TlsBase;
-
-/// Most turns of one connection in one poll, after which other connections get theirs.
-const TURNS_A_POLL: usize = 8;
 
 /// Handle of the gateway, cheap to clone, and the implementation of the [`Bus`]. It is made first,
 /// so that the service (its [`Ports`]) can hold it, and then listens on behalf of that service.
 #[derive(Clone)]
 pub struct Gateway {
     shared: Arc<Shared>,
-}
-
-/// State that handle, listeners and connections share.
-struct Shared {
-    limits: Limits,
-    session_limits: Arc<holdfast_mqtt::Limits>,
-    reader_limits: Arc<holdfast_mqtt::Limits>,
-    /// Start of the gateway's clock.
-    started: Instant,
-    counters: Counters,
-    registry: Registry,
-    readers: Arc<Readers>,
-    /// Number of open TCP connections, see [`Limits::connections`].
-    open: std::sync::atomic::AtomicUsize,
-    tls_base: TlsBase,
-    tls: RwLock<Arc<ServerConfig>>,
-    /// True once the gateway stops. Every listener and connection holds a receiver while it lives,
-    /// so "no receivers" means that all have ended.
-    stop: watch::Sender<bool>,
-}
-
-impl Shared {
-    /// Time of the gateway's monotonic clock, in milliseconds.
-    fn now(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    fn tls(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.tls.read().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 impl Gateway {

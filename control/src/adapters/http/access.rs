@@ -5,8 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
+use super::app::App;
 use super::extract::{Params, Path, SMALL, json};
-use super::{App, PageQuery};
+use super::lists::PageQuery;
 use crate::api::{Access, CreatedAccess, List, NewAccess};
 use crate::core::rights::Actor;
 use crate::service::Failure;
@@ -14,7 +15,7 @@ use crate::service::Failure;
 /// Lists access tokens in the order of their ids, without their secrets.
 #[utoipa::path(get, path = "/api/v1/access", operation_id = "listAccess", tag = "access", params(PageQuery),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Access>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Access>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -28,7 +29,7 @@ pub(super) async fn list(
 /// The response contains the token's secret, which cannot be read again.
 #[utoipa::path(post, path = "/api/v1/access", operation_id = "createAccess", tag = "access", request_body = NewAccess,
     security(("bearer" = [])),
-    responses((status = 201, body = CreatedAccess), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 201, body = CreatedAccess), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn create(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -44,7 +45,7 @@ pub(super) async fn create(
 /// The last token of scope `admin` without an end cannot be deleted.
 #[utoipa::path(delete, path = "/api/v1/access/{id}", operation_id = "deleteAccess", tag = "access",
     params(("id" = String, Path)), security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

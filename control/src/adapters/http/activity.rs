@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
-use super::App;
+use super::app::App;
 use super::extract::{Params, Path};
 use super::fleet::aside;
 use crate::api::{Activity, List, TimelineEvent};
@@ -53,7 +53,7 @@ pub(crate) struct TimelineParams {
 /// problems. At most 500 are stored for each device.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/history", operation_id = "getDeviceHistory", tag = "devices",
     params(("name" = String, Path), TimelineParams), security(("bearer" = [])),
-    responses((status = 200, body = List<TimelineEvent>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<TimelineEvent>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn timeline(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -109,7 +109,7 @@ pub(crate) struct AuditParams {
 /// At most 10,000 entries are stored.
 #[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "system", params(AuditParams),
     security(("bearer" = [])),
-    responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn audit(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -163,7 +163,7 @@ pub(crate) struct ActivityParams {
 /// problems are stored, at most 60 of one device in an hour. The device's own timeline has more.
 #[utoipa::path(get, path = "/api/v1/activity", operation_id = "listActivity", tag = "system", params(ActivityParams),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Activity>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Activity>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn activity(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

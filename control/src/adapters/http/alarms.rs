@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::App;
+use super::app::App;
 use super::extract::{Params, Path, SMALL, json};
 use crate::api::Muting;
 use crate::api::{Alarm, AlarmState, List, NewSilence, Severity, Silence, Tested};
@@ -61,7 +61,7 @@ impl ListAlarms {
             severity: severity.transpose()?,
             state: state.transpose()?,
             device: given(self.device),
-            selector: super::selector(self.label_selector.as_deref())?,
+            selector: super::lists::selector(self.label_selector.as_deref())?,
         })
     }
 }
@@ -71,7 +71,7 @@ impl ListAlarms {
 /// The list is at most a few seconds old.
 #[utoipa::path(get, path = "/api/v1/alarms", operation_id = "listAlarms", tag = "alarms", params(ListAlarms),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Alarm>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Alarm>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -90,7 +90,7 @@ pub(super) async fn list(
 /// They are no longer told. The acknowledgement ends with the alarms.
 #[utoipa::path(post, path = "/api/v1/alarms/acknowledge", operation_id = "acknowledgeAlarms", tag = "alarms",
     request_body = NewSilence, security(("bearer" = [])),
-    responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 201, body = Silence), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn acknowledge(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -104,7 +104,7 @@ pub(super) async fn acknowledge(
 /// Silences the alarms that match until a time, including those that begin later.
 #[utoipa::path(post, path = "/api/v1/alarms/silence", operation_id = "silenceAlarms", tag = "alarms",
     request_body = NewSilence, security(("bearer" = [])),
-    responses((status = 201, body = Silence), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 201, body = Silence), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn silence(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -118,7 +118,7 @@ pub(super) async fn silence(
 /// Lists acknowledgements and silences that are in force, the newest first.
 #[utoipa::path(get, path = "/api/v1/silences", operation_id = "listSilences", tag = "alarms",
     security(("bearer" = [])),
-    responses((status = 200, body = List<Silence>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Silence>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn silences(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -131,7 +131,7 @@ pub(super) async fn silences(
 /// Ends an acknowledgement or a silence.
 #[utoipa::path(delete, path = "/api/v1/silences/{id}", operation_id = "endSilence", tag = "alarms",
     params(("id" = String, Path)), security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn end(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -145,7 +145,7 @@ pub(super) async fn end(
 /// The response contains the receiver's reply.
 #[utoipa::path(post, path = "/api/v1/notifications/{name}/test", operation_id = "testNotification", tag = "alarms",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = Tested), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Tested), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn test(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::App;
+use super::app::App;
 use super::artifacts::{disk, take};
 use crate::adapters::artifacts::{Artifacts, Temporary, digest};
 use crate::adapters::authority;
@@ -98,7 +98,7 @@ impl Write for Pipe {
 /// The backup contains the private keys of the control plane. Store it as safely as those.
 #[utoipa::path(get, path = "/api/v1/backup", operation_id = "getBackup", tag = "system", security(("bearer" = [])),
     responses((status = 200, body = Vec<u8>, content_type = "application/x-tar"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn backup(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -189,7 +189,7 @@ fn lines(backup: &Backup, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::
 /// follow the restored state.
 #[utoipa::path(post, path = "/api/v1/restore", operation_id = "restoreBackup", tag = "system", security(("bearer" = [])),
     request_body(content = Vec<u8>, content_type = "application/x-tar"),
-    responses((status = 200, body = Restored), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Restored), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn restore(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

@@ -15,7 +15,7 @@ use holdfast_base::ids::Digest;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
-use super::App;
+use super::app::App;
 use super::extract::Path;
 use crate::adapters::artifacts::Upload;
 use crate::api::StoredArtifact;
@@ -62,7 +62,7 @@ pub(super) fn disk(error: std::io::Error) -> Failure {
 #[utoipa::path(put, path = "/api/v1/artifacts", operation_id = "putArtifact", tag = "artifacts",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     security(("bearer" = [])),
-    responses((status = 200, body = StoredArtifact), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = StoredArtifact), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn put(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -120,7 +120,7 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 416, description = "no such part"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

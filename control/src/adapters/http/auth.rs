@@ -14,7 +14,7 @@ use holdfast_base::ids::DeviceId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::App;
+use super::app::App;
 use crate::adapters::seats::Seat;
 use crate::core::rights::{Action, Actor};
 use crate::core::session::Secret;

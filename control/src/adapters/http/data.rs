@@ -18,7 +18,7 @@ use holdfast_records::{Range, RangeSet, Record};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::App;
+use super::app::App;
 use super::extract::{Params, Path};
 use crate::api::selector;
 use crate::api::time::{moment, rfc3339_millis};
@@ -201,7 +201,7 @@ impl RecordsQuery {
 /// Lists streams in the order of device and name.
 #[utoipa::path(get, path = "/api/v1/streams", operation_id = "listStreams", tag = "data", params(StreamsQuery),
     security(("bearer" = [])),
-    responses((status = 200, body = List<StreamItem>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<StreamItem>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn streams(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -224,7 +224,7 @@ pub(super) async fn streams(
 /// it.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams", operation_id = "listDeviceStreams", tag = "data",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = DeviceStreams), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = DeviceStreams), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn of_device(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -241,7 +241,7 @@ pub(super) async fn of_device(
     params(("name" = String, Path), ("stream" = String, Path, description = "percent-encoded: it may hold `/`"), RecordsQuery),
     security(("bearer" = [])),
     responses((status = 200, body = DataRecords, content_type = "application/json"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn records(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -384,7 +384,7 @@ fn stream_of(
 /// Returns a number of a stream over time, folded into points, for charts.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/series", operation_id = "getSeries", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), SeriesQuery), security(("bearer" = [])),
-    responses((status = 200, body = Series), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Series), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn series(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -413,7 +413,7 @@ pub(super) async fn series(
 /// Returns a stream's ledger: how many records were received, and which are missing and why.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/ledger", operation_id = "getLedger", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), LedgerQuery), security(("bearer" = [])),
-    responses((status = 200, body = Ledger), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Ledger), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn ledger(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

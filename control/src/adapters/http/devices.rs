@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
-use super::App;
+use super::app::App;
 use super::extract::{Path, SMALL, json};
 use crate::api::{Device, LabelPatch};
 use crate::core::rights::Actor;
@@ -16,7 +16,7 @@ type JsonResult<T> = Result<Json<T>, Failure>;
 /// Returns the device with this name.
 #[utoipa::path(get, path = "/api/v1/devices/{name}", operation_id = "getDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Device), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -30,7 +30,7 @@ pub(super) async fn get(
 /// Workloads and policies are placed anew by the changed labels.
 #[utoipa::path(patch, path = "/api/v1/devices/{name}", operation_id = "labelDevice", tag = "devices",
     params(("name" = String, Path)), request_body = LabelPatch, security(("bearer" = [])),
-    responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Device), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn patch(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -46,7 +46,7 @@ pub(super) async fn patch(
 /// Its certificate is no longer accepted, its stored data is removed, and its name is free.
 #[utoipa::path(delete, path = "/api/v1/devices/{name}", operation_id = "deleteDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -58,7 +58,7 @@ pub(super) async fn delete(
 /// Approves a device that is pending.
 #[utoipa::path(post, path = "/api/v1/devices/{name}/approve", operation_id = "approveDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Device), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn approve(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -72,7 +72,7 @@ pub(super) async fn approve(
 /// Its connection ends and no further one is accepted. Its workloads keep running.
 #[utoipa::path(post, path = "/api/v1/devices/{name}/revoke", operation_id = "revokeDevice", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = Device), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Device), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn revoke(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

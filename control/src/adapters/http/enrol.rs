@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use holdfast_protocol::enrol::{EnrolAnswer, EnrolRequest, RenewRequest};
 
-use super::App;
+use super::app::App;
 use super::extract::{SMALL, json};
 use crate::service::Failure;
 
@@ -15,7 +15,7 @@ use crate::service::Failure;
 #[utoipa::path(post, path = "/api/v1/enrol", operation_id = "enrol", tag = "enrolment",
     request_body(content = serde_json::Value, description = "`EnrolRequest` of PROTOCOL.md: token, name, labels, publicKey, proof"),
     responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn enrol(
     State(app): State<App>,
     body: Body,
@@ -28,7 +28,7 @@ pub(super) async fn enrol(
 #[utoipa::path(post, path = "/api/v1/renew", operation_id = "renew", tag = "enrolment",
     request_body(content = serde_json::Value, description = "`RenewRequest` of PROTOCOL.md: publicKey, proof"),
     responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn renew(
     State(app): State<App>,
     body: Body,

@@ -4,8 +4,9 @@ use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use holdfast_protocol::enrol::{ApiError, ApiErrorBody};
+use utoipa::ToSchema;
 
-use crate::api::ApiCode;
+use crate::api::{ApiCode, ErrorDocument};
 use crate::service::Failure;
 
 impl IntoResponse for Failure {
@@ -40,4 +41,11 @@ impl IntoResponse for Failure {
         let error = ApiError { code: code.as_str().into(), message, faults };
         (status, wait, Json(ApiErrorBody { error })).into_response()
     }
+}
+
+/// Body of every error response.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used; the values are protocol::enrol's")]
+pub(crate) struct ErrorBody {
+    error: ErrorDocument,
 }

@@ -14,7 +14,7 @@ use futures_util::Stream;
 use futures_util::stream;
 use tokio::sync::watch;
 
-use super::App;
+use super::app::App;
 use crate::api::Event;
 use crate::api::time::rfc3339;
 use crate::core::rights::Actor;
@@ -98,8 +98,8 @@ impl Reader {
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "watchEvents", tag = "system", security(("bearer" = [])),
     params(("Last-Event-ID" = Option<u64>, Header, description = "id of the last event seen")),
     responses((status = 200, body = Event, content_type = "text/event-stream"),
-        (status = 429, description = "the access token has too many open: `Retry-After` says when to try again", body = super::error_schema::ErrorBody),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = 429, description = "the access token has too many open: `Retry-After` says when to try again", body = super::error::ErrorBody),
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn events(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
-use super::App;
+use super::app::App;
 use super::data::times;
 use super::extract::{Params, Path};
 use crate::adapters::parquet::{Look, Table};
@@ -62,7 +62,7 @@ fn window(app: &App, since: Option<&str>, until: Option<&str>) -> Result<Window,
 #[utoipa::path(get, path = "/api/v1/devices/{name}/streams/{stream}/export.parquet", operation_id = "exportStream", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path), ExportQuery), security(("bearer" = [])),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn one(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -81,7 +81,7 @@ pub(super) async fn one(
 #[utoipa::path(get, path = "/api/v1/streams/{stream}/export.parquet", operation_id = "exportStreams", tag = "data",
     params(("stream" = String, Path), FleetExportQuery), security(("bearer" = [])),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.apache.parquet"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn all(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

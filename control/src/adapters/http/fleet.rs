@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 
-use super::App;
+use super::app::App;
 use super::extract::{Params, Path};
 use crate::api::selector;
 use crate::api::{Device, Differences, Fleet, LabelsInUse, List};
@@ -120,7 +120,7 @@ pub(super) async fn aside<T: Send + 'static>(
 /// Lists devices, in the order of their names or as `sort` says.
 #[utoipa::path(get, path = "/api/v1/devices", operation_id = "listDevices", tag = "devices", params(ListDevices, WhichDevices),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Device>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Device>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn devices(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -138,7 +138,7 @@ pub(super) async fn devices(
 /// Returns the fleet's summary: counts, what needs attention, and sites.
 #[utoipa::path(get, path = "/api/v1/fleet", operation_id = "getFleet", tag = "devices",
     security(("bearer" = [])),
-    responses((status = 200, body = Fleet), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Fleet), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn fleet(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -149,7 +149,7 @@ pub(super) async fn fleet(
 /// Lists the label keys and values of devices, for suggestions.
 #[utoipa::path(get, path = "/api/v1/labels", operation_id = "listLabels", tag = "devices",
     security(("bearer" = [])),
-    responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = LabelsInUse), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn labels(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -160,7 +160,7 @@ pub(super) async fn labels(
 /// Compares a device's desired and reported state, workload by workload.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/differences", operation_id = "getDeviceDifferences", tag = "devices",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = Differences), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Differences), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn differences(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

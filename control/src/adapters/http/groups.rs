@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::{Extension, Json};
 use holdfast_base::ids::check_label_key;
 
-use super::App;
+use super::app::App;
 use super::extract::Params;
 use super::fleet::{JsonResult, WhichDevices, aside};
 use crate::api::{DeviceGroups, Trend};
@@ -24,7 +24,7 @@ pub(crate) struct GroupBy {
 /// Groups devices by the values of a label, and counts the states of each group's devices.
 #[utoipa::path(get, path = "/api/v1/groups", operation_id = "groupDevices", tag = "devices", params(GroupBy, WhichDevices),
     security(("bearer" = [])),
-    responses((status = 200, body = DeviceGroups), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = DeviceGroups), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn groups(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -41,7 +41,7 @@ pub(super) async fn groups(
 /// The points are in memory only: nothing is known of the time before the control plane started.
 #[utoipa::path(get, path = "/api/v1/fleet/trend", operation_id = "getFleetTrend", tag = "devices",
     security(("bearer" = [])),
-    responses((status = 200, body = Trend), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Trend), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn trend(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

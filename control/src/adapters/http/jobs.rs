@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
-use super::App;
+use super::app::App;
 use super::extract::{LARGE, Params, Path, json};
 use super::workloads::ApplyQuery;
 use crate::api::{OnDevices, PauseResult, RestartLine, RestartResult, Rollback, RolledBack};
@@ -28,7 +28,7 @@ const WAITING: usize = 16;
 /// Rolls a workload back: applies the document of a former revision as a new revision.
 #[utoipa::path(post, path = "/api/v1/workloads/{name}/rollback", operation_id = "rollbackWorkload", tag = "workloads",
     params(("name" = String, Path), ApplyQuery), request_body = Rollback, security(("bearer" = [])),
-    responses((status = 200, body = RolledBack), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = RolledBack), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn rollback(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -45,7 +45,7 @@ pub(super) async fn rollback(
 /// It stays stopped until it is resumed, through new revisions, reboots and times without a link.
 #[utoipa::path(post, path = "/api/v1/workloads/{name}/pause", operation_id = "pauseWorkload", tag = "workloads",
     params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
-    responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = PauseResult), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn pause(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -59,7 +59,7 @@ pub(super) async fn pause(
 /// Resumes a paused workload, on all of its devices or on selected ones.
 #[utoipa::path(post, path = "/api/v1/workloads/{name}/resume", operation_id = "resumeWorkload", tag = "workloads",
     params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
-    responses((status = 200, body = PauseResult), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = PauseResult), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn resume(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -79,7 +79,7 @@ pub(super) async fn resume(
     params(("name" = String, Path)), request_body = OnDevices, security(("bearer" = [])),
     responses((status = 200, body = RestartResult, content_type = "application/json"),
         (status = 200, body = RestartLine, content_type = "application/x-ndjson"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn restart(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

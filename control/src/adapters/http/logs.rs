@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use holdfast_protocol::message::LogPart;
 
-use super::App;
+use super::app::App;
 use super::data::time;
 use super::extract::{Params, Path};
 use crate::api::log::{LogHead, LogPiece, LogText, place};
@@ -105,8 +105,8 @@ const TAIL: u32 = 100;
     params(("name" = String, Path), ("workload" = String, Path), LogQuery),
     security(("bearer" = [])),
     responses((status = 200, body = String, content_type = "text/plain"),
-        (status = "4XX", body = super::error_schema::ErrorBody),
-        (status = 503, description = "the device cannot be asked now", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody),
+        (status = 503, description = "the device cannot be asked now", body = super::error::ErrorBody)))]
 pub(super) async fn logs(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

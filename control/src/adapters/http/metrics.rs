@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, header};
 use holdfast_records::Pattern;
 
-use super::App;
+use super::app::App;
 use super::extract::Params;
 use crate::api::selector;
 use crate::api::time::duration;
@@ -47,7 +47,7 @@ pub(crate) struct LatestQuery {
 #[utoipa::path(get, path = "/api/v1/metrics/streams", operation_id = "getStreamMetrics", tag = "data",
     params(LatestQuery), security(("bearer" = [])),
     responses((status = 200, body = String, content_type = "text/plain"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn streams(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

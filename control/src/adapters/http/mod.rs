@@ -6,6 +6,7 @@
 mod access;
 mod activity;
 mod alarms;
+mod app;
 mod archive;
 mod artifacts;
 mod auth;
@@ -16,10 +17,12 @@ mod error;
 mod events;
 mod export;
 mod extract;
+mod files;
 mod fleet;
 mod groups;
 mod jobs;
 mod listen;
+mod lists;
 mod logs;
 mod meaning;
 mod metrics;
@@ -36,63 +39,26 @@ mod system;
 mod tokens;
 mod workloads;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
-use tokio::sync::watch;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::adapters::artifacts::Artifacts;
-use crate::adapters::gateway::Gateway;
 use crate::core::rights::Action;
 use crate::core::session::COOKIE;
-use crate::service::{Failure, Service};
+use crate::service::Failure;
 
+pub use app::{App, Requests};
 pub use archive::read_backup;
+pub use files::{File, Pages};
 pub use listen::{Tls, serve};
-pub use pages::{File, Pages};
 
-/// State that every handler shares.
-#[derive(Clone)]
-pub struct App {
-    /// Service of the control plane.
-    pub service: Arc<Service>,
-    /// Device gateway, for its counters.
-    pub gateway: Gateway,
-    /// Store of the artifacts on disk.
-    pub artifacts: Arc<Artifacts>,
-    /// Counter of answered requests.
-    pub requests: Arc<Requests>,
-    /// OpenAPI document, see [`openapi`].
-    pub description: Arc<utoipa::openapi::OpenApi>,
-    /// Files of the pages, served at `/`.
-    pub pages: Arc<Pages>,
-    /// True once open streams must end because the control plane stops.
-    pub stop: watch::Receiver<bool>,
-}
-
-/// Number of answered requests by class of status (1xx to 5xx).
-#[derive(Debug, Default)]
-pub struct Requests {
-    classes: [AtomicU64; 5],
-}
-
-impl Requests {
-    fn count(&self, status: u16) {
-        let class = usize::from(status / 100).saturating_sub(1);
-        if let Some(counter) = self.classes.get(class) {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
+use error::ErrorBody;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -100,7 +66,7 @@ impl Requests {
         title = "Holdfast",
         description = "The control plane's API. Errors are an `ErrorBody`; lists page by `limit` and `continue`."
     ),
-    components(schemas(error_schema::ErrorBody)),
+    components(schemas(ErrorBody)),
     modifiers(&Bearer),
     tags(
         (name = "devices"), (name = "workloads"), (name = "alarms"), (name = "data"), (name = "tokens"), (name = "enrolment"),
@@ -124,18 +90,6 @@ impl utoipa::Modify for Bearer {
             "set by `POST /api/v1/session`; changes carry the header `X-CSRF-Token` beside it. It serves wherever `bearer` does, when no `Authorization` is given",
         );
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
-    }
-}
-
-/// Schema of the error body in the OpenAPI document.
-pub(crate) mod error_schema {
-    use utoipa::ToSchema;
-
-    /// Body of every error response.
-    #[derive(ToSchema)]
-    #[allow(dead_code, reason = "only its schema is used; the values are protocol::enrol's")]
-    pub(crate) struct ErrorBody {
-        error: crate::api::ErrorDocument,
     }
 }
 
@@ -303,50 +257,4 @@ async fn counted(State(app): State<App>, request: Request, next: Next) -> Respon
     app.requests.count(response.status().as_u16());
     tracing::debug!(%method, path, status = response.status().as_u16(), "request");
     response
-}
-
-/// Page and selector of a list.
-#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ListQuery {
-    /// Maximum number of items; default 500, at most 5000.
-    limit: Option<usize>,
-    /// `metadata.continue` of the previous page.
-    #[serde(rename = "continue")]
-    after: Option<String>,
-    /// Only items with these labels: `key=value,key2!=value,key3,!key4,key5 in (a,b)`.
-    label_selector: Option<String>,
-}
-
-impl ListQuery {
-    fn query(&self) -> Result<crate::service::Query, Failure> {
-        let selector = selector(self.label_selector.as_deref())?;
-        let (limit, after) = (self.limit, self.after.clone());
-        Ok(crate::service::Query { limit, after, selector })
-    }
-}
-
-/// Page of a list whose items have no labels.
-#[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    /// Maximum number of items; default 500, at most 5000.
-    limit: Option<usize>,
-    /// `metadata.continue` of the previous page.
-    #[serde(rename = "continue")]
-    after: Option<String>,
-}
-
-impl PageQuery {
-    fn query(self) -> crate::service::Query {
-        crate::service::Query { limit: self.limit, after: self.after, ..Default::default() }
-    }
-}
-
-/// Parses the parameter `labelSelector`.
-fn selector(text: Option<&str>) -> Result<crate::api::selector::Selector, Failure> {
-    crate::api::selector::parse(text.unwrap_or_default())
-        .map_err(|error| Failure::invalid(format!("labelSelector: {error}")))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::{Extension, Json};
 
-use super::App;
+use super::app::App;
 use super::extract::{Params, Path};
 use crate::api::Ping;
 use crate::core::answering::PATIENCE;
@@ -31,7 +31,7 @@ pub(crate) struct Within {
 /// question takes about half a kilobyte on the device's link, however many clients ask.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/ping", operation_id = "pingDevice", tag = "devices",
     params(("name" = String, Path), Within), security(("bearer" = [])),
-    responses((status = 200, body = Ping), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Ping), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn ping(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
+use super::app::App;
 use super::extract::{Params, Path};
+use super::lists::ListQuery;
 use super::workloads::DeleteQuery;
-use super::{App, ListQuery};
 use crate::api::{List, Policy, PolicyDevice};
 use crate::core::kinds::Shown;
 use crate::core::records::PolicyKind;
@@ -31,7 +32,7 @@ fn kind(word: &str) -> Result<PolicyKind, Failure> {
 #[utoipa::path(get, path = "/api/v1/policies/{kind}", operation_id = "listPolicies", tag = "data",
     params(("kind" = String, Path, description = "Plural word of the kind of document, such as `streams`; another word is answered with all of them"), ListQuery),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Policy>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -47,7 +48,7 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}", operation_id = "getPolicy", tag = "data",
     params(("kind" = String, Path, description = "Plural word of the kind of document, such as `streams`; another word is answered with all of them"), ("name" = String, Path)),
     security(("bearer" = [])),
-    responses((status = 200, body = Policy), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Policy), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -64,7 +65,7 @@ pub(super) async fn get(
 #[utoipa::path(get, path = "/api/v1/policies/{kind}/{name}/devices", operation_id = "listPolicyDevices", tag = "data",
     params(("kind" = String, Path, description = "Plural word of a kind that devices get: `streams` or `linkbudgets`"), ("name" = String, Path), ListQuery),
     security(("bearer" = [])),
-    responses((status = 200, body = List<PolicyDevice>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<PolicyDevice>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn devices(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -80,7 +81,7 @@ pub(super) async fn devices(
 #[utoipa::path(delete, path = "/api/v1/policies/{kind}/{name}", operation_id = "deletePolicy", tag = "data",
     params(("kind" = String, Path, description = "Plural word of the kind of document, such as `streams`; another word is answered with all of them"), ("name" = String, Path), DeleteQuery),
     security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
-use super::App;
+use super::app::App;
 use super::extract::{self, Path};
 use crate::api::{FetchStarted, NewFetch, NewQuery, QueryLine, QueryResult};
 use crate::core::rights::Actor;
@@ -32,7 +32,7 @@ const WAITING: usize = 16;
     security(("bearer" = [])),
     responses((status = 200, body = QueryResult, content_type = "application/json"),
         (status = 200, body = QueryLine, content_type = "application/x-ndjson"),
-        (status = "4XX", body = super::error_schema::ErrorBody)))]
+        (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn query(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -89,7 +89,7 @@ async fn answer(
 /// Its result is made of the answers so far.
 #[utoipa::path(post, path = "/api/v1/query/{id}/end", operation_id = "endQuery", tag = "data",
     params(("id" = String, Path, description = "`id` of its progress")), security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn end(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -102,8 +102,8 @@ pub(super) async fn end(
 #[utoipa::path(post, path = "/api/v1/devices/{name}/streams/{stream}/fetch", operation_id = "fetchRecords", tag = "data",
     params(("name" = String, Path), ("stream" = String, Path, description = "percent-encoded: it may hold `/`")),
     request_body = NewFetch, security(("bearer" = [])),
-    responses((status = 200, body = FetchStarted), (status = "4XX", body = super::error_schema::ErrorBody),
-        (status = 503, description = "the device cannot be asked now", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = FetchStarted), (status = "4XX", body = super::error::ErrorBody),
+        (status = 503, description = "the device cannot be asked now", body = super::error::ErrorBody)))]
 pub(super) async fn fetch(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 
-use super::App;
+use super::app::App;
 use super::auth::{self, PeerAddress};
 use super::extract::{SMALL, json};
 use crate::adapters::seats::Seat;
@@ -33,8 +33,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 ///
 /// The response sets a cookie that stands for the token.
 #[utoipa::path(post, path = "/api/v1/session", operation_id = "login", tag = "access", request_body = Login,
-    responses((status = 201, body = Session), (status = "4XX", body = super::error_schema::ErrorBody),
-        (status = 429, description = "too many logins failed: `Retry-After` says when", body = super::error_schema::ErrorBody)))]
+    responses((status = 201, body = Session), (status = "4XX", body = super::error::ErrorBody),
+        (status = 429, description = "too many logins failed: `Retry-After` says when", body = super::error::ErrorBody)))]
 pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Response, Failure> {
     let (parts, body) = request.into_parts();
     if !is_json(&parts.headers) {
@@ -54,7 +54,7 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
 /// Returns the login of the request's cookie.
 #[utoipa::path(get, path = "/api/v1/session", operation_id = "getSession", tag = "access",
     security(("session" = [])),
-    responses((status = 200, body = Session), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Session), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     headers: HeaderMap,
@@ -66,7 +66,7 @@ pub(super) async fn get(
 #[utoipa::path(delete, path = "/api/v1/session", operation_id = "logout", tag = "access",
     security(("session" = [])),
     params(("X-CSRF-Token" = String, Header, description = "`csrf` of the session")),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn logout(
     State(app): State<App>,
     headers: HeaderMap,

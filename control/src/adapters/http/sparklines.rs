@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use holdfast_query::parse;
 use serde_json::Value;
 
-use super::App;
+use super::app::App;
 use super::data::aside;
 use super::extract::{Params, Path};
 use crate::api::time::rfc3339;
@@ -37,7 +37,7 @@ pub(crate) struct SparklinesQuery {
 /// Returns the means of a number of several streams over the last hour, one for each minute.
 #[utoipa::path(get, path = "/api/v1/devices/{name}/sparklines", operation_id = "getSparklines", tag = "data",
     params(("name" = String, Path), SparklinesQuery), security(("bearer" = [])),
-    responses((status = 200, body = Sparklines), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Sparklines), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

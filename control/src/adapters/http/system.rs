@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::{Extension, Json};
 
-use super::App;
+use super::app::App;
 use crate::api::{About, Licences};
 use crate::core::rights::{Action, Actor};
 use crate::service::{Failure, may};
@@ -73,7 +73,7 @@ pub(super) async fn openapi(State(app): State<App>) -> Json<utoipa::openapi::Ope
 
 /// Returns the control plane's version, tenant, addresses and CA.
 #[utoipa::path(get, path = "/api/v1/about", operation_id = "getAbout", tag = "system", security(("bearer" = [])),
-    responses((status = 200, body = About), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = About), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn about(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -93,7 +93,7 @@ pub(super) async fn ca(State(app): State<App>) -> ([(HeaderName, &'static str); 
 
 /// Lists the crates that the programs are made of, with their licences.
 #[utoipa::path(get, path = "/api/v1/licences", operation_id = "listLicences", tag = "system", security(("bearer" = [])),
-    responses((status = 200, body = Licences), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Licences), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn licences(
     Extension(actor): Extension<Actor>,
 ) -> Result<([(HeaderName, &'static str); 1], &'static str), Failure> {

@@ -5,8 +5,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
+use super::app::App;
 use super::extract::{Params, Path, SMALL, json};
-use super::{App, ListQuery};
+use super::lists::ListQuery;
 use crate::api::{CreatedToken, List, NewToken, Token, TokenUse};
 use crate::core::rights::Actor;
 use crate::service::Failure;
@@ -16,7 +17,7 @@ type JsonResult<T> = Result<Json<T>, Failure>;
 /// Lists enrolment tokens in the order of their ids, without their secrets.
 #[utoipa::path(get, path = "/api/v1/tokens", operation_id = "listTokens", tag = "tokens", params(ListQuery),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Token>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Token>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -30,7 +31,7 @@ pub(super) async fn list(
 /// The response contains the token's secret, which cannot be read again.
 #[utoipa::path(post, path = "/api/v1/tokens", operation_id = "createToken", tag = "tokens", request_body = NewToken,
     security(("bearer" = [])),
-    responses((status = 201, body = CreatedToken), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 201, body = CreatedToken), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn create(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -44,7 +45,7 @@ pub(super) async fn create(
 /// Returns an enrolment token without its secret, with the devices that enrolled with it.
 #[utoipa::path(get, path = "/api/v1/tokens/{id}", operation_id = "getToken", tag = "tokens",
     params(("id" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = TokenUse), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = TokenUse), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn read(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -58,7 +59,7 @@ pub(super) async fn read(
 /// Devices that enrolled with it stay.
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", operation_id = "revokeToken", tag = "tokens",
     params(("id" = String, Path)), security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn revoke(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

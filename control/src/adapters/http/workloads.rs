@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 
+use super::app::App;
 use super::extract::{LARGE, Params, Path, not_json, object};
-use super::{App, ListQuery};
+use super::lists::ListQuery;
 use crate::api::strict::{self, Unread};
 use crate::api::{Applied, Apply, Explanation, List, Revision, Workload};
 use crate::core::kinds::Shown;
@@ -29,7 +30,7 @@ pub(crate) struct ApplyQuery {
 /// Applies documents, all or none of them.
 #[utoipa::path(post, path = "/api/v1/apply", operation_id = "apply", tag = "workloads", params(ApplyQuery),
     request_body = Apply, security(("bearer" = [])),
-    responses((status = 200, body = Applied), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Applied), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn apply(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -47,7 +48,7 @@ pub(super) async fn apply(
 /// Lists workloads in the order of their names.
 #[utoipa::path(get, path = "/api/v1/workloads", operation_id = "listWorkloads", tag = "workloads", params(ListQuery),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Workload>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Workload>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn list(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -59,7 +60,7 @@ pub(super) async fn list(
 /// Returns the workload with this name.
 #[utoipa::path(get, path = "/api/v1/workloads/{name}", operation_id = "getWorkload", tag = "workloads",
     params(("name" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = Workload), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Workload), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -83,7 +84,7 @@ pub(crate) struct DeleteQuery {
 /// Its devices stop it.
 #[utoipa::path(delete, path = "/api/v1/workloads/{name}", operation_id = "deleteWorkload", tag = "workloads",
     params(("name" = String, Path), DeleteQuery), security(("bearer" = [])),
-    responses((status = 204), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn delete(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -116,7 +117,7 @@ pub(crate) struct RevisionsQuery {
 /// Lists stored revisions in the order of workload and number.
 #[utoipa::path(get, path = "/api/v1/revisions", operation_id = "listRevisions", tag = "workloads", params(RevisionsQuery),
     security(("bearer" = [])),
-    responses((status = 200, body = List<Revision>), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = List<Revision>), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn revisions(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
@@ -132,7 +133,7 @@ pub(super) async fn revisions(
 #[utoipa::path(get, path = "/api/v1/explain/{kind}/{name}", operation_id = "explain", tag = "workloads",
     params(("kind" = String, Path, description = "`device`, or the word of a kind of document, such as `workload`"), ("name" = String, Path)),
     security(("bearer" = [])),
-    responses((status = 200, body = Explanation), (status = "4XX", body = super::error_schema::ErrorBody)))]
+    responses((status = 200, body = Explanation), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn explain(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,

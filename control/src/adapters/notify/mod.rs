@@ -4,26 +4,17 @@
 //! See decision 0118.
 
 mod alertmanager;
+mod limits;
 mod smtp;
 mod tls;
 mod webhook;
 
-use std::time::Duration;
-
 use futures_util::future::BoxFuture;
 
+use self::limits::PATIENCE;
 use crate::core::alarms::{NotDelivered, Outcome};
 use crate::core::notification::Target;
 use crate::service::{Delivery, Notifier};
-
-/// Longest time of one attempt.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Longest time to establish a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-
-/// Maximum number of bytes that are read of a receiver's reply.
-const ANSWER: usize = 2_048;
 
 /// Receivers on the network.
 #[derive(Debug, Clone, Copy, Default)]

@@ -9,7 +9,8 @@ use lettre::transport::smtp::client::{Certificate, CertificateStore, Tls, TlsPar
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{AsyncSmtpTransport, AsyncTransport as _, Message as Mail, Tokio1Executor};
 
-use super::{CONNECT, PATIENCE, tls};
+use super::limits::{CONNECT, PATIENCE};
+use super::tls;
 use crate::core::alarms::{Message, NotDelivered, Outcome};
 use crate::core::model::sha256;
 use crate::core::notification::{Email, MailTls};

@@ -3,8 +3,11 @@
 
 use reqwest::{Certificate, Client, RequestBuilder, Response, Url, redirect};
 
-use super::{ANSWER, CONNECT};
+use super::limits::CONNECT;
 use crate::core::alarms::{NotDelivered, Outcome};
+
+/// Maximum number of bytes that are read of a receiver's reply.
+const ANSWER: usize = 2_048;
 
 /// Makes a client for one address. It uses the environment's proxy, except for loopback addresses.
 pub(super) fn client(url: &str, ca: Option<&str>) -> Result<Client, NotDelivered> {

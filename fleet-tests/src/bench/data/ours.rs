@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Buffered, DAY_OF_SECONDS, FROM, Sizes, WINDOW};
+use super::figures::{Buffered, DAY_OF_SECONDS, FROM, Sizes, WINDOW};
 use crate::bench::machine;
 use crate::harness::publisher::{Access, Http, Mqtt};
 use crate::harness::{Device, Plane, eventually};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
+use super::figures::{Buffered, FROM, WINDOW};
 use super::sink::Sink;
-use super::{Buffered, WINDOW};
 use crate::bench::machine;
 use crate::harness::publisher::{Access, Mqtt};
 use crate::harness::{Link, Scratch, loopback};
@@ -131,7 +131,7 @@ fn free_port() -> u16 {
 /// Fills the buffer, kills mosquitto, starts it again, and counts the records that arrive; a second
 /// instance is drained without being killed.
 pub fn measure(setup: Setup, records: usize) -> Buffered {
-    let all = Telemetry::new(1, super::FROM, 1_000).records(records);
+    let all = Telemetry::new(1, FROM, 1_000).records(records);
     let payload: usize = all.iter().map(Vec::len).sum();
     let mut figures = Buffered::new(setup.name, records);
     let mut peer = Mosquitto::start(setup);

@@ -16,12 +16,12 @@ use tokio_rustls::server::TlsStream;
 
 use super::Form;
 use super::policy::Reader;
-use crate::adapters::gateway::accept::{Newcomer, OpenConnection};
 use crate::adapters::gateway::counters::{add, count, drop_one};
 use crate::adapters::gateway::limits::millis;
 use crate::adapters::gateway::meter::Meter;
+use crate::adapters::gateway::newcomer::{Newcomer, OpenConnection};
 use crate::adapters::gateway::pipe::Pipe;
-use crate::adapters::gateway::{Shared, TURNS_A_POLL};
+use crate::adapters::gateway::shared::{Shared, TURNS_A_POLL};
 use crate::adapters::seats::Seat;
 use crate::core::values::{record_cbor, record_json};
 use crate::ports::bus::{Feed, Ports, Stored, Wanted};
