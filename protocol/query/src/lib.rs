@@ -9,6 +9,7 @@
 mod answer;
 mod ast;
 mod cbor;
+mod find;
 mod groups;
 mod json;
 mod number;
@@ -18,6 +19,7 @@ mod run;
 pub mod sketch;
 pub mod tally;
 mod wire;
+mod word;
 
 pub use answer::{MAX_PARTIAL, MAX_ROWS, NotAnAnswer, NotPacked};
 pub use ast::{

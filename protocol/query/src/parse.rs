@@ -21,6 +21,7 @@ use super::ast::{
 };
 use super::number::Number;
 use super::path::Path;
+use super::word::{KEYWORDS, in_word};
 
 /// Error in a question, with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,18 +48,6 @@ impl std::error::Error for Fault {}
 
 const FUNCTIONS: &str =
     "count, sum, mean, min, max, last, stddev, or a quantile such as p50, p95 or p99.9";
-const KEYWORDS: [&str; 9] =
-    ["and", "or", "not", "in", "contains", "exists", "true", "false", "null"];
-
-/// Returns true if a part of a path needs no quotes.
-pub(super) fn is_word(part: &str) -> bool {
-    !part.is_empty() && part.chars().all(in_word) && !KEYWORDS.contains(&part)
-}
-
-fn in_word(letter: char) -> bool {
-    letter.is_alphanumeric() || matches!(letter, '_' | '-')
-}
-
 /// Parses a question from its parts as a person writes them; empty ones are left out.
 ///
 /// # Errors

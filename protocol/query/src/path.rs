@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::number::Number;
-use super::{cbor, json};
-use holdfast_records::block::{Format, Record};
+use super::word::is_word;
 
 /// Most parts of a path; a deeper value is reached only as part of what is above it.
 pub const MAX_PARTS: usize = 16;
@@ -92,7 +91,7 @@ impl fmt::Display for Path {
             if at > 0 {
                 f.write_str(".")?;
             }
-            if super::parse::is_word(part) {
+            if is_word(part) {
                 f.write_str(part)?;
             } else {
                 write!(f, "`{part}`")?;
@@ -138,7 +137,7 @@ impl Found<'_> {
 /// Paths looked for in one pass.
 #[derive(Debug, Clone, Default)]
 pub struct Paths {
-    all: Vec<(Path, Vec<Option<usize>>)>,
+    pub(super) all: Vec<(Path, Vec<Option<usize>>)>,
 }
 
 impl Paths {
@@ -159,29 +158,6 @@ impl Paths {
         let numbers = path.parts.iter().map(|part| part.parse().ok()).collect();
         self.all.push((path.clone(), numbers));
         Some(self.all.len() - 1)
-    }
-
-    /// Returns the value at each path, in their order. A record that is neither JSON nor CBOR
-    /// counts as a text if it is UTF-8.
-    pub fn find<'a>(&self, record: &'a Record) -> Vec<Found<'a>> {
-        let mut found = vec![Found::Missing; self.all.len()];
-        let whole = match record.format {
-            Format::Cbor => cbor::scan(&record.value, self, &mut found),
-            Format::Plain => json::scan(&record.value, self, &mut found),
-        };
-        if whole.is_none() {
-            let text = match record.format {
-                Format::Plain => std::str::from_utf8(&record.value).ok(),
-                Format::Cbor => None,
-            };
-            for ((path, _), found) in self.all.iter().zip(&mut found) {
-                *found = match text {
-                    Some(text) if path.parts.is_empty() => Found::Text(Cow::Borrowed(text)),
-                    _ => Found::Missing,
-                };
-            }
-        }
-        found
     }
 
     /// Returns the set of all paths.
@@ -240,6 +216,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use holdfast_records::block::{Format, Record};
 
     fn paths(texts: &[&str]) -> Paths {
         let mut paths = Paths::new();

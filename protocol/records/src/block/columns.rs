@@ -5,11 +5,11 @@
 
 use std::collections::HashMap;
 
-use super::token::{self, Hole, MAX_HOLES, NUMBER, TEXT, TIME};
-use super::{
-    BlockError, Format, MAX_RECORD, MAX_RECORDS, MAX_UNPACKED, Record, take_varint, unzigzag,
-    varint, zigzag,
+use super::record::{
+    BlockError, Format, MAX_RECORD, MAX_RECORDS, MAX_UNPACKED, Record, row, take_row, take_varint,
+    unzigzag, varint, zigzag,
 };
+use super::token::{self, Hole, MAX_HOLES, NUMBER, TEXT, TIME};
 
 /// Most templates of a block; with more the records have too little in common.
 const MAX_TEMPLATES: usize = 64;
@@ -84,7 +84,7 @@ pub(super) fn write(records: &[Record], out: &mut Vec<u8>) -> bool {
         varint(out, number(run.len()));
     }
     for (record, _) in records.iter().zip(&kinds).filter(|(_, kind)| **kind == 0) {
-        super::row(record, out);
+        row(record, out);
     }
     let mut entries = 0;
     for group in &kept {
@@ -489,7 +489,7 @@ pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<Record>, BlockError> {
 
     let mut room = MAX_UNPACKED;
     for (record, _) in records.iter_mut().zip(&kinds).filter(|(_, kind)| **kind == 0) {
-        (record.format, record.value) = super::take_row(&mut bytes)?;
+        (record.format, record.value) = take_row(&mut bytes)?;
         room = room.checked_sub(record.value.len()).ok_or(BlockError::TooLarge)?;
     }
     let mut entries = 0;
