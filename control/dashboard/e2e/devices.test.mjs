@@ -194,6 +194,7 @@ test("two devices are compared from the table, by an address", async () => {
   await page.getByRole("heading", { name: "Compare two devices" }).waitFor();
   assert.match(page.url(), /\/compare\?a=gw-1&b=many-1/);
   const role = page.getByRole("region", { name: "Labels" }).getByRole("row", { name: /^role/ });
+  await role.getByRole("cell", { name: "many" }).waitFor();
   assert.deepEqual([await role.getByRole("cell").allInnerTexts(), await role.getAttribute("class")], [["gateway", "many"], "hf-differs"]);
   const agent = page.getByRole("row", { name: /^Agent/ });
   assert.equal(await agent.getAttribute("class"), null, "they have the same agent");
