@@ -17,7 +17,7 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 20] = [
+const SOURCES: [&str; 21] = [
     "src/message.rs",
     "src/wire.rs",
     "src/workload.rs",
@@ -31,6 +31,7 @@ const SOURCES: [&str; 20] = [
     "records/src/report.rs",
     "records/src/block.rs",
     "records/src/block/columns.rs",
+    "records/src/block/record.rs",
     "records/src/block/token.rs",
     "query/src/ast.rs",
     "query/src/wire.rs",
