@@ -7,6 +7,9 @@ export const RECEIVERS = [
   { value: "alertmanager", label: "Alertmanager" },
 ] as const;
 
+/** Address of the page of a notification. */
+export const notificationAt = (name: string) => `/notifications/${encodeURIComponent(name)}`;
+
 export type Receiver = (typeof RECEIVERS)[number]["value"];
 
 const TO: Record<Receiver, string> = {

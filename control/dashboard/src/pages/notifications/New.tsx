@@ -2,10 +2,9 @@
 import { Button, SegmentedControl } from "@mantine/core";
 import { useNavigate } from "@tanstack/react-router";
 import { EditPane } from "../../editor/EditPane";
-import { exampleOf, RECEIVERS } from "../../lib/notification";
+import { exampleOf, notificationAt, RECEIVERS } from "../../lib/notification";
 import { say } from "../../ui/say";
 import { useSearch } from "../../ui/useSearch";
-import { notificationAt } from "./Notifications";
 
 export function New({ close }: { close: () => void }) {
   const [search, setSearch] = useSearch();

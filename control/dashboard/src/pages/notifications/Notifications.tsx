@@ -2,6 +2,7 @@
 import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { notifications } from "../../api/alarms";
+import { notificationAt } from "../../lib/notification";
 import { Delivery } from "../notification/Delivery";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
@@ -9,8 +10,6 @@ import { PageLink } from "../../ui/PageLink";
 import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
 import { New } from "./New";
-
-export const notificationAt = (name: string) => `/notifications/${encodeURIComponent(name)}`;
 
 export function Notifications() {
   const { data, error, refetch } = useQuery(notifications());
