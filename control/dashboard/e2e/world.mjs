@@ -1,7 +1,7 @@
 // The world of the end-to-end tests: the real `holdfast serve`, real agents, a real browser. Every
 // port is free, every folder temporary; only processes that were started here are ended.
 import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import https from "node:https";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -46,6 +46,17 @@ async function end(child, signal = "SIGTERM") {
   const late = setTimeout(() => child.kill("SIGKILL"), 10_000);
   await ended(child);
   clearTimeout(late);
+}
+
+/** Processes whose working folder is below a folder: workloads, which start in their own. */
+function below(folder) {
+  return readdirSync("/proc").filter((pid) => /^\d+$/.test(pid)).filter((pid) => {
+    try {
+      return readlinkSync(`/proc/${pid}/cwd`).startsWith(folder);
+    } catch {
+      return false; // It has ended meanwhile.
+    }
+  }).map(Number);
 }
 
 export class World {
@@ -190,6 +201,14 @@ export class World {
     }
     await Promise.all([...this.agents.keys()].map((name) => this.stop(name)));
     await end(this.plane);
+    // What an agent had no time to end before it was ended itself.
+    for (const pid of below(this.folder)) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch (error) {
+        if (error.code !== "ESRCH") throw error;
+      }
+    }
     rmSync(this.folder, { recursive: true, force: true });
   }
 
