@@ -45,9 +45,9 @@ const TERMINAL = [
   /^control\/core\/src\/(enrolment|exposition)\.rs/, // whoever enrols a device stands at its terminal
   /^control\/core\/src\/values\//, // paths into records
   /^control\/src\/adapters\/(parquet|authority)\.rs/,
-  /^control\/src\/adapters\/http\/(pages|mod)\.rs/,
+  /^control\/src\/adapters\/http\/(pages|files)\.rs/,
   /^agent\/src\/(cli|main|config|lib)(\.rs|\/)/,
-  /^agent\/src\/driver\/(health|identity|start)\.rs/, // of its own status
+  /^agent\/src\/driver\/(identity|start)\.rs/, // of its own status
   /^agent\/core\/src\/(bus|data\/reduce)\.rs/,
   /^agent\/src\/adapters\/(lock|folder|access|status)\.rs/,
 ];
