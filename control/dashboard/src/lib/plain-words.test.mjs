@@ -45,7 +45,7 @@ const TERMINAL = [
   /^control\/core\/src\/(enrolment|exposition)\.rs/, // whoever enrols a device stands at its terminal
   /^control\/core\/src\/values\//, // paths into records
   /^control\/src\/adapters\/(parquet|authority)\.rs/,
-  /^control\/src\/adapters\/http\/(pages|files)\.rs/,
+  /^control\/src\/adapters\/http\/(pages|files|mod)\.rs/,
   /^agent\/src\/(cli|main|config|lib)(\.rs|\/)/,
   /^agent\/src\/driver\/(identity|start)\.rs/, // of its own status
   /^agent\/core\/src\/(bus|data\/reduce)\.rs/,
