@@ -176,7 +176,7 @@ test("times and words stand on one line, at any width", async () => {
 });
 
 test("who is logged in is named, not numbered", async () => {
-  const { token } = await world.must("POST", "/api/v1/access", { comment: "wall screen" });
+  const { token } = await world.must("POST", "/api/v1/access", { name: "wall screen" });
   const other = await world.page();
   await other.goto(world.url);
   await login(other, token);

@@ -299,7 +299,7 @@ async fn access_tokens_come_and_go_and_take_their_sessions_along() {
         items.into_iter().find(|item| item["metadata"]["name"] == *name)
     };
     let unused = item(list().await.1, id).unwrap();
-    assert_eq!((&unused["comment"], &unused["lastUsedAt"]), (&json!("night shift"), &Value::Null));
+    assert_eq!((&unused["name"], &unused["lastUsedAt"]), (&json!("night shift"), &Value::Null));
     assert!(unused["metadata"]["createdAt"].is_string());
     assert!(!unused.to_string().contains(token.rsplit('.').next().unwrap()));
     let (cookie, _) = session(&world, token).await;
