@@ -18,6 +18,7 @@ use holdfast_control::adapters::clock::uptime;
 use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
+use holdfast_control::adapters::keyring::LocalKeyring;
 use holdfast_control::adapters::notify::Receivers;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::api::Role;
@@ -349,6 +350,7 @@ impl World {
             data: Arc::clone(&data) as Arc<dyn DataStore>,
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
+            keyring: Arc::new(LocalKeyring::in_memory().unwrap()),
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
         };

@@ -65,9 +65,8 @@ impl Access {
         })
     }
 
-    /// Stores the authority's keys and makes the admin's access token when the control plane starts
-    /// for the first time. Returns the token's text, which cannot be read again later; `None` at
-    /// any later start. A token that was made but never shown (the process ended in between) is
+    /// Makes the admin's access token when the control plane starts for the first time. Returns the
+    /// token's text, which cannot be read again later; `None` at any later start. A token that was made but never shown (the process ended in between) is
     /// replaced.
     ///
     /// # Errors
@@ -91,7 +90,6 @@ impl Access {
             .change(self.documents.first_tenant(), |change| {
                 let record = AccessRecord { created_at: change.now, unshown: true, ..record };
                 change.put(key::access(ADMIN), &record);
-                change.put_authority(self.authority.keys());
                 change.model.access.insert(record.id.clone(), record);
                 sessions::end(change, |session| *session.access == *ADMIN);
                 change.event("access", ADMIN, "changed", "created".into());
