@@ -2599,6 +2599,11 @@ export interface components {
                 changed?: string[];
                 /** @description Id of the access token that applied the revision. */
                 createdBy: string;
+                /**
+                 * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+                 *     by its id.
+                 */
+                createdByName?: string | null;
                 /** @description True for the workload's present revision. */
                 current?: boolean;
                 /**
@@ -2636,6 +2641,11 @@ export interface components {
                 at: string;
                 /** @description Id of the access token that created the entry. */
                 by: string;
+                /**
+                 * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+                 *     by its id.
+                 */
+                byName?: string | null;
                 /** @description Code of the alarms that match. Absent: any. */
                 code?: string | null;
                 /** @description Name of the device whose alarms match. Absent: any. */
@@ -3038,6 +3048,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that paused the workload. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
         };
         /** @description A device on which a workload is paused. */
         PausedOn: {
@@ -3045,6 +3060,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that paused the workload. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
             /** @description Name of the device. */
             device: string;
         };
@@ -3308,6 +3328,11 @@ export interface components {
             changed?: string[];
             /** @description Id of the access token that applied the revision. */
             createdBy: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            createdByName?: string | null;
             /** @description True for the workload's present revision. */
             current?: boolean;
             /**
@@ -3402,6 +3427,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that created the entry. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
             /** @description Code of the alarms that match. Absent: any. */
             code?: string | null;
             /** @description Name of the device whose alarms match. Absent: any. */
