@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_base::codec;
+use holdfast_base::ids::Name;
 use holdfast_control::api::{OnDevices, Scope};
 use holdfast_control::core::rights::Actor;
-use holdfast_base::ids::Name;
 use holdfast_protocol::message::{Method, Reply, ReplyCode, ReplyError};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;

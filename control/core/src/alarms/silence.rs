@@ -132,7 +132,16 @@ mod tests {
     use holdfast_api::selector;
 
     fn silence(muting: Muting, matcher: Matcher, at: u64, until: Option<u64>) -> Silence {
-        Silence { id: "1".into(), muting, matcher, by: "a".into(), by_name: None, note: "".into(), at, until }
+        Silence {
+            id: "1".into(),
+            muting,
+            matcher,
+            by: "a".into(),
+            by_name: None,
+            note: "".into(),
+            at,
+            until,
+        }
     }
 
     #[test]
