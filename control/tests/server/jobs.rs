@@ -199,7 +199,7 @@ async fn revisions_and_pauses_name_who_made_them_also_when_the_token_is_gone() {
     assert!(explained.to_string().contains("w: paused by night duty since"), "{explained}");
     let (status, said) = post(&world, "w/restart", json!({})).await;
     assert_eq!(status, 409, "{said}");
-    assert!(said.to_string().contains("it is paused there, by night duty since"), "{said}");
+    assert!(said.to_string().contains("is paused there, by night duty since"), "{said}");
     // A token without a comment has no other name than its id.
     world.apply("w", "2").await.unwrap();
     let made = &get(&world, "/api/v1/revisions?workload=w").await["items"][1];
