@@ -96,6 +96,10 @@ pub struct Silence {
     pub label_selector: Option<String>,
     /// Id of the access token that created the entry.
     pub by: String,
+    /// Comment of the access token at that time, by which its holder is known. Absent: it is known
+    /// by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<String>,
     /// Note on the reason; may be empty.
     pub note: String,
     /// Time at which the entry was created.

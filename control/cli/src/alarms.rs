@@ -138,7 +138,7 @@ fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
         Cell::from(muting),
         Cell::from(of.join(", ")),
         Cell::from(silence.alarms.to_string()),
-        Cell::from(silence.by.as_str()),
+        Cell::from(silence.by_name.as_ref().unwrap_or(&silence.by).as_str()),
         Cell::from(moment::ago(&silence.at, now)),
         Cell::from(match &silence.until {
             Some(until) => moment::until(until, now),

@@ -8,6 +8,7 @@ use super::args::Kind;
 use super::cells::{chosen, cut, labels, read, runs};
 use super::columns;
 use super::failure::Outcome;
+use super::jobs::made_by;
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
@@ -180,7 +181,7 @@ fn revision(wide: bool, now: u64, revision: &Revision) -> Vec<Cell> {
     let mut row = vec![
         Cell::from(format!("{}.{}", revision.workload, revision.revision)),
         Cell::from(made.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
-        Cell::from(revision.created_by.as_str()),
+        Cell::from(made_by(revision)),
         Cell::from(runs(&revision.spec)),
     ];
     if wide {

@@ -331,7 +331,9 @@ fn words(record: &EventRecord) -> String {
                 (1, _) => format!("restarted, {now}"),
                 (restarts, _) => format!("restarted {restarts} times, last {now}"),
             };
-            format!("{workload}: {how}{}", why(reason))
+            // A reason that begins with the phase would say it twice.
+            let said = reason.strip_prefix(now).and_then(|rest| rest.strip_prefix(": "));
+            format!("{workload}: {how}{}", why(said.unwrap_or(reason)))
         }
         What::Revision { workload, from: 0, to, phase } => {
             format!("{workload}: revision {to}, {phase}")
@@ -507,6 +509,22 @@ mod tests {
             ("restore", Category::Change),
         ] {
             assert_eq!(category(action), expected, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_phase_that_its_reason_begins_with_is_said_once() {
+        use holdfast_protocol::message::Phase::{Backoff, Paused, Running};
+        let reason = "paused: it starts when it is resumed";
+        for (to, reason, expected) in [
+            (Paused, reason, "w: running → paused: it starts when it is resumed"),
+            (Backoff, reason, "w: running → backoff: paused: it starts when it is resumed"),
+            (Backoff, "backoffs: 3", "w: running → backoff: backoffs: 3"),
+        ] {
+            let (workload, from) = ("w".parse().unwrap(), Some(Running));
+            let (to, reason) = (Some(to), reason.into());
+            let what = What::Phase { workload, from, to, revision: 1, restarts: 0, reason };
+            assert_eq!(words(&happened(NOW, None, what)), expected);
         }
     }
 

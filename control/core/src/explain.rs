@@ -191,7 +191,7 @@ fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64)
         (_, Some(said)) if said.run.is_some() => "; it is being stopped",
         _ => "",
     };
-    let (by, at, ago) = (&pause.by, rfc3339(pause.at), words(now.saturating_sub(pause.at)));
+    let (by, at, ago) = (pause.who(), rfc3339(pause.at), words(now.saturating_sub(pause.at)));
     format!("paused by {by} since {at} ({ago} ago){still}")
 }
 

@@ -13,6 +13,7 @@ use super::desired::{self, Documents, approved};
 use super::model::{Model, Workload, key};
 use super::pause::{MAX_NAMED, Stamp};
 use super::revisions;
+use holdfast_api::count::counted;
 use holdfast_api::selector::{self, NotASelector};
 use holdfast_api::time::rfc3339;
 use holdfast_api::{NotRestarted, OnDevices, PauseResult, Rollback};
@@ -78,7 +79,7 @@ pub enum Refusal {
     /// The workload is paused on every device that is meant.
     #[error(
         "workload {workload} is paused there, by {} since {}: resume it, which starts it",
-        pause.by,
+        pause.who(),
         rfc3339(pause.at)
     )]
     Paused {
@@ -202,7 +203,7 @@ fn where_to(chosen: Option<&[Name]>) -> String {
     match chosen {
         None => "everywhere".into(),
         Some([one]) => format!("on {one}"),
-        Some(many) => format!("on {} devices", many.len()),
+        Some(many) => format!("on {}", counted(many.len(), "device")),
     }
 }
 
@@ -251,7 +252,7 @@ pub fn pause(
     let (name, workload) = known(change.model, name)?;
     let name = name.clone();
     let chosen = chosen(change.model, &name, on)?;
-    let stamp = Stamp { by: by.into(), at: change.now };
+    let stamp = Stamp { by: by.into(), by_name: change.name_of(by), at: change.now };
     let mut record = workload.record.clone();
     let done = match paused {
         true => record.paused.pause(chosen.as_deref(), &stamp),
@@ -317,8 +318,10 @@ pub fn restart(
         return Err(Refusal::Paused { workload: name, pause });
     }
     let message = match (devices.len(), not_asked.len()) {
-        (asked, 0) => format!("asked {asked} devices"),
-        (asked, not) => format!("asked {asked} devices; {not} offline or paused"),
+        (asked, 0) => format!("asked {}", counted(asked, "device")),
+        (asked, not) => {
+            format!("asked {}; {not} offline or paused", counted(asked, "device"))
+        }
     };
     let message = format!("{}: {message}", where_to(chosen.as_deref()));
     change.audit(by, "workload.restart", name.as_str(), message);

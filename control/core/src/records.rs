@@ -504,6 +504,9 @@ pub struct RevisionRecord {
     pub created_at: u64,
     /// Id of the access token that made it.
     pub created_by: Box<str>,
+    /// Comment of the access token at that time, by which its holder is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by_name: Option<Box<str>>,
     /// Resource version that the document got with it.
     pub version: u64,
     /// Labels of the document.

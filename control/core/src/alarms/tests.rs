@@ -266,7 +266,16 @@ fn severity_kinds_and_selectors_choose() {
 
 fn muting(muting: Muting, device: &str, at: u64, until: Option<u64>) -> Silence {
     let matcher = Matcher { device: Some(name(device)), ..Matcher::default() };
-    Silence { id: "1".into(), muting, matcher, by: "kim".into(), note: "".into(), at, until }
+    Silence {
+        id: "1".into(),
+        muting,
+        matcher,
+        by: "kim".into(),
+        by_name: None,
+        note: "".into(),
+        at,
+        until,
+    }
 }
 
 #[test]

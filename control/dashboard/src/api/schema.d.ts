@@ -2691,6 +2691,11 @@ export interface components {
                 changed?: string[];
                 /** @description Id of the access token that applied the revision. */
                 createdBy: string;
+                /**
+                 * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+                 *     by its id.
+                 */
+                createdByName?: string | null;
                 /** @description True for the workload's present revision. */
                 current?: boolean;
                 /**
@@ -2728,6 +2733,11 @@ export interface components {
                 at: string;
                 /** @description Id of the access token that created the entry. */
                 by: string;
+                /**
+                 * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+                 *     by its id.
+                 */
+                byName?: string | null;
                 /** @description Code of the alarms that match. Absent: any. */
                 code?: string | null;
                 /** @description Name of the device whose alarms match. Absent: any. */
@@ -3140,6 +3150,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that paused the workload. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
         };
         /** @description A device on which a workload is paused. */
         PausedOn: {
@@ -3147,6 +3162,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that paused the workload. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
             /** @description Name of the device. */
             device: string;
         };
@@ -3410,6 +3430,11 @@ export interface components {
             changed?: string[];
             /** @description Id of the access token that applied the revision. */
             createdBy: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            createdByName?: string | null;
             /** @description True for the workload's present revision. */
             current?: boolean;
             /**
@@ -3527,6 +3552,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that created the entry. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
             /** @description Code of the alarms that match. Absent: any. */
             code?: string | null;
             /** @description Name of the device whose alarms match. Absent: any. */

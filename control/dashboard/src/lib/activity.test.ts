@@ -30,6 +30,8 @@ test("people have names, objects have places", () => {
   expect(placeOf("workload", "a b", paths)).toBe("/workloads/a%20b");
   expect(placeOf("devicepolicy", "ship", paths)).toBe("/devicepolicies/ship");
   expect(placeOf("access", "00ff", paths)).toBe("/settings");
+  expect(placeOf("stream", "pump/1", paths)).toBe("/policies/streams/pump%2F1");
+  expect(placeOf("linkbudget", "satellite", paths)).toBe("/policies/linkbudgets/satellite");
   expect(placeOf("moon", "x", paths)).toBeUndefined();
   expect(without("hello", "hello: running → backoff")).toBe("running → backoff");
   expect(without(undefined, "hello: x")).toBe("hello: x");

@@ -3,6 +3,7 @@ import { Button, Select, TextInput } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { ALARMS, alarms, type Alarm, type AlarmFilter } from "../../api/alarms";
+import { who } from "../../lib/activity";
 import { kindWord } from "../../lib/alarms";
 import { count } from "../../lib/words";
 import { Loading } from "../../ui/Loading";
@@ -82,7 +83,7 @@ function Standing({ of }: { of: Alarm }) {
       <span>{of.state}{of.unheard && <span className="hf-kind"> · the device is not heard now</span>}</span>
       {silence && (
         <span className="hf-kind">
-          by {silence.by}, <Time at={silence.at} />{silence.until && <>, until <Time at={silence.until} /></>}{silence.note && `: ${silence.note}`}
+          by {who(silence.by, silence.byName)}, <Time at={silence.at} />{silence.until && <>, until <Time at={silence.until} /></>}{silence.note && `: ${silence.note}`}
         </span>
       )}
       {told}
