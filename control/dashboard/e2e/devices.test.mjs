@@ -127,7 +127,7 @@ test("a job that has ended well is done, not running", async () => {
 });
 
 test("the fleet's counts lead to the workloads that they count", async () => {
-  for (const [count, state, names] of [["workloads failing", "failing", ["crash"]], ["workloads unknown", "unknown", ["hello"]], ["workloads on no device", "unplaced", ["nowhere"]]]) {
+  for (const [count, state, names] of [["workloads done", "done", ["job"]], ["workloads failing", "failing", ["crash"]], ["workloads unknown", "unknown", ["hello"]], ["workloads on no device", "unplaced", ["nowhere"]]]) {
     await go("/");
     const card = page.getByRole("link", { name: new RegExp(`^\\d+\\s*${count}$`) });
     const number = Number(/^\d+/.exec(await card.innerText())?.[0]);
@@ -139,7 +139,7 @@ test("the fleet's counts lead to the workloads that they count", async () => {
   }
   await go("/workloads?state=running,done");
   const { workloads } = await world.must("GET", "/api/v1/fleet");
-  await page.getByText(`${workloads.healthy} of 63 workloads`).waitFor();
+  await page.getByText(`${workloads.running + workloads.done} of 63 workloads`).waitFor();
   // And by the page's own buttons.
   await go("/workloads");
   await page.getByRole("button", { name: "1 done" }).click();

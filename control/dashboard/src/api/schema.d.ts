@@ -1901,7 +1901,8 @@ export interface components {
             online: number;
             /**
              * Format: int64
-             * @description Devices among `online` that were not heard for longer than their keep-alive allows.
+             * @description Devices among `online`, and not among `unhealthy`, that were not heard for longer than their
+             *     keep-alive allows: their state is unknown.
              */
             overdue: number;
             /**
@@ -2249,8 +2250,8 @@ export interface components {
         /**
          * @description Overall state of a device. While it is connected: `failing` (a workload fails), else `problem`
          *     (it reports a problem), else `progressing` (a workload is not in its desired revision yet), else
-         *     `healthy`. While it is offline: `unknown`. Before and after that: `pending`, `never-seen`,
-         *     `revoked`.
+         *     `healthy`. While it is offline or overdue: `unknown`. Before and after that: `pending`,
+         *     `never-seen`, `revoked`.
          * @enum {string}
          */
         HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
@@ -3601,6 +3602,12 @@ export interface components {
              * @description Devices that are connected now.
              */
             online: number;
+            /**
+             * Format: int64
+             * @description Devices among `online`, and not among `unhealthy`, that were not heard for longer than their
+             *     keep-alive allows.
+             */
+            overdue: number;
             /** @description Value of the label `site`. Empty: devices without the label. */
             site: string;
             /**
@@ -3903,14 +3910,14 @@ export interface components {
         WorkloadCounts: {
             /**
              * Format: int64
+             * @description Workloads that are done on all their devices.
+             */
+            done: number;
+            /**
+             * Format: int64
              * @description Workloads that fail on at least one device.
              */
             failing: number;
-            /**
-             * Format: int64
-             * @description Workloads that run, or are done, on all their devices.
-             */
-            healthy: number;
             /**
              * Format: int64
              * @description Workloads that are paused on some device, and neither fail nor progress.
@@ -3921,6 +3928,11 @@ export interface components {
              * @description Workloads that do not run the desired revision on some device yet.
              */
             progressing: number;
+            /**
+             * Format: int64
+             * @description Workloads that run on all their devices, or run on some and are done on the others.
+             */
+            running: number;
             /**
              * Format: int64
              * @description Number of all workloads.

@@ -15,6 +15,12 @@ test("of an offline device nothing is known to run", () => {
   expect(troubles(away)).toEqual(["b was failing"]);
 });
 
+test("of a device that is connected and silent nothing is known to run", () => {
+  const silent = device("online", { a: { state: "unknown", lastState: "running" }, b: { state: "unknown", lastState: "done" } }, [{ code: "not-answering" }]);
+  expect(tally(silent)).toMatchObject({ good: 0, known: false, lastGood: 2, failing: [] });
+  expect(troubles(silent)).toEqual(["not-answering"]);
+});
+
 test("troubles name what fails before problems, each problem once", () => {
   expect(troubles(device("online", { a: { state: "failing" }, gone: { state: "failing" } }, [{ code: "disk-low" }, { code: "disk-low" }]))).toEqual(["a failing", "disk-low"]);
   expect(troubles(device("revoked", { a: { state: "failing" } }, [{ code: "disk-low" }]))).toEqual([]);

@@ -21,7 +21,8 @@ export function tally({ desired = {}, status }: DeviceOf): { good: number; all: 
   const good = (state: string | null | undefined) => state === "running" || state === "done";
   return {
     all: names.length,
-    known: status.connection === "online",
+    // A device that hangs is connected, and what it does is not known all the same.
+    known: status.connection === "online" && !names.some((name) => status.workloads[name]?.state === "unknown"),
     good: names.filter((name) => good(status.workloads[name]?.state)).length,
     lastGood: names.filter((name) => good(status.workloads[name]?.lastState)).length,
     failing: names.filter((name) => status.workloads[name]?.state === "failing"),
