@@ -72,6 +72,13 @@ const KINDS: Readonly<Record<string, string>> = { alarm: "alarm", devicepolicy: 
 
 export const kindOf = (kind: string) => KINDS[kind] ?? kind;
 
+/** What somebody did, in a line: `deleted workload hello`. An alarm has no name that people know. */
+export function changed({ action, subject, subjectName, message }: { action: string; subject: string; subjectName?: string | null | undefined; message?: string | undefined }): string {
+  const kind = action.slice(0, Math.max(0, action.indexOf(".")));
+  const object = kind === "" || kind === "backup" ? "" : kind === "alarm" ? "an alarm" : `${kindOf(kind)} ${subjectName || subject}`;
+  return `${did(action)} ${object}`.trim() + (message ? `: ${message}` : "");
+}
+
 /** Pages that show all objects of a kind that has none for each. */
 const LISTS: Readonly<Record<string, string>> = { access: "/settings", token: "/enrolment", alarm: "/notifications" };
 

@@ -3,11 +3,13 @@
 import { useQuery } from "@tanstack/react-query";
 import * as read from "../../api/queries";
 import type { Event } from "../../api/types";
+import { changed, who } from "../../lib/activity";
 import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
 import { Failed } from "../../ui/Notice";
 import { deviceAt, PageLink } from "../../ui/PageLink";
 import { Time } from "../../ui/Time";
+import { Words } from "../../ui/Words";
 
 /** Lines of the card. */
 const SHOWN = 12;
@@ -22,7 +24,7 @@ interface Change {
 
 export function Changes({ live }: { live: readonly Event[] }) {
   const { data, error, refetch } = useQuery(read.audit());
-  const done: Change[] = (data?.items ?? []).filter((entry) => !entry.action.startsWith("session.")).map((entry) => ({ key: `a${entry.number}`, at: entry.at * 1000, who: entry.by, what: entry.message ? `${entry.action} ${entry.subject}: ${entry.message}` : `${entry.action} ${entry.subject}` }));
+  const done: Change[] = (data?.items ?? []).filter((entry) => !entry.action.startsWith("session.")).map((entry) => ({ key: `a${entry.number}`, at: entry.at * 1000, who: who(entry.by, entry.byName), what: changed(entry) }));
   const heard: Change[] = live
     .filter((event) => event.type === "device" && event.message !== "")
     .map((event, index) => ({ key: `e${event.at}${event.name}${index}`, at: Date.parse(event.at), who: event.name, what: event.message, to: deviceAt(event.name) }));
@@ -36,7 +38,7 @@ export function Changes({ live }: { live: readonly Event[] }) {
           <li key={change.key}>
             <span className="hf-kind"><Time at={change.at} /> · </span>
             {change.to ? <PageLink to={change.to}>{change.who}</PageLink> : <span>{change.who}</span>}
-            <span>: {change.what}</span>
+            <span>: <Words>{change.what}</Words></span>
           </li>
         ))}
       </ul>
