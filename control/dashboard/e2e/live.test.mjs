@@ -198,8 +198,9 @@ test("what is critical is counted in the tab's title", async () => {
   await other.context().route("**/api/v1/fleet", async (route) => {
     const answer = await route.fetch();
     const fleet = await answer.json();
-    const item = { severity: "critical", kind: "lost", message: "away", count: 1, devices: ["pump-9"], query: {}, since: new Date().toISOString() };
-    await route.fulfill({ response: answer, json: { ...fleet, attention: [item, item, { ...item, severity: "warning" }] } });
+    const item = { severity: "critical", kind: "lost", message: "away", count: 1, unknown: 0, acknowledged: 0, silenced: 0, devices: ["pump-9"], query: {}, since: new Date().toISOString() };
+    // What is acknowledged has somebody who looks after it, what is silenced nobody need look at.
+    await route.fulfill({ response: answer, json: { ...fleet, attention: [item, item, { ...item, severity: "warning" }, { ...item, acknowledged: 1 }, { ...item, silenced: 1 }] } });
   });
   await other.goto(`${world.url}/devices`);
   await login(other, world.token);

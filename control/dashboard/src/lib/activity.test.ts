@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { asked, categories, did, difference, file, local, moment, placeOf, showing, who, without } from "./activity";
+import { asked, categories, changed, did, difference, file, local, moment, placeOf, showing, who, without } from "./activity";
 
 test("changes are shown, and what else the address wants", () => {
   expect(categories(undefined)).toEqual(["change"]);
@@ -21,6 +21,14 @@ test("actions are words, and one that is not known is its name", () => {
   expect(["workload.apply", "device.label", "session.begin", "linkbudget.delete", "restore", "moon.launch"].map(did)).toEqual(["applied", "changed the labels of", "logged in", "deleted", "restored a backup", "moon.launch"]);
 });
 
+test("a change is a line in words, without the ids of alarms and the names of actions", () => {
+  const entry = (action: string, subject: string, message = "", subjectName?: string) => changed({ action, subject, message, subjectName });
+  expect(entry("notification.test", "night-duty", "not delivered")).toBe("tested notification night-duty: not delivered");
+  expect(entry("access.create", "00ff", "", "night duty")).toBe("created access token night duty");
+  expect(entry("alarm.silence", "1f0c", "problem clock")).toBe("silenced an alarm: problem clock");
+  expect(entry("restore", "store.tar")).toBe("restored a backup");
+});
+
 test("people have names, objects have places", () => {
   expect(who("00ff", "night duty")).toBe("night duty");
   expect(who("00ff", null)).toBe("00ff");
@@ -33,7 +41,7 @@ test("people have names, objects have places", () => {
   expect(placeOf("stream", "pump/1", paths)).toBe("/policies/streams/pump%2F1");
   expect(placeOf("linkbudget", "satellite", paths)).toBe("/policies/linkbudgets/satellite");
   expect(placeOf("moon", "x", paths)).toBeUndefined();
-  expect(without("hello", "hello: running → backoff")).toBe("running → backoff");
+  expect(without("hello", "hello: running → waiting to restart")).toBe("running → waiting to restart");
   expect(without(undefined, "hello: x")).toBe("hello: x");
   expect(difference("hello", 2)).toEqual({ to: "/workloads/hello", search: { tab: "revisions", to: "2", from: "1" } });
   expect(difference("hello", 1).search).toEqual({ tab: "revisions", to: "1" });

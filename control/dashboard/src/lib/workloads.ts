@@ -53,3 +53,21 @@ export function worst(a: Ranked, b: Ranked): number {
   };
   return rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 }
+
+interface Running {
+  metadata: { name: string };
+  desired?: Readonly<Record<string, unknown>> | null | undefined;
+  status: { connection: string; workloads: Readonly<Record<string, Status | undefined>> };
+}
+
+/** Devices by the state of one workload on them, the worst first: another one that fails does not
+ * matter. An offline device that has reported nothing of it: unknown. */
+export function worstOn<D extends Running>(devices: readonly D[], workload: string): D[] {
+  const ranked = devices.map((device) => {
+    const { metadata: { name }, status, desired } = device;
+    const said = status.workloads[workload];
+    const silent = desired?.[workload] === undefined ? undefined : status.connection === "online" ? "progressing" : "unknown";
+    return { device, name, state: said ? said.state : silent, lastState: said?.lastState };
+  });
+  return ranked.sort(worst).map(({ device }) => device);
+}

@@ -145,7 +145,7 @@ function Coming({ of, left }: { of: Extract<Fetching, { kind: "coming" }>; left:
   const come = Math.max(0, of.before - (left ?? of.before));
   const done = left === 0;
   return (
-    <Notice tone={done ? "good" : of.waits ? "warn" : "move"} title={done ? "Fetched" : of.waits ? "Asked for, and waits" : "On their way"}>
+    <Notice tone={done ? "good" : of.waits ? "warn" : "move"} title={done ? "Fetched" : of.waits ? "Asked for, and waits" : "Being fetched"}>
       {count(of.records, "record")} ({bytes(of.bytes)} on the device), at most 10 MiB at once. {come > 0 && <>{come.toLocaleString("en")} of {of.before.toLocaleString("en")} have arrived. </>}
       {of.waits && <Words>{of.waits.replace(/`/g, "")}</Words>}
     </Notice>
