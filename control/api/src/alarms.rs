@@ -68,8 +68,12 @@ pub struct Alarm {
     /// Acknowledgement or silence that mutes the alarm. Absent: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Silence>,
-    /// Names of the notifications that have told of the alarm.
+    /// Names of the notifications whose receiver took a message about the alarm.
     pub told: Vec<String>,
+    /// Names of the notifications that have a message about the alarm which their receiver did not
+    /// take: it is not reached, or the message was given up.
+    #[serde(default)]
+    pub undelivered: Vec<String>,
 }
 
 /// An acknowledgement or a silence: alarms that are not notified, who asked for that, and until

@@ -3,6 +3,7 @@
 //!
 //! See decisions 0125 and 0126.
 
+use super::explain::in_words;
 use super::parameter::BadParameter;
 use super::records::AuditRecord;
 use super::timeline::{EventRecord, What};
@@ -323,10 +324,10 @@ fn words(record: &EventRecord) -> String {
             format!("{}disconnected{}", often("connected or disconnected"), why(reason))
         }
         What::Phase { workload, from, to, restarts, reason, .. } => {
-            let now = to.map_or("removed", |phase| phase.as_str());
+            let now = to.map_or("removed", in_words);
             let how = match (*restarts, from) {
                 (0, _) if several => format!("{count} changes, last {now}"),
-                (0, Some(from)) if to.is_some() => format!("{from} → {now}"),
+                (0, Some(from)) if to.is_some() => format!("{} → {now}", in_words(*from)),
                 (0, _) => now.to_owned(),
                 (1, _) => format!("restarted, {now}"),
                 (restarts, _) => format!("restarted {restarts} times, last {now}"),
@@ -336,13 +337,13 @@ fn words(record: &EventRecord) -> String {
             format!("{workload}: {how}{}", why(said.unwrap_or(reason)))
         }
         What::Revision { workload, from: 0, to, phase } => {
-            format!("{workload}: revision {to}, {phase}")
+            format!("{workload}: revision {to}, {}", in_words(*phase))
         }
         What::Revision { workload, from, to, phase } => {
-            format!("{workload}: revision {from} → {to}, {phase}")
+            format!("{workload}: revision {from} → {to}, {}", in_words(*phase))
         }
-        What::Generation { from: 0, to } => format!("applied generation {to}"),
-        What::Generation { from, to } => format!("applied generation {to}, {from} before"),
+        What::Generation { from: 0, to } => format!("applied desired state {to}"),
+        What::Generation { from, to } => format!("applied desired state {to}, {from} before"),
         What::Problem { code, began, text } => {
             let now = if *began { "began" } else { "ended" };
             format!("problem {code} {}{now}{}", often("began or ended"), why(text))

@@ -21,6 +21,7 @@ use super::data::Data;
 use super::documents::Documents;
 use crate::core::change::Change;
 use crate::core::device_key::serial_is_of;
+use crate::core::explain::in_words;
 use crate::core::liveness;
 use crate::core::model::sha256;
 use crate::core::records::Standing;
@@ -342,7 +343,7 @@ fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Opti
         .iter()
         .take(NAMED)
         .map(|(name, said)| match said {
-            Some(said) => format!("{name}: {}", said.phase),
+            Some(said) => format!("{name}: {}", in_words(said.phase)),
             None => format!("{name}: gone"),
         })
         .collect();
@@ -350,7 +351,7 @@ fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Opti
         parts.push(format!("{} more", report.workloads.len() - NAMED));
     }
     if report.version() != before {
-        parts.push(format!("applied {}", report.version()));
+        parts.push(format!("applied desired state {}", report.version().generation));
     }
     if let Some(problems) = &report.problems {
         let codes: Vec<&str> = problems.iter().map(|problem| problem.code.as_str()).collect();

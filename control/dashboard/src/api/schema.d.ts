@@ -1461,8 +1461,13 @@ export interface components {
             since: string;
             /** @description Notification state: firing, acknowledged or silenced. */
             state: components["schemas"]["AlarmState"];
-            /** @description Names of the notifications that have told of the alarm. */
+            /** @description Names of the notifications whose receiver took a message about the alarm. */
             told: string[];
+            /**
+             * @description Names of the notifications that have a message about the alarm which their receiver did not
+             *     take: it is not reached, or the message was given up.
+             */
+            undelivered?: string[];
             /**
              * @description True when the device cannot be heard now, so that the alarm is as it was when the device was
              *     last heard.
@@ -2573,8 +2578,13 @@ export interface components {
                 since: string;
                 /** @description Notification state: firing, acknowledged or silenced. */
                 state: components["schemas"]["AlarmState"];
-                /** @description Names of the notifications that have told of the alarm. */
+                /** @description Names of the notifications whose receiver took a message about the alarm. */
                 told: string[];
+                /**
+                 * @description Names of the notifications that have a message about the alarm which their receiver did not
+                 *     take: it is not reached, or the message was given up.
+                 */
+                undelivered?: string[];
                 /**
                  * @description True when the device cannot be heard now, so that the alarm is as it was when the device was
                  *     last heard.

@@ -76,7 +76,9 @@ function What({ of: { kind, code, message } }: { of: Alarm }) {
 }
 
 function Standing({ of }: { of: Alarm }) {
-  const told = (of.told ?? []).length > 0 && <span className="hf-kind">told by {of.told.join(", ")}</span>;
+  const { undelivered = [] } = of;
+  const told = of.told.length > 0 && <span className="hf-kind">sent by {of.told.join(", ")}</span>;
+  const not = undelivered.length > 0 && <span className="hf-bad-text">not delivered by {undelivered.map((name, index) => <span key={name}>{index > 0 && ", "}<PageLink to={`/notifications/${encodeURIComponent(name)}`}>{name}</PageLink></span>)}</span>;
   const { silence } = of;
   return (
     <span className="hf-stack hf-tight">
@@ -87,6 +89,7 @@ function Standing({ of }: { of: Alarm }) {
         </span>
       )}
       {told}
+      {not}
     </span>
   );
 }
