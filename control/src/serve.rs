@@ -23,6 +23,7 @@ use crate::adapters::authority::{self, LocalAuthority, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::keyring::{LocalKeyring, Place};
+use crate::adapters::passwords::Argon2id;
 use crate::adapters::{clock, data_store::RedbDataStore, notify::Receivers, store::RedbStore};
 use crate::config::Config;
 use crate::folder::{Folder, Kept, Whole};
@@ -81,6 +82,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         bus: Arc::new(gateway.clone()),
         authority: Arc::clone(&authority) as _,
         keyring: Arc::new(opened.keyring),
+        passwords: Arc::new(Argon2id::new()?),
         artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
         notifier: Arc::new(Receivers),
     };

@@ -44,6 +44,9 @@ pub enum Failure {
     /// Caller that is not known: no valid token or login.
     #[error("{0}")]
     Unauthorized(String),
+    /// Login that lacks the right code of the user's authenticator program.
+    #[error("{0}")]
+    SecondFactor(String),
     /// Request that contradicts the present state, for example an outdated resource version.
     #[error("{0}")]
     Conflict(String),

@@ -9,6 +9,7 @@ use super::Workloads;
 use crate::api::Applied;
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
+use crate::core::kinds::AnyKind;
 use crate::core::records::PolicyKind;
 use crate::core::rights::{Action, Actor, Permit};
 use crate::service::Failure;
@@ -34,6 +35,9 @@ impl Workloads {
             };
             Failure::Invalid { message, faults }
         })?;
+        for document in &admitted {
+            may_apply(actor, document.what.kind())?;
+        }
         self.apply_admitted(permit, admitted, dry_run, None).await
     }
 
@@ -99,6 +103,7 @@ impl Workloads {
         expected: Option<u64>,
     ) -> Result<(), Failure> {
         let permit = may(actor, Action::DeletePolicy, name)?;
+        may_apply(actor, AnyKind::Policy(kind))?;
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {
@@ -110,4 +115,18 @@ impl Workloads {
         }
         Ok(())
     }
+}
+
+/// Checks that an actor may apply or delete documents of a kind: those that say who may do what are
+/// for admins.
+fn may_apply(actor: &Actor, kind: AnyKind) -> Result<(), Failure> {
+    if kind.administers() {
+        may(actor, Action::CreateUser, "").map_err(|denied| match denied {
+            Failure::Refused(why) => {
+                Failure::Refused(format!("{} documents: {why}", kind.words().document))
+            }
+            other => other,
+        })?;
+    }
+    Ok(())
 }
