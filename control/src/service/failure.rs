@@ -101,6 +101,7 @@ impl From<apply::Refusal> for Failure {
             apply::Refusal::Unknown { .. } => Self::NotFound(message),
             apply::Refusal::Twice { .. } => Self::invalid(message),
             apply::Refusal::Stale(_)
+            | apply::Refusal::NoAdmin
             | apply::Refusal::Changed { .. }
             | apply::Refusal::Full { .. } => Self::Conflict(message),
             apply::Refusal::Secret(faults) | apply::Refusal::TooLarge(faults) => {

@@ -160,6 +160,11 @@ impl PolicyKind {
         self.facts().decides_absence
     }
 
+    /// True if documents of the kind say who may do what: only admins apply and delete them.
+    pub fn administers(self) -> bool {
+        self.facts().administers
+    }
+
     /// Returns the singular word of the kind, which is also the prefix of its keys in the store.
     pub fn word(self) -> &'static str {
         self.facts().words.word

@@ -1,12 +1,12 @@
 //! Applies documents, all or nothing, and deletes them. What that comes to is planned in
 //! `core::apply`; here it is carried out.
 
-use holdfast_base::ids::Digest;
+use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::enrol::Fault;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Workloads;
-use crate::api::Applied;
+use crate::api::{API_VERSION, Applied};
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
 use crate::core::kinds::AnyKind;
@@ -114,6 +114,20 @@ impl Workloads {
             self.documents.note_every_due_of(&actor.tenant);
         }
         Ok(())
+    }
+
+    /// Gives a local user the role of an admin, by a `RoleBinding` document `admin-NAME`.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] when the document cannot be stored.
+    pub async fn make_admin(&self, actor: &Actor, name: &Name) -> Result<(), Failure> {
+        let document = json!({
+            "apiVersion": API_VERSION,
+            "kind": "RoleBinding",
+            "metadata": { "name": format!("admin-{name}") },
+            "spec": { "role": "admin", "subjects": [name], "devices": "all" },
+        });
+        self.apply(actor, &[document], false).await.map(drop)
     }
 }
 
