@@ -120,7 +120,9 @@ fn dispatch(command: Command, programs: Programs) -> Outcome {
             let user = wanted.user.clone();
             let made = (programs.reset)(wanted);
             let password = made.map_err(|error| Failure::failed(error.to_string()))?;
-            note(&format!("user {user} is an admin; its password, to be changed at the next login:"));
+            note(&format!(
+                "user {user} is an admin; its password, to be changed at the next login:"
+            ));
             output.line(&password)
         }
         command => {

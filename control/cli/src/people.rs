@@ -35,9 +35,13 @@ pub(crate) async fn user(client: &Client, output: Output, now: u64, command: &Us
         }
         User::List { output: format } => {
             let all = client.list(&["users"], &[]).await?;
-            listed(output, *format, &all, &["NAME", "ROLES", "STATE", "CODE", "LAST LOGIN", "PERSON"], |user| {
-                user_row(now, user)
-            })
+            listed(
+                output,
+                *format,
+                &all,
+                &["NAME", "ROLES", "STATE", "CODE", "LAST LOGIN", "PERSON"],
+                |user| user_row(now, user),
+            )
         }
         User::Password { name, password_file } => {
             let body = match password_file {

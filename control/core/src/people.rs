@@ -222,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_password_is_judged_by_its_length_and_not_by_its_signs() {
-        for good in ["correct horse battery", "längere wörter", "abcdefghijkl", "anna likes tea.."] {
+        for good in ["correct horse battery", "längere wörter", "abcdefghijkl", "anna likes tea.."]
+        {
             assert_eq!(check_password("anna", good), Ok(()), "{good}");
         }
         for (bad, why) in [

@@ -79,7 +79,11 @@ mod tests {
             throttle.failed(at(one), 100);
         }
         assert_eq!(throttle.wait(&at(one), 100), Some(EACH));
-        assert_eq!(throttle.wait(&at(address("::ffff:192.0.2.1")), 100), Some(EACH), "it is the same");
+        assert_eq!(
+            throttle.wait(&at(address("::ffff:192.0.2.1")), 100),
+            Some(EACH),
+            "it is the same"
+        );
         assert_eq!(throttle.wait(&at(address("192.0.2.2")), 100), None, "others are not held up");
         assert_eq!(throttle.wait(&at(one), 106), None);
         throttle.failed(at(one), 106);

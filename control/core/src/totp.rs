@@ -54,7 +54,10 @@ pub fn base32(secret: &[u8]) -> String {
 
 /// Returns the address that an authenticator program reads from a QR code.
 pub fn address(secret: &[u8], tenant: &str, user: &str) -> String {
-    format!("otpauth://totp/Holdfast%20{tenant}:{user}?secret={}&issuer=Holdfast%20{tenant}", base32(secret))
+    format!(
+        "otpauth://totp/Holdfast%20{tenant}:{user}?secret={}&issuer=Holdfast%20{tenant}",
+        base32(secret)
+    )
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ fn failed(error: impl std::fmt::Display) -> PasswordError {
 
 impl Passwords for Argon2id {
     fn hash(&self, password: &str, salt: [u8; 16]) -> Result<String, PasswordError> {
-        let hash = self.argon2.hash_password_with_salt(password.as_bytes(), &salt).map_err(failed)?;
+        let hash =
+            self.argon2.hash_password_with_salt(password.as_bytes(), &salt).map_err(failed)?;
         Ok(hash.to_string())
     }
 

@@ -21,9 +21,17 @@ const ROLES: Words<'static, Role> = Words {
     what: "role",
     list: &[
         ("viewer", "Reads devices, workloads, logs, streams and alarms.", Role::Viewer),
-        ("operator", "Also changes workloads, documents, devices and enrolment tokens.", Role::Operator),
+        (
+            "operator",
+            "Also changes workloads, documents, devices and enrolment tokens.",
+            Role::Operator,
+        ),
         ("admin", "May do everything in the tenant.", Role::Admin),
-        ("device-provisioner", "Makes enrolment tokens and admits devices.", Role::DeviceProvisioner),
+        (
+            "device-provisioner",
+            "Makes enrolment tokens and admits devices.",
+            Role::DeviceProvisioner,
+        ),
         ("auditor", "Reads and verifies the audit log and who may do what.", Role::Auditor),
         ("metrics", "Reads figures for Prometheus.", Role::Metrics),
     ],
@@ -112,7 +120,8 @@ mod tests {
 
     #[test]
     fn a_binding_says_who_gets_which_role_where() {
-        let spec = json!({ "role": "operator", "subjects": ["anna", "b.o+b@corp"], "devices": "all" });
+        let spec =
+            json!({ "role": "operator", "subjects": ["anna", "b.o+b@corp"], "devices": "all" });
         let (binding, devices) = judge(&spec).unwrap();
         assert_eq!((binding.role, binding.subjects.len()), (Role::Operator, 2));
         assert!(devices.is_empty());

@@ -10,5 +10,5 @@ mod who;
 
 pub use part::Access;
 pub use sessions::Client;
-pub(in crate::service) use sessions::{caller_of, end};
+pub(in crate::service) use sessions::{caller_of, end, end_but};
 pub use watching::Watch;

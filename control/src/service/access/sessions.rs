@@ -196,9 +196,7 @@ pub(in crate::service) fn caller_of(record: &SessionRecord) -> Box<str> {
 fn end_of(model: &Model, record: &SessionRecord, now: u64) -> Option<u64> {
     match record.person.as_deref() {
         Some(person) if person.contains('@') => Some(u64::MAX),
-        Some(person) => {
-            model.users.get(person).filter(|user| !user.disabled).map(|_| u64::MAX)
-        }
+        Some(person) => model.users.get(person).filter(|user| !user.disabled).map(|_| u64::MAX),
         None => {
             let known = model.access.get(&record.access).filter(|known| known.counts(now))?;
             Some(known.expires_at.unwrap_or(u64::MAX))
@@ -241,7 +239,17 @@ fn shown(model: &Model, record: &SessionRecord, secret: &Secret, now: u64) -> Op
 
 /// Ends the logins for which `which` returns true.
 pub(in crate::service) fn end(change: &mut Change<'_>, which: impl Fn(&SessionRecord) -> bool) {
-    let over = change.model.sessions.iter().filter(|(_, record)| which(record));
+    end_but(change, None, which);
+}
+
+/// Ends the logins for which `which` returns true, but for the one with this digest.
+pub(in crate::service) fn end_but(
+    change: &mut Change<'_>,
+    kept: Option<[u8; 32]>,
+    which: impl Fn(&SessionRecord) -> bool,
+) {
+    let over = change.model.sessions.iter();
+    let over = over.filter(|(digest, record)| which(record) && Some(**digest) != kept);
     let over: Vec<[u8; 32]> = over.map(|(digest, _)| *digest).collect();
     for digest in over {
         change.model.sessions.remove(&digest);

@@ -13,7 +13,7 @@ use crate::core::rights::{Action, Actor, Who};
 use crate::core::throttle::network;
 use crate::core::totp;
 use crate::service::Failure;
-use crate::service::access::end;
+use crate::service::access::end_but;
 use crate::service::rights::may;
 
 impl People {
@@ -36,13 +36,9 @@ impl People {
                 let record = known(change.model, user.as_str())?.clone();
                 put(change, UserRecord { password: Some(hash), must_change: false, ..record });
                 change.audit(by, "user.password", user.as_str(), "changed by the user".into());
-                // The session of this request stays, whatever its digest is called.
-                let present = actor.session;
-                let mine = change.model.sessions.iter();
-                let mine = mine.filter(|(_, it)| it.person.as_deref() == Some(user.as_str()));
-                let others: Vec<_> =
-                    mine.filter(|(digest, _)| Some(**digest) != present).map(|(_, it)| it.clone()).collect();
-                end(change, |session| others.contains(session));
+                end_but(change, actor.session, |session| {
+                    session.person.as_deref() == Some(user.as_str())
+                });
                 Ok(())
             })
             .await

@@ -193,15 +193,15 @@ impl People {
     ///
     /// # Errors
     /// Returns a [`Failure`] when the change cannot be stored.
-    pub async fn reset_admin(&self, host: &Actor, name: &Name) -> Result<String, Failure> {
+    pub async fn reset_admin(&self, actor: &Actor, name: &Name) -> Result<String, Failure> {
         let (hash, made) = self.password(name, None).await?;
-        let there = self.documents.model(&host.tenant).users.contains_key(name);
+        let there = self.documents.model(&actor.tenant).users.contains_key(name);
         if !there {
             let new = NewUser { name: name.to_string(), full_name: String::new(), password: None };
-            self.create_user(host, new).await?;
+            self.create_user(actor, new).await?;
         }
         self.documents
-            .change(&host.tenant, |change| {
+            .change(&actor.tenant, |change| {
                 let record = known(change.model, name.as_str())?.clone();
                 let record = UserRecord {
                     password: Some(hash),
@@ -212,7 +212,7 @@ impl People {
                 };
                 put(change, record);
                 end(change, |session| session.person.as_deref() == Some(name.as_str()));
-                change.audit(host.id(), "user.reset", name.as_str(), "on the machine".into());
+                change.audit(actor.id(), "user.reset", name.as_str(), "on the machine".into());
                 Ok(())
             })
             .await?;
