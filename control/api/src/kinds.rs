@@ -171,8 +171,8 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 5] =
-    [&WORKLOAD, &STREAM, &LINK_BUDGET, &NOTIFICATION, &DEVICE_POLICY];
+pub static ALL: [&DocumentKind; 6] =
+    [&WORKLOAD, &STREAM, &LINK_BUDGET, &NOTIFICATION, &DEVICE_POLICY, &ROLE_BINDING];
 
 /// `Workload`.
 pub static WORKLOAD: DocumentKind = DocumentKind {
@@ -323,6 +323,25 @@ pub static DEVICE_POLICY: DocumentKind = DocumentKind {
         LABELS,
     ],
     sections: &[Section::Absence, Section::Document],
+};
+
+/// `RoleBinding`.
+pub static ROLE_BINDING: DocumentKind = DocumentKind {
+    document: "RoleBinding",
+    word: "rolebinding",
+    plural: "rolebindings",
+    short: "rb",
+    about: "Roles of people",
+    path: &["policies", "rolebindings"],
+    columns: &[
+        NAME,
+        column("ROLE", &[value("/spec/role")]),
+        column("SUBJECTS", &[value("/spec/subjects")]),
+        column("ON", &[shown("/spec/devices", Show::Devices)]),
+        CHANGED,
+        LABELS,
+    ],
+    sections: &[Section::Document],
 };
 
 #[cfg(test)]

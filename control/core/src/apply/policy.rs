@@ -10,6 +10,7 @@ use crate::change::Change;
 use crate::desired::{self, Documents};
 use crate::kinds::PolicyRules;
 use crate::model::{KnownPolicy, Model, key};
+use crate::people;
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
 use holdfast_api::count::count;
@@ -141,6 +142,9 @@ pub fn delete(
     let present = change.model.policies.get(&gone).ok_or_else(unknown)?.record.version;
     if expected.is_some_and(|expected| expected != present) {
         return Err(Refusal::Changed { kind: kind.word(), name: gone.1, present });
+    }
+    if kind.administers() && people::locks_out(change.model, std::iter::empty(), Some(&gone)) {
+        return Err(Refusal::NoAdmin);
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
     change.model.policies.remove(&gone);
