@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { asked, categories, changed, did, difference, file, local, moment, placeOf, showing, who, without } from "./activity";
+import { asked, categories, did, difference, file, local, moment, placeOf, showing, who, without } from "./activity";
 
 test("changes are shown, and what else the address wants", () => {
   expect(categories(undefined)).toEqual(["change"]);
@@ -19,14 +19,6 @@ test("an address becomes what the API is asked, and the same as a file", () => {
 
 test("actions are words, and one that is not known is its name", () => {
   expect(["workload.apply", "device.label", "session.begin", "linkbudget.delete", "restore", "moon.launch"].map(did)).toEqual(["applied", "changed the labels of", "logged in", "deleted", "restored a backup", "moon.launch"]);
-});
-
-test("a change is a line in words, without the ids of alarms and the names of actions", () => {
-  const entry = (action: string, subject: string, message = "", subjectName?: string) => changed({ action, subject, message, subjectName });
-  expect(entry("notification.test", "night-duty", "not delivered")).toBe("tested notification night-duty: not delivered");
-  expect(entry("access.create", "00ff", "", "night duty")).toBe("created access token night duty");
-  expect(entry("alarm.silence", "1f0c", "problem clock")).toBe("silenced an alarm: problem clock");
-  expect(entry("restore", "store.tar")).toBe("restored a backup");
 });
 
 test("people have names, objects have places", () => {
