@@ -12,6 +12,7 @@ mod alarms;
 mod answer;
 mod apply;
 mod backup;
+mod master_key;
 mod code;
 pub mod count;
 mod data;
@@ -43,7 +44,11 @@ pub use access::{
 pub use alarms::{Alarm, AlarmState, Delivery, Muting, NewSilence, Silence, Tested};
 pub use answer::{ErrorDocument, Event, Explanation, StoredArtifact};
 pub use apply::{Applied, AppliedAction, AppliedDocument, Apply, ChangedDevices};
-pub use backup::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
+pub use backup::{
+    BACKUP_HEAD, BACKUP_KEY, BACKUP_MANIFEST, BACKUP_PASSPHRASE, BackupRequest, ENCRYPTED_BACKUP,
+    Restored, SHORTEST_PASSPHRASE, begins_like_a_backup,
+};
+pub use master_key::{MASTER_KEY_PREFIX, MasterKey, RotateMasterKey};
 pub use code::ApiCode;
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,

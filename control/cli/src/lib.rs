@@ -12,6 +12,7 @@ mod activity;
 mod alarms;
 mod apply;
 mod args;
+mod backups;
 mod cells;
 mod clean;
 mod client;
@@ -28,6 +29,7 @@ mod groups;
 mod jobs;
 mod login;
 mod logs;
+mod master_key;
 mod manage;
 mod moment;
 mod pinned;
@@ -47,7 +49,7 @@ use std::time::SystemTime;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use self::args::{Arguments, Artifact, Command};
+use self::args::{Arguments, Artifact, Command, MasterKey};
 use self::client::Client;
 use self::failure::{Failure, Outcome};
 use self::login::Environment;
@@ -100,6 +102,7 @@ fn dispatch(command: Command, serve: Serve) -> Outcome {
             output.bytes(&script)
         }
         Command::Man { dir } => man(&dir),
+        Command::MasterKey(MasterKey::Generate(file)) => master_key::generate(output, &file.file),
         Command::Serve(wanted) => serve(wanted).map_err(|error| Failure::failed(error.to_string())),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -146,8 +149,9 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Query(wanted) => query::query(client, output, wanted).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
         Command::Ca => transfer::ca(client, output).await,
-        Command::Backup(file) => transfer::backup(client, output, &file.file).await,
-        Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,
+        Command::Backup(wanted) => backups::backup(client, output, &wanted).await,
+        Command::Restore(wanted) => backups::restore(client, output, &wanted).await,
+        Command::MasterKey(wanted) => master_key::master_key(client, output, wanted).await,
         Command::Serve(_)
         | Command::Login(_)
         | Command::Completions { .. }

@@ -62,7 +62,8 @@ actions! {
     PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", Need::Scope(Scope::Operate);
     GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", Need::Scope(Scope::Operate);
     ListAudit: "audit.list", "GET", "/api/v1/audit", Need::Scope(Scope::Read);
-    ReadBackup: "backup.read", "GET", "/api/v1/backup", Need::Scope(Scope::Admin);
+    ReadBackup: "backup.read", "POST", "/api/v1/backup", Need::Scope(Scope::Admin);
+    ReadUnencryptedBackup: "backup.read-unencrypted", "POST", "/api/v1/backup/unencrypted", Need::Scope(Scope::Admin);
     GetCa: "ca.get", "GET", "/api/v1/ca", Need::Own;
     ListDevices: "device.list", "GET", "/api/v1/devices", Need::Scope(Scope::Read);
     GetDevice: "device.get", "GET", "/api/v1/devices/{name}", Need::Scope(Scope::Read);
@@ -89,6 +90,8 @@ actions! {
     GroupDevices: "device.groups", "GET", "/api/v1/groups", Need::Scope(Scope::Read);
     ListLabels: "device.labels", "GET", "/api/v1/labels", Need::Scope(Scope::Read);
     ListLicences: "about.licences", "GET", "/api/v1/licences", Need::Scope(Scope::Read);
+    GetMasterKey: "master-key.get", "GET", "/api/v1/master-key", Need::Scope(Scope::Admin);
+    RotateMasterKey: "master-key.rotate", "POST", "/api/v1/master-key/rotate", Need::Scope(Scope::Admin);
     ReadStreamMetrics: "metrics.streams", "GET", "/api/v1/metrics/streams", Need::Scope(Scope::Read);
     TestNotification: "notification.test", "POST", "/api/v1/notifications/{name}/test", Need::Scope(Scope::Operate);
     GetOpenapi: "about.openapi", "GET", "/api/v1/openapi.json", Need::Own;
@@ -313,7 +316,7 @@ mod tests {
             let (of, what) = action.word().split_once('.').unwrap();
             assert!(!of.is_empty() && !what.is_empty() && !what.contains('.'), "{action:?}");
         }
-        assert_eq!(Action::of_route("POST", "/api/v1/backup"), None);
+        assert_eq!(Action::of_route("GET", "/api/v1/backup"), None);
     }
 
     #[test]

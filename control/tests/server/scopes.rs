@@ -127,7 +127,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
         "the gateway, which asks `reader` and `may_read` of the bus's port `Readers`",
         &["read_along"],
     ),
-    ("the check of a backup before its restore, and tests", &["first_tenant", "each_stream"]),
+    ("the check of a backup before its restore, and tests", &["first_tenant", "each_stream", "keyring"]),
 ];
 
 /// Parameters that show that the caller was asked, or is.
@@ -226,7 +226,7 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
     }
     assert!(world.service.access.authorize(&reader).is_ok(), "nothing that it tried ended it");
     // HEAD needs the same scope as GET.
-    assert_eq!(ask(&world, "HEAD", "/api/v1/backup", &operator).await.0, 403);
+    assert_eq!(ask(&world, "HEAD", "/api/v1/access", &operator).await.0, 403);
     assert_eq!(ask(&world, "HEAD", "/api/v1/devices", &reader).await.0, 200);
     // A session has the scope of its token.
     let head = [("content-type", "application/json")];
@@ -238,7 +238,7 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
     let csrf = begun["csrf"].as_str().unwrap();
     let head = [("cookie", cookie), ("x-csrf-token", csrf)];
     assert_eq!(world.raw("GET", "/api/v1/devices", &head, "").await.status(), 200);
-    for (method, path) in [("GET", "/api/v1/backup"), ("POST", "/api/v1/tokens")] {
+    for (method, path) in [("POST", "/api/v1/backup"), ("POST", "/api/v1/tokens")] {
         assert_eq!(world.raw(method, path, &head, "{}").await.status(), 403, "{method} {path}");
     }
 }
@@ -288,7 +288,7 @@ async fn tokens_from_before_there_were_scopes_may_do_everything() {
     let mut record: Value = serde_json::from_slice(&kept[0].1).unwrap();
     record.as_object_mut().unwrap().remove("scope").unwrap();
     let world = world.with_records(vec![(key, serde_json::to_vec(&record).unwrap())]).await;
-    assert_eq!(ask(&world, "GET", "/api/v1/backup", &old).await.0, 200);
+    assert_eq!(ask(&world, "GET", "/api/v1/access", &old).await.0, 200);
 }
 
 #[tokio::test]

@@ -234,25 +234,31 @@ fn other_keys(held: &Held, older: Vec<Known>, newest: Known) -> Result<Staged, K
     Ok(Staged { held: Held { keys, ..held.clone() }, replaces: false })
 }
 
-fn imported(keys: &[DataKey], newest: &Known) -> Result<Vec<Known>, KeyringTrouble> {
-    let mut known = Vec::with_capacity(keys.len());
-    for key in keys {
-        let read = Known::import(key);
-        let read = read.ok_or_else(|| KeyringTrouble(format!("data key {:?} is none", key.id)))?;
-        if read.id() != newest.id() {
-            known.push(read);
-        }
+fn imported(keys: &[DataKey]) -> Result<Vec<Known>, KeyringTrouble> {
+    let read = |key: &DataKey| {
+        let said = || KeyringTrouble(format!("data key {:?} of the backup is none", key.id));
+        Known::import(key).ok_or_else(said)
+    };
+    keys.iter().map(read).collect()
+}
+
+impl Keyring for DataKeys {
+    fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        self.seal_under_newest(context, plain)
     }
-    Ok(known)
+
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        self.open_under_any(context, sealed)
+    }
 }
 
 impl Keyring for LocalKeyring {
     fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
-        self.held(|held| held.keys.seal(context, plain))
+        self.held(|held| held.keys.seal_under_newest(context, plain))
     }
 
     fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
-        self.held(|held| held.keys.open(context, sealed))
+        self.held(|held| held.keys.open_under_any(context, sealed))
     }
 }
 
@@ -287,6 +293,15 @@ impl ManagedKeyring for LocalKeyring {
         })
     }
 
+    fn of_backup(&self, keys: &[DataKey]) -> Result<Box<dyn Keyring>, KeyringTrouble> {
+        let mut known = imported(keys)?;
+        let newest = known.pop().filter(|_| known.len() < MOST);
+        let newest = newest.ok_or_else(|| {
+            KeyringTrouble(format!("the backup has no data keys, or more than {MOST}"))
+        })?;
+        Ok(Box::new(DataKeys::new(known, newest)))
+    }
+
     fn stage(&self, change: KeyringChange) -> Result<Vec<u8>, KeyringTrouble> {
         let mut staged = self.staged();
         *staged = None;
@@ -297,8 +312,16 @@ impl ManagedKeyring for LocalKeyring {
             KeyringChange::NewDataKey { now } => {
                 other_keys(&held, held.keys.all().cloned().collect(), Known::make(now)?)?
             }
-            KeyringChange::OnlyNewest => other_keys(&held, Vec::new(), newest)?,
-            KeyringChange::Import(keys) => other_keys(&held, imported(&keys, &newest)?, newest)?,
+            KeyringChange::KeepTwo => {
+                let older: Vec<Known> = held.keys.all().cloned().collect();
+                let second = older.into_iter().rev().skip(1).take(1).collect();
+                other_keys(&held, second, newest)?
+            }
+            KeyringChange::Import(keys) => {
+                let mut older = imported(&keys)?;
+                older.retain(|key| key.id() != newest.id());
+                other_keys(&held, older, newest)?
+            }
         };
         let row = Row::wrap(&next.held.master, &next.held.keys)?.bytes()?;
         *staged = Some(next);
