@@ -21,7 +21,7 @@ use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, rout
 use holdfast_control::adapters::keyring::LocalKeyring;
 use holdfast_control::adapters::notify::Receivers;
 use holdfast_control::adapters::store::RedbStore;
-use holdfast_control::api::Scope;
+use holdfast_control::api::Role;
 use holdfast_control::core::rights::Actor;
 use holdfast_control::ports::artifacts::ArtifactSizes;
 use holdfast_control::ports::authority::Keys;
@@ -536,7 +536,7 @@ impl World {
 
     /// Returns an operator named `test` who may do everything in the world's tenant.
     pub fn actor(&self) -> Actor {
-        Actor::operator("default".parse().unwrap(), "test", Scope::Admin)
+        Actor::token("default".parse().unwrap(), "test", Role::Admin)
     }
 
     pub async fn apply(&self, name: &str, argument: &str) -> Result<(), Failure> {
