@@ -350,7 +350,8 @@ fn read_shared(store: &RedbStore) -> Result<Shared, Unopened> {
     let (format, keyring, authority) = (next(), next(), next());
     let format = format.map(|row| serde_json::from_slice::<StoreFormat>(&row)).transpose();
     let format = format.map_err(|error| Unopened::Lost(format!("its format: {error}")))?;
-    let upgrade = format::check(format, PROGRAM).map_err(|error| Unopened::Refused(error.into()))?;
+    let upgrade =
+        format::check(format, PROGRAM).map_err(|error| Unopened::Refused(error.into()))?;
     let authority = authority.ok_or_else(|| lost("it holds no authority"))?;
     Ok(Shared { upgrade, keyring, authority })
 }
@@ -589,7 +590,10 @@ mod tests {
         let place = || Place::File(folder.master());
         let Err(said) = folder.kept(place(), 7) else { panic!("it opens") };
         let said = format!("{said:#}");
-        assert!(said.contains("--master-key") && said.contains("master.key is not there"), "{said}");
+        assert!(
+            said.contains("--master-key") && said.contains("master.key is not there"),
+            "{said}"
+        );
         assert!(!key.exists(), "none is made in its place");
         drop(LocalKeyring::begin(Place::File(key.clone()), 7).unwrap());
         let Err(said) = folder.kept(place(), 7) else { panic!("it opens") };

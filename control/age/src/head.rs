@@ -18,8 +18,15 @@ const COLUMNS: usize = 64;
 
 /// Key of a file, wrapped in one way.
 enum Stanza {
-    X25519 { share: [u8; 32], wrapped: [u8; WRAPPED] },
-    Scrypt { salt: [u8; 16], work: u8, wrapped: [u8; WRAPPED] },
+    X25519 {
+        share: [u8; 32],
+        wrapped: [u8; WRAPPED],
+    },
+    Scrypt {
+        salt: [u8; 16],
+        work: u8,
+        wrapped: [u8; WRAPPED],
+    },
     /// A way that is not known here, such as a plugin's.
     Other,
 }
@@ -73,7 +80,8 @@ impl Stanza {
         Ok(match words {
             ["X25519", share] => Self::X25519 { share: fixed(share)?, wrapped: fixed(body)? },
             ["scrypt", salt, work] => {
-                let clean = work.bytes().all(|byte| byte.is_ascii_digit()) && !work.starts_with('0');
+                let clean =
+                    work.bytes().all(|byte| byte.is_ascii_digit()) && !work.starts_with('0');
                 let work = work.parse().ok().filter(|_| clean).ok_or(AgeError::NoAge)?;
                 Self::Scrypt { salt: fixed(salt)?, work, wrapped: fixed(body)? }
             }
@@ -143,7 +151,9 @@ impl Head {
                 unwrap_by(passphrase, (salt, *work), wrapped)?
             }
             (With::Passphrase(_), _) => return Err(AgeError::NeedsIdentity),
-            (With::Identities(_), [Stanza::Scrypt { .. }]) => return Err(AgeError::NeedsPassphrase),
+            (With::Identities(_), [Stanza::Scrypt { .. }]) => {
+                return Err(AgeError::NeedsPassphrase);
+            }
             (With::Identities(identities), stanzas) => self.by_identity(identities, stanzas)?,
         };
         self.check(&key)?;

@@ -47,7 +47,9 @@ pub enum AgeError {
     #[error("the backup was encrypted to a recipient: say --identity FILE, not a passphrase")]
     NeedsIdentity,
     /// An identity was given for a file that was encrypted by a passphrase.
-    #[error("the backup was encrypted by a passphrase: say --passphrase-file FILE, not an identity")]
+    #[error(
+        "the backup was encrypted by a passphrase: say --passphrase-file FILE, not an identity"
+    )]
     NeedsPassphrase,
     /// The work factor of a passphrase's key would take too much memory.
     #[error("the passphrase asks for 2^{0} rounds of work, and {max} is the most here: encrypt the file again with less", max = keys::MOST_WORK)]

@@ -39,7 +39,10 @@ fn a_file_of_age_is_read() {
     let file = STANDARD.decode(OF_AGE).unwrap();
     assert_eq!(decrypt(&file, &identity()).unwrap(), b"written by age 1.1.1\n");
     let With::Identities(all) = identity() else { panic!() };
-    assert_eq!((all[0].recipient().to_string(), all[0].text()), (RECIPIENT.into(), IDENTITY.into()));
+    assert_eq!(
+        (all[0].recipient().to_string(), all[0].text()),
+        (RECIPIENT.into(), IDENTITY.into())
+    );
 }
 
 #[test]
@@ -49,10 +52,8 @@ fn files_of_every_length_come_back() {
         let file = encrypt(&recipient(), &content);
         assert_eq!(decrypt(&file, &identity()).unwrap(), content, "{length}");
     }
-    let two = To::Recipients(vec![
-        Identity::make().unwrap().recipient(),
-        RECIPIENT.parse().unwrap(),
-    ]);
+    let two =
+        To::Recipients(vec![Identity::make().unwrap().recipient(), RECIPIENT.parse().unwrap()]);
     assert_eq!(decrypt(&encrypt(&two, b"x"), &identity()).unwrap(), b"x");
 }
 

@@ -12,7 +12,6 @@ mod alarms;
 mod answer;
 mod apply;
 mod backup;
-mod master_key;
 mod code;
 pub mod count;
 mod data;
@@ -24,6 +23,7 @@ mod jobs;
 pub mod kinds;
 pub mod link;
 pub mod log;
+mod master_key;
 pub mod path;
 mod query;
 mod role;
@@ -48,7 +48,6 @@ pub use backup::{
     BACKUP_HEAD, BACKUP_KEY, BACKUP_MANIFEST, BACKUP_PASSPHRASE, BackupRequest, ENCRYPTED_BACKUP,
     Restored, SHORTEST_PASSPHRASE, begins_like_a_backup,
 };
-pub use master_key::{MASTER_KEY_PREFIX, MasterKey, RotateMasterKey};
 pub use code::ApiCode;
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
@@ -69,6 +68,7 @@ pub use jobs::{
     NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
     RestartResult, Rollback, RolledBack, WorkloadPauses,
 };
+pub use master_key::{MASTER_KEY_PREFIX, MasterKey, RotateMasterKey};
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,

@@ -43,7 +43,11 @@ fn text(path: &Path) -> Outcome<String> {
 fn passphrase(path: &Path) -> Outcome<String> {
     let line = text(path)?.lines().next().unwrap_or_default().to_owned();
     if line.is_empty() {
-        return Err(Failure::file("read", path, "its first line is empty: put the passphrase there"));
+        return Err(Failure::file(
+            "read",
+            path,
+            "its first line is empty: put the passphrase there",
+        ));
     }
     Ok(line)
 }

@@ -47,11 +47,12 @@ pub(crate) fn generate(output: Output, path: &Path) -> Outcome {
         .fill(&mut key)
         .map_err(|_| Failure::failed("the system gives no random numbers"))?;
     let mut options = OpenOptions::new();
-    let written = options.write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
-        let text = URL_SAFE_NO_PAD.encode(key);
-        file.write_all(format!("{}{text}\n", api::MASTER_KEY_PREFIX).as_bytes())?;
-        file.sync_all()
-    });
+    let written =
+        options.write(true).create_new(true).mode(0o600).open(path).and_then(|mut file| {
+            let text = URL_SAFE_NO_PAD.encode(key);
+            file.write_all(format!("{}{text}\n", api::MASTER_KEY_PREFIX).as_bytes())?;
+            file.sync_all()
+        });
     written.map_err(|error| Failure::file("write a master key to", path, error))?;
     output.line(&format!("a new master key is in {}: keep a copy of it apart", path.display()))
 }

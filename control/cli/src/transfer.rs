@@ -58,7 +58,10 @@ struct Upload {
 }
 
 /// Opens a file as the body of a request, with its length.
-pub(crate) async fn upload_of(path: &Path, verb: &'static str) -> Outcome<(reqwest::Body, u64, Sent)> {
+pub(crate) async fn upload_of(
+    path: &Path,
+    verb: &'static str,
+) -> Outcome<(reqwest::Body, u64, Sent)> {
     let wrong = |error: io::Error| Failure::file("read", path, error);
     let file = tokio::fs::File::open(path).await.map_err(wrong)?;
     let metadata = file.metadata().await.map_err(wrong)?;

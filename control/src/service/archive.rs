@@ -151,7 +151,7 @@ fn receivers(wanted: BackupRequest) -> Result<To, Failure> {
     let BackupRequest { recipients, passphrase } = wanted;
     match (recipients.as_slice(), passphrase) {
         ([], None) => Err(Failure::invalid(
-            "a backup holds every key of the control plane: say to whom it is encrypted, by `recipients` or `passphrase`",
+            "a backup holds every key of the control plane: say to whom it is encrypted, by recipients or a passphrase",
         )),
         ([], Some(passphrase)) if passphrase.chars().count() < SHORTEST_PASSPHRASE => {
             Err(Failure::invalid(format!(

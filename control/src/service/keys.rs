@@ -15,9 +15,7 @@ use crate::core::change::Change;
 use crate::core::model::{AUTHORITY, KEYRING};
 use crate::core::rights::{Action, Actor};
 use crate::ports::authority::Authority;
-use crate::ports::keyring::{
-    Keyring, KeyringChange, KeyringError, KeyringTrouble, ManagedKeyring,
-};
+use crate::ports::keyring::{Keyring, KeyringChange, KeyringError, KeyringTrouble, ManagedKeyring};
 
 /// Owner of sealed values in the tables of tenants. When the data key changes, each owner seals its
 /// values again. Whoever seals a value does so within the change that stores it.
@@ -111,7 +109,8 @@ impl MasterKeys {
         let given = file.is_some();
         let row = self.keyring.stage(KeyringChange::Master { file }).map_err(refused)?;
         self.store(row).await?;
-        let mut notes: Vec<String> = self.keyring.adopt().err().into_iter().map(|it| it.0).collect();
+        let mut notes: Vec<String> =
+            self.keyring.adopt().err().into_iter().map(|it| it.0).collect();
         let state = self.keyring.status();
         if given {
             notes.push(format!(

@@ -53,8 +53,7 @@ async fn the_master_key_is_rotated_while_everything_runs() {
     // What the store has now opens with the new file, and the authority is under the new data key.
     let keyring = row(&world, KEYRING).unwrap();
     let opened = LocalKeyring::open(Place::File(path.clone()), &keyring).unwrap();
-    let authority: SealedKeys =
-        serde_json::from_slice(&row(&world, AUTHORITY).unwrap()).unwrap();
+    let authority: SealedKeys = serde_json::from_slice(&row(&world, AUTHORITY).unwrap()).unwrap();
     let keys = authority.open(&opened).unwrap();
     assert_eq!(&keys, world.service.enrolment.authority().keys());
     assert_eq!(opened.status().data_keys.len(), 2);
@@ -148,8 +147,7 @@ async fn an_encrypted_backup_opens_for_whom_it_was_made() {
         let (status, answer) = world.send("POST", "/api/v1/restore", &headers, body).await;
         assert_eq!(status, 400, "cut at {at}: {}", text(&answer));
     }
-    let (status, answer) =
-        world.send("POST", "/api/v1/restore", &headers, Body::from(file)).await;
+    let (status, answer) = world.send("POST", "/api/v1/restore", &headers, Body::from(file)).await;
     assert_eq!(status, 200, "{}", text(&answer));
 }
 

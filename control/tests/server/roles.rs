@@ -128,7 +128,10 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
         "the gateway, which asks `reader` and `may_read` of the bus's port `Readers`",
         &["read_along"],
     ),
-    ("the check of a backup before its restore, and tests", &["first_tenant", "each_stream", "keyring"]),
+    (
+        "the check of a backup before its restore, and tests",
+        &["first_tenant", "each_stream", "keyring"],
+    ),
 ];
 
 /// Parameters that show that the caller was asked, or is.

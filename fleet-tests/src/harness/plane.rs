@@ -218,7 +218,8 @@ impl Plane {
     /// # Panics
     /// Panics if the backup does not hold them.
     pub fn secrets(&self) -> Secrets {
-        let (encrypted, file) = (self.scratch.join("secrets.age"), self.scratch.join("secrets.tar"));
+        let (encrypted, file) =
+            (self.scratch.join("secrets.age"), self.scratch.join("secrets.tar"));
         let identity = Identity::make().unwrap();
         let to = identity.recipient().to_string();
         self.cli().run(&["backup", encrypted.to_str().unwrap(), "--recipient", &to]).ok();

@@ -14,10 +14,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
-use bytes::Bytes;
-use futures_util::stream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::stream;
 use holdfast_age::{AgeError, Decrypting, Encrypting, FileKey, Head, With};
 use holdfast_base::ids::{Digest, Name, unhex};
 use serde::{Deserialize, Serialize};
@@ -395,12 +395,12 @@ fn decrypted<R: Read>(mut from: R, opening: &Opening) -> Result<Decrypting<R>, F
         }
         Opening::Nothing if head.is_by_passphrase() => {
             return Err(Failure::invalid(
-                "the backup is encrypted by a passphrase: give it (holdfast restore FILE --passphrase-file F)",
+                "the backup is encrypted by a passphrase: give it (--passphrase-file FILE)",
             ));
         }
         Opening::Nothing => {
             return Err(Failure::invalid(
-                "the backup is encrypted to a recipient: give an identity (holdfast restore FILE --identity F)",
+                "the backup is encrypted to a recipient: give an identity (--identity FILE)",
             ));
         }
     };

@@ -127,14 +127,20 @@ impl DataKeys {
 
     /// Seals a value under the newest key.
     pub(super) fn seal_under_newest(
-        &self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        &self,
+        context: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, KeyringError> {
         let encrypted = encrypt(&self.newest.bytes, context, plain)?;
         Ok([&[FORM][..], &self.newest.id, &encrypted].concat())
     }
 
     /// Opens a value under the key that it names.
     pub(super) fn open_under_any(
-        &self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        &self,
+        context: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, KeyringError> {
         let Some(([FORM], rest)) = sealed.split_first_chunk::<1>() else {
             return Err(KeyringError::Form);
         };
@@ -155,7 +161,10 @@ mod tests {
         let sealed = keys.seal_under_newest(b"secret/acme/db/password", b"hunter2").unwrap();
         assert_eq!(sealed.len(), b"hunter2".len() + 37);
         assert_eq!(keys.open_under_any(b"secret/acme/db/password", &sealed).unwrap(), b"hunter2");
-        assert_eq!(keys.open_under_any(b"secret/zeta/db/password", &sealed), Err(KeyringError::Altered));
+        assert_eq!(
+            keys.open_under_any(b"secret/zeta/db/password", &sealed),
+            Err(KeyringError::Altered)
+        );
         assert_ne!(sealed, keys.seal_under_newest(b"secret/acme/db/password", b"hunter2").unwrap());
         let newer = DataKeys::new(keys.all().cloned().collect(), Known::make(8).unwrap());
         assert_eq!(newer.open_under_any(b"secret/acme/db/password", &sealed).unwrap(), b"hunter2");

@@ -63,7 +63,7 @@ impl Row {
     fn unwrap(&self, master: &MasterKey) -> Result<DataKeys, KeyringTrouble> {
         let damaged = |id: &str| {
             KeyringTrouble(format!(
-                "data key {id} in the store is damaged: restore a backup (holdfast serve --restore FILE)"
+                "data key {id} in the store is damaged: restore a backup (--restore FILE)"
             ))
         };
         let open = |key: &Wrapped| {
@@ -83,7 +83,7 @@ impl Row {
     fn read(row: &[u8]) -> Result<Self, KeyringTrouble> {
         serde_json::from_slice(row).map_err(|error| {
             KeyringTrouble(format!(
-                "the store's row of data keys cannot be read: {error}. Restore a backup (holdfast serve --restore FILE)"
+                "the store's row of data keys cannot be read: {error}. Restore a backup (--restore FILE)"
             ))
         })
     }
@@ -146,9 +146,9 @@ impl LocalKeyring {
         let what = if there { "holds another one" } else { "is not there" };
         Err(KeyringTrouble(format!(
             "what is secret in the store is under master key {id}, and {said} {what}.\n\
-             Is the disk with it mounted? Give the file that holds the key: holdfast serve --master-key FILE\n\
+             Is the disk with it mounted? Give the file that holds the key: --master-key FILE\n\
              Without it the CA's key and all secrets are lost; an encrypted backup brings its own keys: \
-             set store.redb aside and start with holdfast serve --restore BACKUP.age"
+             set store.redb aside and start with --restore BACKUP.age"
         )))
     }
 
@@ -217,7 +217,7 @@ fn other_master(held: &Held, file: Option<&Path>) -> Result<Staged, KeyringTroub
     let there = master::read(file)?.and_then(|keys| keys.into_iter().next());
     let master = there.ok_or_else(|| {
         KeyringTrouble(format!(
-            "there is no file {} on the control plane's machine: make one with `holdfast master-key generate`",
+            "there is no file {} on the control plane's machine: make one with the command line (master-key generate)",
             file.display()
         ))
     })?;
@@ -284,7 +284,7 @@ impl ManagedKeyring for LocalKeyring {
         self.held(|held| {
             if row.master != held.master.id() {
                 return Err(KeyringTrouble(format!(
-                    "it is not encrypted, so what is secret in it lies under master key {}, and this control plane has master key {}: restore it with that one, in an empty data folder (holdfast serve --restore FILE --master-key KEY)",
+                    "it is not encrypted, so what is secret in it lies under master key {}, and this control plane has master key {}: restore it with that one, in an empty data folder (--restore FILE --master-key KEY)",
                     row.master,
                     held.master.id()
                 )));
