@@ -311,7 +311,8 @@ fn replace_store(
         let tenant = TENANT.parse()?;
         let keyring = LocalKeyring::begin(place, clock::now())?;
         // The old files are not touched before the backup is known to be good.
-        let with = Reading { artifacts: &artifacts, tenant: &tenant, keyring: &keyring };
+        let one = std::sync::Mutex::new(());
+        let with = Reading { artifacts: &artifacts, tenant: &tenant, keyring: &keyring, one: &one };
         let backup = http::read_backup(file, opening, &with)
             .with_context(|| format!("cannot restore {}", file.display()))?;
         if lost.is_some() {

@@ -4,7 +4,7 @@
 //! See decisions 0005 and 0099.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use holdfast_age::{Recipient, To};
 use holdfast_base::ids::Name;
@@ -180,6 +180,7 @@ pub struct Archive {
     enrolment: Arc<Enrolment>,
     authority: Arc<dyn Authority>,
     keys: Arc<MasterKeys>,
+    passphrases: Mutex<()>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -199,12 +200,18 @@ impl Archive {
         authority: Arc<dyn Authority>,
         keys: Arc<MasterKeys>,
     ) -> Self {
-        Self { documents, alarms, data, enrolment, authority, keys }
+        let passphrases = Mutex::new(());
+        Self { documents, alarms, data, enrolment, authority, keys, passphrases }
     }
 
     /// Keyring that opens a backup whose keys are sealed.
     pub fn keyring(&self) -> &dyn ManagedKeyring {
         self.keys.keyring()
+    }
+
+    /// Lock of the work with passphrases: one at a time, whoever asks, bounds its memory.
+    pub fn passphrases(&self) -> &Mutex<()> {
+        &self.passphrases
     }
 
     /// Takes an encrypted backup; changes go on meanwhile. It carries every key.

@@ -130,7 +130,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
     ),
     (
         "the check of a backup before its restore, and tests",
-        &["first_tenant", "each_stream", "keyring"],
+        &["first_tenant", "each_stream", "keyring", "passphrases"],
     ),
 ];
 

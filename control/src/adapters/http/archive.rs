@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, Read, Write};
 use std::path::Path as FilePath;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::State;
@@ -149,10 +149,10 @@ pub(super) async fn backup_unencrypted(
 /// Sends a backup while it is made.
 fn sent(app: &App, backup: Backup, of: &'static str) -> Response {
     let (to, from) = mpsc::channel(8);
-    let artifacts = Arc::clone(&app.artifacts);
+    let (artifacts, archive) = (Arc::clone(&app.artifacts), Arc::clone(&app.service.archive));
     tokio::task::spawn_blocking(move || {
         let pipe = io::BufWriter::with_capacity(64 * 1024, Pipe { to: to.clone() });
-        if let Err(error) = write_to(&backup, &artifacts, pipe) {
+        if let Err(error) = write_to(&backup, &artifacts, archive.passphrases(), pipe) {
             tracing::warn!(%error, "a backup was not read to its end");
             // The response of a failed backup ends without the last chunk, so that the client
             // notices that it is incomplete.
@@ -165,17 +165,20 @@ fn sent(app: &App, backup: Backup, of: &'static str) -> Response {
     ([(header::CONTENT_TYPE, of)], body).into_response()
 }
 
-/// Encrypts each backup that passes by one at a time: the key of a passphrase takes 64 MiB to make.
-static ENCRYPTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
-/// Writes a backup, encrypted to whom it is for.
-fn write_to(backup: &Backup, artifacts: &Artifacts, mut to: impl Write) -> io::Result<()> {
+/// Writes a backup, encrypted to whom it is for. `one` is held while the key of a passphrase is made,
+/// which takes 64 MiB.
+fn write_to(
+    backup: &Backup,
+    artifacts: &Artifacts,
+    one: &Mutex<()>,
+    mut to: impl Write,
+) -> io::Result<()> {
     let Some(receivers) = &backup.to else {
         write(backup, artifacts, &mut to)?;
         return to.flush();
     };
     let begun = {
-        let _one = ENCRYPTING.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
         Encrypting::begin(receivers, to)
     };
     let mut encrypting = begun.map_err(|error| match error {
@@ -290,7 +293,8 @@ pub(super) async fn restore(
     let tenant = app.service.documents.first_tenant().clone();
     let archive = Arc::clone(&app.service.archive);
     let read = tokio::task::spawn_blocking(move || {
-        let with = Reading { artifacts: &artifacts, tenant: &tenant, keyring: archive.keyring() };
+        let (keyring, one) = (archive.keyring(), archive.passphrases());
+        let with = Reading { artifacts: &artifacts, tenant: &tenant, keyring, one };
         read_backup(&file.0, &opening, &with)
     });
     let checked = read.await.map_err(Failure::internal)??;
@@ -347,6 +351,8 @@ pub struct Reading<'a> {
     pub tenant: &'a Name,
     /// Keyring with the master key, for a backup whose keys are sealed.
     pub keyring: &'a dyn ManagedKeyring,
+    /// Held while the key of a passphrase is made, which takes up to 256 MiB.
+    pub one: &'a Mutex<()>,
 }
 
 impl std::fmt::Debug for Reading<'_> {
@@ -370,7 +376,7 @@ pub fn read_backup(
     let mut from = io::BufReader::with_capacity(64 * 1024, file);
     let first = from.fill_buf().map_err(disk)?;
     let whole = if first.starts_with(ENCRYPTED_BACKUP.as_bytes()) {
-        read(decrypted(from, opening)?, with)?
+        read(decrypted(from, opening, with.one)?, with)?
     } else {
         read(from, with)?
     };
@@ -381,7 +387,11 @@ pub fn read_backup(
 }
 
 /// Begins to decrypt a backup.
-fn decrypted<R: Read>(mut from: R, opening: &Opening) -> Result<Decrypting<R>, Failure> {
+fn decrypted<R: Read>(
+    mut from: R,
+    opening: &Opening,
+    one: &Mutex<()>,
+) -> Result<Decrypting<R>, Failure> {
     let refused = |error: AgeError| match error {
         AgeError::Io(error) => damaged(error),
         error => Failure::invalid(error.to_string()),
@@ -390,7 +400,7 @@ fn decrypted<R: Read>(mut from: R, opening: &Opening) -> Result<Decrypting<R>, F
     let key = match opening {
         Opening::Key(key) => key.clone(),
         Opening::With(with) => {
-            let _one = ENCRYPTING.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
             head.file_key(with).map_err(refused)?
         }
         Opening::Nothing if head.is_by_passphrase() => {
