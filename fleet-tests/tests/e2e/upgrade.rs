@@ -143,3 +143,67 @@ fn folders_of_format_1_are_upgraded_in_place_and_everything_is_there() {
     plane.await_connection("old-1", "online");
     drop(device);
 }
+
+/// Every file below a folder.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            files(&entry.path(), found);
+        } else {
+            found.push(entry.path());
+        }
+    }
+}
+
+#[test]
+fn the_master_key_lies_elsewhere_is_rotated_and_its_loss_is_said() {
+    let scratch = Scratch::new();
+    let (data, key) = (scratch.join("plane"), scratch.join("elsewhere.key"));
+    let arguments = vec!["--master-key".to_owned(), key.display().to_string()];
+    let options = Options { arguments, ..Options::default() };
+    let mut plane = Plane::start_in(scratch, data, options);
+    assert!(!plane.data().join("master.key").exists());
+    let secrets = plane.secrets();
+    let former = std::fs::read(&key).unwrap();
+    let said = plane.cli().run(&["master-key", "rotate", "--data-keys"]).ok();
+    assert!(said.contains("master key ") && said.contains("data keys: "), "{said}");
+    assert_ne!(std::fs::read(&key).unwrap(), former);
+    plane.kill();
+    plane.up();
+    let made = plane.scratch.join("given.key");
+    plane.cli().run(&["master-key", "generate", made.to_str().unwrap()]).ok();
+    plane.cli().run(&["master-key", "rotate", "--file", made.to_str().unwrap()]).ok();
+    assert_eq!(plane.stop(), Some(0));
+
+    // The former file is not the one any more, and says so; nothing is changed by the try.
+    let refused = |key: &Path| {
+        let output = Command::new(&plane.binaries().control)
+            .args(["serve", "--api", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data"])
+            .arg(plane.data())
+            .arg("--master-key")
+            .arg(key)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let said = refused(&key);
+    assert!(said.contains("holds another one") && said.contains("--master-key FILE"), "{said}");
+    let missing = plane.scratch.join("missing.key");
+    let said = refused(&missing);
+    assert!(said.contains("is not there") && said.contains("Is the disk"), "{said}");
+    assert!(!missing.exists(), "none is made");
+    plane.options_mut().arguments = vec!["--master-key".into(), made.display().to_string()];
+    plane.up();
+    assert_eq!(plane.cli().run(&["get", "devices"]).code, 0);
+
+    // No file of the data folder and no log has a key in the clear.
+    let line = secrets.ca_key.lines().nth(1).unwrap();
+    let mut all = vec![plane.log_path()];
+    files(plane.data(), &mut all);
+    assert!(all.len() > 3, "{all:?}");
+    for file in all {
+        assert!(!holds(&file, line), "{}", file.display());
+        assert!(!holds(&file, "hfmk1."), "{}", file.display());
+    }
+}
