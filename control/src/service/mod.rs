@@ -72,6 +72,7 @@ pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;
+use people::SecondFactors;
 
 /// The control plane's service: its parts. Whoever uses one names it.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ impl Service {
         let directory =
             Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
         // Whoever keeps sealed values in a tenant's tables adds itself here.
-        let owners: Vec<Box<dyn SealedRows>> = Vec::new();
+        let owners: Vec<Box<dyn SealedRows>> = vec![Box::new(SecondFactors)];
         let master_keys = Arc::new(MasterKeys::new(of(), keys(), keyring, owners));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
