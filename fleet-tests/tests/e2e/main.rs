@@ -34,6 +34,7 @@ mod hostile;
 mod jobs;
 mod launching;
 mod lifecycle;
+mod logins;
 mod main_job;
 mod outage;
 mod plane_crash;
