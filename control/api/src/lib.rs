@@ -47,7 +47,8 @@ pub use backup::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 pub use code::ApiCode;
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
-    MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, Series, Sparkline,
+    MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, PolicyValue,
+    PolicyValues, Series, Sparkline,
     Sparklines, StreamItem, StreamLast,
 };
 pub use device::{

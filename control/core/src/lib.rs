@@ -43,6 +43,7 @@ pub mod retry;
 pub mod revisions;
 pub mod rights;
 pub mod room;
+pub mod secrets;
 pub mod session;
 pub mod shipping;
 pub mod state;

@@ -233,7 +233,7 @@ fn documents_about_data_become_their_values() {
     let all = admit(&data_documents(), &size_of).unwrap();
     let policy = |at: usize| match &all[at].what {
         What::Policy(policy) => policy.as_ref().clone(),
-        What::Workload(_) => panic!("a workload"),
+        What::Workload(..) => panic!("a workload"),
     };
     let Policy::Stream { policy: metrics, retention } = policy(0) else { panic!("no stream") };
     assert_eq!(metrics.streams, ["device/metrics".parse().unwrap()]);

@@ -53,6 +53,19 @@ pub enum Refusal {
     /// A secret is hidden in the document, and none is stored that it could stand for.
     #[error("refused, a hidden secret is not stored")]
     Secret(Vec<Fault>),
+    /// Documents refer to something that does not exist, or that a device lacks.
+    #[error("refused, what the documents refer to is not there")]
+    References(Vec<Fault>),
+    /// The document to delete is referred to.
+    #[error("{kind} {name} is used by {}: change them first", .by.join(", "))]
+    Used {
+        /// Kind, as its word in the API.
+        kind: &'static str,
+        /// Name of the document.
+        name: Name,
+        /// Documents that refer to it, such as `workload pump`.
+        by: Vec<String>,
+    },
     /// Devices would get more than fits into one message.
     #[error("a device's desired state would be too large to send")]
     TooLarge(Vec<Fault>),

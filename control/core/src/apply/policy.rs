@@ -5,6 +5,7 @@
 
 use super::impact;
 use super::planned::{Next, Planned, Refusal};
+use super::references;
 use crate::admission::{Admitted, What};
 use crate::change::Change;
 use crate::desired::{self, Documents};
@@ -128,7 +129,7 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
 /// must have, if that matters.
 ///
 /// # Errors
-/// [`Refusal::Unknown`] or [`Refusal::Changed`].
+/// [`Refusal::Unknown`], [`Refusal::Changed`] or [`Refusal::Used`].
 pub fn delete(
     change: &mut Change<'_>,
     kind: PolicyKind,
@@ -141,6 +142,10 @@ pub fn delete(
     let present = change.model.policies.get(&gone).ok_or_else(unknown)?.record.version;
     if expected.is_some_and(|expected| expected != present) {
         return Err(Refusal::Changed { kind: kind.word(), name: gone.1, present });
+    }
+    let by = references::users_of(change.model, &gone);
+    if !by.is_empty() {
+        return Err(Refusal::Used { kind: kind.word(), name: gone.1, by });
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
     change.model.policies.remove(&gone);

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
+use crate::secrets::value::{Config, Secret};
 use holdfast_api::kinds::{self as words, DocumentKind};
 
 /// Calls a macro with the kinds that have a record of their own: variant, and file of the rules.
@@ -24,12 +25,15 @@ macro_rules! each_policy_kind {
             LinkBudget link_budget;
             Notification notification;
             DevicePolicy device_policy;
+            Secret secret;
+            Config config;
             #[cfg(test)]
             Sample sample;
         }
     };
 }
 
+mod config;
 mod device_policy;
 mod kind;
 mod link_budget;
@@ -38,11 +42,13 @@ mod policy;
 mod rules;
 #[cfg(test)]
 mod sample;
+mod secret;
 mod sent;
 mod shown;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod values;
 mod workload;
 
 pub(crate) use self::policy::{PolicyRules, Preview};
@@ -64,6 +70,10 @@ pub enum PolicyKind {
     Notification,
     /// `DevicePolicy`: whether the absence of devices is expected.
     DevicePolicy,
+    /// `Secret`: values that nobody reads back, for workloads and notifications.
+    Secret,
+    /// `Config`: values for workloads.
+    Config,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -95,6 +105,16 @@ pub enum Policy {
     DevicePolicy {
         /// Meaning of an offline device.
         when_offline: WhenOffline,
+    },
+    /// Content of a `Secret` document.
+    Secret {
+        /// Sealed values by their keys.
+        secret: Secret,
+    },
+    /// Content of a `Config` document.
+    Config {
+        /// Values by their keys.
+        config: Config,
     },
     /// Content of a `Sample` document.
     #[cfg(test)]
@@ -133,6 +153,8 @@ impl PolicyKind {
             Self::LinkBudget => &LINK_BUDGET,
             Self::Notification => &NOTIFICATION,
             Self::DevicePolicy => &DEVICE_POLICY,
+            Self::Secret => &SECRET,
+            Self::Config => &CONFIG,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -322,5 +344,27 @@ static DEVICE_POLICY: Facts = Facts {
         MAX_DEVICE_POLICIES,
         "States whether devices may be away (offline), and for how long.",
         "it says whether devices may be away",
+    )
+};
+
+/// `Secret`.
+static SECRET: Facts = Facts {
+    chooses: false,
+    ..Facts::of(
+        &words::SECRET,
+        MAX_POLICIES,
+        "Values that are sealed and never shown again, for workloads and notifications.",
+        "it holds the values, such as { data: { password: { generate: {} } } }",
+    )
+};
+
+/// `Config`.
+static CONFIG: Facts = Facts {
+    chooses: false,
+    ..Facts::of(
+        &words::CONFIG,
+        MAX_POLICIES,
+        "Values for workloads.",
+        "it holds the values, such as { data: { level: info } }",
     )
 };

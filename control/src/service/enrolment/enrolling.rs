@@ -136,6 +136,7 @@ impl Enrolment {
                             token: token.id.as_str().into(),
                             uncounted: held.iter().map(|key| key.as_str().into()).collect(),
                             certificate: Some(issued(&certificate)),
+                            sealing_key: None,
                             name: new,
                         };
                         add(change, record)?;
