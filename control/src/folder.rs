@@ -21,9 +21,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
+use crate::PROGRAM;
+use crate::adapters::keyring::{LocalKeyring, Place};
 use crate::adapters::store::{RedbStore, Unusable};
-use crate::core::model::AUTHORITY;
-use crate::ports::authority::Keys;
+use crate::core::format::{self, StoreFormat, Upgrade};
+use crate::core::model::{AUTHORITY, FORMAT, KEYRING};
+use crate::ports::authority::{Keys, SealedKeys};
+use crate::ports::keyring::ManagedKeyring as _;
 use crate::ports::store::{Batch, Store as _};
 
 const STORE: &str = "store.redb";
@@ -38,6 +42,9 @@ const SERVED: &str = "served";
 /// Marker present while a lost store is restored from a backup: the store is not complete yet.
 const RESTORING: &str = "restoring";
 const LOCK: &str = "lock";
+/// Usual name of the master key's file, which is meant to be moved to another disk.
+const MASTER: &str = "master.key";
+const NEXT_MASTER: &str = "master.key.new";
 
 /// Files that are set aside when a new control plane takes over the folder. The marker is the last,
 /// so that a move that was cut short can be repeated.
@@ -54,9 +61,34 @@ pub(crate) enum Kept {
     /// The folder holds no control plane.
     Nothing,
     /// The store can be read, with its authority.
-    Whole(Box<(RedbStore, Keys)>),
+    Whole(Box<Whole>),
     /// A control plane has used the folder, and its store is lost, for this reason in words.
     Lost(String),
+}
+
+/// Store with what is needed to serve from it.
+#[derive(Debug)]
+pub(crate) struct Whole {
+    pub(crate) store: RedbStore,
+    pub(crate) keys: Keys,
+    pub(crate) keyring: LocalKeyring,
+}
+
+/// Reason why a store is not opened.
+enum Unopened {
+    /// The store is lost, for this reason.
+    Lost(String),
+    /// The store is whole, and something else is missing or wrong.
+    Refused(anyhow::Error),
+}
+
+impl From<Unusable> for Unopened {
+    fn from(unusable: Unusable) -> Self {
+        match unusable {
+            Unusable::Damaged(why) => Self::Lost(why),
+            Unusable::System(why) => Self::Refused(anyhow::anyhow!(why)),
+        }
+    }
 }
 
 /// Presence of the store's file.
@@ -122,7 +154,9 @@ impl Folder {
     }
 
     /// Examines the folder and opens the store in it.
-    pub(crate) fn kept(&self) -> anyhow::Result<Kept> {
+    /// An older store is upgraded. `place` is that of the master key, `now` the time in seconds since
+    /// 1970.
+    pub(crate) fn kept(&self, place: Place, now: u64) -> anyhow::Result<Kept> {
         let path = self.join(STORE);
         let store = match fs::metadata(&path) {
             Ok(file) if file.len() == 0 => There::Empty,
@@ -139,36 +173,33 @@ impl Folder {
         if store == There::No {
             return Ok(Kept::Nothing);
         }
-        let opened = RedbStore::existing(&path).and_then(|store| {
-            let kept = store.read(AUTHORITY, 1);
-            let kept = kept.map_err(|error| Unusable::Damaged(error.to_string()))?;
-            let keys = kept.iter().find(|(key, _)| key == AUTHORITY);
-            let keys = keys.and_then(|(_, keys)| serde_json::from_slice(keys).ok());
-            let keys = keys.ok_or_else(|| Unusable::Damaged("it holds no authority".into()))?;
-            Ok((store, keys))
-        });
-        match opened {
+        match RedbStore::existing(&path).map_err(Into::into).and_then(|it| open(it, place, now)) {
             Ok(whole) => {
                 self.mark(SERVED, HAS_SERVED).unwrap_or_else(|error| {
                     tracing::warn!(%error, "the file \"{SERVED}\" cannot be written");
                 });
                 Ok(Kept::Whole(Box::new(whole)))
             }
-            Err(Unusable::Damaged(why)) => Ok(Kept::Lost(format!("store.redb is damaged: {why}"))),
-            Err(Unusable::System(why)) => bail!("cannot open {}: {why}", path.display()),
+            Err(Unopened::Lost(why)) => Ok(Kept::Lost(format!("store.redb is damaged: {why}"))),
+            Err(Unopened::Refused(why)) => {
+                Err(why.context(format!("cannot open {}", path.display())))
+            }
         }
     }
 
-    /// Creates the store of a new control plane with these keys.
-    pub(crate) fn begin(&self, keys: &Keys) -> anyhow::Result<RedbStore> {
+    /// Returns the usual place of the master key.
+    pub(crate) fn master(&self) -> PathBuf {
+        self.join(MASTER)
+    }
+
+    /// Creates the store of a new control plane with these keys, sealed by this keyring.
+    pub(crate) fn begin(&self, keys: &Keys, keyring: &LocalKeyring) -> anyhow::Result<RedbStore> {
         let (new, path) = (self.join(NEW), self.join(STORE));
         let made = || -> anyhow::Result<RedbStore> {
             // A file of this name is left from a first start that was cut short before it printed
             // anything.
             remove(&new)?;
-            let authority = serde_json::to_vec(keys)?;
-            let writes = vec![(AUTHORITY.to_owned(), Some(authority))];
-            RedbStore::open(&new)?.commit(&[Batch { writes, ..Batch::default() }])?;
+            RedbStore::open(&new)?.commit(&[shared(keys, keyring)?])?;
             fs::rename(&new, &path)?;
             self.sync()?;
             self.mark(SERVED, HAS_SERVED)?;
@@ -245,6 +276,48 @@ impl Folder {
 
 const HAS_SERVED: &str = "A control plane of Holdfast keeps its state in this folder. While this file is here, a missing store.redb is a loss, not a new beginning.\n";
 
+/// Returns the write of the rows that belong to no tenant.
+fn shared(keys: &Keys, keyring: &LocalKeyring) -> anyhow::Result<Batch> {
+    let mut batch = Batch::default();
+    batch.put(FORMAT.into(), serde_json::to_vec(&format::present(PROGRAM))?);
+    batch.put(KEYRING.into(), keyring.row()?);
+    batch.put(AUTHORITY.into(), serde_json::to_vec(&keys.seal(keyring)?)?);
+    Ok(batch)
+}
+
+/// Opens what is in a store, and upgrades an older one in place, in one transaction: its authority
+/// was in the clear.
+fn open(store: RedbStore, place: Place, now: u64) -> Result<Whole, Unopened> {
+    let lost = |why: &str| Unopened::Lost(why.to_owned());
+    let refused = |error: anyhow::Error| Unopened::Refused(error);
+    let rows = store.pick(&[FORMAT.into(), KEYRING.into(), AUTHORITY.into()]);
+    let rows = rows.map_err(|error| Unopened::Lost(error.to_string()))?;
+    let mut rows = rows.into_iter().map(|row| row.map(|row| row.value));
+    let mut next = || rows.next().flatten();
+    let (format, keyring, authority) = (next(), next(), next());
+    let format = format.map(|row| serde_json::from_slice::<StoreFormat>(&row)).transpose();
+    let format = format.map_err(|error| Unopened::Lost(format!("its format: {error}")))?;
+    let upgrade = format::check(format, PROGRAM).map_err(|error| refused(error.into()))?;
+    let authority = authority.ok_or_else(|| lost("it holds no authority"))?;
+    if upgrade == Upgrade::Needed {
+        let keys: Keys = serde_json::from_slice(&authority)
+            .map_err(|error| Unopened::Lost(format!("its authority: {error}")))?;
+        let keyring = LocalKeyring::begin(place, now).map_err(|error| refused(error.into()))?;
+        let upgraded = || anyhow::Ok(store.commit(&[shared(&keys, &keyring)?])?);
+        upgraded().map_err(|error| refused(error.context("it cannot be upgraded")))?;
+        tracing::warn!(
+            "the data folder is upgraded: the CA's and the signing key lie under the master key"
+        );
+        return Ok(Whole { store, keys, keyring });
+    }
+    let row = keyring.ok_or_else(|| lost("it holds no data keys"))?;
+    let keyring = LocalKeyring::open(place, &row).map_err(|error| refused(error.into()))?;
+    let sealed: SealedKeys = serde_json::from_slice(&authority)
+        .map_err(|error| Unopened::Lost(format!("its authority: {error}")))?;
+    let keys = sealed.open(&keyring).map_err(|error| Unopened::Lost(error.to_string()))?;
+    Ok(Whole { store, keys, keyring })
+}
+
 fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -283,7 +356,9 @@ fn lock(data: &Path) -> anyhow::Result<File> {
 
 /// Returns whether a file in the data folder has a name that the control plane gives.
 fn ours(name: &str) -> bool {
-    [LOCK, NEW].contains(&name) || ALL.contains(&name) || name.starts_with("before-")
+    [LOCK, NEW, MASTER, NEXT_MASTER].contains(&name)
+        || ALL.contains(&name)
+        || name.starts_with("before-")
 }
 
 /// Removes other users' access to the files that are in the folder already, whatever their modes. A
@@ -364,6 +439,16 @@ mod tests {
         crate::adapters::authority::generate(1_795_000_000).unwrap()
     }
 
+    /// Examines the folder, with the master key in its usual place.
+    fn kept(folder: &Folder) -> Kept {
+        folder.kept(Place::File(folder.master()), 7).unwrap()
+    }
+
+    fn begin(folder: &Folder, keys: &Keys) {
+        let keyring = LocalKeyring::begin(Place::File(folder.master()), 7).unwrap();
+        drop(folder.begin(keys, &keyring).unwrap());
+    }
+
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o777
     }
@@ -373,15 +458,15 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("data");
         let begun = Folder::open(path.clone()).unwrap();
-        assert!(matches!(begun.kept().unwrap(), Kept::Nothing));
+        assert!(matches!(kept(&begun), Kept::Nothing));
         // A first start that was killed half-way: nobody is locked out.
         fs::write(path.join(NEW), "half").unwrap();
         fs::create_dir_all(path.join("artifacts/sha256")).unwrap();
-        assert!(matches!(begun.kept().unwrap(), Kept::Nothing));
+        assert!(matches!(kept(&begun), Kept::Nothing));
         let keys = keys();
-        drop(begun.begin(&keys).unwrap());
-        let whole = begun.kept().unwrap();
-        assert!(matches!(&whole, Kept::Whole(whole) if whole.1 == keys));
+        begin(&begun, &keys);
+        let whole = kept(&begun);
+        assert!(matches!(&whole, Kept::Whole(whole) if whole.keys == keys));
         drop(whole);
         let store = path.join(STORE);
         let bytes = fs::read(&store).unwrap();
@@ -395,7 +480,7 @@ mod tests {
                 Some(bytes) => fs::write(&store, bytes).unwrap(),
                 None => fs::remove_file(&store).unwrap(),
             }
-            let Kept::Lost(said) = begun.kept().unwrap() else { panic!("{why}") };
+            let Kept::Lost(said) = kept(&begun) else { panic!("{why}") };
             assert!(said.contains(why), "{said}");
             let advice = begun.advice(&said);
             assert!(advice.contains("--restore") && advice.contains("--begin-anew"), "{advice}");
@@ -403,21 +488,21 @@ mod tests {
         // A store of another program's making, or one without its authority.
         fs::remove_file(&store).unwrap();
         drop(RedbStore::open(&store).unwrap());
-        assert!(matches!(begun.kept().unwrap(), Kept::Lost(_)));
+        assert!(matches!(kept(&begun), Kept::Lost(_)));
         // Without the marker the data tells it.
         fs::remove_file(&store).unwrap();
         fs::remove_file(path.join(SERVED)).unwrap();
         fs::write(path.join("artifacts/sha256/00"), "x").unwrap();
-        assert!(matches!(begun.kept().unwrap(), Kept::Lost(_)));
+        assert!(matches!(kept(&begun), Kept::Lost(_)));
         let aside = begun.set_aside(1, true).unwrap();
         assert!(aside.join("artifacts/sha256/00").exists(), "nothing is deleted");
         assert_ne!(begun.set_aside(1, true).unwrap(), aside);
-        assert!(matches!(begun.kept().unwrap(), Kept::Nothing));
-        drop(begun.begin(&keys).unwrap());
+        assert!(matches!(kept(&begun), Kept::Nothing));
+        begin(&begun, &keys);
         begun.restoring().unwrap();
-        assert!(matches!(begun.kept().unwrap(), Kept::Lost(_)), "a restore that was cut short");
+        assert!(matches!(kept(&begun), Kept::Lost(_)), "a restore that was cut short");
         begun.restored().unwrap();
-        assert!(matches!(begun.kept().unwrap(), Kept::Whole(_)));
+        assert!(matches!(kept(&begun), Kept::Whole(_)));
     }
 
     #[test]

@@ -12,3 +12,6 @@ pub mod service;
 pub use holdfast_api as api;
 pub use holdfast_control_core as core;
 pub use holdfast_control_ports as ports;
+
+/// Name and version of this program, as backups and data folders have it.
+pub(crate) const PROGRAM: &str = concat!("holdfast ", env!("CARGO_PKG_VERSION"));

@@ -22,9 +22,10 @@ use crate::adapters::artifacts::Artifacts;
 use crate::adapters::authority::{self, LocalAuthority, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Pages, Requests, Tls};
+use crate::adapters::keyring::{LocalKeyring, Place};
 use crate::adapters::{clock, data_store::RedbDataStore, notify::Receivers, store::RedbStore};
 use crate::config::Config;
-use crate::folder::{Folder, Kept};
+use crate::folder::{Folder, Kept, Whole};
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::authority::{Authority as _, Keys};
 use crate::service::{Checked, Ports, Service, Settings, StartError, Threads, run_alarms};
@@ -66,7 +67,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let mqtt = listen(args.mqtt.as_deref(), MQTT_PORT, "--mqtt").await?;
     let (stop, stopping) = watch::channel(false);
 
-    let (opened, artifacts) = open_store(&folder, &begin, config.max_artifact)?;
+    let place = master_key(args.master_key, &folder);
+    let (opened, artifacts) = open_store(&folder, &begin, place, config.max_artifact)?;
     let authority = Arc::new(LocalAuthority::new(opened.keys, &config.trust_domain)?);
     let identity = || authority.server_identity(clock::now());
     let gateway = Gateway::new(authority.ca_der(), identity()?, Limits::default())?;
@@ -78,6 +80,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         data: Arc::new(RedbDataStore::new(&folder.data())),
         bus: Arc::new(gateway.clone()),
         authority: Arc::clone(&authority) as _,
+        keyring: Arc::new(opened.keyring),
         artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
         notifier: Arc::new(Receivers),
     };
@@ -201,6 +204,12 @@ fn data_folder(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// Returns where the master key lies: in the file that was given, else among the credentials from
+/// systemd, else in the data folder.
+fn master_key(given: Option<PathBuf>, folder: &Folder) -> Place {
+    Place::find(given, std::env::var_os("CREDENTIALS_DIRECTORY"), folder.master())
+}
+
 /// Kind of start that was asked for.
 enum Begin {
     Usual,
@@ -224,6 +233,7 @@ impl Begin {
 struct Opened {
     store: RedbStore,
     keys: Keys,
+    keyring: LocalKeyring,
     /// Backup to fill the store with. The store is empty until then.
     backup: Option<Checked>,
 }
@@ -233,16 +243,19 @@ struct Opened {
 fn open_store(
     folder: &Folder,
     begin: &Begin,
+    place: Place,
     max_artifact: u64,
 ) -> anyhow::Result<(Opened, Artifacts)> {
     let artifacts = Artifacts::open(&folder.artifacts(), max_artifact)
         .context("cannot use the folder of artifacts")?;
-    let kept = folder.kept()?;
+    let kept = folder.kept(place.clone(), clock::now())?;
     if let Kept::Whole(whole) = kept {
         // Damage inside the store shows only when all of it is read.
         let why = match begin {
             Begin::Usual => None,
-            Begin::Anew | Begin::Restored(_) => Service::check(&whole.0, &TENANT.parse()?).err(),
+            Begin::Anew | Begin::Restored(_) => {
+                Service::check(&whole.store, &TENANT.parse()?).err()
+            }
         };
         let Some(why) = why else {
             if !matches!(begin, Begin::Usual) {
@@ -250,23 +263,24 @@ fn open_store(
                     "the store of this data folder is whole: --begin-anew and --restore are for one that was lost. Start without them; a control plane that runs takes a backup with `holdfast restore FILE`"
                 );
             }
-            let (store, keys) = *whole;
-            return Ok((Opened { store, keys, backup: None }, artifacts));
+            let Whole { store, keys, keyring } = *whole;
+            return Ok((Opened { store, keys, keyring, backup: None }, artifacts));
         };
         drop(whole);
-        return replace_store(folder, begin, Some(why.to_string()), artifacts);
+        return replace_store(folder, begin, place, Some(why.to_string()), artifacts);
     }
     let lost = match kept {
         Kept::Lost(why) => Some(why),
         _ => None,
     };
-    replace_store(folder, begin, lost, artifacts)
+    replace_store(folder, begin, place, lost, artifacts)
 }
 
 /// Creates the first store, or one in place of a lost one.
 fn replace_store(
     folder: &Folder,
     begin: &Begin,
+    place: Place,
     lost: Option<String>,
     artifacts: Artifacts,
 ) -> anyhow::Result<(Opened, Artifacts)> {
@@ -285,8 +299,9 @@ fn replace_store(
         }
         folder.restoring()?;
         let keys = backup.keys().clone();
-        let store = folder.begin(&keys)?;
-        return Ok((Opened { store, keys, backup: Some(backup) }, artifacts));
+        let keyring = LocalKeyring::begin(place, clock::now())?;
+        let store = folder.begin(&keys, &keyring)?;
+        return Ok((Opened { store, keys, keyring, backup: Some(backup) }, artifacts));
     }
     let artifacts = match lost {
         Some(why) if !matches!(begin, Begin::Anew) => bail!("{}", folder.advice(&why)),
@@ -299,8 +314,9 @@ fn replace_store(
         None => artifacts,
     };
     let keys = authority::generate(clock::now())?;
-    let store = folder.begin(&keys)?;
-    Ok((Opened { store, keys, backup: None }, artifacts))
+    let keyring = LocalKeyring::begin(place, clock::now())?;
+    let store = folder.begin(&keys, &keyring)?;
+    Ok((Opened { store, keys, keyring, backup: None }, artifacts))
 }
 
 /// Fills a store that was created for a backup.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Scope;
+use crate::Role;
 
 /// Request of `POST /api/v1/session`: begins a session of the pages.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
@@ -25,11 +25,17 @@ impl std::fmt::Debug for Login {
 pub struct Session {
     /// Id of the access token that began the session.
     pub operator: String,
-    /// Comment of the access token, by which people know its holder. Absent: it has none.
+    /// Name of the access token, by which people know its holder. Absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_name: Option<String>,
-    /// Scope of the session: that of its access token.
-    pub scope: Scope,
+    /// Tenant of the session.
+    pub tenant: String,
+    /// Roles of the session.
+    pub roles: Vec<Role>,
+    /// True if the session was begun with the token that was printed at the first start, which is
+    /// meant for setting up: it is to be replaced.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub setup: bool,
     /// Value for the header `X-CSRF-Token`, needed with every request other than GET and HEAD.
     pub csrf: String,
     /// Time at which the session ends: 12 hours after the login, or earlier with its access token.
@@ -42,10 +48,17 @@ pub struct Session {
 pub struct Access {
     /// Id of the token, and the time at which it was created.
     pub metadata: AccessMetadata,
-    /// Purpose of the token, in words; may be empty.
-    pub comment: String,
-    /// Scope of the token: what it may do.
-    pub scope: Scope,
+    /// Name of the token, by which people know it; may be empty for tokens of earlier versions.
+    pub name: String,
+    /// Role of the token: what it may do.
+    pub role: Role,
+    /// Selector of the devices that the token reaches, such as `site=kiel`. Absent: all of its
+    /// tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Time until which the secret before the last rotation counts too. Absent: it was not rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_until: Option<String>,
     /// Time at which the token expires. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
@@ -68,18 +81,86 @@ pub struct AccessMetadata {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewAccess {
-    /// Purpose of the token: one line of at most 200 characters. Default: empty.
-    #[serde(default)]
-    pub comment: String,
-    /// Scope of the token. Default: `read`.
-    #[serde(default)]
-    pub scope: Scope,
-    /// Life of the token in seconds, at most ten years. Absent: until it is revoked.
+    /// Name of the token, by which people know it: one line of at most 80 characters that no other
+    /// access token has. Default: the id of the token. Scripts of earlier versions say `comment`.
+    #[serde(default, alias = "comment")]
+    pub name: String,
+    /// Role of the token. Default: `viewer`. Scripts of earlier versions say `scope`.
+    #[serde(default, alias = "scope")]
+    pub role: Role,
+    /// Selector of the devices that the token reaches, such as `site=kiel`. Absent: all of its
+    /// tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// Life of the token in seconds, at most ten years. Absent: 90 days, unless it is endless.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u64>,
+    /// True for a token that does not end by itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub endless: bool,
+}
+
+/// Request of `POST /api/v1/access/{id}/rotate`: a new secret for an access token.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RotateAccess {
+    /// Seconds for which the former secret counts beside the new one, at most 30 days. Default: one
+    /// day. 0 ends it at once, and every session that was begun with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap_seconds: Option<u64>,
+    /// Life of the token in seconds from now, at most ten years. Absent: as long as it had when it
+    /// was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_seconds: Option<u64>,
 }
 
-/// Response to `POST /api/v1/access`: the only time that the secret is shown.
+/// Response to `GET /api/v1/whoami`: the caller, its roles, and what they allow.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WhoAmI {
+    /// Caller in words, such as `access token 0011223344556677` or `user anna`.
+    pub caller: String,
+    /// Tenant of the caller.
+    pub tenant: String,
+    /// Roles, each with what it reaches and what gave it. Empty: nothing is allowed.
+    pub grants: Vec<Granted>,
+    /// Time at which the token or the session ends. Absent: it does not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Every action, and whether it is allowed.
+    pub actions: Vec<Decision>,
+}
+
+/// Role of a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Granted {
+    /// The role.
+    pub role: Role,
+    /// Selector of the devices that it reaches. Absent: all of the tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+    /// What gave it, in words, such as `access token 0011223344556677`.
+    pub by: String,
+}
+
+/// Decision about one action of a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Decision {
+    /// Action, as in `x-holdfast-action` of the OpenAPI document.
+    pub action: String,
+    /// True if it is allowed.
+    pub allowed: bool,
+    /// Devices that it reaches, such as `site=kiel`. Absent: it reaches all of the tenant, is about
+    /// no devices, or is not allowed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<String>,
+    /// Reason: what gave the right, or what is missing.
+    pub why: String,
+}
+
+/// Response to `POST /api/v1/access` and to its rotation: the only time that the secret is shown.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct CreatedAccess {
     /// Id of the token, by which it is listed and revoked.
@@ -108,7 +189,7 @@ pub struct About {
     pub started_at: String,
     /// Trust domain, as it appears in the SPIFFE ids of certificates.
     pub trust_domain: String,
-    /// Name of the only tenant.
+    /// Tenant of the caller.
     pub tenant: String,
     /// Address and port that the API listens on. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

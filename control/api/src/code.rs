@@ -66,7 +66,7 @@ api_codes! {
         "ask the device itself, or have records shipped";
     Refused "refused" 403,
         "the caller may not do this, or the device is not let in",
-        "use an access token whose scope allows it; approve or enrol the device anew";
+        "use an access token whose role allows it (`holdfast auth whoami -v`); approve or enrol the device anew";
     TooLarge "too-large" 413,
         "the request is larger than the control plane takes",
         "send it in parts";

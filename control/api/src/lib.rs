@@ -25,7 +25,7 @@ pub mod link;
 pub mod log;
 pub mod path;
 mod query;
-mod scope;
+mod role;
 pub mod selector;
 pub mod strict;
 pub mod time;
@@ -37,8 +37,8 @@ mod workload;
 
 pub use absence::{Absence, AbsenceStatus, PolicyAbsence};
 pub use access::{
-    About, Access, AccessMetadata, Authority, CreatedAccess, Licence, Licences, Login, NewAccess,
-    Session,
+    About, Access, AccessMetadata, Authority, CreatedAccess, Decision, Granted, Licence, Licences,
+    Login, NewAccess, RotateAccess, Session, WhoAmI,
 };
 pub use alarms::{Alarm, AlarmState, Delivery, Muting, NewSilence, Silence, Tested};
 pub use answer::{ErrorDocument, Event, Explanation, StoredArtifact};
@@ -69,7 +69,7 @@ pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,
 };
-pub use scope::Scope;
+pub use role::{NotARole, Role};
 pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 pub use token::{Approve, CreatedToken, NewToken, Token, TokenDevice, TokenUse};
 pub use workload::{Revision, State, Workload, WorkloadState, WorkloadSummary};

@@ -103,6 +103,23 @@ impl Selector {
         labels.chain(further).collect::<Vec<_>>().join(",")
     }
 
+    /// True if every object that this selector can select is selected by `wider` too, as far as one
+    /// condition at a time shows it: each condition of `wider` follows from one of this selector.
+    pub fn implies(&self, wider: &Self) -> bool {
+        let own: Vec<Expression> = self.conditions().collect();
+        wider.conditions().all(|wanted| own.iter().any(|has| has.implies(&wanted)))
+    }
+
+    /// All conditions, labels that must be present among them.
+    fn conditions(&self) -> impl Iterator<Item = Expression> {
+        let labels = self.match_labels.iter().map(|(key, value)| Expression {
+            key: key.clone(),
+            operator: Operator::In,
+            values: vec![value.clone()],
+        });
+        labels.chain(self.match_expressions.iter().cloned())
+    }
+
     /// True if there are no conditions: everything is selected.
     pub fn is_empty(&self) -> bool {
         self.match_labels.is_empty() && self.match_expressions.is_empty()
@@ -110,6 +127,21 @@ impl Selector {
 }
 
 impl Expression {
+    /// True if `wanted` holds for every label that this condition holds for.
+    fn implies(&self, wanted: &Self) -> bool {
+        let within = |few: &[String], many: &[String]| few.iter().all(|one| many.contains(one));
+        let apart = |few: &[String], many: &[String]| few.iter().all(|one| !many.contains(one));
+        self.key == wanted.key
+            && match (self.operator, wanted.operator) {
+                (Operator::In, Operator::In) => within(&self.values, &wanted.values),
+                (Operator::In, Operator::NotIn) => apart(&self.values, &wanted.values),
+                (Operator::NotIn, Operator::NotIn) => within(&wanted.values, &self.values),
+                (Operator::In | Operator::Exists, Operator::Exists)
+                | (Operator::DoesNotExist, Operator::DoesNotExist | Operator::NotIn) => true,
+                _ => false,
+            }
+    }
+
     fn holds(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
         let listed = value.is_some_and(|value| self.values.contains(value));
@@ -303,6 +335,34 @@ mod tests {
         for text in ["role=a,site!=n,gpu,!old", "role in (a,b),zone notin (c,d)", ""] {
             assert_eq!(parse(text).unwrap().words(), text);
         }
+    }
+
+    #[test]
+    fn a_selector_implies_what_holds_for_all_that_it_selects() {
+        for (narrow, wide, implied) in [
+            ("site=kiel", "site=kiel", true),
+            ("site=kiel,role=pump", "site=kiel", true),
+            ("site=kiel", "site in (kiel,bonn)", true),
+            ("site in (kiel,bonn)", "site=kiel", false),
+            ("site=kiel", "site", true),
+            ("site", "site=kiel", false),
+            ("site=kiel", "site!=bonn", true),
+            ("site notin (bonn,kiel)", "site!=bonn", true),
+            ("site!=bonn", "site notin (bonn,kiel)", false),
+            ("!site", "site!=bonn", true),
+            ("site!=bonn", "!site", false),
+            ("role=pump", "site=kiel", false),
+            ("", "site=kiel", false),
+            ("site=kiel", "", true),
+        ] {
+            let (narrow_one, wide_one) = (parse(narrow).unwrap(), parse(wide).unwrap());
+            assert_eq!(narrow_one.implies(&wide_one), implied, "{narrow} implies {wide}");
+        }
+        let written = Selector {
+            match_labels: BTreeMap::from([("site".to_owned(), "kiel".to_owned())]),
+            ..Selector::default()
+        };
+        assert!(written.implies(&parse("site=kiel").unwrap()));
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub(crate) use kinds::Kind;
 
 use super::moment;
 use crate::serve_args::ServeArgs;
+use holdfast_api::Role;
 
 /// Runs workloads on machines at the edge, from one place, over links that come and go.
 #[derive(Debug, Parser)]
@@ -59,6 +60,9 @@ The first start makes the CA and prints an admin token, once. Logs go to standar
     /// Manage enrolment tokens, with which devices enrol.
     #[command(subcommand)]
     Token(Token),
+    /// Show who you are to the control plane, and what you may do.
+    #[command(subcommand)]
+    Auth(Auth),
     /// Manage access tokens: who may use the API, and for what.
     #[command(subcommand)]
     Access(Access),
@@ -309,10 +313,17 @@ pub(crate) struct CreateToken {
 pub(crate) enum Access {
     /// Create an access token and print it alone. It cannot be shown again.
     #[command(after_help = "Examples:
-  holdfast access create --comment prometheus            # it may read, and no more
-  holdfast access create --scope operate --ttl 90d --comment 'night duty'
-  holdfast access create --scope admin")]
+  holdfast access create --name prometheus --role metrics
+  holdfast access create --name 'night duty' --role operator --ttl 30d
+  holdfast access create --name kiel --role operator --selector site=kiel
+  holdfast access create --name pipeline --role operator --ttl never")]
     Create(CreateAccess),
+    /// Give an access token a new secret and print it. The former one counts for a while longer.
+    #[command(after_help = "Examples:
+  holdfast access rotate 0011223344556677                # the former secret counts for a day
+  holdfast access rotate prometheus --overlap 7d
+  holdfast access rotate stolen-laptop --overlap 0s      # the former secret ends at once")]
+    Rotate(RotateAccess),
     /// List the access tokens, without their secrets.
     #[command(after_help = "Examples:
   holdfast access list
@@ -324,35 +335,67 @@ pub(crate) enum Access {
     },
     /// Revoke an access token, and end the sessions that were begun with it.
     #[command(after_help = "Examples:
-  holdfast access revoke 0011223344556677")]
+  holdfast access revoke 0011223344556677
+  holdfast access revoke prometheus")]
     Revoke {
-        /// Id of the token: the part after `hfa1.`.
+        /// Id of the token (the part after `hfa1.`), or its name.
         id: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CreateAccess {
-    /// Scope of the token: what it may do.
-    #[arg(long, value_enum, default_value = "read")]
-    pub(crate) scope: AccessScope,
-    /// Life of the token: a number with s, m, h or d [default: until it is revoked].
-    #[arg(long, value_parser = moment::ttl)]
-    pub(crate) ttl: Option<u64>,
-    /// Purpose of the token, in words; it is shown beside what its holder does.
+    /// Name of the token; it is shown beside what its holder does.
     #[arg(long, default_value = "")]
-    pub(crate) comment: String,
+    pub(crate) name: String,
+    /// Role of the token: viewer, operator, admin, device-provisioner, auditor or metrics.
+    #[arg(long, default_value = "viewer")]
+    pub(crate) role: Role,
+    /// Devices that the token reaches, such as site=kiel [default: all].
+    #[arg(long)]
+    pub(crate) selector: Option<String>,
+    /// Life of the token: a number with s, m, h or d, or never [default: 90d].
+    #[arg(long, value_parser = moment::ttl_or_never)]
+    pub(crate) ttl: Option<moment::Ttl>,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum AccessScope {
-    /// Read everything but secrets: monitoring, MQTT readers, a screen on the wall.
-    Read,
-    /// Everything of read, and: change workloads, streams, devices and enrolment tokens, query
-    /// devices.
-    Operate,
-    /// Everything of operate, and: backups, restores and access tokens.
-    Admin,
+#[derive(Debug, Args)]
+pub(crate) struct RotateAccess {
+    /// Id of the token (the part after `hfa1.`), or its name.
+    pub(crate) id: String,
+    /// Time for which the former secret counts too: a number with s, m, h or d.
+    #[arg(long, value_parser = moment::ttl_or_none, default_value = "1d")]
+    pub(crate) overlap: u64,
+    /// Life of the token from now: a number with s, m, h or d [default: as long as at first].
+    #[arg(long, value_parser = moment::ttl)]
+    pub(crate) ttl: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Auth {
+    /// Show who you are to the control plane, and with which roles.
+    #[command(after_help = "Examples:
+  holdfast auth whoami
+  holdfast auth whoami -v            # each action, and what gives it or what is missing
+  holdfast auth whoami -o json")]
+    Whoami {
+        /// Show every action, with what gives it or what is missing.
+        #[arg(short, long)]
+        verbose: bool,
+        /// Format of the output.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Ask whether you may do an action. Exit status 0: yes, 1: no.
+    #[command(after_help = "Examples:
+  holdfast auth can document.apply
+  holdfast auth can device.revoke gw-kiel-1")]
+    Can {
+        /// Action, as `holdfast auth whoami -v` lists them.
+        action: String,
+        /// Name of the device, for an action about one.
+        object: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -8,6 +8,7 @@
     reason = "the command line stands at the edge: it reads the clock once"
 )]
 
+mod access;
 mod activity;
 mod alarms;
 mod apply;
@@ -123,7 +124,8 @@ async fn ask(environment: &Environment, output: Output, command: Command) -> Out
 async fn with_client(client: &Client, output: Output, now: u64, command: Command) -> Outcome {
     match command {
         Command::Token(command) => manage::token(client, output, now, &command).await,
-        Command::Access(command) => manage::access(client, output, now, &command).await,
+        Command::Auth(command) => access::auth(client, output, now, &command).await,
+        Command::Access(command) => access::access(client, output, now, &command).await,
         Command::Apply(wanted) => apply::apply(client, output, &wanted).await,
         Command::Diff(files) => apply::diff(client, output, &files).await,
         Command::Delete(wanted) => apply::delete(client, output, &wanted).await,

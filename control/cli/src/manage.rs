@@ -1,4 +1,4 @@
-//! `token`, `access` and `device`: enrolment tokens, access tokens and devices.
+//! `token` and `device`: enrolment tokens and devices.
 //!
 //! See decision 0083.
 
@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::apply::Tries;
-use super::args::{Access, AccessScope, Approve, CreateToken, Device, Format, Kind, Token};
+use super::args::{Approve, CreateToken, Device, Format, Kind, Token};
 use super::cells::read;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
@@ -17,8 +17,7 @@ use super::moment::ago;
 use super::table::{Cell, table};
 use super::text::{Output, note};
 use holdfast_api as api;
-use holdfast_api::Scope;
-use holdfast_api::{CreatedAccess, CreatedToken, LabelPatch, NewAccess, NewToken, TokenUse};
+use holdfast_api::{CreatedToken, LabelPatch, NewToken, TokenUse};
 
 /// Runs a subcommand of `token`, on enrolment tokens.
 pub(crate) async fn token(client: &Client, output: Output, now: u64, command: &Token) -> Outcome {
@@ -94,35 +93,6 @@ fn new_token(wanted: &CreateToken) -> NewToken {
 
 fn document(value: &impl serde::Serialize) -> Outcome<Value> {
     serde_json::to_value(value).map_err(|error| Failure::failed(error.to_string()))
-}
-
-/// Runs a subcommand of `access`, on access tokens.
-pub(crate) async fn access(client: &Client, output: Output, now: u64, command: &Access) -> Outcome {
-    match command {
-        Access::Create(wanted) => {
-            let new = NewAccess {
-                comment: wanted.comment.clone(),
-                scope: match wanted.scope {
-                    AccessScope::Read => Scope::Read,
-                    AccessScope::Operate => Scope::Operate,
-                    AccessScope::Admin => Scope::Admin,
-                },
-                ttl_seconds: wanted.ttl,
-            };
-            let answer = client.send(Method::POST, &["access"], &[], &document(&new)?).await?;
-            output.line(&read::<CreatedAccess>(&answer)?.token)
-        }
-        Access::List { output: format } => {
-            let all = client.list(&["access"], &[]).await?;
-            print(output, now, Kind::Access, *format, Found::All(all))
-        }
-        Access::Revoke { id } => {
-            // As in `token_id`: the secret of a whole token is not sent.
-            let id = id.strip_prefix("hfa1.").and_then(|rest| rest.split('.').next()).unwrap_or(id);
-            client.send(Method::DELETE, &["access", id], &[], &Value::Null).await?;
-            output.line(&format!("access/{id} revoked"))
-        }
-    }
 }
 
 /// Runs a subcommand of `device`: approves, labels or revokes.

@@ -57,6 +57,25 @@ pub(crate) fn ttl(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Length of a life that may have no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ttl {
+    /// It does not end by itself.
+    Never,
+    /// Seconds.
+    Seconds(u64),
+}
+
+/// Parses a length of time as [`ttl`] does, or `never`.
+pub(crate) fn ttl_or_never(text: &str) -> Result<Ttl, String> {
+    if text == "never" { Ok(Ttl::Never) } else { ttl(text).map(Ttl::Seconds) }
+}
+
+/// Parses a length of time as [`ttl`] does; `0s` is none.
+pub(crate) fn ttl_or_none(text: &str) -> Result<u64, String> {
+    if text == "0s" { Ok(0) } else { ttl(text) }
+}
+
 /// Returns a moment and how long ago it was, or `never`.
 pub(super) fn and_ago(moment: Option<&String>, now: u64) -> String {
     moment.map_or_else(|| "never".to_owned(), |at| format!("{at} ({})", ago(at, now)))

@@ -11,7 +11,7 @@ use super::failure::Outcome;
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
-use holdfast_api::Scope;
+use holdfast_api::Role;
 use holdfast_api::{
     Absence, Access, Approve, Connection, Device, HealthState, Revision, State, Token,
 };
@@ -28,7 +28,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
-        Kind::Access => (&["ID", "SCOPE", "ENDS", "LAST USED", "MADE", "FOR"], &[]),
+        Kind::Access => (&["ID", "ROLE", "DEVICES", "ENDS", "LAST USED", "MADE", "NAME"], &[]),
         Kind::Alarm | Kind::Silence => alarms::headings(kind),
         Kind::Document(kind) => return columns::headings(kind, wide),
     };
@@ -216,16 +216,17 @@ fn access(now: u64, access: &Access) -> Vec<Cell> {
     vec![
         Cell::from(access.metadata.name.as_str()),
         Cell::new(
-            access.scope.as_str(),
-            if access.scope == Scope::Admin { Mood::Busy } else { Mood::Plain },
+            access.role.as_str(),
+            if access.role == Role::Admin { Mood::Busy } else { Mood::Plain },
         ),
+        Cell::from(access.selector.as_deref().unwrap_or("-")),
         Cell::from(match &access.expires_at {
             None => "never".to_owned(),
             Some(moment) => moment::until(moment, now),
         }),
         Cell::from(when(&access.last_used_at, "never")),
         Cell::from(moment::ago(&access.metadata.created_at, now)),
-        Cell::from(access.comment.as_str()),
+        Cell::from(access.name.as_str()),
     ]
 }
 
@@ -331,10 +332,10 @@ mod tests {
                 .contains("0011  active  2/5   in 24h   manual   -       -")
         );
         let access = json!({
-            "metadata": { "name": "0022", "createdAt": "2026-11-23T20:51:01Z" }, "comment": "wall",
-            "scope": "read", "expiresAt": "2026-11-24T21:01:01Z",
+            "metadata": { "name": "0022", "createdAt": "2026-11-23T20:51:01Z" }, "name": "wall",
+            "role": "viewer", "expiresAt": "2026-11-24T21:01:01Z",
         });
         let text = shown(Kind::Access, false, &access);
-        assert!(text.contains("0022  read   in 24h  never      10m ago  wall"), "{text}");
+        assert!(text.contains("0022  viewer  -        in 24h  never      10m ago  wall"), "{text}");
     }
 }

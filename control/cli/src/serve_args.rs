@@ -28,6 +28,11 @@ pub struct ServeArgs {
     /// of the file system, from 16Mi to 1Gi].
     #[arg(long, value_name = "SIZE", env = "HOLDFAST_RESERVE", value_parser = units::memory)]
     pub reserve: Option<u64>,
+    /// File with the master key, under which the CA's key and all secrets lie. It is made at the
+    /// first start; keep it on another disk than --data, or give it as the systemd credential
+    /// `holdfast-master-key` [default: that credential, or master.key in --data].
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_MASTER_KEY")]
+    pub master_key: Option<PathBuf>,
     /// Create and print a new admin token, and revoke the former one. For a token that was lost or
     /// leaked.
     #[arg(long)]

@@ -8,7 +8,7 @@ use holdfast_base::ids::{DeviceId, Name};
 use serde::Serialize;
 
 use super::desired::Changed;
-use super::model::{AUTHORITY, Model, key};
+use super::model::{Model, key};
 use super::records::{AccessRecord, AuditRecord, DesiredRecord, MAX_AUDIT};
 use super::timeline::{EventRecord, What};
 use holdfast_api::Event;
@@ -116,7 +116,7 @@ impl<'a> Change<'a> {
 
     /// Replaces the model and its rows by those of a backup, in a higher epoch. `records` are the
     /// backup's rows of this tenant and `fresh` the model that was read from them. The caller
-    /// deletes all rows first, and writes the row of the authority.
+    /// deletes all rows first, and writes the rows that belong to no tenant.
     pub fn restore(&mut self, records: Vec<(String, Vec<u8>)>, mut fresh: Model, epoch: u64) {
         let replaced = |key: &str| key.starts_with("desired/") || key == key::META;
         for (key, value) in records {
@@ -154,12 +154,9 @@ impl<'a> Change<'a> {
         self.writes.rows.push((key::of(&self.model.tenant, &key), Some(value)));
     }
 
-    /// Writes the authority's keys, which belong to no tenant.
-    pub fn put_authority<T: Serialize>(&mut self, keys: &T) {
-        match serde_json::to_vec(keys) {
-            Ok(bytes) => self.writes.rows.push((AUTHORITY.into(), Some(bytes))),
-            Err(error) => self.defects.push(format!("{AUTHORITY}: {error}")),
-        }
+    /// Writes a row that belongs to no tenant: its key is one of [`super::model::SHARED`].
+    pub fn put_shared(&mut self, key: &'static str, value: Vec<u8>) {
+        self.writes.rows.push((key.into(), Some(value)));
     }
 
     /// Deletes a row.

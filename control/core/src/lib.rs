@@ -18,6 +18,7 @@ pub mod enrolment;
 pub mod explain;
 pub mod exposition;
 pub mod fleet;
+pub mod format;
 pub mod groups;
 pub mod ingest;
 pub mod jobs;

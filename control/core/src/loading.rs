@@ -4,7 +4,7 @@ use holdfast_base::ids::{Name, unhex};
 
 use super::alarms::Silence;
 use super::kinds::AnyKind;
-use super::model::{AUTHORITY, BadRecord, Device, Model, read, sha256};
+use super::model::{BadRecord, Device, Model, read, sha256};
 use super::records::{
     AccessRecord, DesiredRecord, DeviceRecord, ReportRecord, RevisionRecord, TokenRecord,
 };
@@ -30,7 +30,6 @@ impl Model {
         let name = || rest.parse::<Name>().map_err(|_| unknown());
         match kind {
             "meta" => self.meta = read(key, value)?,
-            AUTHORITY => {}
             "device" => {
                 let record: DeviceRecord = read(key, value)?;
                 self.keys.insert(sha256(record.public_key.as_bytes()), record.name.clone());

@@ -194,8 +194,17 @@ pub struct Model {
     pub rules: Made,
 }
 
-/// Key of the certificate authority's keys in the store.
+/// Key of the certificate authority's keys in the store. They are sealed.
 pub const AUTHORITY: &str = "authority";
+
+/// Key of the data keys in the store. They are wrapped by the master key.
+pub const KEYRING: &str = "keyring";
+
+/// Key of the store's format, see [`crate::format`].
+pub const FORMAT: &str = "format";
+
+/// Keys of rows that belong to no tenant.
+pub const SHARED: [&str; 3] = [AUTHORITY, FORMAT, KEYRING];
 
 /// Keys of the rows in the store. Those that are made here are within a tenant; [`key::of`] makes
 /// the store's key, `KIND/TENANT/REST`.

@@ -17,11 +17,12 @@ use serde_json::Value;
 use super::lineage::Lineage;
 use super::mark::{self, Mark};
 use super::pause::{Pauses, Stamp};
+use super::rights::{Actor, Grant, Who};
 use super::secrets::place::Place;
 use super::secrets::references::References;
 use super::timeline::Counts;
 use holdfast_api::Approve;
-use holdfast_api::Scope;
+use holdfast_api::Role;
 use holdfast_api::selector::Selector;
 
 pub use super::kinds::{MAX_POLICIES, Policy, PolicyKind};
@@ -630,18 +631,36 @@ pub struct AccessRecord {
     /// True if the token was made but possibly never shown: the next start replaces it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unshown: bool,
-    /// Scope of the token. Tokens stored without one have every right.
-    #[serde(default = "Scope::of_old")]
-    pub scope: Scope,
+    /// Role of the token. Tokens stored without one have every right; before there were roles this
+    /// was a scope, `read`, `operate` or `admin`.
+    #[serde(default = "Role::of_old", alias = "scope")]
+    pub role: Role,
+    /// Devices that the token reaches. None: all of its tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
     /// End of validity, in seconds since 1970; None: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
-    /// Purpose of the token, in words.
-    #[serde(default)]
-    pub comment: Box<str>,
+    /// Name of the token, by which people know it; empty for some made before names were asked for.
+    #[serde(default, alias = "comment")]
+    pub name: Box<str>,
     /// Time of the last use, in seconds since 1970, up to a few minutes old; 0: never.
     #[serde(default)]
     pub last_used: u64,
+    /// Secret before the last rotation, which still counts for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<FormerSecret>,
+}
+
+/// Secret of an access token that was rotated: programs that have not got the new one yet go on
+/// until it ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FormerSecret {
+    /// sha256 of the former secret part, hexadecimal.
+    pub secret_sha256: Box<str>,
+    /// Time at which it ends, in seconds since 1970.
+    pub until: u64,
 }
 
 impl AccessRecord {
@@ -650,16 +669,39 @@ impl AccessRecord {
         self.expires_at.is_none_or(|end| now < end)
     }
 
-    /// Returns the comment by which people know the token. None: it is known by its id.
+    /// Returns the name by which people know the token. None: it is known by its id.
     pub fn title(&self) -> Option<&str> {
-        let made_here = &*self.id == ADMIN || self.comment.is_empty();
-        (!made_here).then_some(&*self.comment)
+        let made_here = &*self.id == ADMIN || self.name.is_empty();
+        (!made_here).then_some(&*self.name)
+    }
+
+    /// True if this is the digest (hexadecimal) of the token's secret, or of its former one while
+    /// that counts, at the time `now` in seconds since 1970.
+    pub fn has_secret(&self, digest: &str, now: u64) -> bool {
+        // Comparing digests instead of secrets needs no constant time: how far two digests agree
+        // tells nothing about the secret.
+        *self.secret_sha256 == *digest
+            || self.former.as_ref().is_some_and(|it| *it.secret_sha256 == *digest && now < it.until)
+    }
+
+    /// Role that the token gives whoever has it.
+    pub fn grant(&self) -> Grant {
+        let by = match self.title() {
+            Some(name) => format!("access token {} ({name})", self.id),
+            None => format!("access token {}", self.id),
+        };
+        Grant { role: self.role, selector: self.selector.clone(), by: by.into() }
+    }
+
+    /// Actor that whoever has the token is.
+    pub fn actor(&self, tenant: &Name) -> Actor {
+        Actor::new(Who::Token(self.id.clone()), tenant.clone(), vec![self.grant()])
     }
 
     /// True if the token has every right and never expires. The last such token cannot be deleted,
     /// since nobody could make another.
     pub fn keeps_the_door(&self) -> bool {
-        self.scope == Scope::Admin && self.expires_at.is_none()
+        self.role == Role::Admin && self.selector.is_none() && self.expires_at.is_none()
     }
 }
 

@@ -9,7 +9,7 @@ use holdfast_base::ids::Name;
 
 use super::change::{Change, Finished};
 use super::loading::Late;
-use super::model::{AUTHORITY, BadRecord, Model, key};
+use super::model::{BadRecord, Model, SHARED, key};
 
 /// Tables of all tenants.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Tenants {
     /// # Errors
     /// [`BadRecord`]. A key without a tenant was written by an earlier version.
     pub fn take(&mut self, late: &mut AllLate, key: &str, value: &[u8]) -> Result<(), BadRecord> {
-        if key == AUTHORITY {
+        if SHARED.contains(&key) {
             return Ok(());
         }
         let unknown = || BadRecord::Key(key.chars().take(200).collect());

@@ -18,6 +18,7 @@ use super::records::{
 };
 use super::state::{self, Condition};
 use holdfast_api::link;
+use holdfast_api::selector::Selector;
 use holdfast_api::time::rfc3339;
 use holdfast_api::{API_VERSION, Connection, Metadata, State};
 
@@ -161,8 +162,10 @@ pub fn access(record: &AccessRecord) -> holdfast_api::Access {
             name: record.id.to_string(),
             created_at: rfc3339(record.created_at),
         },
-        comment: record.comment.to_string(),
-        scope: record.scope,
+        name: record.name.to_string(),
+        role: record.role,
+        selector: record.selector.as_ref().map(Selector::words),
+        former_until: record.former.as_ref().map(|former| rfc3339(former.until)),
         expires_at: record.expires_at.map(rfc3339),
         last_used_at: (record.last_used > 0).then(|| rfc3339(record.last_used)),
     }

@@ -17,7 +17,7 @@ function holdfast(...words) {
 
 before(async () => {
   world = await World.start();
-  duty = await world.must("POST", "/api/v1/access", { comment: "night duty", scope: "operate" });
+  duty = await world.must("POST", "/api/v1/access", { name: "night duty", role: "operator" });
   await world.device("pump-1", { role: "gateway" });
   const loop = talker("loop", "exit 3");
   loop.spec.restart = { policy: "always", backoff: { initial: "100ms", max: "200ms" } };
@@ -176,7 +176,7 @@ test("times and words stand on one line, at any width", async () => {
 });
 
 test("who is logged in is named, not numbered", async () => {
-  const { token } = await world.must("POST", "/api/v1/access", { comment: "wall screen" });
+  const { token } = await world.must("POST", "/api/v1/access", { name: "wall screen" });
   const other = await world.page();
   await other.goto(world.url);
   await login(other, token);

@@ -2,12 +2,19 @@
 //!
 //! See decision 0135.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use holdfast_base::ids::DeviceId;
 use holdfast_protocol::signing::Signer;
 use serde::{Deserialize, Serialize};
 
-/// Keys of the authority, as they are in the store and in a backup. Whoever has them can act as the
-/// control plane.
+use crate::keyring::{Keyring, KeyringError};
+
+/// Context under which the authority's keys are sealed.
+const CONTEXT: &[u8] = b"authority";
+
+/// Keys of the authority, as they are in memory and in an encrypted backup. Whoever has them can act
+/// as the control plane.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Keys {
@@ -22,6 +29,37 @@ pub struct Keys {
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keys(withheld)")
+    }
+}
+
+impl Keys {
+    /// Seals the keys for the store.
+    ///
+    /// # Errors
+    /// Returns a [`KeyringError`] when there are no random numbers.
+    pub fn seal(&self, keyring: &dyn Keyring) -> Result<SealedKeys, KeyringError> {
+        let plain = serde_json::to_vec(self).map_err(|_| KeyringError::Form)?;
+        Ok(SealedKeys { sealed: STANDARD.encode(keyring.seal(CONTEXT, &plain)?) })
+    }
+}
+
+/// Keys of the authority as the store has them: sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealedKeys {
+    /// JSON of [`Keys`], sealed by the keyring, in base64.
+    sealed: String,
+}
+
+impl SealedKeys {
+    /// Opens the keys.
+    ///
+    /// # Errors
+    /// Returns a [`KeyringError`] when another control plane has sealed them, or they were changed.
+    pub fn open(&self, keyring: &dyn Keyring) -> Result<Keys, KeyringError> {
+        let sealed = STANDARD.decode(&self.sealed).map_err(|_| KeyringError::Form)?;
+        let plain = keyring.open(CONTEXT, &sealed)?;
+        serde_json::from_slice(&plain).map_err(|_| KeyringError::Form)
     }
 }
 
@@ -67,7 +105,7 @@ pub trait Authority: Send + Sync + 'static {
         now: u64,
     ) -> Result<Certificate, AuthorityError>;
 
-    /// Returns the keys of the authority, for the store and backups.
+    /// Returns the keys of the authority, for the store (sealed) and encrypted backups.
     fn keys(&self) -> &Keys;
 
     /// Returns the signer of desired states and calls.

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod data_store;
 pub mod gateway;
 pub mod http;
+pub mod keyring;
 pub mod notify;
 pub mod parquet;
 mod seats;

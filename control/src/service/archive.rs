@@ -14,14 +14,17 @@ use super::data::Data;
 use super::documents::Documents;
 use super::enrolment::Enrolment;
 use super::rights::may_whole;
+use crate::PROGRAM;
 use crate::api::Restored;
 use crate::core::alarms::Write;
-use crate::core::model::{Device, key};
+use crate::core::format;
+use crate::core::model::{AUTHORITY, Device, FORMAT, KEYRING, key};
 use crate::core::records::Meta;
 use crate::core::rights::{Action, Actor};
 use crate::core::streams::{Machine, owner};
 use crate::core::tenants::{AllLate, Tenants};
 use crate::ports::authority::{Authority, AuthorityError, Keys};
+use crate::ports::keyring::ManagedKeyring;
 use crate::ports::store::Snapshot;
 
 /// Content of a backup besides the artifacts.
@@ -121,6 +124,7 @@ pub struct Archive {
     data: Arc<Data>,
     enrolment: Arc<Enrolment>,
     authority: Arc<dyn Authority>,
+    keyring: Arc<dyn ManagedKeyring>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -131,13 +135,16 @@ impl std::fmt::Debug for Archive {
 
 impl Archive {
     pub(super) fn new(
-        documents: Arc<Documents>,
-        alarms: Arc<Alarms>,
-        data: Arc<Data>,
-        enrolment: Arc<Enrolment>,
+        (documents, alarms, data, enrolment): (
+            Arc<Documents>,
+            Arc<Alarms>,
+            Arc<Data>,
+            Arc<Enrolment>,
+        ),
         authority: Arc<dyn Authority>,
+        keyring: Arc<dyn ManagedKeyring>,
     ) -> Self {
-        Self { documents, alarms, data, enrolment, authority }
+        Self { documents, alarms, data, enrolment, authority, keyring }
     }
 
     /// Takes a backup; changes go on meanwhile. An entry in the audit log is made before the first
@@ -181,10 +188,11 @@ impl Archive {
         }
         let other_authority = checked.keys != *self.authority.keys();
         let now = self.documents.now();
+        let shared = self.shared(&checked.keys)?;
         let restored = self
             .documents
             .change_all(|tables| {
-                let Checked { records, tables: fresh, keys } = checked;
+                let Checked { records, tables: fresh, .. } = checked;
                 let mut restored = Restored::default();
                 let done = tables.restore(records, fresh, now, |change| {
                     let model = &change.model;
@@ -197,7 +205,9 @@ impl Archive {
                     let told = told.remove(&change.model.tenant).unwrap_or_default();
                     super::alarms::put(change, told);
                     change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
-                    change.put_authority(&keys);
+                    for (key, row) in &shared {
+                        change.put_shared(key, row.clone());
+                    }
                 });
                 Ok((restored, done))
             })
@@ -206,6 +216,16 @@ impl Archive {
         self.documents.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");
         Ok(Restored { notes: self.notes(other_authority), ..restored })
+    }
+
+    /// Returns the rows that belong to no tenant, with these keys of the authority.
+    fn shared(&self, keys: &Keys) -> Result<[(&'static str, Vec<u8>); 3], Failure> {
+        let sealed = keys.seal(&*self.keyring).map_err(Failure::internal)?;
+        Ok([
+            (FORMAT, serde_json::to_vec(&format::present(PROGRAM)).map_err(Failure::internal)?),
+            (KEYRING, self.keyring.row().map_err(Failure::internal)?),
+            (AUTHORITY, serde_json::to_vec(&sealed).map_err(Failure::internal)?),
+        ])
     }
 
     /// Notes for the operator about what follows from a restore.

@@ -22,6 +22,7 @@ use super::documents::Documents;
 use crate::core::change::Change;
 use crate::core::device_key::serial_is_of;
 use crate::core::liveness;
+use crate::core::model::sha256;
 use crate::core::records::Standing;
 use crate::core::timeline::{Before, What};
 use crate::ports::authority::Authority;
@@ -215,12 +216,13 @@ impl Inbox for Directory {
 impl Readers for Directory {
     fn reader(&self, token: &str) -> Option<Token> {
         let actor = self.access.authorize(token).ok()?;
-        let secret_sha256 = self.access.secret_of(&actor.tenant, actor.id())?;
-        Some(Token { tenant: actor.tenant.clone(), id: actor.id().into(), secret_sha256 })
+        let secret_sha256 = secret_digest(token)?;
+        let reads = self.access.may_read(&actor.tenant, actor.id(), &secret_sha256);
+        reads.then(|| Token { tenant: actor.tenant.clone(), id: actor.id().into(), secret_sha256 })
     }
 
     fn may_read(&self, access: &Token) -> bool {
-        self.access.secret_of(&access.tenant, &access.id) == Some(access.secret_sha256)
+        self.access.may_read(&access.tenant, &access.id, &access.secret_sha256)
     }
 
     fn read_along(&self, access: &Token, wanted: Wanted) -> Box<dyn Feed> {
@@ -359,4 +361,9 @@ fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Opti
         });
     }
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// SHA-256 digest of the secret in an access token's text.
+fn secret_digest(token: &str) -> Option<[u8; 32]> {
+    token.rsplit('.').next().map(|secret| sha256(secret.as_bytes()))
 }

@@ -157,7 +157,7 @@ impl Service {
         settings: Settings,
         (lease, jobs): (&Renewing, mpsc::Sender<documents::Job>),
     ) -> Result<(Self, data::Queued), StartError> {
-        let Ports { store, data, bus, authority, artifacts, notifier } = ports;
+        let Ports { store, data, bus, authority, keyring, artifacts, notifier } = ports;
         let lease = Arc::clone(&lease.lease);
         let documents = Documents::read(store, lease, jobs, Arc::clone(&bus), &settings)?;
         let documents = Arc::new(documents);
@@ -176,8 +176,11 @@ impl Service {
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
         let directory =
             Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
-        let archive =
-            Archive::new(of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment), keys());
+        let archive = Archive::new(
+            (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
+            keys(),
+            Arc::clone(&keyring),
+        );
         let service = Self {
             workloads: Arc::new(workloads),
             fleet: Arc::new(fleet),

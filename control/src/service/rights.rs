@@ -5,13 +5,16 @@
 use holdfast_base::ids::Name;
 
 use super::Failure;
+use crate::core::model::Model;
 use crate::core::rights::{self, Action, Actor, Denied, Object, Permit};
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         match denied {
             Denied::Elsewhere { .. } => Self::NotFound(denied.to_string()),
-            Denied::Scope { .. } | Denied::Device { .. } => Self::Refused(denied.to_string()),
+            Denied::Role { .. } | Denied::Whole { .. } | Denied::Device { .. } => {
+                Self::Refused(denied.to_string())
+            }
         }
     }
 }
@@ -22,8 +25,29 @@ impl From<Denied> for Failure {
 /// # Errors
 /// Returns [`Failure::Refused`] with what the actor lacks.
 pub fn may<'a>(actor: &'a Actor, action: Action, name: &str) -> Result<Permit<'a>, Failure> {
-    let object = Object { tenant: &actor.tenant, name };
+    let object = Object { tenant: &actor.tenant, name, labels: None };
     Ok(rights::may(actor, action, &object)?)
+}
+
+/// Decides whether an actor may do an action to a device, which its roles may not reach. A device
+/// that they do not reach is not there.
+///
+/// # Errors
+/// Returns [`Failure::Refused`] with what the actor lacks, and [`Failure::NotFound`] for a device
+/// that does not exist or is not reached.
+pub(super) fn may_device<'a>(
+    actor: &'a Actor,
+    action: Action,
+    model: &Model,
+    name: &str,
+) -> Result<Permit<'a>, Failure> {
+    let none = || Failure::no("device", name);
+    let labels = model.devices.get(name).map(|device| &device.record.labels);
+    let permit = rights::may(actor, action, &Object { tenant: &actor.tenant, name, labels });
+    match (permit, labels) {
+        (Err(Denied::Elsewhere { .. }), _) | (Ok(_), None) => Err(none()),
+        (permit, _) => Ok(permit?),
+    }
 }
 
 /// Decides whether an actor may do an action to the control plane as a whole, all tenants included.
@@ -37,6 +61,6 @@ pub(super) fn may_whole<'a>(
     action: Action,
     first: &Name,
 ) -> Result<Permit<'a>, Failure> {
-    let object = Object { tenant: first, name: "control plane" };
+    let object = Object { tenant: first, name: "control plane", labels: None };
     Ok(rights::may(actor, action, &object)?)
 }

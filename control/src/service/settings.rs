@@ -10,6 +10,7 @@ use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::authority::Authority;
 use crate::ports::bus::Bus;
 use crate::ports::data_store::DataStore;
+use crate::ports::keyring::ManagedKeyring;
 use crate::ports::store::Store;
 
 /// Settings of the service, fixed at its start.
@@ -44,6 +45,8 @@ pub struct Ports {
     pub bus: Arc<dyn Bus>,
     /// Certificate authority and signing key.
     pub authority: Arc<dyn Authority>,
+    /// Keyring that seals what is secret in the store.
+    pub keyring: Arc<dyn ManagedKeyring>,
     /// Artifacts that devices fetch.
     pub artifacts: Arc<dyn ArtifactSizes>,
     /// Delivery of messages about alarms.

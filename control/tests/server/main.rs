@@ -33,7 +33,7 @@ mod ping;
 mod policies;
 mod query;
 mod restore;
-mod scopes;
+mod roles;
 mod session;
 mod short;
 mod tenants;

@@ -289,7 +289,7 @@ fn with_line(tar: &[u8], line: &str) -> Vec<u8> {
 async fn access_tokens_come_and_go_and_take_their_sessions_along() {
     let mut world = World::new().await;
     let (status, made) =
-        world.request("POST", "/api/v1/access", json!({ "comment": " night shift " })).await;
+        world.request("POST", "/api/v1/access", json!({ "name": " night shift " })).await;
     assert_eq!(status, 201, "{made}");
     let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
     assert!(token.starts_with(&format!("hfa1.{id}.")));
@@ -299,7 +299,7 @@ async fn access_tokens_come_and_go_and_take_their_sessions_along() {
         items.into_iter().find(|item| item["metadata"]["name"] == *name)
     };
     let unused = item(list().await.1, id).unwrap();
-    assert_eq!((&unused["comment"], &unused["lastUsedAt"]), (&json!("night shift"), &Value::Null));
+    assert_eq!((&unused["name"], &unused["lastUsedAt"]), (&json!("night shift"), &Value::Null));
     assert!(unused["metadata"]["createdAt"].is_string());
     assert!(!unused.to_string().contains(token.rsplit('.').next().unwrap()));
     let (cookie, _) = session(&world, token).await;

@@ -5,7 +5,7 @@ use axum::body::Body;
 use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, hex};
 use holdfast_control::adapters::http::openapi;
-use holdfast_control::api::Scope;
+use holdfast_control::api::Role;
 use holdfast_control::core::model::{key, sha256};
 use holdfast_control::core::rights::{Action, Actor, Need};
 use holdfast_control::ports::bus::{Admission as _, Done, Inbox as _, Outcome};
@@ -28,7 +28,7 @@ async fn two() -> World {
     let zeta = "zeta".parse().unwrap();
     let access = json!({
         "id": "0123456789abcdef", "secretSha256": hex(&sha256(b"secret")), "createdAt": 1,
-        "scope": "admin",
+        "role": "admin",
     });
     let mut rows = vec![(key::access("0123456789abcdef"), access)];
     for name in ["d-1", "pump-2"] {
@@ -46,7 +46,7 @@ async fn two() -> World {
 }
 
 fn zeta() -> Actor {
-    Actor::operator("zeta".parse().unwrap(), "test", Scope::Admin)
+    Actor::token("zeta".parse().unwrap(), "test", Role::Admin)
 }
 
 async fn ask(world: &World, method: &str, path: &str, token: &str) -> (u16, Value) {

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use holdfast_base::codec;
-use holdfast_control::api::Scope;
+use holdfast_control::api::Role;
 use holdfast_control::core::rights::Actor;
 use holdfast_protocol::message::{Phase, Problem, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;
@@ -228,7 +228,7 @@ async fn activity_is_what_people_did_beside_what_devices_did() {
     let world = World::new().await;
     world.device("d-1").await;
     let (status, made) = world
-        .request("POST", "/api/v1/access", json!({ "comment": "night duty", "scope": "operate" }))
+        .request("POST", "/api/v1/access", json!({ "name": "night duty", "role": "operator" }))
         .await;
     assert_eq!(status, 201, "{made}");
     let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
@@ -240,7 +240,7 @@ async fn activity_is_what_people_did_beside_what_devices_did() {
     for argument in ["1", "2"] {
         advance(60);
         let document = crate::world::document("w", argument);
-        let night = Actor::operator(world.actor().tenant, id, Scope::Operate);
+        let night = Actor::token(world.actor().tenant, id, Role::Operator);
         world.service.workloads.apply(&night, &[document], false).await.unwrap();
         let revision = argument.parse().unwrap();
         if revision == 1 {

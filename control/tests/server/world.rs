@@ -18,9 +18,10 @@ use holdfast_control::adapters::clock::uptime;
 use holdfast_control::adapters::data_store::RedbDataStore;
 use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
+use holdfast_control::adapters::keyring::LocalKeyring;
 use holdfast_control::adapters::notify::Receivers;
 use holdfast_control::adapters::store::RedbStore;
-use holdfast_control::api::Scope;
+use holdfast_control::api::Role;
 use holdfast_control::core::rights::Actor;
 use holdfast_control::ports::artifacts::ArtifactSizes;
 use holdfast_control::ports::authority::Keys;
@@ -349,6 +350,7 @@ impl World {
             data: Arc::clone(&data) as Arc<dyn DataStore>,
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
+            keyring: Arc::new(LocalKeyring::in_memory().unwrap()),
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
         };
@@ -519,7 +521,7 @@ impl World {
 
     /// Returns an operator named `test` who may do everything in the world's tenant.
     pub fn actor(&self) -> Actor {
-        Actor::operator("default".parse().unwrap(), "test", Scope::Admin)
+        Actor::token("default".parse().unwrap(), "test", Role::Admin)
     }
 
     pub async fn apply(&self, name: &str, argument: &str) -> Result<(), Failure> {

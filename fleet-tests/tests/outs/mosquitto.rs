@@ -14,7 +14,7 @@ fn mosquitto_sub_follows_with_an_api_token_and_is_cut_when_it_ends() {
     let scratch = Scratch::new();
     let ca = scratch.write("ca.pem", &device.identity.enrolment.ca);
     let made =
-        plane.https().send("POST", "/api/v1/access", "application/json", br#"{"comment":"tool"}"#);
+        plane.https().send("POST", "/api/v1/access", "application/json", br#"{"name":"tool"}"#);
     let made = made.unwrap().json();
     let (id, token) = (made["id"].as_str().unwrap(), made["token"].as_str().unwrap());
     let port = device.broker().port().to_string();

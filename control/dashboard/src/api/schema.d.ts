@@ -54,9 +54,30 @@ export interface paths {
         post?: never;
         /**
          * Deletes an access token and ends the logins that were begun with it.
-         * @description The last token of scope `admin` without an end cannot be deleted.
+         * @description The last token of the role `admin` without an end cannot be deleted.
          */
         delete: operations["deleteAccess"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/access/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives an access token a new secret.
+         * @description The response contains the new secret. The former one counts beside it for a while, so that no
+         *     program is locked out before it has the new one.
+         */
+        post: operations["rotateAccess"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -250,6 +271,23 @@ export interface paths {
          *     SHA-256 digest with the one that `holdfast serve` prints.
          */
         get: operations["getCa"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/can": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Decides whether the caller may do an action to an object, and says why. */
+        get: operations["canI"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1068,6 +1106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/whoami": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Describes the caller: its roles, and every action with what gives it or what is missing. */
+        get: operations["whoAmI"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workloads": {
         parameters: {
             query?: never;
@@ -1270,7 +1325,7 @@ export interface components {
             serverCertificateNotAfter?: string | null;
             /** @description Time at which this process started. */
             startedAt: string;
-            /** @description Name of the only tenant. */
+            /** @description Tenant of the caller. */
             tenant: string;
             /** @description Trust domain, as it appears in the SPIFFE ids of certificates. */
             trustDomain: string;
@@ -1314,16 +1369,23 @@ export interface components {
         };
         /** @description An access token, without its secret. */
         Access: {
-            /** @description Purpose of the token, in words; may be empty. */
-            comment: string;
             /** @description Time at which the token expires. Absent: never. */
             expiresAt?: string | null;
+            /** @description Time until which the secret before the last rotation counts too. Absent: it was not rotated. */
+            formerUntil?: string | null;
             /** @description Time at which the token was last used, at most a few minutes behind. Absent: never used. */
             lastUsedAt?: string | null;
             /** @description Id of the token, and the time at which it was created. */
             metadata: components["schemas"]["AccessMetadata"];
-            /** @description Scope of the token: what it may do. */
-            scope: components["schemas"]["Scope"];
+            /** @description Name of the token, by which people know it; may be empty for tokens of earlier versions. */
+            name: string;
+            /** @description Role of the token: what it may do. */
+            role: components["schemas"]["Role"];
+            /**
+             * @description Selector of the devices that the token reaches, such as `site=kiel`. Absent: all of its
+             *     tenant.
+             */
+            selector?: string | null;
         };
         /** @description Id and creation time of an access token. */
         AccessMetadata: {
@@ -1597,7 +1659,7 @@ export interface components {
          * @enum {string}
          */
         Connection: "online" | "offline" | "never-seen" | "pending" | "revoked";
-        /** @description Response to `POST /api/v1/access`: the only time that the secret is shown. */
+        /** @description Response to `POST /api/v1/access` and to its rotation: the only time that the secret is shown. */
         CreatedAccess: {
             /** @description Id of the token, by which it is listed and revoked. */
             id: string;
@@ -1728,6 +1790,20 @@ export interface components {
             items: components["schemas"]["DataRecord"][];
             /** @description Position of the page. */
             metadata: components["schemas"]["DataMeta"];
+        };
+        /** @description Decision about one action of a caller. */
+        Decision: {
+            /** @description Action, as in `x-holdfast-action` of the OpenAPI document. */
+            action: string;
+            /** @description True if it is allowed. */
+            allowed: boolean;
+            /**
+             * @description Devices that it reaches, such as `site=kiel`. Absent: it reaches all of the tenant, is about
+             *     no devices, or is not allowed.
+             */
+            reach?: string | null;
+            /** @description Reason: what gave the right, or what is missing. */
+            why: string;
         };
         /** @description Delivery of a `Notification`: successes, failures and the queue of its receiver. */
         Delivery: {
@@ -2147,6 +2223,15 @@ export interface components {
              */
             desired: number;
         };
+        /** @description Role of a caller. */
+        Granted: {
+            /** @description What gave it, in words, such as `access token 0011223344556677`. */
+            by: string;
+            /** @description The role. */
+            role: components["schemas"]["Role"];
+            /** @description Selector of the devices that it reaches. Absent: all of the tenant. */
+            selector?: string | null;
+        };
         /** @description Health of a device, computed by the control plane so that lists, pages and commands agree. */
         Health: {
             /** @description Names of the workloads that fail on the device. */
@@ -2404,16 +2489,23 @@ export interface components {
         List_Access: {
             /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
-                /** @description Purpose of the token, in words; may be empty. */
-                comment: string;
                 /** @description Time at which the token expires. Absent: never. */
                 expiresAt?: string | null;
+                /** @description Time until which the secret before the last rotation counts too. Absent: it was not rotated. */
+                formerUntil?: string | null;
                 /** @description Time at which the token was last used, at most a few minutes behind. Absent: never used. */
                 lastUsedAt?: string | null;
                 /** @description Id of the token, and the time at which it was created. */
                 metadata: components["schemas"]["AccessMetadata"];
-                /** @description Scope of the token: what it may do. */
-                scope: components["schemas"]["Scope"];
+                /** @description Name of the token, by which people know it; may be empty for tokens of earlier versions. */
+                name: string;
+                /** @description Role of the token: what it may do. */
+                role: components["schemas"]["Role"];
+                /**
+                 * @description Selector of the devices that the token reaches, such as `site=kiel`. Absent: all of its
+                 *     tenant.
+                 */
+                selector?: string | null;
             }[];
             /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
@@ -2881,13 +2973,23 @@ export interface components {
         Muting: "acknowledgement" | "silence";
         /** @description Request of `POST /api/v1/access`: a new access token. */
         NewAccess: {
-            /** @description Purpose of the token: one line of at most 200 characters. Default: empty. */
-            comment?: string;
-            /** @description Scope of the token. Default: `read`. */
-            scope?: components["schemas"]["Scope"];
+            /** @description True for a token that does not end by itself. */
+            endless?: boolean;
+            /**
+             * @description Name of the token, by which people know it: one line of at most 80 characters that no other
+             *     access token has. Default: the id of the token. Scripts of earlier versions say `comment`.
+             */
+            name?: string;
+            /** @description Role of the token. Default: `viewer`. Scripts of earlier versions say `scope`. */
+            role?: components["schemas"]["Role"];
+            /**
+             * @description Selector of the devices that the token reaches, such as `site=kiel`. Absent: all of its
+             *     tenant.
+             */
+            selector?: string | null;
             /**
              * Format: int64
-             * @description Life of the token in seconds, at most ten years. Absent: until it is revoked.
+             * @description Life of the token in seconds, at most ten years. Absent: 90 days, unless it is endless.
              */
             ttlSeconds?: number | null;
         };
@@ -3329,6 +3431,12 @@ export interface components {
             /** @description Name of the workload. */
             workload: string;
         };
+        /**
+         * @description Role of an access token or a person: a set of actions. Which action belongs to which role stands
+         *     in `docs/api.md`.
+         * @enum {string}
+         */
+        Role: "viewer" | "operator" | "admin" | "device-provisioner" | "auditor" | "metrics";
         /** @description Request of `POST /api/v1/workloads/{name}/rollback`. */
         Rollback: {
             /**
@@ -3354,11 +3462,21 @@ export interface components {
              */
             to: number;
         };
-        /**
-         * @description Rights of an access token; each scope includes the one before.
-         * @enum {string}
-         */
-        Scope: "read" | "operate" | "admin";
+        /** @description Request of `POST /api/v1/access/{id}/rotate`: a new secret for an access token. */
+        RotateAccess: {
+            /**
+             * Format: int64
+             * @description Seconds for which the former secret counts beside the new one, at most 30 days. Default: one
+             *     day. 0 ends it at once, and every session that was begun with it.
+             */
+            overlapSeconds?: number | null;
+            /**
+             * Format: int64
+             * @description Life of the token in seconds from now, at most ten years. Absent: as long as it had when it
+             *     was made.
+             */
+            ttlSeconds?: number | null;
+        };
         /** @description Response to `GET /api/v1/devices/{name}/streams/{stream}/series`. */
         Series: {
             /**
@@ -3377,10 +3495,17 @@ export interface components {
             expiresAt: string;
             /** @description Id of the access token that began the session. */
             operator: string;
-            /** @description Comment of the access token, by which people know its holder. Absent: it has none. */
+            /** @description Name of the access token, by which people know its holder. Absent: it has none. */
             operatorName?: string | null;
-            /** @description Scope of the session: that of its access token. */
-            scope: components["schemas"]["Scope"];
+            /** @description Roles of the session. */
+            roles: components["schemas"]["Role"][];
+            /**
+             * @description True if the session was begun with the token that was printed at the first start, which is
+             *     meant for setting up: it is to be replaced.
+             */
+            setup?: boolean;
+            /** @description Tenant of the session. */
+            tenant: string;
         };
         /**
          * @description Urgency of an alarm: `critical` (something does not work), `warning` (something will stop
@@ -3717,6 +3842,19 @@ export interface components {
              */
             unhealthy: number;
         };
+        /** @description Response to `GET /api/v1/whoami`: the caller, its roles, and what they allow. */
+        WhoAmI: {
+            /** @description Every action, and whether it is allowed. */
+            actions: components["schemas"]["Decision"][];
+            /** @description Caller in words, such as `access token 0011223344556677` or `user anna`. */
+            caller: string;
+            /** @description Time at which the token or the session ends. Absent: it does not end by itself. */
+            expiresAt?: string | null;
+            /** @description Roles, each with what it reaches and what gave it. Empty: nothing is allowed. */
+            grants: components["schemas"]["Granted"][];
+            /** @description Tenant of the caller. */
+            tenant: string;
+        };
         /** @description A workload: its document and its state over all devices. */
         Workload: {
             /** @description Always `holdfast/v1`. */
@@ -4002,6 +4140,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rotateAccess: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateAccess"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedAccess"];
+                };
             };
             "4XX": {
                 headers: {
@@ -4382,6 +4553,38 @@ export interface operations {
                 };
                 content: {
                     "application/x-pem-file": string;
+                };
+            };
+        };
+    };
+    canI: {
+        parameters: {
+            query: {
+                /** @description Action, as in `x-holdfast-action` of the OpenAPI document. */
+                action: string;
+                /** @description Name of the device, for an action about one. Absent: any. */
+                object?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Decision"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -6084,6 +6287,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    whoAmI: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WhoAmI"];
+                };
             };
             "4XX": {
                 headers: {

@@ -31,6 +31,6 @@ export async function enter(token: string): Promise<Found> {
   const answer = await ask({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ token }) });
   const body = (await answer.json().catch(() => undefined)) as { error?: { message?: string } } | undefined;
   if (answer.ok) return body as unknown as Found;
-  if (answer.status === 401) throw new Error("This access token is not known, or it has expired or was revoked. Check that it was copied whole. Tokens are made under Settings, Access tokens, by somebody whose own token has the scope admin.");
+  if (answer.status === 401) throw new Error("This access token is not known, or it has expired or was revoked. Check that it was copied whole. Tokens are made under Settings, Access tokens, by somebody who is an admin.");
   throw new Error(body?.error?.message ?? `The control plane answered with status ${answer.status}.`);
 }

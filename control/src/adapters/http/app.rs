@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 
@@ -29,13 +30,34 @@ pub struct App {
     pub stop: watch::Receiver<bool>,
 }
 
-/// Number of answered requests by class of status (1xx to 5xx).
-#[derive(Debug, Default)]
+/// Id of a request: the header `X-Request-Id` of its response, and part of what the audit log says
+/// of it.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId(pub(super) Box<str>);
+
+/// Numbers of requests: those answered, by class of status (1xx to 5xx), and of the next id.
+#[derive(Debug)]
 pub struct Requests {
     pub(super) classes: [AtomicU64; 5],
+    /// Time at which the process started, in nanoseconds: ids of two runs differ.
+    run: u64,
+    next: AtomicU64,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let run = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
+        Self { classes: Default::default(), run, next: AtomicU64::new(1) }
+    }
 }
 
 impl Requests {
+    /// Makes the id of the next request.
+    pub(super) fn next_id(&self) -> Box<str> {
+        format!("{:x}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed)).into()
+    }
+
     /// Counts an answer of this status.
     pub(super) fn count(&self, status: u16) {
         let class = usize::from(status / 100).saturating_sub(1);

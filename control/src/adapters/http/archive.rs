@@ -25,7 +25,7 @@ use super::artifacts::{disk, take};
 use crate::adapters::artifacts::{Artifacts, Temporary, digest};
 use crate::adapters::authority;
 use crate::api::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
-use crate::core::model::{AUTHORITY, key};
+use crate::core::model::{SHARED, key};
 use crate::core::rights::Actor;
 use crate::ports::authority::Keys;
 use crate::service::{Backup, Checked, Checking, Failure};
@@ -133,7 +133,7 @@ fn write(backup: &Backup, artifacts: &Artifacts, to: impl Write) -> io::Result<(
     let mut tar = tar::Builder::new(to);
     let manifest = Manifest {
         format: FORMAT,
-        program: format!("holdfast {}", env!("CARGO_PKG_VERSION")),
+        program: crate::PROGRAM.into(),
         created_at: crate::api::time::rfc3339(backup.at),
     };
     for (name, json) in [
@@ -172,8 +172,8 @@ fn write(backup: &Backup, artifacts: &Artifacts, to: impl Write) -> io::Result<(
 fn lines(backup: &Backup, mut each: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut line = Vec::new();
     backup.snapshot.visit(&LEFT_OUT, &mut |key, value| {
-        if key == AUTHORITY {
-            return Ok(()); // The keys are in a file of their own.
+        if SHARED.contains(&key) {
+            return Ok(()); // The keys are in files of their own.
         }
         let value: &RawValue = serde_json::from_slice(value)?;
         line.clear();

@@ -14,9 +14,9 @@ use holdfast_base::ids::DeviceId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::app::App;
+use super::app::{App, RequestId};
 use crate::adapters::seats::Seat;
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Origin};
 use crate::core::session::Secret;
 use crate::service::{Failure, Service, may};
 
@@ -102,7 +102,14 @@ fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
         Failure::Refused(format!("{method} {route} has no action: nobody may use it"))
     })?;
     may(&actor, action, "")?;
-    Ok(actor)
+    Ok(Actor { origin: origin(request), ..actor })
+}
+
+/// Place that a request came from.
+fn origin(request: &Request) -> Origin {
+    let address = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
+    Origin { address, request: id.unwrap_or_default() }
 }
 
 /// Actor of the request's bearer token.
@@ -164,7 +171,7 @@ pub(super) async fn operators_and_devices(
         Some(device) if !request.headers().contains_key(header::AUTHORIZATION) => {
             let checked = device.check(&app.service);
             let DeviceId { tenant, device } = device.device;
-            checked.map(|()| Actor::device(tenant, device))
+            checked.map(|()| Actor { origin: origin(&request), ..Actor::device(tenant, device) })
         }
         _ => operator(&app.service, &request),
     };

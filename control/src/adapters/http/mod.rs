@@ -53,6 +53,7 @@ use crate::core::rights::Action;
 use crate::core::session::COOKIE;
 use crate::service::Failure;
 
+use app::RequestId;
 pub use app::{App, Requests};
 pub use archive::read_backup;
 pub use files::{File, Pages};
@@ -143,6 +144,9 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(activity::activity))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))
+        .routes(routes!(access::rotate))
+        .routes(routes!(access::whoami))
+        .routes(routes!(access::can))
         .routes(routes!(system::about))
         .routes(routes!(system::licences))
         .routes(routes!(events::events))
@@ -242,11 +246,17 @@ async fn method_not_allowed(request: Request) -> Response {
     response
 }
 
-async fn counted(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn counted(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let id = app.requests.next_id();
+    let value = HeaderValue::from_str(&id).ok();
+    request.extensions_mut().insert(RequestId(id));
     let mut response = next.run(request).await;
     let head = response.headers_mut();
     head.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(value) = value {
+        head.insert("x-request-id", value);
+    }
     // A response that does not say otherwise is of this moment and for its reader only.
     head.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if path.starts_with("/api/") {

@@ -6,6 +6,7 @@ mod part;
 mod sessions;
 mod tokens;
 mod watching;
+mod who;
 
 pub use part::Access;
 pub use watching::Watch;

@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use holdfast_base::ids::Name;
+
 use super::part::Access;
 use crate::api;
-use crate::api::Scope;
 use crate::api::time::rfc3339;
 use crate::core::change::Change;
 use crate::core::model::{Model, key};
-use crate::core::records::{AccessRecord, SessionRecord};
+use crate::core::records::{ADMIN, AccessRecord, SessionRecord};
 use crate::core::rights::{Actor, Who};
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
 use crate::core::tenants::Tenants;
@@ -35,7 +36,7 @@ impl Access {
         let access: Box<str> = actor.id().into();
         let secret = Secret::new(self.authority.random().map_err(Failure::internal)?);
         let digest = secret.digest();
-        let (record, scope, title) = self
+        let (record, of) = self
             .documents
             .change(&actor.tenant, |change| {
                 let now = change.now;
@@ -44,18 +45,17 @@ impl Access {
                     return Err(Failure::Unauthorized("the access token was just ended".into()));
                 };
                 let end = known.expires_at.unwrap_or(u64::MAX).min(now + LIFE);
-                let scope = known.scope;
+                let of = known.clone();
                 make_room(change);
                 let record =
                     SessionRecord { access: access.clone(), created_at: now, expires_at: end };
                 change.put(key::session(&digest), &record);
                 change.model.sessions.insert(digest, record.clone());
                 change.audit(&access, "session.begin", &access, format!("from {from}"));
-                let title = change.model.access.get(&access).and_then(AccessRecord::title);
-                Ok((record, scope, title.map(str::to_owned)))
+                Ok((record, of))
             })
             .await?;
-        let session = shown(&record, scope, title, &secret);
+        let session = shown(&actor.tenant, &record, &of, &secret);
         Ok((secret, session))
     }
 
@@ -88,7 +88,7 @@ impl Access {
         let record = record.filter(|record| record.expires_at > self.documents.now());
         let record = record.ok_or_else(over)?;
         let known = model.access.get(&record.access).ok_or_else(over)?;
-        Ok(shown(record, known.scope, known.title().map(str::to_owned), secret))
+        Ok(shown(&model.tenant, record, known, secret))
     }
 
     /// Returns the actor of the login with this secret.
@@ -103,8 +103,7 @@ impl Access {
             record.filter(|record| record.expires_at > self.documents.now()).ok_or_else(over)?;
         let known =
             model.access.get(&record.access).filter(|known| known.counts(self.documents.now()));
-        let scope = known.ok_or_else(over)?.scope;
-        let actor = Actor::operator(model.tenant.clone(), record.access.clone(), scope);
+        let actor = known.ok_or_else(over)?.actor(&model.tenant);
         Ok(Actor { session: Some(digest), ..actor })
     }
 
@@ -116,9 +115,8 @@ impl Access {
         }
         let (model, now) = (self.documents.model(&actor.tenant), self.documents.now());
         let counts = match &actor.who {
-            Who::Operator { access, .. } => {
-                model.access.get(access).is_some_and(|known| known.counts(now))
-            }
+            Who::Token(id) => model.access.get(id).is_some_and(|known| known.counts(now)),
+            Who::Person(_) => actor.session.is_some(),
             Who::Device(name) => model.devices.contains_key(name),
         };
         counts
@@ -156,15 +154,17 @@ fn over() -> Failure {
 }
 
 fn shown(
+    tenant: &Name,
     record: &SessionRecord,
-    scope: Scope,
-    operator_name: Option<String>,
+    of: &AccessRecord,
     secret: &Secret,
 ) -> api::Session {
     api::Session {
         operator: record.access.to_string(),
-        operator_name,
-        scope,
+        operator_name: of.title().map(str::to_owned),
+        tenant: tenant.to_string(),
+        roles: vec![of.role],
+        setup: *record.access == *ADMIN,
         csrf: secret.csrf(),
         expires_at: rfc3339(record.expires_at),
     }

@@ -3,14 +3,15 @@
 //!
 //! See decisions 0026 and 0097.
 
-use holdfast_base::ids::{Name, hex, unhex};
+use holdfast_base::ids::{Name, hex};
 
 use super::part::Access;
 use super::sessions;
-use crate::api::{self, CreatedAccess, NewAccess, Scope};
+use crate::api::selector::{self, Selector};
+use crate::api::{self, CreatedAccess, NewAccess, Role, RotateAccess};
 use crate::core::change::Change;
 use crate::core::model::{key, sha256};
-use crate::core::records::{ADMIN, AccessRecord};
+use crate::core::records::{ADMIN, AccessRecord, FormerSecret};
 use crate::core::rights::{Action, Actor};
 use crate::core::view;
 use crate::service::listing::page;
@@ -23,8 +24,18 @@ const MAX_ACCESS: usize = 1_000;
 /// Longest life of a token that can be asked for, in seconds: ten years.
 const MAX_TTL: u64 = 10 * 366 * 86_400;
 
-/// Maximum length of a token's comment, in characters.
-const MAX_COMMENT: usize = 200;
+/// Life of a token unless another one is asked for, in seconds: 90 days.
+const USUAL_TTL: u64 = 90 * 86_400;
+
+/// Maximum length of a token's name, in characters.
+const MAX_NAME: usize = 80;
+
+/// Time for which a former secret counts after a rotation unless another one is asked for, in
+/// seconds: one day.
+const USUAL_OVERLAP: u64 = 86_400;
+
+/// Longest such time that can be asked for, in seconds: 30 days.
+const MAX_OVERLAP: u64 = 30 * 86_400;
 
 /// Shortest time between two updates of a token's stored time of last use, in seconds. A script may
 /// use its token a thousand times a second.
@@ -34,22 +45,28 @@ impl Access {
     /// Returns the actor of whoever has started this program on its machine, who may do everything:
     /// the machine holds all keys.
     pub fn host(&self) -> Actor {
-        Actor::operator(self.documents.first_tenant().clone(), "holdfast", Scope::Admin)
+        Actor::token(self.documents.first_tenant().clone(), "holdfast", Role::Admin)
     }
 
-    /// SHA-256 digest of an access token's secret; `None` when the token is unknown, has ended, or
-    /// may not read records.
-    pub(in crate::service) fn secret_of(&self, tenant: &Name, access: &str) -> Option<[u8; 32]> {
-        let model = self.documents.model(tenant);
-        let known = model.access.get(access).filter(|known| known.counts(self.documents.now()))?;
-        let actor = Actor::operator(model.tenant.clone(), known.id.clone(), known.scope);
-        may(&actor, Action::ListRecords, "").ok()?;
-        unhex::<32>(&known.secret_sha256)
+    /// True if an access token with this secret (its SHA-256 digest) may read records of all
+    /// devices of its tenant.
+    pub(in crate::service) fn may_read(
+        &self,
+        tenant: &Name,
+        access: &str,
+        secret_sha256: &[u8; 32],
+    ) -> bool {
+        let (model, now) = (self.documents.model(tenant), self.documents.now());
+        let known = model.access.get(access).filter(|known| known.counts(now));
+        known.is_some_and(|known| {
+            let actor = known.actor(&model.tenant);
+            let reads = may(&actor, Action::ListRecords, "").is_ok_and(|it| it.sight().is_all());
+            reads && known.has_secret(&hex(secret_sha256), now)
+        })
     }
 
-    /// Stores the authority's keys and makes the admin's access token when the control plane starts
-    /// for the first time. Returns the token's text, which cannot be read again later; `None` at
-    /// any later start. A token that was made but never shown (the process ended in between) is
+    /// Makes the admin's access token when the control plane starts for the first time. Returns the
+    /// token's text, which cannot be read again later; `None` at any later start. A token that was made but never shown (the process ended in between) is
     /// replaced.
     ///
     /// # Errors
@@ -73,7 +90,6 @@ impl Access {
             .change(self.documents.first_tenant(), |change| {
                 let record = AccessRecord { created_at: change.now, unshown: true, ..record };
                 change.put(key::access(ADMIN), &record);
-                change.put_authority(self.authority.keys());
                 change.model.access.insert(record.id.clone(), record);
                 sessions::end(change, |session| *session.access == *ADMIN);
                 change.event("access", ADMIN, "changed", "created".into());
@@ -109,18 +125,20 @@ impl Access {
 
     /// Makes a secret of 32 random bytes; returns the token's text (`hfa1.ID.SECRET`) and its
     /// record.
-    fn new_token(&self, id: &str, comment: &str) -> Result<(String, AccessRecord), Failure> {
+    fn new_token(&self, id: &str, name: &str) -> Result<(String, AccessRecord), Failure> {
         let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
         let secret = hex(&secret);
         let record = AccessRecord {
             id: id.into(),
             secret_sha256: hex(&sha256(secret.as_bytes())).into(),
             created_at: 0,
-            comment: comment.into(),
-            scope: Scope::Admin,
+            name: name.into(),
+            role: Role::Admin,
+            selector: None,
             expires_at: None,
             last_used: 0,
             unshown: false,
+            former: None,
         };
         Ok((format!("hfa1.{id}.{secret}"), record))
     }
@@ -147,8 +165,8 @@ impl Access {
     /// Makes an access token. Its secret is in the response and is not stored.
     ///
     /// # Errors
-    /// Returns [`Failure::Invalid`] for a bad comment or life, and [`Failure::Conflict`] when there
-    /// are too many tokens.
+    /// Returns [`Failure::Invalid`] for a bad name, selector or life, and [`Failure::Conflict`] when
+    /// there are too many tokens or the name is taken.
     pub async fn create_access(
         &self,
         actor: &Actor,
@@ -156,18 +174,12 @@ impl Access {
     ) -> Result<CreatedAccess, Failure> {
         let permit = may(actor, Action::CreateAccess, "")?;
         let by = permit.by();
-        let comment = new.comment.trim();
-        if comment.chars().count() > MAX_COMMENT || comment.chars().any(char::is_control) {
-            return Err(Failure::invalid(format!(
-                "comment: one line of at most {MAX_COMMENT} characters"
-            )));
-        }
-        if new.ttl_seconds.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL) {
-            return Err(Failure::invalid("ttlSeconds: from one second to ten years"));
-        }
+        let ttl = life(&new)?;
+        let selector = new.selector.as_deref().map(narrowed).transpose()?;
         let id: [u8; 8] = self.authority.random().map_err(Failure::internal)?;
         let id = hex(&id);
-        let (token, record) = self.new_token(&id, comment)?;
+        let name = named(&new.name, &id)?;
+        let (token, record) = self.new_token(&id, &name)?;
         self.documents
             .change(&actor.tenant, |change| {
                 let now = change.now;
@@ -179,19 +191,78 @@ impl Access {
                         "there are {MAX_ACCESS} access tokens: delete some"
                     )));
                 }
+                let mut living = change.model.access.values().filter(|it| it.counts(now));
+                if let Some(other) = living.find(|it| *it.name == *name) {
+                    return Err(Failure::Conflict(format!(
+                        "the access token {} is already called {name:?}: choose another name, rotate that one, or delete it",
+                        other.id
+                    )));
+                }
                 let record = AccessRecord {
                     created_at: now,
-                    scope: new.scope,
-                    expires_at: new.ttl_seconds.map(|ttl| now + ttl),
+                    role: new.role,
+                    selector,
+                    expires_at: ttl.map(|ttl| now + ttl),
                     ..record
                 };
                 change.put(key::access(&id), &record);
                 change.event("access", &id, "changed", "created".into());
-                let detail = format!("scope {}: {}", record.scope, record.comment);
-                let detail = detail.trim_end_matches([':', ' ']).to_owned();
+                let detail = described(&record);
                 change.model.access.insert(record.id.clone(), record);
                 change.audit(by, "access.create", &id, detail);
                 Ok(CreatedAccess { id: id.clone(), token })
+            })
+            .await
+    }
+
+    /// Gives an access token a new secret. The former one goes on for a while, so that programs can
+    /// be given the new one without a gap.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for an unknown id, and [`Failure::Invalid`] for bad times.
+    pub async fn rotate_access(
+        &self,
+        actor: &Actor,
+        id: &str,
+        wanted: RotateAccess,
+    ) -> Result<CreatedAccess, Failure> {
+        let permit = may(actor, Action::RotateAccess, id)?;
+        let by = permit.by();
+        let overlap = wanted.overlap_seconds.unwrap_or(USUAL_OVERLAP);
+        if overlap > MAX_OVERLAP {
+            return Err(Failure::invalid("overlapSeconds: at most 30 days"));
+        }
+        in_bounds(wanted.ttl_seconds)?;
+        let (token, fresh) = self.new_token(id, "")?;
+        self.documents
+            .change(&actor.tenant, |change| {
+                let now = change.now;
+                let Some(record) = change.model.access.get(id).filter(|it| it.counts(now)) else {
+                    return Err(Failure::no("access token", id));
+                };
+                let was = record.expires_at.map(|end| end.saturating_sub(record.created_at));
+                let ttl = wanted.ttl_seconds.or(was);
+                let former = FormerSecret {
+                    secret_sha256: record.secret_sha256.clone(),
+                    until: now + overlap,
+                };
+                let record = AccessRecord {
+                    secret_sha256: fresh.secret_sha256,
+                    created_at: now,
+                    expires_at: ttl.map(|ttl| now + ttl),
+                    unshown: false,
+                    former: (overlap > 0).then_some(former),
+                    ..record.clone()
+                };
+                change.put(key::access(id), &record);
+                change.event("access", id, "changed", "rotated".into());
+                let detail = format!("the former secret counts for {overlap} s more");
+                change.audit(by, "access.rotate", id, detail);
+                change.model.access.insert(record.id.clone(), record);
+                if overlap == 0 {
+                    sessions::end(change, |session| *session.access == *id);
+                }
+                Ok(CreatedAccess { id: id.into(), token })
             })
             .await
     }
@@ -240,19 +311,14 @@ impl Access {
                 "that is not an access token: it is hfa1.<id>.<secret>, as the control plane printed it at its first start".into(),
             ));
         };
-        let given = sha256(secret.as_bytes());
+        let given = hex(&sha256(secret.as_bytes()));
         let now = self.documents.now();
         let tables = self.documents.tables();
         let known = tables
             .all()
             .find_map(|model| Some((&model.tenant, model.access.get(id)?)))
-            // Comparing digests instead of secrets needs no constant time: how far two digests
-            // agree tells nothing about the secret.
-            .filter(|(_, known)| unhex::<32>(&known.secret_sha256) == Some(given))
-            .map(|(tenant, known)| {
-                let actor = Actor::operator(tenant.clone(), known.id.clone(), known.scope);
-                (actor, known.counts(now), known.last_used)
-            });
+            .filter(|(_, known)| known.has_secret(&given, now))
+            .map(|(tenant, known)| (known.actor(tenant), known.counts(now), known.last_used));
         drop(tables);
         let Some((actor, counts, last_used)) = known else {
             return Err(Failure::Unauthorized(
@@ -289,6 +355,50 @@ impl Access {
             tracing::debug!(id, "the use of an access token is not written down: too much waits");
         }
     }
+}
+
+/// Life of a new token in seconds. None: it does not end by itself.
+fn life(new: &NewAccess) -> Result<Option<u64>, Failure> {
+    in_bounds(new.ttl_seconds)?;
+    match (new.ttl_seconds, new.endless) {
+        (Some(_), true) => Err(Failure::invalid("endless: not together with ttlSeconds")),
+        (None, true) => Ok(None),
+        (given, false) => Ok(Some(given.unwrap_or(USUAL_TTL))),
+    }
+}
+
+fn in_bounds(ttl: Option<u64>) -> Result<(), Failure> {
+    if ttl.is_some_and(|ttl| ttl == 0 || ttl > MAX_TTL) {
+        return Err(Failure::invalid("ttlSeconds: from one second to ten years"));
+    }
+    Ok(())
+}
+
+/// Name of a new token; its id, when none is given.
+fn named(given: &str, id: &str) -> Result<String, Failure> {
+    let name = given.trim();
+    if name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(Failure::invalid(format!("name: one line of at most {MAX_NAME} characters")));
+    }
+    Ok(if name.is_empty() { id.to_owned() } else { name.to_owned() })
+}
+
+/// Selector of the devices that a token reaches.
+fn narrowed(text: &str) -> Result<Selector, Failure> {
+    let selector =
+        selector::parse(text).map_err(|error| Failure::invalid(format!("selector: {error}")))?;
+    if selector.is_empty() {
+        return Err(Failure::invalid(
+            "selector: it has no condition; leave it out for all devices of the tenant",
+        ));
+    }
+    Ok(selector)
+}
+
+/// Words about a new token for the audit log.
+fn described(record: &AccessRecord) -> String {
+    let reach = record.selector.as_ref().map(|one| format!(", devices with {}", one.words()));
+    format!("role {}{}: {}", record.role, reach.unwrap_or_default(), record.name)
 }
 
 /// Deletes the tokens that have ended, and their logins.

@@ -16,7 +16,7 @@ use super::pending::{Cut, Part, PendingCall, Piece, WAITING};
 use crate::api::log::{LogHead, LogPiece};
 use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
-use crate::service::rights::may;
+use crate::service::rights::may_device;
 
 /// Maximum number of logs that are read at the same time.
 const LOGS: usize = 256;
@@ -161,7 +161,7 @@ impl Calls {
         workload: &str,
         part: LogPart,
     ) -> Result<LogStream, Failure> {
-        may(actor, Action::ReadLog, device)?;
+        may_device(actor, Action::ReadLog, &self.documents.model(&actor.tenant), device)?;
         let id = self.pending.next_id();
         let (sender, pieces) = mpsc::channel(WAITING);
         let (name, workload) = {

@@ -18,7 +18,7 @@ use crate::api::{Connection, Ping};
 use crate::core::answering::{Answering, Look, PATIENCE};
 use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
-use crate::service::rights::may;
+use crate::service::rights::may_device;
 
 /// Workload's name in the question to a device that reports no workload. The device replies that it
 /// has no such workload, which is a sign of life too.
@@ -36,7 +36,7 @@ impl Calls {
         device: &str,
         within: Duration,
     ) -> Result<Ping, Failure> {
-        may(actor, Action::PingDevice, device)?;
+        may_device(actor, Action::PingDevice, &self.documents.model(&actor.tenant), device)?;
         let began = Instant::now();
         let name = {
             let model = self.documents.model(&actor.tenant);

@@ -31,7 +31,7 @@ use crate::core::retry::{Missed, Retries, SOON, Step};
 use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
 use crate::service::data::no_stream;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_device};
 
 /// Maximum size of one device's packed answer, in bytes.
 const MOST: usize = 4 * MAX_MESSAGE;
@@ -198,7 +198,7 @@ impl Calls {
         stream: &str,
         wanted: &NewFetch,
     ) -> Result<FetchStarted, Failure> {
-        may(actor, Action::FetchRecords, device)?;
+        may_device(actor, Action::FetchRecords, &self.documents.model(&actor.tenant), device)?;
         let stream = stream_name(stream)?;
         let (since, until) = self.window(&wanted.since, &wanted.until)?;
         let name = {

@@ -17,7 +17,7 @@ use crate::core::ledger::{Missing, MissingList};
 use crate::core::ledger_page::ledger_page;
 use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
-use crate::service::rights::may;
+use crate::service::rights::may_device;
 
 /// Number of segments that are read at once.
 const SEGMENTS: usize = 10_000;
@@ -52,7 +52,7 @@ impl Data {
         device: &str,
         stream: &str,
     ) -> Result<Option<Ledger>, Failure> {
-        may(actor, Action::GetLedger, device)?;
+        may_device(actor, Action::GetLedger, &self.documents.model(&actor.tenant), device)?;
         let name = self.device_of_streams(&actor.tenant, device)?;
         let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;

@@ -14,7 +14,7 @@ use crate::core::streams::{Streams, owner};
 use crate::core::{ingest, values, view};
 use crate::ports::data_store::StreamRow;
 use crate::service::listing::page;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_device};
 use crate::service::{Failure, Listed, Query};
 
 /// Stream whose records the caller may read. Only the service makes one, after it asked [`may`].
@@ -44,7 +44,7 @@ impl Data {
         device: &str,
         stream: &str,
     ) -> Result<Readable, Failure> {
-        may(actor, action, device)?;
+        may_device(actor, action, &self.documents.model(&actor.tenant), device)?;
         let name = self.device_of_streams(&actor.tenant, device)?;
         let none = || no_stream(&name, stream);
         let stream: StreamName = stream.parse().map_err(|_| none())?;
@@ -226,7 +226,7 @@ impl Data {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn device_streams(&self, actor: &Actor, device: &str) -> Result<DeviceStreams, Failure> {
-        may(actor, Action::ListDeviceStreams, device)?;
+        may_device(actor, Action::ListDeviceStreams, &self.documents.model(&actor.tenant), device)?;
         let name = self.device_of_streams(&actor.tenant, device)?;
         let (data, link) = {
             let model = self.documents.model(&actor.tenant);

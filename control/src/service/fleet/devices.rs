@@ -15,7 +15,7 @@ use crate::core::streams::owner;
 use crate::core::timeline::Ring;
 use crate::core::view;
 use crate::service::Failure;
-use crate::service::rights::may;
+use crate::service::rights::may_device;
 
 fn known(change: &Change<'_>, name: &str) -> Result<Device, Failure> {
     change.model.devices.get(name).cloned().ok_or_else(|| Failure::no("device", name))
@@ -54,7 +54,8 @@ impl Fleet {
         name: &str,
         patch: LabelPatch,
     ) -> Result<api::Device, Failure> {
-        let permit = may(actor, Action::LabelDevice, name)?;
+        let permit =
+            may_device(actor, Action::LabelDevice, &self.documents.model(&actor.tenant), name)?;
         let by = permit.by();
         self.documents.change(&actor.tenant, |change| {
             let device = known(change, name)?;
@@ -74,6 +75,12 @@ impl Fleet {
             }
             check_labels(labels).map_err(|fault| Failure::invalid(fault.to_string()))?;
             let name = device.record.name.clone();
+            if !permit.sight().sees(labels) {
+                return Err(Failure::Refused(format!(
+                    "with these labels device {name} would be outside of what you reach, which is devices with {}: somebody whose role reaches both labels it",
+                    permit.sight().words()
+                )));
+            }
             if *labels == device.record.labels {
                 return Ok(view::device(&device, self.documents.now()));
             }
@@ -94,7 +101,8 @@ impl Fleet {
     /// Returns [`Failure::NotFound`], [`Failure::Conflict`] for a revoked device, or
     /// [`Failure::Invalid`] for a desired state that would be too large.
     pub async fn approve(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
-        let permit = may(actor, Action::ApproveDevice, name)?;
+        let permit =
+            may_device(actor, Action::ApproveDevice, &self.documents.model(&actor.tenant), name)?;
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {
@@ -129,7 +137,8 @@ impl Fleet {
     /// # Errors
     /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
     pub async fn revoke(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
-        let permit = may(actor, Action::RevokeDevice, name)?;
+        let permit =
+            may_device(actor, Action::RevokeDevice, &self.documents.model(&actor.tenant), name)?;
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {
@@ -155,7 +164,8 @@ impl Fleet {
     /// # Errors
     /// Returns [`Failure::NotFound`], or a [`Failure`] when the change cannot be stored.
     pub async fn delete_device(&self, actor: &Actor, name: &str) -> Result<(), Failure> {
-        let permit = may(actor, Action::DeleteDevice, name)?;
+        let permit =
+            may_device(actor, Action::DeleteDevice, &self.documents.model(&actor.tenant), name)?;
         let by = permit.by();
         let (name, key) = self
             .documents

@@ -18,7 +18,7 @@ use crate::core::rights::{Action, Actor};
 use crate::core::trend::Points;
 use crate::core::{explain, view};
 use crate::service::listing::page;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_device};
 use crate::service::{Failure, Listed, Query};
 
 /// Time for which a summary is reused while nothing changes, in seconds. Its relative times may be
@@ -126,7 +126,7 @@ impl Fleet {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn device(&self, actor: &Actor, name: &str) -> Result<api::Device, Failure> {
-        may(actor, Action::GetDevice, name)?;
+        may_device(actor, Action::GetDevice, &self.documents.model(&actor.tenant), name)?;
         let (model, now) = (self.documents.model(&actor.tenant), self.documents.now());
         model
             .devices
@@ -187,7 +187,7 @@ impl Fleet {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown device.
     pub fn differences(&self, actor: &Actor, name: &str) -> Result<Differences, Failure> {
-        may(actor, Action::GetDifferences, name)?;
+        may_device(actor, Action::GetDifferences, &self.documents.model(&actor.tenant), name)?;
         let model = self.documents.model(&actor.tenant);
         let device = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
         Ok(Differences { items: explain::differences(device, self.documents.now()) })

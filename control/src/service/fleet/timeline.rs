@@ -17,7 +17,7 @@ use crate::core::timeline::{EventRecord, Ring};
 use crate::ports::store::StoreError;
 use crate::service::documents::Documents;
 use crate::service::listing::page;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_device};
 use crate::service::{Failure, Listed, Query};
 
 /// Number of the fleet's events that are read from the disk at once.
@@ -76,7 +76,7 @@ impl Fleet {
         name: &str,
         query: &TimelineQuery,
     ) -> Listed<TimelineEvent> {
-        may(actor, Action::GetHistory, name)?;
+        may_device(actor, Action::GetHistory, &self.documents.model(&actor.tenant), name)?;
         let limit = query.query.limit()?;
         let before = query.query.after.as_deref().map(str::parse::<u64>).transpose();
         let before = before.map_err(|_| not_ours())?.unwrap_or(u64::MAX);

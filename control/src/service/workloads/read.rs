@@ -141,7 +141,7 @@ impl Workloads {
     ) -> Result<(), Failure> {
         may(actor, Action::GetArtifact, &digest.to_string())?;
         match &actor.who {
-            Who::Operator { .. } => Ok(()),
+            Who::Token(_) | Who::Person(_) => Ok(()),
             Who::Device(name)
                 if self.documents.model(&actor.tenant).names_artifact(name, digest) =>
             {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Body;
 use holdfast_control::adapters::http::openapi;
-use holdfast_control::api::Scope;
+use holdfast_control::api::Role;
 use holdfast_control::core::rights::{Action, Actor, Need};
 use holdfast_control::service::Failure;
 use serde_json::{Value, json};
@@ -58,10 +58,11 @@ fn every_route_has_an_action_of_its_own() {
         let bearer = security.iter().any(|one| one.get("bearer").is_some());
         match action.need() {
             Need::Own => assert!(!bearer, "{method} {path} needs no token"),
-            Need::Scope(scope) => {
+            Need::Role(roles) => {
                 assert!(bearer, "{method} {path} needs a token");
                 let changes = method != "GET";
-                assert!(!changes || scope > Scope::Read, "{method} {path} changes something");
+                let reads = roles.contains(&Role::Viewer);
+                assert!(!changes || !reads, "{method} {path} changes something");
             }
         }
     }
@@ -196,10 +197,12 @@ fn every_method_of_the_service_takes_an_actor_or_is_not_for_operators() {
 }
 
 #[tokio::test]
-async fn a_token_does_what_its_scope_allows_and_no_more() {
+async fn a_token_does_what_its_role_allows_and_no_more() {
     let world = World::new().await;
-    let reader = token(&world, json!({ "comment": "prometheus" })).await;
-    let operator = token(&world, json!({ "scope": "operate" })).await;
+    let mut tokens = Vec::new();
+    for role in Role::ALL {
+        tokens.push((token(&world, json!({ "role": role })).await, role));
+    }
     for (method, path) in described().into_keys() {
         let action = Action::of_route(&method, &path).unwrap();
         let real = real(&path);
@@ -207,33 +210,35 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
             continue; // It never ends; it is read below.
         }
         let nobody = world.raw(&method, &real, &[], "").await.status().as_u16();
-        let Need::Scope(scope) = action.need() else {
+        let Need::Role(needed) = action.need() else {
             assert!(path.ends_with("/session") || nobody != 401, "{method} {path}: {nobody}");
             continue;
         };
         assert_eq!(nobody, 401, "{method} {path} by nobody");
-        for (token, has) in [(&reader, Scope::Read), (&operator, Scope::Operate)] {
+        for (token, role) in tokens.iter().filter(|(_, role)| *role != Role::Admin) {
             let (status, answer) = ask(&world, &method, &real, token).await;
             let refused = status == 403 && answer["error"]["code"] == "refused";
-            assert_eq!(refused, scope > has, "{method} {path} by {has}: {status} {answer}");
+            let may = needed.contains(role);
+            assert_eq!(refused, !may, "{method} {path} by {role}: {status} {answer}");
             if refused {
                 let said = answer["error"]["message"].as_str().unwrap();
-                let needs = format!("needs an access token of scope {scope}");
-                assert!(said.contains(&needs) && said.contains(has.as_str()), "{said}");
+                let needs = format!("needs the role {}", needed[0]);
+                assert!(said.contains(&needs) && said.contains(role.as_str()), "{said}");
                 assert!(said.contains("under Settings"), "it says what to do: {said}");
             }
         }
     }
+    let (reader, operator) = (tokens[0].0.clone(), tokens[1].0.clone());
     assert!(world.service.access.authorize(&reader).is_ok(), "nothing that it tried ended it");
-    // HEAD needs the same scope as GET.
+    // HEAD needs the same role as GET.
     assert_eq!(ask(&world, "HEAD", "/api/v1/backup", &operator).await.0, 403);
     assert_eq!(ask(&world, "HEAD", "/api/v1/devices", &reader).await.0, 200);
-    // A session has the scope of its token.
+    // A session has the role of its token.
     let head = [("content-type", "application/json")];
     let body = json!({ "token": reader }).to_string();
     let answer = world.raw("POST", "/api/v1/session", &head, &body).await;
     let begun: Value = serde_json::from_slice(answer.body()).unwrap();
-    assert_eq!(begun["scope"], "read");
+    assert_eq!(begun["roles"], json!(["viewer"]));
     let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap();
     let csrf = begun["csrf"].as_str().unwrap();
     let head = [("cookie", cookie), ("x-csrf-token", csrf)];
@@ -246,7 +251,7 @@ async fn a_token_does_what_its_scope_allows_and_no_more() {
 #[tokio::test]
 async fn a_token_ends_when_it_was_said_and_its_session_with_it() {
     let world = World::new().await;
-    let brief = token(&world, json!({ "scope": "operate", "ttlSeconds": 3_600 })).await;
+    let brief = token(&world, json!({ "role": "operator", "ttlSeconds": 3_600 })).await;
     let head = [("content-type", "application/json")];
     let body = json!({ "token": brief }).to_string();
     let answer = world.raw("POST", "/api/v1/session", &head, &body).await;
@@ -261,7 +266,17 @@ async fn a_token_ends_when_it_was_said_and_its_session_with_it() {
     assert!(answer["error"]["message"].as_str().unwrap().contains("has ended"), "{answer}");
     assert_eq!(world.raw("GET", "/api/v1/devices", &head, "").await.status(), 401);
     assert!(!world.service.access.holds(&held), "long answers end with it");
-    for bad in [json!({ "ttlSeconds": 0 }), json!({ "scope": "root" }), json!({ "ttl": 1 })] {
+    let endless = json!({ "ttlSeconds": 9, "endless": true });
+    let long = json!({ "name": "x".repeat(81) });
+    for bad in [
+        json!({ "ttlSeconds": 0 }),
+        json!({ "role": "root" }),
+        json!({ "ttl": 1 }),
+        json!({ "selector": "" }),
+        json!({ "selector": "a=b,," }),
+        endless,
+        long,
+    ] {
         assert_eq!(world.request("POST", "/api/v1/access", bad).await.0, 400);
     }
 }
@@ -269,26 +284,120 @@ async fn a_token_ends_when_it_was_said_and_its_session_with_it() {
 #[tokio::test]
 async fn somebody_can_always_make_another_token() {
     let world = World::new().await;
-    token(&world, json!({ "scope": "operate" })).await;
-    token(&world, json!({ "scope": "admin", "ttlSeconds": 60 })).await;
+    token(&world, json!({ "role": "operator", "endless": true })).await;
+    token(&world, json!({ "role": "admin", "ttlSeconds": 60 })).await;
+    token(&world, json!({ "role": "admin", "endless": true, "selector": "site=kiel" })).await;
     let (status, answer) = world.request("DELETE", "/api/v1/access/admin", Value::Null).await;
     assert_eq!(status, 409, "{answer}");
-    token(&world, json!({ "scope": "admin" })).await;
+    token(&world, json!({ "role": "admin", "endless": true })).await;
     let (status, answer) = world.request("DELETE", "/api/v1/access/admin", Value::Null).await;
     assert_eq!(status, 204, "{answer}");
 }
 
 #[tokio::test]
-async fn tokens_from_before_there_were_scopes_may_do_everything() {
+async fn tokens_from_before_there_were_roles_keep_what_they_could_do() {
     let world = World::new().await;
-    let old = token(&world, json!({ "scope": "read" })).await;
-    let id = old.split('.').nth(1).unwrap().to_owned();
-    let key = format!("access/default/{id}");
-    let kept = holdfast_control::ports::store::Store::read(&*world.store, &key, 1).unwrap();
-    let mut record: Value = serde_json::from_slice(&kept[0].1).unwrap();
-    record.as_object_mut().unwrap().remove("scope").unwrap();
-    let world = world.with_records(vec![(key, serde_json::to_vec(&record).unwrap())]).await;
-    assert_eq!(ask(&world, "GET", "/api/v1/backup", &old).await.0, 200);
+    let mut made = Vec::new();
+    let mut records = Vec::new();
+    for scope in ["read", "operate", "admin", ""] {
+        let old = token(&world, json!({})).await;
+        let id = old.split('.').nth(1).unwrap().to_owned();
+        let key = format!("access/default/{id}");
+        let kept = holdfast_control::ports::store::Store::read(&*world.store, &key, 1).unwrap();
+        let mut record: Value = serde_json::from_slice(&kept[0].1).unwrap();
+        let fields = record.as_object_mut().unwrap();
+        for newer in ["role", "name", "expiresAt"] {
+            assert!(fields.remove(newer).is_some(), "{newer}");
+        }
+        if !scope.is_empty() {
+            fields.insert("scope".into(), scope.into());
+        }
+        fields.insert("comment".into(), format!("of old {scope}").into());
+        records.push((key, serde_json::to_vec(&record).unwrap()));
+        made.push((scope, old));
+    }
+    let world = world.with_records(records).await;
+    for (scope, token) in made {
+        let (_, told) = ask(&world, "GET", "/api/v1/whoami", &token).await;
+        let role = match scope {
+            "read" => "viewer",
+            "operate" => "operator",
+            _ => "admin",
+        };
+        assert_eq!(told["grants"][0]["role"], role, "{scope}: {told}");
+        assert_eq!(told.get("expiresAt"), None, "it had no end: {told}");
+    }
+    let listed = world.request("GET", "/api/v1/access", Value::Null).await.1;
+    assert!(listed.to_string().contains("of old operate"), "{listed}");
+}
+
+#[tokio::test]
+async fn a_token_ends_after_90_days_unless_told_otherwise_and_its_name_is_its_own() {
+    let world = World::new().await;
+    let usual = token(&world, json!({ "name": "pipeline" })).await;
+    let (status, answer) =
+        world.request("POST", "/api/v1/access", json!({ "name": "pipeline" })).await;
+    assert_eq!(status, 409, "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("rotate"), "{answer}");
+    let endless = token(&world, json!({ "endless": true })).await;
+    advance(90 * 86_400 - 1);
+    assert_eq!(ask(&world, "GET", "/api/v1/devices", &usual).await.0, 200);
+    advance(1);
+    assert_eq!(ask(&world, "GET", "/api/v1/devices", &usual).await.0, 401);
+    assert_eq!(ask(&world, "GET", "/api/v1/devices", &endless).await.0, 200);
+    token(&world, json!({ "name": "pipeline" })).await;
+}
+
+#[tokio::test]
+async fn a_rotated_token_leaves_no_gap() {
+    let world = World::new().await;
+    let former = token(&world, json!({ "name": "pipeline", "role": "operator" })).await;
+    let id = former.split('.').nth(1).unwrap().to_owned();
+    let path = format!("/api/v1/access/{id}/rotate");
+    let (status, answer) = world.request("POST", &path, json!({})).await;
+    assert_eq!(status, 200, "{answer}");
+    let fresh = answer["token"].as_str().unwrap().to_owned();
+    assert!(fresh != former && fresh.starts_with(&format!("hfa1.{id}.")));
+    for token in [&former, &fresh] {
+        assert_eq!(ask(&world, "GET", "/api/v1/devices", token).await.0, 200);
+    }
+    advance(86_400);
+    assert_eq!(ask(&world, "GET", "/api/v1/devices", &former).await.0, 401, "its day is over");
+    assert_eq!(ask(&world, "GET", "/api/v1/devices", &fresh).await.0, 200);
+    // A stolen one ends at once.
+    let (_, answer) = world.request("POST", &path, json!({ "overlapSeconds": 0 })).await;
+    assert_eq!(ask(&world, "GET", "/api/v1/devices", &fresh).await.0, 401, "{answer}");
+    let newest = answer["token"].as_str().unwrap();
+    assert_eq!(ask(&world, "GET", "/api/v1/devices", newest).await.0, 200);
+    let (status, _) = world.request("POST", "/api/v1/access/none/rotate", json!({})).await;
+    assert_eq!(status, 404);
+    let bad = json!({ "overlapSeconds": 2_592_001 });
+    assert_eq!(world.request("POST", &path, bad).await.0, 400);
+}
+
+#[tokio::test]
+async fn whoever_asks_is_told_what_they_may_do_and_why() {
+    let world = World::new().await;
+    let kiel = token(&world, json!({ "role": "operator", "selector": "site=kiel" })).await;
+    world.device("d-1").await;
+    world.device("d-2").await;
+    let labels = json!({ "labels": { "site": "kiel" } });
+    assert_eq!(world.request("PATCH", "/api/v1/devices/d-1", labels).await.0, 200);
+    let (_, told) = ask(&world, "GET", "/api/v1/whoami", &kiel).await;
+    assert_eq!(told["grants"][0]["selector"], "site=kiel", "{told}");
+    let can = |action: &str, object: &str| {
+        let path = format!("/api/v1/can?action={action}&object={object}");
+        let (world, kiel) = (&world, kiel.clone());
+        async move { ask(world, "GET", &path, &kiel).await }
+    };
+    let (_, yes) = can("device.revoke", "d-1").await;
+    assert_eq!((&yes["allowed"], &yes["reach"]), (&json!(true), &json!("site=kiel")), "{yes}");
+    assert_eq!(can("device.revoke", "d-2").await.1["allowed"], false);
+    let (_, no) = can("backup.read", "").await;
+    assert!(no["why"].as_str().unwrap().contains("needs the role admin"), "{no}");
+    assert_eq!(can("device.revoke", "nobody").await.0, 404);
+    let (status, answer) = can("device.fly", "d-1").await;
+    assert!(status == 400 && answer.to_string().contains("whoami -v"), "{answer}");
 }
 
 #[tokio::test]

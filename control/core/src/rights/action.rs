@@ -1,0 +1,199 @@
+//! Table of all actions: one for each route of the HTTPS API, with the roles that may do it and what
+//! it reaches. Adding a route means adding a row.
+//!
+//! See decisions 0148 and 0157.
+
+use holdfast_api::Role::{self, Admin, Auditor, DeviceProvisioner, Metrics, Operator, Viewer};
+
+/// What an action needs of its actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// One of these roles.
+    Role(&'static [Role]),
+    /// No role: the route is open to anyone, or it checks a proof of its own (a password, a key, the
+    /// cookie of a login) before there is an actor.
+    Own,
+}
+
+/// What an action reaches. It decides what a role with a label selector is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The tenant as a whole: a role with a selector does not suffice.
+    Whole,
+    /// Devices, or what is of devices: a role with a selector reaches those that it selects.
+    Device,
+    /// Nothing of a device: a selector plays no part.
+    Anything,
+}
+
+use Reach::{Anything, Device, Whole};
+
+const OWN: Need = Need::Own;
+const ANYONE: Need = Need::Role(&Role::ALL);
+const READERS: Need = Need::Role(&[Viewer, Operator, Admin, Auditor]);
+const VIEWERS: Need = Need::Role(&[Viewer, Operator, Admin]);
+const OPERATORS: Need = Need::Role(&[Operator, Admin]);
+const ADMINS: Need = Need::Role(&[Admin]);
+const AUDITORS: Need = Need::Role(&[Auditor, Admin]);
+const PROVISIONERS: Need = Need::Role(&[DeviceProvisioner, Operator, Admin]);
+const PROVISIONERS_READ: Need = Need::Role(&[DeviceProvisioner, Viewer, Operator, Admin, Auditor]);
+const METERS: Need = Need::Role(&[Metrics, Viewer, Operator, Admin]);
+
+/// Row of the table of actions.
+struct Row {
+    word: &'static str,
+    method: &'static str,
+    route: &'static str,
+    need: Need,
+    reach: Reach,
+}
+
+/// Defines [`Action`] and its table from rows `variant: word, method, route, need, reach`.
+macro_rules! actions {
+    ($($name:ident: $word:literal, $method:literal, $route:literal, $need:expr, $reach:expr;)*) => {
+        /// Action of the HTTPS API. Each belongs to exactly one route and method, which its
+        /// documentation names.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Action {
+            $(#[doc = concat!("Action of the route `", $method, " ", $route, "`.")] $name,)*
+        }
+
+        impl Action {
+            /// Every action, in the order of the routes.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            const fn row(self) -> Row {
+                match self {
+                    $(Self::$name => Row {
+                        word: $word,
+                        method: $method,
+                        route: $route,
+                        need: $need,
+                        reach: $reach,
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+actions! {
+    DescribeControlPlane: "about.get", "GET", "/api/v1/about", ANYONE, Anything;
+    ListAccess: "access.list", "GET", "/api/v1/access", AUDITORS, Whole;
+    CreateAccess: "access.create", "POST", "/api/v1/access", ADMINS, Whole;
+    RotateAccess: "access.rotate", "POST", "/api/v1/access/{id}/rotate", ADMINS, Whole;
+    DeleteAccess: "access.delete", "DELETE", "/api/v1/access/{id}", ADMINS, Whole;
+    ListActivity: "activity.list", "GET", "/api/v1/activity", READERS, Whole;
+    ListAlarms: "alarm.list", "GET", "/api/v1/alarms", READERS, Whole;
+    AcknowledgeAlarms: "alarm.acknowledge", "POST", "/api/v1/alarms/acknowledge", OPERATORS, Whole;
+    SilenceAlarms: "alarm.silence", "POST", "/api/v1/alarms/silence", OPERATORS, Whole;
+    Apply: "document.apply", "POST", "/api/v1/apply", OPERATORS, Whole;
+    PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", OPERATORS, Whole;
+    GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", OPERATORS, Anything;
+    ListAudit: "audit.list", "GET", "/api/v1/audit", AUDITORS, Whole;
+    ReadBackup: "backup.read", "GET", "/api/v1/backup", ADMINS, Whole;
+    GetCa: "ca.get", "GET", "/api/v1/ca", OWN, Anything;
+    ListDevices: "device.list", "GET", "/api/v1/devices", PROVISIONERS_READ, Whole;
+    GetDevice: "device.get", "GET", "/api/v1/devices/{name}", PROVISIONERS_READ, Device;
+    DeleteDevice: "device.delete", "DELETE", "/api/v1/devices/{name}", OPERATORS, Device;
+    LabelDevice: "device.label", "PATCH", "/api/v1/devices/{name}", OPERATORS, Device;
+    ApproveDevice: "device.approve", "POST", "/api/v1/devices/{name}/approve", PROVISIONERS, Device;
+    GetDifferences: "device.differences", "GET", "/api/v1/devices/{name}/differences", READERS, Device;
+    GetHistory: "device.history", "GET", "/api/v1/devices/{name}/history", READERS, Device;
+    PingDevice: "device.ping", "GET", "/api/v1/devices/{name}/ping", READERS, Device;
+    RevokeDevice: "device.revoke", "POST", "/api/v1/devices/{name}/revoke", OPERATORS, Device;
+    GetSparklines: "device.sparklines", "GET", "/api/v1/devices/{name}/sparklines", VIEWERS, Device;
+    ListDeviceStreams: "device.streams", "GET", "/api/v1/devices/{name}/streams", READERS, Device;
+    ExportStream: "stream.export", "GET", "/api/v1/devices/{name}/streams/{stream}/export.parquet", VIEWERS, Device;
+    FetchRecords: "stream.fetch", "POST", "/api/v1/devices/{name}/streams/{stream}/fetch", OPERATORS, Device;
+    GetLedger: "stream.ledger", "GET", "/api/v1/devices/{name}/streams/{stream}/ledger", READERS, Device;
+    ListRecords: "stream.records", "GET", "/api/v1/devices/{name}/streams/{stream}/records", VIEWERS, Device;
+    GetSeries: "stream.series", "GET", "/api/v1/devices/{name}/streams/{stream}/series", VIEWERS, Device;
+    ReadLog: "device.log", "GET", "/api/v1/devices/{name}/workloads/{workload}/logs", VIEWERS, Device;
+    EnrolDevice: "device.enrol", "POST", "/api/v1/enrol", OWN, Anything;
+    WatchEvents: "event.watch", "GET", "/api/v1/events", PROVISIONERS_READ, Whole;
+    Explain: "document.explain", "GET", "/api/v1/explain/{kind}/{name}", READERS, Whole;
+    GetFleet: "fleet.get", "GET", "/api/v1/fleet", PROVISIONERS_READ, Whole;
+    GetTrend: "fleet.trend", "GET", "/api/v1/fleet/trend", READERS, Whole;
+    GroupDevices: "device.groups", "GET", "/api/v1/groups", READERS, Whole;
+    ListLabels: "device.labels", "GET", "/api/v1/labels", PROVISIONERS_READ, Whole;
+    ListLicences: "about.licences", "GET", "/api/v1/licences", ANYONE, Anything;
+    ReadStreamMetrics: "metrics.streams", "GET", "/api/v1/metrics/streams", METERS, Whole;
+    TestNotification: "notification.test", "POST", "/api/v1/notifications/{name}/test", OPERATORS, Whole;
+    GetOpenapi: "about.openapi", "GET", "/api/v1/openapi.json", OWN, Anything;
+    ListPolicies: "policy.list", "GET", "/api/v1/policies/{kind}", READERS, Whole;
+    GetPolicy: "policy.get", "GET", "/api/v1/policies/{kind}/{name}", READERS, Whole;
+    DeletePolicy: "policy.delete", "DELETE", "/api/v1/policies/{kind}/{name}", OPERATORS, Whole;
+    ListPolicyDevices: "policy.devices", "GET", "/api/v1/policies/{kind}/{name}/devices", READERS, Whole;
+    Ask: "query.ask", "POST", "/api/v1/query", OPERATORS, Whole;
+    EndQuery: "query.end", "POST", "/api/v1/query/{id}/end", OPERATORS, Whole;
+    RenewCertificate: "device.renew", "POST", "/api/v1/renew", OWN, Anything;
+    Restore: "backup.restore", "POST", "/api/v1/restore", ADMINS, Whole;
+    ListRevisions: "workload.revisions", "GET", "/api/v1/revisions", READERS, Whole;
+    GetSchema: "about.schema", "GET", "/api/v1/schema.json", OWN, Anything;
+    GetSession: "session.get", "GET", "/api/v1/session", OWN, Anything;
+    BeginSession: "session.begin", "POST", "/api/v1/session", OWN, Anything;
+    EndSession: "session.end", "DELETE", "/api/v1/session", OWN, Anything;
+    ListSilences: "silence.list", "GET", "/api/v1/silences", READERS, Whole;
+    EndSilence: "silence.end", "DELETE", "/api/v1/silences/{id}", OPERATORS, Whole;
+    ListStreams: "stream.list", "GET", "/api/v1/streams", READERS, Whole;
+    ExportStreams: "stream.export-all", "GET", "/api/v1/streams/{stream}/export.parquet", VIEWERS, Whole;
+    ListTokens: "token.list", "GET", "/api/v1/tokens", PROVISIONERS_READ, Whole;
+    CreateToken: "token.create", "POST", "/api/v1/tokens", PROVISIONERS, Whole;
+    GetToken: "token.get", "GET", "/api/v1/tokens/{id}", PROVISIONERS_READ, Whole;
+    RevokeToken: "token.revoke", "DELETE", "/api/v1/tokens/{id}", PROVISIONERS, Whole;
+    ListWorkloads: "workload.list", "GET", "/api/v1/workloads", READERS, Whole;
+    GetWorkload: "workload.get", "GET", "/api/v1/workloads/{name}", READERS, Whole;
+    DeleteWorkload: "workload.delete", "DELETE", "/api/v1/workloads/{name}", OPERATORS, Whole;
+    PauseWorkload: "workload.pause", "POST", "/api/v1/workloads/{name}/pause", OPERATORS, Whole;
+    RestartWorkload: "workload.restart", "POST", "/api/v1/workloads/{name}/restart", OPERATORS, Whole;
+    ResumeWorkload: "workload.resume", "POST", "/api/v1/workloads/{name}/resume", OPERATORS, Whole;
+    RollBackWorkload: "workload.rollback", "POST", "/api/v1/workloads/{name}/rollback", OPERATORS, Whole;
+    WhoAmI: "auth.whoami", "GET", "/api/v1/whoami", ANYONE, Anything;
+    CanI: "auth.can", "GET", "/api/v1/can", ANYONE, Anything;
+    GetHealth: "about.health", "GET", "/healthz", OWN, Anything;
+    ReadMetrics: "metrics.read", "GET", "/metrics", OWN, Anything;
+    GetReady: "about.ready", "GET", "/readyz", OWN, Anything;
+}
+
+impl Action {
+    /// Returns the word of the action: what it is done to, and what is done. The OpenAPI document
+    /// has it as `x-holdfast-action`.
+    pub const fn word(self) -> &'static str {
+        self.row().word
+    }
+
+    /// Returns the method and the route of the action.
+    pub const fn route(self) -> (&'static str, &'static str) {
+        let row = self.row();
+        (row.method, row.route)
+    }
+
+    /// Returns what the action needs of its actor.
+    pub const fn need(self) -> Need {
+        self.row().need
+    }
+
+    /// Returns what the action reaches.
+    pub const fn reach(self) -> Reach {
+        self.row().reach
+    }
+
+    /// Returns the roles that may do the action. Empty: it needs none.
+    pub const fn roles(self) -> &'static [Role] {
+        match self.need() {
+            Need::Role(roles) => roles,
+            Need::Own => &[],
+        }
+    }
+
+    /// Returns the action of a route. None: the route has none, and nobody may use it.
+    pub fn of_route(method: &str, route: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.route() == (method, route))
+    }
+
+    /// Returns the action with this word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|action| action.word() == word)
+    }
+}
