@@ -26,6 +26,7 @@ pub mod log;
 pub mod path;
 mod query;
 mod role;
+mod secrets;
 pub mod selector;
 pub mod strict;
 pub mod time;
@@ -70,6 +71,7 @@ pub use query::{
     QueryRecords, QueryResult, QueryRow,
 };
 pub use role::{NotARole, Role};
+pub use secrets::{RotateSecret, SecretValue};
 pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 pub use token::{Approve, CreatedToken, NewToken, Token, TokenDevice, TokenUse};
 pub use workload::{Revision, State, Workload, WorkloadState, WorkloadSummary};

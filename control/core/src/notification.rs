@@ -230,6 +230,12 @@ impl Target {
     }
 }
 
+/// True if a text is an address over HTTP, as the value of a `Secret` has to be.
+pub fn is_address(text: &str) -> bool {
+    url::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
 /// Returns scheme, host and port of an address, such as `https://hooks.example:8443`.
 fn origin(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));

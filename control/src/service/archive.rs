@@ -14,6 +14,7 @@ use super::data::Data;
 use super::documents::Documents;
 use super::enrolment::Enrolment;
 use super::rights::may_whole;
+use super::vault::Vault;
 use crate::PROGRAM;
 use crate::api::Restored;
 use crate::core::alarms::Write;
@@ -125,6 +126,7 @@ pub struct Archive {
     enrolment: Arc<Enrolment>,
     authority: Arc<dyn Authority>,
     keyring: Arc<dyn ManagedKeyring>,
+    vault: Arc<Vault>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -141,10 +143,16 @@ impl Archive {
             Arc<Data>,
             Arc<Enrolment>,
         ),
+        vault: Arc<Vault>,
         authority: Arc<dyn Authority>,
         keyring: Arc<dyn ManagedKeyring>,
     ) -> Self {
-        Self { documents, alarms, data, enrolment, authority, keyring }
+        Self { documents, alarms, data, enrolment, authority, keyring, vault }
+    }
+
+    /// Seals what an older version stored in plain text.
+    pub(super) fn seal_old(&self) {
+        self.vault.seal_old();
     }
 
     /// Takes a backup; changes go on meanwhile. An entry in the audit log is made before the first
@@ -212,6 +220,7 @@ impl Archive {
                 Ok((restored, done))
             })
             .await?;
+        self.seal_old();
         self.documents.reset_events();
         self.documents.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");

@@ -99,10 +99,11 @@ impl From<apply::Refusal> for Failure {
             apply::Refusal::Twice { .. } => Self::invalid(message),
             apply::Refusal::Stale(_)
             | apply::Refusal::Changed { .. }
+            | apply::Refusal::Used { .. }
             | apply::Refusal::Full { .. } => Self::Conflict(message),
-            apply::Refusal::Secret(faults) | apply::Refusal::TooLarge(faults) => {
-                Self::Invalid { message, faults }
-            }
+            apply::Refusal::Secret(faults)
+            | apply::Refusal::References(faults)
+            | apply::Refusal::TooLarge(faults) => Self::Invalid { message, faults },
         }
     }
 }

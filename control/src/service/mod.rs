@@ -5,15 +5,16 @@
 //! the ones named behind it:
 //!
 //! ```text
-//! archive     documents, data, alarms, enrolment
-//! directory   documents, data, access, calls
+//! archive     documents, data, alarms, enrolment, vault
+//! directory   documents, data, access, calls, vault
 //! fleet       documents, data, alarms
-//! workloads   documents, calls, alarms
+//! workloads   documents, calls, alarms, vault
 //! enrolment   documents
-//! alarms      documents
+//! alarms      documents, vault
 //! calls       documents, data
 //! access      documents
 //! data        documents
+//! vault       documents
 //! documents   (the store, the bus)
 //! ```
 //!
@@ -34,6 +35,7 @@ mod listing;
 mod rights;
 mod settings;
 mod start;
+mod vault;
 mod workloads;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use holdfast_base::ids::Name;
 use tokio::sync::mpsc;
 
 use crate::ports::bus;
+use crate::ports::keyring::Keyring;
 use crate::ports::store::{Shard, Store};
 
 pub use access::{Access, Watch};
@@ -66,6 +69,7 @@ pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;
+use vault::Vault;
 
 /// The control plane's service: its parts. Whoever uses one names it.
 #[derive(Debug)]
@@ -138,6 +142,7 @@ impl Service {
             let store = named("store").spawn(move || documents::write(&documents, queue))?;
             let data = Arc::clone(&service.data);
             let data = named("data").spawn(move || data::store(&data, batches))?;
+            service.archive.seal_old();
             Ok((service, store, data))
         });
         match begun {
@@ -168,16 +173,21 @@ impl Service {
         let records = || Arc::clone(&data);
         let access = Arc::new(Access::new(of(), keys()));
         let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
-        let alarms = Arc::new(Alarms::new(of(), notifier, keys()));
+        let sealing: Arc<dyn Keyring> = keyring.clone();
+        let vault = Arc::new(Vault::new(of(), sealing, keys()));
+        let secrets = || Arc::clone(&vault);
+        let alarms = Arc::new(Alarms::new(of(), notifier, keys(), secrets()));
         let Settings { device_ttl, mqtt, api, addresses, .. } = settings;
         let terms = Terms { device_ttl, mqtt, api, addresses };
         let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
-        let workloads = Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts);
+        let above = (Arc::clone(&calls), Arc::clone(&alarms), secrets());
+        let workloads = Workloads::new(of(), above, artifacts);
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
         let directory =
-            Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
+            Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, (keys(), secrets()));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
+            secrets(),
             keys(),
             Arc::clone(&keyring),
         );

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -67,6 +67,9 @@ pub fn advance(seconds: u64) {
 pub fn set_back(seconds: u64) {
     CLOCK.fetch_sub(seconds, Ordering::Relaxed);
 }
+
+/// Keyring of the service, which stays over its restarts. Each test is a process of its own.
+static KEYRING: OnceLock<Arc<LocalKeyring>> = OnceLock::new();
 
 /// Time by which the monotonic clock is ahead of the machine's, in milliseconds.
 static AHEAD: AtomicU64 = AtomicU64::new(0);
@@ -350,7 +353,9 @@ impl World {
             data: Arc::clone(&data) as Arc<dyn DataStore>,
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
-            keyring: Arc::new(LocalKeyring::in_memory().unwrap()),
+            keyring: KEYRING
+                .get_or_init(|| Arc::new(LocalKeyring::in_memory().unwrap()))
+                .clone(),
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
         };

@@ -95,6 +95,14 @@ pub enum Stale {
         /// Resource version that the sent one names.
         expected: u64,
     },
+    /// The document exists, and the sent one asks for a new one.
+    #[error("there is a {kind} {name} already (metadata.resourceVersion 0 asks for a new one); nothing was applied")]
+    Exists {
+        /// Kind, as its word in the API.
+        kind: String,
+        /// Name of the document.
+        name: String,
+    },
     /// The document was deleted.
     #[error(
         "{kind} {name} was deleted meanwhile (the document's resourceVersion is {expected}): without metadata.resourceVersion it is made anew; nothing was applied"
@@ -123,6 +131,7 @@ impl Stale {
         }
         let (kind, name) = (result.kind.to_lowercase(), result.name.clone());
         Some(match present {
+            Some(_) if expected == 0 => Self::Exists { kind, name },
             Some(present) => Self::Changed { kind, name, present, expected },
             None => Self::Deleted { kind, name, expected },
         })

@@ -13,7 +13,7 @@ use super::documents::Documents;
 use crate::model::{Device, Model, sha256};
 use crate::records::{DesiredRecord, Policy, PolicyKey, PolicyKind, Use, WorkloadRecord};
 use crate::secrets::place::{Place, Store};
-use crate::secrets::references::Source;
+use crate::secrets::references::{OnChange, Source};
 use crate::secrets::template::Piece;
 use crate::secrets::value::{SealedValue, Setting, short};
 
@@ -363,4 +363,35 @@ pub fn resolve(
         env: references.env.iter().map(parts).collect::<Result<_, Unresolved>>()?,
         files: references.files.iter().map(parts).collect::<Result<_, Unresolved>>()?,
     })
+}
+
+/// What a device gets of one workload beside its specification, before it is opened and sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// Name of the workload.
+    pub workload: Name,
+    /// Version of the content.
+    pub version: u64,
+    /// What a change of it does to the running workload.
+    pub on_change: OnChange,
+    /// Content with its secrets closed.
+    pub content: Resolved,
+}
+
+/// Returns what has to be sealed for a device's desired state.
+///
+/// # Errors
+/// [`Unresolved`], which no admitted change brings about.
+pub fn parcels(model: &Model, device: &Device) -> Result<Vec<Parcel>, Unresolved> {
+    let each = device.desired.sealed.iter().filter_map(|(name, given)| {
+        let record = &model.workloads.get(name)?.record;
+        let parcel = resolve(model, device, record).map(|content| Parcel {
+            workload: name.clone(),
+            version: given.version,
+            on_change: record.references.on_change,
+            content,
+        });
+        Some(parcel)
+    });
+    each.collect()
 }

@@ -131,6 +131,7 @@ actions! {
     Restore: "backup.restore", "POST", "/api/v1/restore", ADMINS, Whole;
     ListRevisions: "workload.revisions", "GET", "/api/v1/revisions", READERS, Whole;
     GetSchema: "about.schema", "GET", "/api/v1/schema.json", OWN, Anything;
+    RotateSecret: "secret.rotate", "POST", "/api/v1/secrets/{name}/rotate", OPERATORS, Whole;
     GetSession: "session.get", "GET", "/api/v1/session", OWN, Anything;
     BeginSession: "session.begin", "POST", "/api/v1/session", OWN, Anything;
     EndSession: "session.end", "DELETE", "/api/v1/session", OWN, Anything;

@@ -117,6 +117,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(policies::list))
         .routes(routes!(policies::get, policies::delete))
         .routes(routes!(policies::devices))
+        .routes(routes!(policies::rotate))
         .routes(routes!(alarms::list))
         .routes(routes!(alarms::acknowledge))
         .routes(routes!(alarms::silence))
