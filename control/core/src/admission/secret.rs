@@ -39,7 +39,7 @@ pub(crate) fn config(at: &At<'_>) -> Option<(Selector, Policy)> {
             "data",
             "Values by their keys: a text, or `base64`.",
             "the values, such as { level: info }",
-            |at| values(at, setting, Setting::len),
+            |at| values(at, setting, Setting::size),
         );
         Some((Selector::default(), Policy::Config { config: Config { data: data? } }))
     })

@@ -143,9 +143,9 @@ pub fn delete(
     if expected.is_some_and(|expected| expected != present) {
         return Err(Refusal::Changed { kind: kind.word(), name: gone.1, present });
     }
-    let by = references::users_of(change.model, &gone);
-    if !by.is_empty() {
-        return Err(Refusal::Used { kind: kind.word(), name: gone.1, by });
+    let users = references::users_of(change.model, &gone);
+    if !users.is_empty() {
+        return Err(Refusal::Used { kind: kind.word(), name: gone.1, by: users });
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
     change.model.policies.remove(&gone);

@@ -48,7 +48,7 @@ impl Known<'_> {
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Secret(value) => usize::try_from(value.length).unwrap_or(usize::MAX),
-            Self::Config(value) => value.len(),
+            Self::Config(value) => value.size(),
         }
     }
 

@@ -233,7 +233,7 @@ impl Setting {
     }
 
     /// Returns the number of bytes.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary { .. } => self.bytes().len(),
@@ -264,7 +264,7 @@ pub struct Config {
 impl Config {
     /// Returns the number of bytes of all values.
     pub fn bytes(&self) -> usize {
-        self.data.values().map(Setting::len).sum()
+        self.data.values().map(Setting::size).sum()
     }
 
     /// Returns the digest of keys and values: SHA-256, hexadecimal.

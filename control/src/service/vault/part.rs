@@ -39,7 +39,7 @@ pub(in crate::service) enum Bound<'a> {
 }
 
 impl Bound<'_> {
-    fn context(self, tenant: &Name) -> Vec<u8> {
+    pub(super) fn context(self, tenant: &Name) -> Vec<u8> {
         match self {
             Self::Secret(name, key) => format!("secret/{tenant}/{name}/{key}"),
             Self::Notification(name, path) => format!("notification/{tenant}/{name}/{path}"),

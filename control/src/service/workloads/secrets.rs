@@ -7,7 +7,6 @@ use holdfast_protocol::enrol::Fault;
 use super::Workloads;
 use crate::api::{Applied, RotateSecret, SecretValue};
 use crate::core::apply::plan;
-use crate::core::change::Change;
 use crate::core::rights::{Action, Actor};
 use crate::core::secrets::value::{self, MAX_KEYS, Plain};
 use crate::service::Failure;
@@ -31,7 +30,7 @@ impl Workloads {
         if wanted.keys.len() + wanted.values.len() > MAX_KEYS {
             return Err(Failure::invalid(format!("at most {MAX_KEYS} keys")));
         }
-        let given = wanted.values.into_iter().map(|(key, value)| {
+        let given = wanted.values.into_iter().map(|(key, value)| -> Result<_, Failure> {
             let plain = decoded(&key, value)?;
             Ok((key, Some(plain)))
         });
@@ -39,12 +38,12 @@ impl Workloads {
         rotated.extend(wanted.keys.into_iter().map(|key| (key, None)));
         let (tenant, by) = (permit.tenant(), permit.by());
         let (document, keys) = self.vault.rotated(tenant, name, rotated, self.documents.now())?;
-        let rotate = |change: &mut Change<'_>| {
+        let rotated = self.documents.change(tenant, |change| {
             let plan = plan(change.model, vec![document], change.now)?;
             change.audit(by, "secret.rotate", name, keys);
             Ok(plan.carry_out(change, by, None))
-        };
-        self.documents.change(tenant, rotate).await
+        });
+        rotated.await
     }
 }
 
