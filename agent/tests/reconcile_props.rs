@@ -66,7 +66,7 @@ fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>)
     let workload = |(which, word): (&u8, &u8)| {
         // One revision number per spec, as the control plane gives them.
         let (revision, paused) = (u64::from(*word) + 1, paused.contains(which));
-        (name(*which), DesiredWorkload { revision, paused, spec: spec(*word) })
+        (name(*which), DesiredWorkload { revision, paused, spec: spec(*word), sealed: None })
     };
     DesiredState {
         v: WIRE_VERSION,
@@ -252,6 +252,10 @@ impl Machine {
                 Halt::Kill => self.ends(&instance, Exit::Signal(9)),
             },
             Effect::Sweep { name, spare, kill, .. } => self.sweep(name, spare.as_ref(), kill),
+            Effect::Refresh { name, instance, .. } => {
+                let result = if luck < 30 { Err("no room".into()) } else { Ok(()) };
+                self.tell(Observed::Refreshed(name, instance, result));
+            }
             Effect::Probe { name, instance, .. } => {
                 let well = luck >= 60 && self.procs.iter().any(|it| it.instance == instance);
                 let result = if well { Ok(()) } else { Err("refused".into()) };

@@ -98,6 +98,10 @@ pub struct DeviceRecord {
     /// Newest certificate that was issued to the device.
     #[serde(default)]
     pub certificate: Option<Issued>,
+    /// X25519 public key that the device's secrets are sealed to, in base64. None: an agent that
+    /// can open none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<Box<str>>,
 }
 
 /// Certificate that was issued to a device.

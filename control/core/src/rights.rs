@@ -99,6 +99,7 @@ actions! {
     Ask: "query.ask", "POST", "/api/v1/query", Need::Scope(Scope::Operate);
     EndQuery: "query.end", "POST", "/api/v1/query/{id}/end", Need::Scope(Scope::Operate);
     RenewCertificate: "device.renew", "POST", "/api/v1/renew", Need::Own;
+    DrawNonce: "device.nonce", "POST", "/api/v1/renew/nonce", Need::Own;
     Restore: "backup.restore", "POST", "/api/v1/restore", Need::Scope(Scope::Admin);
     ListRevisions: "workload.revisions", "GET", "/api/v1/revisions", Need::Scope(Scope::Read);
     GetSchema: "about.schema", "GET", "/api/v1/schema.json", Need::Own;

@@ -164,6 +164,7 @@ fn device(writing: &mut Writing, number: u64, now: u64) -> anyhow::Result<()> {
         token: "seed".into(),
         uncounted: Vec::new(),
         certificate: Some(Issued { serial: "00".into(), not_after }),
+        sealing_key: None,
     };
     writing.put(key::device(&name), &record)?;
     if standing == Standing::Pending {
