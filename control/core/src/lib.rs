@@ -32,6 +32,7 @@ pub mod liveness;
 pub mod loading;
 pub mod mark;
 pub mod model;
+pub mod nonce;
 pub mod notification;
 pub mod parameter;
 pub mod pause;

@@ -101,8 +101,8 @@ pub struct DeviceRecord {
     /// Newest certificate that was issued to the device.
     #[serde(default)]
     pub certificate: Option<Issued>,
-    /// Public key to which content is sealed for the device: X25519, 32 bytes in base64. None: its
-    /// agent takes no sealed content.
+    /// X25519 public key that the device's secrets are sealed to, in base64. None: an agent that
+    /// can open none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<Box<str>>,
 }

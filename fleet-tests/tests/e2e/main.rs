@@ -40,6 +40,7 @@ mod plane_crash;
 mod plane_data;
 mod plane_trouble;
 mod restore;
+mod sealed;
 mod trust;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -161,6 +161,7 @@ fn anybody() -> OpenApiRouter<App> {
         .routes(routes!(session::login))
         .routes(routes!(enrol::enrol))
         .routes(routes!(enrol::renew))
+        .routes(routes!(enrol::nonce))
         .routes(routes!(system::healthz))
         .routes(routes!(system::readyz))
         .routes(routes!(system::schema))
