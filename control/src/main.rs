@@ -2,14 +2,20 @@
 
 use std::process::ExitCode;
 
-use holdfast_cli::ServeArgs;
+use holdfast_cli::{Programs, ResetArgs, ServeArgs};
 
 fn main() -> ExitCode {
-    holdfast_cli::run(serve)
+    holdfast_cli::run(Programs { serve, reset })
 }
 
 fn serve(wanted: ServeArgs) -> Result<(), Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(holdfast_control::serve::run(wanted));
+    ended.map_err(|error| format!("{error:#}").into())
+}
+
+fn reset(wanted: ResetArgs) -> Result<String, Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(holdfast_control::serve::reset(wanted));
     ended.map_err(|error| format!("{error:#}").into())
 }

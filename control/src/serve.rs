@@ -23,13 +23,14 @@ use crate::adapters::authority::{self, LocalAuthority, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Pages, Requests, Tls};
 use crate::adapters::keyring::{LocalKeyring, Place};
+use crate::adapters::passwords::Argon2id;
 use crate::adapters::{clock, data_store::RedbDataStore, notify::Receivers, store::RedbStore};
 use crate::config::Config;
 use crate::folder::{Folder, Kept, Whole};
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::authority::{Authority as _, Keys};
 use crate::service::{Checked, Ports, Service, Settings, StartError, Threads, run_alarms};
-use holdfast_cli::ServeArgs;
+use holdfast_cli::{ResetArgs, ServeArgs};
 
 /// Default port of the API.
 const API_PORT: u16 = 8443;
@@ -81,6 +82,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         bus: Arc::new(gateway.clone()),
         authority: Arc::clone(&authority) as _,
         keyring: Arc::new(opened.keyring),
+        passwords: Arc::new(Argon2id::new()?),
         artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
         notifier: Arc::new(Receivers),
     };
@@ -126,6 +128,50 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     service.close().await;
     drop(service);
     stopped(writing, writer_ended).await
+}
+
+/// Makes a local user an admin with a new password, in the data folder of a control plane that is
+/// stopped. Returns the password.
+///
+/// # Errors
+/// The reason why it cannot be done, with what to do about it.
+pub async fn reset(args: ResetArgs) -> anyhow::Result<String> {
+    let name = args.user.parse().with_context(|| format!("--user {}", args.user))?;
+    let path = data_folder(args.data)?;
+    if !path.join("store.redb").is_file() {
+        bail!("{} holds no control plane: is --data right?", path.display());
+    }
+    let folder = Folder::open(path)?;
+    let place = master_key(args.master_key, &folder);
+    let config = Config::default();
+    let (opened, artifacts) = open_store(&folder, &Begin::Usual, place, config.max_artifact)?;
+    let authority = Arc::new(LocalAuthority::new(opened.keys, &config.trust_domain)?);
+    let identity = authority.server_identity(clock::now())?;
+    let gateway = Gateway::new(authority.ca_der(), identity, Limits::default())?;
+    let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let ports = Ports {
+        store: Arc::new(opened.store),
+        data: Arc::new(RedbDataStore::new(&folder.data())),
+        bus: Arc::new(gateway),
+        authority: authority as _,
+        keyring: Arc::new(opened.keyring),
+        passwords: Arc::new(Argon2id::new()?),
+        artifacts: Arc::new(artifacts) as Arc<dyn ArtifactSizes>,
+        notifier: Arc::new(Receivers),
+    };
+    let settings = settings(&config, nowhere, nowhere, None)?;
+    let (service, writing) =
+        Service::start(ports, settings).map_err(|error| explain(error, &folder))?;
+    let host = service.access.host();
+    let made = service.people.reset_admin(&host, &name).await;
+    let made = match made {
+        Ok(password) => service.workloads.make_admin(&host, &name).await.map(|()| password),
+        failed => failed,
+    };
+    service.close().await;
+    drop(service);
+    stopped(writing, false).await?;
+    made.map_err(Into::into)
 }
 
 /// Waits for a signal, or until nothing can be stored any more: then it returns true.

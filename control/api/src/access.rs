@@ -5,12 +5,26 @@ use utoipa::ToSchema;
 
 use crate::Role;
 
-/// Request of `POST /api/v1/session`: begins a session of the pages.
-#[derive(Clone, Serialize, Deserialize, ToSchema)]
+/// Request of `POST /api/v1/session`: begins a session, with an access token, or with the name and
+/// password of a local user.
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Login {
     /// Access token with its secret: `hfa1.<id>.<secret>`.
-    pub token: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// Name of a local user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Password of the user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+    /// Code of the user's authenticator program; asked for by the code `second-factor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Tenant of the user. Absent: the one that the control plane began with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 impl std::fmt::Debug for Login {
@@ -19,15 +33,19 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// A session of the pages. Its secret is sent in a cookie only.
+/// A session. Its secret is sent in a cookie only.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Session {
-    /// Id of the access token that began the session.
+    /// Id of the access token that began the session, or `user NAME`.
     pub operator: String,
-    /// Name of the access token, by which people know its holder. Absent: it has none.
+    /// Name of the access token or of the person. Absent: it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator_name: Option<String>,
+    /// Person who has logged in: the name of a local user, or `NAME@PROVIDER`. Absent: it was
+    /// begun with an access token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Tenant of the session.
     pub tenant: String,
     /// Roles of the session.
@@ -36,6 +54,9 @@ pub struct Session {
     /// meant for setting up: it is to be replaced.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub setup: bool,
+    /// True if somebody else has set the user's password: another is to be chosen.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_change: bool,
     /// Value for the header `X-CSRF-Token`, needed with every request other than GET and HEAD.
     pub csrf: String,
     /// Time at which the session ends: 12 hours after the login, or earlier with its access token.

@@ -68,8 +68,12 @@ pub struct Alarm {
     /// Acknowledgement or silence that mutes the alarm. Absent: none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silence: Option<Silence>,
-    /// Names of the notifications that have told of the alarm.
+    /// Names of the notifications whose receiver took a message about the alarm.
     pub told: Vec<String>,
+    /// Names of the notifications that have a message about the alarm which their receiver did not
+    /// take: it is not reached, or the message was given up.
+    #[serde(default)]
+    pub undelivered: Vec<String>,
 }
 
 /// An acknowledgement or a silence: alarms that are not notified, who asked for that, and until
@@ -96,6 +100,10 @@ pub struct Silence {
     pub label_selector: Option<String>,
     /// Id of the access token that created the entry.
     pub by: String,
+    /// Comment of the access token at that time, by which its holder is known. Absent: it is known
+    /// by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<String>,
     /// Note on the reason; may be empty.
     pub note: String,
     /// Time at which the entry was created.

@@ -67,6 +67,9 @@ api_codes! {
     Refused "refused" 403,
         "the caller may not do this, or the device is not let in",
         "use an access token whose role allows it (`holdfast auth whoami -v`); approve or enrol the device anew";
+    SecondFactor "second-factor" 401,
+        "the password is right, and a code of the authenticator program is missing, wrong or was used already",
+        "send the code that the program shows now";
     TooLarge "too-large" 413,
         "the request is larger than the control plane takes",
         "send it in parts";

@@ -70,8 +70,8 @@ impl Connection {
 
 /// Overall state of a device. While it is connected: `failing` (a workload fails), else `problem`
 /// (it reports a problem), else `progressing` (a workload is not in its desired revision yet), else
-/// `healthy`. While it is offline: `unknown`. Before and after that: `pending`, `never-seen`,
-/// `revoked`.
+/// `healthy`. While it is offline or overdue: `unknown`. Before and after that: `pending`,
+/// `never-seen`, `revoked`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthState {
@@ -83,7 +83,7 @@ pub enum HealthState {
     Problem,
     /// At least one workload has not reached its desired revision yet.
     Progressing,
-    /// The device is offline: what it reported last need not hold any more.
+    /// The device is offline or overdue: what it reported last need not hold any more.
     #[default]
     Unknown,
     /// The device has enrolled and was never connected.

@@ -56,7 +56,8 @@ pub struct DeviceCounts {
     #[serde(default)]
     #[schema(required)]
     pub ignored: u64,
-    /// Devices among `online` that were not heard for longer than their keep-alive allows.
+    /// Devices among `online`, and not among `unhealthy`, that were not heard for longer than their
+    /// keep-alive allows: their state is unknown.
     #[serde(default)]
     #[schema(required)]
     pub overdue: u64,
@@ -69,8 +70,10 @@ pub struct DeviceCounts {
 pub struct WorkloadCounts {
     /// Number of all workloads.
     pub total: u64,
-    /// Workloads that run, or are done, on all their devices.
-    pub healthy: u64,
+    /// Workloads that run on all their devices, or run on some and are done on the others.
+    pub running: u64,
+    /// Workloads that are done on all their devices.
+    pub done: u64,
     /// Workloads that do not run the desired revision on some device yet.
     pub progressing: u64,
     /// Workloads that fail on at least one device.
@@ -174,6 +177,11 @@ pub struct Site {
     pub unhealthy: u64,
     /// Devices among `unhealthy` on which a workload fails.
     pub failing: u64,
+    /// Devices among `online`, and not among `unhealthy`, that were not heard for longer than their
+    /// keep-alive allows.
+    #[serde(default)]
+    #[schema(required)]
+    pub overdue: u64,
 }
 
 /// Response to `GET /api/v1/labels`: labels that devices have, for suggestions.

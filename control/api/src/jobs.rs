@@ -100,9 +100,14 @@ pub enum RestartLine {
 
 /// Author and time of a pause.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct Paused {
     /// Id of the access token that paused the workload.
     pub by: String,
+    /// Comment of the access token at that time, by which its holder is known. Absent: it is known
+    /// by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<String>,
     /// Time of the pause.
     pub at: String,
 }
@@ -130,11 +135,16 @@ pub struct WorkloadPauses {
 
 /// A device on which a workload is paused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct PausedOn {
     /// Name of the device.
     pub device: String,
     /// Id of the access token that paused the workload.
     pub by: String,
+    /// Comment of the access token at that time, by which its holder is known. Absent: it is known
+    /// by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<String>,
     /// Time of the pause.
     pub at: String,
 }

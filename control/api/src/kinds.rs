@@ -173,8 +173,16 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 7] =
-    [&WORKLOAD, &STREAM, &LINK_BUDGET, &NOTIFICATION, &DEVICE_POLICY, &SECRET, &CONFIG];
+pub static ALL: [&DocumentKind; 8] = [
+    &WORKLOAD,
+    &STREAM,
+    &LINK_BUDGET,
+    &NOTIFICATION,
+    &DEVICE_POLICY,
+    &ROLE_BINDING,
+    &SECRET,
+    &CONFIG,
+];
 
 /// `Workload`.
 pub static WORKLOAD: DocumentKind = DocumentKind {
@@ -325,6 +333,25 @@ pub static DEVICE_POLICY: DocumentKind = DocumentKind {
         LABELS,
     ],
     sections: &[Section::Absence, Section::Document],
+};
+
+/// `RoleBinding`.
+pub static ROLE_BINDING: DocumentKind = DocumentKind {
+    document: "RoleBinding",
+    word: "rolebinding",
+    plural: "rolebindings",
+    short: "rb",
+    about: "Roles of people",
+    path: &["policies", "rolebindings"],
+    columns: &[
+        NAME,
+        column("ROLE", &[value("/spec/role")]),
+        column("SUBJECTS", &[value("/spec/subjects")]),
+        column("ON", &[shown("/spec/devices", Show::Devices)]),
+        CHANGED,
+        LABELS,
+    ],
+    sections: &[Section::Document],
 };
 
 /// `Secret`.

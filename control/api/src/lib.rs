@@ -24,6 +24,7 @@ pub mod kinds;
 pub mod link;
 pub mod log;
 pub mod path;
+mod people;
 mod query;
 mod role;
 mod secrets;
@@ -65,6 +66,10 @@ pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
 pub use jobs::{
     NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
     RestartResult, Rollback, RolledBack, WorkloadPauses,
+};
+pub use people::{
+    ChangePassword, ChangeUser, Code, NewUser, OpenSession, SecondFactor, SetPassword, User,
+    UserPassword, WithPassword,
 };
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,

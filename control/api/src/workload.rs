@@ -142,6 +142,10 @@ pub struct Revision {
     pub revision: u64,
     /// Id of the access token that applied the revision.
     pub created_by: String,
+    /// Comment of the access token at that time, by which its holder is known. Absent: it is known
+    /// by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by_name: Option<String>,
     /// True for the workload's present revision.
     #[serde(default)]
     pub current: bool,

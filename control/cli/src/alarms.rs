@@ -113,12 +113,21 @@ fn alarm_row(wide: bool, now: u64, alarm: &Alarm) -> Vec<Cell> {
     if wide {
         let note = alarm.silence.as_ref().map(|silence| silence.note.clone());
         row.extend([
-            Cell::from(alarm.told.join(",")),
+            told(alarm),
             Cell::from(note.unwrap_or_default()),
             Cell::from(labels(&alarm.labels)),
         ]);
     }
     row
+}
+
+/// Returns who was told of an alarm. A notification whose receiver did not take the message stands
+/// with these words, because nobody was told by it.
+fn told(alarm: &Alarm) -> Cell {
+    let not = alarm.undelivered.iter().map(|name| format!("{name} (not delivered)"));
+    let all: Vec<String> = alarm.told.iter().cloned().chain(not).collect();
+    let mood = if alarm.undelivered.is_empty() { Mood::Plain } else { Mood::Bad };
+    Cell::new(all.join(","), mood)
 }
 
 fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
@@ -138,7 +147,7 @@ fn silence_row(now: u64, silence: &Silence) -> Vec<Cell> {
         Cell::from(muting),
         Cell::from(of.join(", ")),
         Cell::from(silence.alarms.to_string()),
-        Cell::from(silence.by.as_str()),
+        Cell::from(silence.by_name.as_ref().unwrap_or(&silence.by).as_str()),
         Cell::from(moment::ago(&silence.at, now)),
         Cell::from(match &silence.until {
             Some(until) => moment::until(until, now),

@@ -21,7 +21,7 @@ pub(crate) use kinds::Kind;
 pub(crate) use secrets::{Create, Rotate, SecretCommand, Values, divided, generated, path};
 
 use super::moment;
-use crate::serve_args::ServeArgs;
+use crate::serve_args::{ResetArgs, ServeArgs};
 use holdfast_api::Role;
 
 /// Runs workloads on machines at the edge, from one place, over links that come and go.
@@ -65,6 +65,15 @@ The first start makes the CA and prints an admin token, once. Logs go to standar
     /// Show who you are to the control plane, and what you may do.
     #[command(subcommand)]
     Auth(Auth),
+    /// Manage local users, who log in with a name and a password.
+    #[command(subcommand)]
+    User(User),
+    /// Manage open sessions.
+    #[command(subcommand)]
+    Session(Session),
+    /// Let an admin in again, on the machine of the control plane itself.
+    #[command(subcommand)]
+    Admin(Admin),
     /// Manage access tokens: who may use the API, and for what.
     #[command(subcommand)]
     Access(Access),
@@ -374,6 +383,107 @@ pub(crate) struct RotateAccess {
     /// Life of the token from now: a number with s, m, h or d [default: as long as at first].
     #[arg(long, value_parser = moment::ttl)]
     pub(crate) ttl: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Make a user, and print a password that the user must change.
+    #[command(after_help = "Examples:
+  holdfast user create anna --full-name 'Anna Berg'
+  holdfast user create anna --password-file secret.txt     # - for standard input
+
+A user may do nothing before a RoleBinding document names it:
+  kind: RoleBinding
+  spec: { role: operator, subjects: [anna], devices: all }")]
+    Create {
+        /// Name that the user logs in with.
+        name: String,
+        /// Name of the person.
+        #[arg(long, default_value = "")]
+        full_name: String,
+        /// File with the password, or - for standard input [default: one is made and printed].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        password_file: Option<PathBuf>,
+    },
+    /// List the users, with their roles and last logins.
+    #[command(after_help = "Examples:
+  holdfast user list
+  holdfast user list -o json")]
+    List {
+        /// Format of the output.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Set a user's password, print it if it was made, and end the user's sessions.
+    #[command(after_help = "Examples:
+  holdfast user password anna")]
+    Password {
+        /// Name of the user.
+        name: String,
+        /// File with the password, or - for standard input [default: one is made and printed].
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        password_file: Option<PathBuf>,
+    },
+    /// Keep a user from logging in, and end its sessions.
+    #[command(after_help = "Examples:
+  holdfast user disable anna")]
+    Disable {
+        /// Name of the user.
+        name: String,
+    },
+    /// Let a disabled user log in again.
+    #[command(after_help = "Examples:
+  holdfast user enable anna")]
+    Enable {
+        /// Name of the user.
+        name: String,
+    },
+    /// Take away a user's second factor, for somebody who has lost it.
+    #[command(after_help = "Examples:
+  holdfast user remove-second-factor anna")]
+    RemoveSecondFactor {
+        /// Name of the user.
+        name: String,
+    },
+    /// Delete a user, and end its sessions.
+    #[command(after_help = "Examples:
+  holdfast user delete anna")]
+    Delete {
+        /// Name of the user.
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Session {
+    /// List the open sessions.
+    #[command(after_help = "Examples:
+  holdfast session list
+  holdfast session list -o json")]
+    List {
+        /// Format of the output.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// End a session.
+    #[command(after_help = "Examples:
+  holdfast session end 00112233445566778899aabbccddeeff")]
+    End {
+        /// Id of the session, as `holdfast session list` shows it.
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Make a local user an admin with a new password, and print the password.
+    #[command(after_help = "Examples:
+  holdfast admin reset --data /var/lib/holdfast
+  holdfast admin reset --data ./plane --user anna
+
+The control plane of this data folder must be stopped. The user is made if there is none, loses its
+second factor, and must change the password at the next login.")]
+    Reset(ResetArgs),
 }
 
 #[derive(Debug, Subcommand)]

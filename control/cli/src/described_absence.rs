@@ -6,6 +6,7 @@ use super::cells::read;
 use super::failure::Outcome;
 use super::table::{Cell, facts};
 use super::text::{Mood, Output};
+use holdfast_api::count::count;
 use holdfast_api::{AbsenceStatus, Policy, PolicyAbsence};
 
 /// Returns the rule of a document in words.
@@ -48,7 +49,10 @@ pub(super) fn of_policy(output: Output, item: &Value) -> Outcome<String> {
     let bad = if unexpected == 0 { Mood::Plain } else { Mood::Bad };
     let mut said = vec![
         ("When offline", Cell::from(rule(&policy))),
-        ("Holds on", Cell::from(format!("{devices} devices, {connected} of them connected"))),
+        (
+            "Holds on",
+            Cell::from(format!("{}, {connected} of them connected", count(devices, "device"))),
+        ),
         ("Away, unexpected", Cell::new(named(&unexpected_names, unexpected), bad)),
         ("Away, as expected", Cell::from(named(&expected_names, expected + ignored))),
     ];
@@ -56,7 +60,7 @@ pub(super) fn of_policy(output: Output, item: &Value) -> Outcome<String> {
         let by = named(&overridden_by, 0);
         said.push((
             "Overridden",
-            Cell::from(format!("on {overridden} devices another one holds: {by}")),
+            Cell::from(format!("on {} another one holds: {by}", count(overridden, "device"))),
         ));
     }
     Ok(facts(output, 0, said))

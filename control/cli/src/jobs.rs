@@ -121,13 +121,18 @@ fn revisions(output: Output, now: u64, all: &[Revision]) -> String {
             Cell::from(revision.revision.to_string()),
             Cell::new(current, Mood::Good),
             Cell::from(at.map_or_else(String::new, |at| moment::ago(at, now))),
-            Cell::from(revision.created_by.as_str()),
+            Cell::from(made_by(revision)),
             Cell::from(revision.devices.to_string()),
             Cell::from(in_short(&revision.changed)),
         ]
     };
     let rows: Vec<Vec<Cell>> = all.iter().rev().map(row).collect();
     table(output, 0, &["REVISION", "CURRENT", "MADE", "BY", "DEVICES", "CHANGED"], &rows)
+}
+
+/// Returns the words by which people know who made a revision.
+pub(crate) fn made_by(revision: &Revision) -> &str {
+    revision.created_by_name.as_deref().unwrap_or(&revision.created_by)
 }
 
 fn in_short(changed: &[String]) -> String {
@@ -193,7 +198,8 @@ fn said(workload: &str, word: &str, result: &PauseResult) -> String {
 pub(crate) fn paused(output: Output, of: Option<&WorkloadPauses>, now: u64) -> String {
     let Some(of) = of else { return String::new() };
     let mut lines = Vec::new();
-    if let Some(holdfast_api::Paused { by, at }) = &of.everywhere {
+    if let Some(holdfast_api::Paused { by, by_name, at }) = &of.everywhere {
+        let by = by_name.as_ref().unwrap_or(by);
         let but = match of.except_count {
             0 => String::new(),
             count => format!(", but not on {}", names(&of.except, count)),
@@ -201,7 +207,8 @@ pub(crate) fn paused(output: Output, of: Option<&WorkloadPauses>, now: u64) -> S
         lines.push(format!("everywhere, by {by} since {at} ({}){but}", moment::ago(at, now)));
     }
     lines.extend(of.devices.iter().take(NAMED).map(|it| {
-        format!("on {}, by {} since {} ({})", it.device, it.by, it.at, moment::ago(&it.at, now))
+        let by = it.by_name.as_ref().unwrap_or(&it.by);
+        format!("on {}, by {by} since {} ({})", it.device, it.at, moment::ago(&it.at, now))
     }));
     let more = of.device_count.saturating_sub(NAMED as u64);
     if more > 0 {
@@ -336,10 +343,15 @@ mod tests {
         let on = |device: &str| holdfast_api::PausedOn {
             device: device.into(),
             by: "me".into(),
+            by_name: None,
             at: at(),
         };
         let of = WorkloadPauses {
-            everywhere: Some(holdfast_api::Paused { by: "duty".into(), at: at() }),
+            everywhere: Some(holdfast_api::Paused {
+                by: "7f091e39bb79af7c".into(),
+                by_name: Some("night duty".into()),
+                at: at(),
+            }),
             devices: (0..20).map(|it| on(&format!("d-{it}"))).collect(),
             device_count: 23,
             except: vec!["e".into()],
@@ -347,7 +359,7 @@ mod tests {
         };
         let text = paused(Output { colour: false }, Some(&of), 1_795_467_661);
         for part in [
-            "everywhere, by duty since 2026-11-23T20:51:01Z (10m ago), but not on e",
+            "everywhere, by night duty since 2026-11-23T20:51:01Z (10m ago), but not on e",
             "on d-3, by me since",
             "and on 3 devices",
         ] {

@@ -32,6 +32,7 @@ mod login;
 mod logs;
 mod manage;
 mod moment;
+mod people;
 mod pinned;
 mod progress;
 mod query;
@@ -50,19 +51,30 @@ use std::time::SystemTime;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use self::args::{Arguments, Artifact, Command};
+use self::args::{Admin, Arguments, Artifact, Command};
 use self::client::Client;
 use self::failure::{Failure, Outcome};
 use self::login::Environment;
-pub use self::serve_args::ServeArgs;
+pub use self::serve_args::{ResetArgs, ServeArgs};
 use self::text::{Output, note};
 
 /// Function that runs the control plane until it ends. Its error says in one line why it could not.
 pub type Serve = fn(ServeArgs) -> Result<(), Box<dyn std::error::Error>>;
 
-/// Runs the command that the process was started with; `serve` runs the control plane, which this
-/// crate knows nothing of.
-pub fn run(serve: Serve) -> ExitCode {
+/// Function that makes a user an admin in a data folder; returns the password.
+pub type Reset = fn(ResetArgs) -> Result<String, Box<dyn std::error::Error>>;
+
+/// What runs on the control plane's machine itself, which this crate knows nothing of.
+#[derive(Debug, Clone, Copy)]
+pub struct Programs {
+    /// Runs the control plane.
+    pub serve: Serve,
+    /// Makes a user an admin.
+    pub reset: Reset,
+}
+
+/// Runs the command that the process was started with.
+pub fn run(programs: Programs) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -76,7 +88,7 @@ pub fn run(serve: Serve) -> ExitCode {
             };
         }
     };
-    match dispatch(arguments.command, serve) {
+    match dispatch(arguments.command, programs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let said = failure.to_string();
@@ -93,7 +105,7 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
-fn dispatch(command: Command, serve: Serve) -> Outcome {
+fn dispatch(command: Command, programs: Programs) -> Outcome {
     let environment = Environment::read();
     let output = Output::new(environment.no_color.as_deref());
     match command {
@@ -103,7 +115,18 @@ fn dispatch(command: Command, serve: Serve) -> Outcome {
             output.bytes(&script)
         }
         Command::Man { dir } => man(&dir),
-        Command::Serve(wanted) => serve(wanted).map_err(|error| Failure::failed(error.to_string())),
+        Command::Serve(wanted) => {
+            (programs.serve)(wanted).map_err(|error| Failure::failed(error.to_string()))
+        }
+        Command::Admin(Admin::Reset(wanted)) => {
+            let user = wanted.user.clone();
+            let made = (programs.reset)(wanted);
+            let password = made.map_err(|error| Failure::failed(error.to_string()))?;
+            note(&format!(
+                "user {user} is an admin; its password, to be changed at the next login:"
+            ));
+            output.line(&password)
+        }
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;
@@ -126,6 +149,8 @@ async fn ask(environment: &Environment, output: Output, command: Command) -> Out
 async fn with_client(client: &Client, output: Output, now: u64, command: Command) -> Outcome {
     match command {
         Command::Token(command) => manage::token(client, output, now, &command).await,
+        Command::User(command) => people::user(client, output, now, &command).await,
+        Command::Session(command) => people::session(client, output, now, &command).await,
         Command::Auth(command) => access::auth(client, output, now, &command).await,
         Command::Access(command) => access::access(client, output, now, &command).await,
         Command::Apply(wanted) => apply::apply(client, output, &wanted).await,
@@ -154,6 +179,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Backup(file) => transfer::backup(client, output, &file.file).await,
         Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,
         Command::Serve(_)
+        | Command::Admin(_)
         | Command::Login(_)
         | Command::Completions { .. }
         | Command::Man { .. } => Ok(()),

@@ -8,6 +8,7 @@ use super::args::Kind;
 use super::cells::{chosen, cut, labels, read, runs};
 use super::columns;
 use super::failure::Outcome;
+use super::jobs::made_by;
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
@@ -101,16 +102,15 @@ pub(crate) fn horizon(data: Option<&Value>, now: u64) -> Cell {
 }
 
 /// Returns the number of workloads that run or are done, and of those that are desired: `3/4`. For
-/// an offline device the first is not known: `?/4`.
+/// a device that is offline or silent the first is not known: `?/4`.
 fn workloads(device: &Device) -> (String, Mood) {
     let desired = device.desired.len();
-    if device.status.connection != Connection::Online {
+    let state = |name: &String| device.status.workloads.get(name).and_then(|is| is.state);
+    let is_silent = device.desired.keys().any(|name| state(name) == Some(State::Unknown));
+    if device.status.connection != Connection::Online || is_silent {
         return (format!("?/{desired}"), Mood::Faint);
     }
-    let good = |name: &&String| {
-        let state = device.status.workloads.get(*name).and_then(|is| is.state);
-        matches!(state, Some(State::Running | State::Done))
-    };
+    let good = |name: &&String| matches!(state(*name), Some(State::Running | State::Done));
     let good = device.desired.keys().filter(good).count();
     let mood = match device.status.health.state {
         HealthState::Failing => Mood::Bad,
@@ -186,7 +186,7 @@ fn revision(wide: bool, now: u64, revision: &Revision) -> Vec<Cell> {
     let mut row = vec![
         Cell::from(format!("{}.{}", revision.workload, revision.revision)),
         Cell::from(made.map(|moment| moment::ago(moment, now)).unwrap_or_default()),
-        Cell::from(revision.created_by.as_str()),
+        Cell::from(made_by(revision)),
         Cell::from(runs(&revision.spec)),
     ];
     if wide {
@@ -308,6 +308,11 @@ mod tests {
         device["status"]["workloads"]["b"]["since"] = json!("2026-11-23T20:01:01Z");
         let text = shown(Kind::Device, false, &device);
         assert!(text.contains("1/2") && text.contains("b failing 60m, stream-policy"), "{text}");
+        for name in ["a", "b"] {
+            device["status"]["workloads"][name]["state"] = json!("unknown");
+        }
+        let text = shown(Kind::Device, false, &device);
+        assert!(text.contains("?/2"), "it is connected and does not answer: {text}");
     }
 
     #[test]

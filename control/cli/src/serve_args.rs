@@ -55,6 +55,20 @@ pub struct ServeArgs {
     pub log: tracing::Level,
 }
 
+/// Options of `holdfast admin reset`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ResetArgs {
+    /// Data folder of the control plane [default: as for `holdfast serve`].
+    #[arg(long, value_name = "DIR", env = "HOLDFAST_DATA")]
+    pub data: Option<PathBuf>,
+    /// File with the master key, if it is not in the data folder.
+    #[arg(long, value_name = "FILE", env = "HOLDFAST_MASTER_KEY")]
+    pub master_key: Option<PathBuf>,
+    /// Name of the user.
+    #[arg(long, default_value = "admin")]
+    pub user: String,
+}
+
 /// Parses HOST:PORT as far as that is possible without resolving the name.
 fn address(text: &str) -> Result<String, String> {
     let parts = text.rsplit_once(':').filter(|(host, port)| {

@@ -20,7 +20,7 @@ enum Verdict {
     Failing,
     /// A device reports a problem, and nothing fails.
     Problem,
-    /// A device is offline, so its state is not known.
+    /// A device is offline or was not heard in time, so its state is not known.
     Unknown,
     /// Something is not in its desired revision yet.
     Progressing,
@@ -55,7 +55,7 @@ impl Verdict {
             () if fleet.settled => Self::Settled,
             () if workloads.failing > 0 || has(Severity::Critical) => Self::Failing,
             () if devices.unhealthy > 0 || has(Severity::Warning) => Self::Problem,
-            () if devices.offline + devices.never_seen > 0 => Self::Unknown,
+            () if devices.offline + devices.never_seen + devices.overdue > 0 => Self::Unknown,
             () => Self::Progressing,
         }
     }
@@ -148,10 +148,11 @@ fn of_fleet(output: Output, now: u64, fleet: &Fleet, verdict: Verdict) -> String
     let (devices, workloads) = (fleet.devices, fleet.workloads);
     let mut text = output.painted(&clean(&fleet.summary), verdict.mood());
     text.push_str(&format!(
-        "\n\nDevices    {} in all: {} online ({} unhealthy), {} offline, {} never seen, {} away as expected, {} ignored, {} waiting for approval, {} revoked\n",
+        "\n\nDevices    {} in all: {} online ({} unhealthy, {} not heard in time), {} offline, {} never seen, {} away as expected, {} ignored, {} waiting for approval, {} revoked\n",
         devices.total,
         devices.online,
         devices.unhealthy,
+        devices.overdue,
         devices.offline,
         devices.never_seen,
         devices.expected_away,
@@ -160,9 +161,10 @@ fn of_fleet(output: Output, now: u64, fleet: &Fleet, verdict: Verdict) -> String
         devices.revoked
     ));
     text.push_str(&format!(
-        "Workloads  {} in all: {} healthy, {} failing, {} progressing, {} unknown, {} paused, {} on no device\n",
+        "Workloads  {} in all: {} running, {} done, {} failing, {} progressing, {} unknown, {} paused, {} on no device\n",
         workloads.total,
-        workloads.healthy,
+        workloads.running,
+        workloads.done,
         workloads.failing,
         workloads.progressing,
         workloads.unknown,
@@ -213,7 +215,7 @@ mod tests {
         let mut document = json!({
             "settled": false, "summary": "1 device is unhealthy",
             "devices": { "total": 3, "online": 3, "offline": 0, "pending": 0, "revoked": 0, "neverSeen": 0, "unhealthy": 0 },
-            "workloads": { "total": 1, "healthy": 1, "progressing": 0, "failing": 0, "unknown": 0, "paused": 0, "unplaced": 0 },
+            "workloads": { "total": 1, "running": 1, "done": 0, "progressing": 0, "failing": 0, "unknown": 0, "paused": 0, "unplaced": 0 },
             "attention": [], "moreAttention": 0, "sites": [], "moreSites": 0,
         });
         change(&mut document);
@@ -228,6 +230,7 @@ mod tests {
         assert_eq!(of(|it| it["devices"]["unhealthy"] = json!(1)), Verdict::Problem);
         assert_eq!(of(|it| it["devices"]["offline"] = json!(1)), Verdict::Unknown);
         assert_eq!(of(|it| it["devices"]["neverSeen"] = json!(1)), Verdict::Unknown);
+        assert_eq!(of(|it| it["devices"]["overdue"] = json!(1)), Verdict::Unknown);
         assert_eq!(of(|it| it["workloads"]["progressing"] = json!(1)), Verdict::Progressing);
         let offline = WorkloadSummary { desired: 2, running: 1, unknown: 1, ..Default::default() };
         assert_eq!(Verdict::of_workload(&offline), Verdict::Unknown, "not known to run");

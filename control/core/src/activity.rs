@@ -3,6 +3,7 @@
 //!
 //! See decisions 0125 and 0126.
 
+use super::explain::in_words;
 use super::parameter::BadParameter;
 use super::records::AuditRecord;
 use super::timeline::{EventRecord, What};
@@ -323,24 +324,26 @@ fn words(record: &EventRecord) -> String {
             format!("{}disconnected{}", often("connected or disconnected"), why(reason))
         }
         What::Phase { workload, from, to, restarts, reason, .. } => {
-            let now = to.map_or("removed", |phase| phase.as_str());
+            let now = to.map_or("removed", in_words);
             let how = match (*restarts, from) {
                 (0, _) if several => format!("{count} changes, last {now}"),
-                (0, Some(from)) if to.is_some() => format!("{from} → {now}"),
+                (0, Some(from)) if to.is_some() => format!("{} → {now}", in_words(*from)),
                 (0, _) => now.to_owned(),
                 (1, _) => format!("restarted, {now}"),
                 (restarts, _) => format!("restarted {restarts} times, last {now}"),
             };
-            format!("{workload}: {how}{}", why(reason))
+            // A reason that begins with the phase would say it twice.
+            let said = reason.strip_prefix(now).and_then(|rest| rest.strip_prefix(": "));
+            format!("{workload}: {how}{}", why(said.unwrap_or(reason)))
         }
         What::Revision { workload, from: 0, to, phase } => {
-            format!("{workload}: revision {to}, {phase}")
+            format!("{workload}: revision {to}, {}", in_words(*phase))
         }
         What::Revision { workload, from, to, phase } => {
-            format!("{workload}: revision {from} → {to}, {phase}")
+            format!("{workload}: revision {from} → {to}, {}", in_words(*phase))
         }
-        What::Generation { from: 0, to } => format!("applied generation {to}"),
-        What::Generation { from, to } => format!("applied generation {to}, {from} before"),
+        What::Generation { from: 0, to } => format!("applied desired state {to}"),
+        What::Generation { from, to } => format!("applied desired state {to}, {from} before"),
         What::Problem { code, began, text } => {
             let now = if *began { "began" } else { "ended" };
             format!("problem {code} {}{now}{}", often("began or ended"), why(text))
@@ -507,6 +510,22 @@ mod tests {
             ("restore", Category::Change),
         ] {
             assert_eq!(category(action), expected, "{action}");
+        }
+    }
+
+    #[test]
+    fn a_phase_that_its_reason_begins_with_is_said_once() {
+        use holdfast_protocol::message::Phase::{Backoff, Paused, Running};
+        let reason = "paused: it starts when it is resumed";
+        for (to, reason, expected) in [
+            (Paused, reason, "w: running → paused: it starts when it is resumed"),
+            (Backoff, reason, "w: running → backoff: paused: it starts when it is resumed"),
+            (Backoff, "backoffs: 3", "w: running → backoff: backoffs: 3"),
+        ] {
+            let (workload, from) = ("w".parse().unwrap(), Some(Running));
+            let (to, reason) = (Some(to), reason.into());
+            let what = What::Phase { workload, from, to, revision: 1, restarts: 0, reason };
+            assert_eq!(words(&happened(NOW, None, what)), expected);
         }
     }
 

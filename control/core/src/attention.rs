@@ -3,6 +3,8 @@
 //!
 //! See decisions 0033 and 0110.
 
+use holdfast_protocol::problem::ProblemCode;
+
 use super::absence;
 use super::model::Device;
 use super::records::Standing;
@@ -80,7 +82,8 @@ pub struct Alarm {
     pub message: String,
     /// Start of the condition, in seconds since 1970. 0: not known.
     pub since: u64,
-    /// False if the device is offline, so that this is its state when it was last heard.
+    /// False if the device is offline or was not heard in time, so that this is its state when it
+    /// was last heard.
     pub is_known: bool,
 }
 
@@ -146,17 +149,19 @@ impl Watch {
             return all;
         }
         self.of_workloads(device, &mut all);
-        let is_known = connection == Connection::Online;
+        let is_heard = device.live.is_heard(self.now);
         if !device.has_problems() {
             return all;
         }
         all.extend(device.problems().into_iter().map(|problem| Alarm {
             kind: Attention::Problem,
-            code: problem.code.to_string(),
             severity: Severity::Warning,
-            message: problem.message,
             since: problem.since,
-            is_known,
+            // That it does not answer is not said by the device.
+            is_known: is_heard
+                || (connection == Connection::Online && problem.code == ProblemCode::NotAnswering),
+            code: problem.code.to_string(),
+            message: problem.message,
         }));
         all
     }

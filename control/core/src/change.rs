@@ -272,8 +272,8 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Comment of an access token, by which people know it.
-    fn name_of(&self, access: &str) -> Option<Box<str>> {
+    /// Returns the comment of an access token, by which people know it. None: it has none.
+    pub fn name_of(&self, access: &str) -> Option<Box<str>> {
         self.model.access.get(access).and_then(AccessRecord::title).map(Into::into)
     }
 

@@ -80,6 +80,9 @@ pub fn device(model: &Model, device: &Device, now: u64) -> Explanation {
         (_, true, 0) => "online; nothing is desired of it".to_owned(),
         (_, true, 1) => "online; its 1 workload is as desired".to_owned(),
         (_, true, _) => format!("online; all {count} workloads are as desired"),
+        (Connection::Online, ..) if !device.live.is_heard(now) => {
+            format!("online, but silent: {}", since(device, now))
+        }
         (Connection::Online, false, _) => "online, not all is as desired".to_owned(),
         (Connection::Offline, ..) => format!("offline{as_expected}, {}", since(device, now)),
         (Connection::NeverSeen, ..) => format!("never seen{as_expected}"),
@@ -119,7 +122,7 @@ fn behind(model: &Model, device: &Device) -> bool {
 
 /// Returns `last heard TIME (5 min ago)`, or `never seen`.
 fn since(device: &Device, now: u64) -> String {
-    match device.report.last_seen {
+    match device.heard_at(now) {
         0 => "never seen".into(),
         at => format!("last heard {} ({} ago)", rfc3339(at), words(now.saturating_sub(at))),
     }
@@ -131,10 +134,10 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
     let is = state::of(device, name, revision, now);
     let said = device.report.workload(name);
     if let Some(pause) = device.desired.paused.get(name).filter(|_| is.state != State::Done) {
-        return Some(paused(pause, said, is, now));
+        return Some(paused(device, pause, said, is, now));
     }
     if is.state == State::Unknown {
-        let heard = device.report.last_seen;
+        let heard = device.heard_at(now);
         let ago = words(now.saturating_sub(heard));
         return Some(match (said, is.last) {
             (Some(said), Some(last)) if said.revision == revision => {
@@ -183,15 +186,24 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
 }
 
 /// Returns who paused a workload on a device and when, and whether the device still has to stop it.
-fn paused(pause: &Stamp, said: Option<&WorkloadReport>, is: Condition, now: u64) -> String {
+fn paused(
+    device: &Device,
+    pause: &Stamp,
+    said: Option<&WorkloadReport>,
+    is: Condition,
+    now: u64,
+) -> String {
     let at_rest = matches!(is.state, State::Paused) || is.last == Some(State::Paused);
     let still = match (is.state, said) {
         _ if at_rest => "",
+        (State::Unknown, _) if device.live.connection != 0 => {
+            "; the device is silent, and may not have stopped it"
+        }
         (State::Unknown, _) => "; the device is offline and stops it when it is back",
         (_, Some(said)) if said.run.is_some() => "; it is being stopped",
         _ => "",
     };
-    let (by, at, ago) = (&pause.by, rfc3339(pause.at), words(now.saturating_sub(pause.at)));
+    let (by, at, ago) = (pause.who(), rfc3339(pause.at), words(now.saturating_sub(pause.at)));
     format!("paused by {by} since {at} ({ago} ago){still}")
 }
 
@@ -257,7 +269,7 @@ impl NotAsDesired {
 pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
     let name = &workload.record.name;
     let mut summary = holdfast_api::WorkloadSummary::default();
-    let mut others = NotAsDesired::default();
+    let (mut others, mut silent) = (NotAsDesired::default(), 0);
     for device in model.devices.values() {
         let set = &device.desired.workloads;
         let Ok(at) = set.binary_search_by(|(known, _)| known.cmp(name)) else { continue };
@@ -268,6 +280,8 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
         let is = state::of(device, name, revision, now);
         super::view::count(&mut summary, is, absence::is_normal(device, now));
         if !matches!(is.state, State::Running | State::Done) {
+            let is_connected = device.live.connection != 0;
+            silent += u64::from(is.state == State::Unknown && is_connected);
             let why = on_device(device, name, revision, now).unwrap_or_default();
             others.add(is, format!("{}: {why}", device.record.name));
         }
@@ -278,7 +292,7 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
             "revision {} on {}: {}",
             workload.record.revision,
             count(total, "device"),
-            counts(&summary)
+            counts(&summary, silent)
         ),
     };
     let settled =
@@ -300,8 +314,9 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
     Explanation { kind, name: name.to_string(), settled, summary: text, reasons, hints }
 }
 
-/// Returns the states that occur with their numbers: `2 running, 1 failing`.
-fn counts(summary: &holdfast_api::WorkloadSummary) -> String {
+/// Returns the states that occur with their numbers: `2 running, 1 failing`. `silent`: devices that
+/// are connected and were not heard in time or do not answer.
+fn counts(summary: &holdfast_api::WorkloadSummary, silent: u64) -> String {
     let all = [
         (State::Failing, summary.failing),
         (State::Progressing, summary.progressing),
@@ -323,7 +338,12 @@ fn counts(summary: &holdfast_api::WorkloadSummary) -> String {
                     away if away == *count => ", away as expected".to_owned(),
                     away => format!(", {away} away as expected"),
                 };
-                format!("{count} unknown (offline{away}; {good}running when last heard)")
+                let why = match silent {
+                    0 => "offline".to_owned(),
+                    silent if silent == *count => "silent".to_owned(),
+                    silent => format!("offline, {silent} silent"),
+                };
+                format!("{count} unknown ({why}{away}; {good}running when last heard)")
             }
             state => format!("{count} {}", state.as_str()),
         })

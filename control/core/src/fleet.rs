@@ -43,8 +43,8 @@ const OTHER: &str = "other";
 struct Group {
     severity: Option<Severity>,
     count: u64,
-    /// Devices of the group that are offline, so that the condition is known from when they were
-    /// last heard.
+    /// Devices of the group that are offline or were not heard in time, so that the condition is
+    /// known from when they were last heard.
     unknown: u64,
     /// Devices of the group whose alarm is acknowledged.
     acknowledged: u64,
@@ -125,12 +125,16 @@ impl Tally {
             (Connection::Pending, _) => self.devices.pending += 1,
             (Connection::Revoked, _) => self.devices.revoked += 1,
         }
-        self.devices.overdue += u64::from(device.live.overdue(self.watch.now).is_some());
+        // A device that does not answer is unhealthy already.
+        let overdue = connection == Connection::Online
+            && device.live.silent == 0
+            && !device.live.is_in_time(self.watch.now);
+        self.devices.overdue += u64::from(overdue);
         let unhealthy = state::is_unhealthy(device, self.watch.now);
         self.devices.unhealthy += u64::from(unhealthy);
         self.alarms_of(device);
         self.workloads_of(device);
-        self.site_of(device, connection, away, unhealthy);
+        self.site_of(device, connection, away, unhealthy, overdue);
     }
 
     /// Adds the alarms of a device. It counts once for each kind and code.
@@ -180,6 +184,7 @@ impl Tally {
         connection: Connection,
         away: Option<Absence>,
         unhealthy: bool,
+        overdue: bool,
     ) {
         let name = device.record.labels.get(SITE).map_or("", String::as_str);
         let site = match self.sites.get_mut(name) {
@@ -195,6 +200,7 @@ impl Tally {
             Some(Absence::Ignored) => site.ignored += 1,
         }
         site.unhealthy += u64::from(unhealthy);
+        site.overdue += u64::from(overdue);
         site.failing += u64::from(state::failing(device, self.watch.now) > 0);
     }
 
@@ -211,7 +217,8 @@ impl Tally {
                 WorkloadState::Progressing => &mut counts.progressing,
                 WorkloadState::Unknown => &mut counts.unknown,
                 WorkloadState::Paused => &mut counts.paused,
-                WorkloadState::Running | WorkloadState::Done => &mut counts.healthy,
+                WorkloadState::Running => &mut counts.running,
+                WorkloadState::Done => &mut counts.done,
             } += 1;
         }
         let (sites, more_sites) = sites(std::mem::take(&mut self.sites));
@@ -265,6 +272,7 @@ fn verdict(devices: DeviceCounts, workloads: WorkloadCounts, items: u64) -> (boo
     add(devices.unhealthy, "device is unhealthy", "devices are unhealthy");
     add(devices.offline, "device is offline", "devices are offline");
     add(devices.never_seen, "device has never connected", "devices have never connected");
+    add(devices.overdue, "device was not heard in time", "devices were not heard in time");
     add(devices.pending, "device waits for approval", "devices wait for approval");
     add(workloads.failing, "workload fails", "workloads fail");
     add(workloads.progressing, "workload is progressing", "workloads are progressing");

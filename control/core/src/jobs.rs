@@ -13,6 +13,7 @@ use super::desired::{self, Documents, approved};
 use super::model::{Model, Workload, key};
 use super::pause::{MAX_NAMED, Stamp};
 use super::revisions;
+use holdfast_api::count::counted;
 use holdfast_api::selector::{self, NotASelector};
 use holdfast_api::time::rfc3339;
 use holdfast_api::{NotRestarted, OnDevices, PauseResult, Rollback};
@@ -317,8 +318,8 @@ pub fn restart(
         return Err(Refusal::Paused { workload: name, pause });
     }
     let message = match (devices.len(), not_asked.len()) {
-        (asked, 0) => format!("asked {asked} devices"),
-        (asked, not) => format!("asked {asked} devices; {not} offline or paused"),
+        (asked, 0) => format!("asked {}", counted(asked, "device")),
+        (asked, not) => format!("asked {}; {not} offline or paused", counted(asked, "device")),
     };
     let message = format!("{}: {message}", where_to(chosen.as_deref()));
     change.audit(by, "workload.restart", name.as_str(), message);

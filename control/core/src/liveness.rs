@@ -75,10 +75,16 @@ impl Live {
         now.checked_sub(self.heard_by(now)?).filter(|late| *late > 0)
     }
 
-    /// True if the device's last report still holds: the device is connected and has not failed to
+    /// True if the device's last report still holds: the device is connected, has not failed to
+    /// answer, and its next packet is not overdue.
+    pub fn is_heard(&self, now: u64) -> bool {
+        self.is_in_time(now) && self.silent == 0
+    }
+
+    /// True if the device is connected and its next packet is not overdue. It may still fail to
     /// answer.
-    pub fn is_heard(&self) -> bool {
-        self.connection != 0 && self.silent == 0
+    pub fn is_in_time(&self, now: u64) -> bool {
+        self.connection != 0 && self.overdue(now).is_none()
     }
 
     /// Returns the problem `not-answering` while the device does not answer. None: it does.

@@ -5,6 +5,7 @@ use holdfast_base::ids::{Name, unhex};
 use super::alarms::Silence;
 use super::kinds::AnyKind;
 use super::model::{BadRecord, Device, Model, read, sha256};
+use super::people::UserRecord;
 use super::records::{
     AccessRecord, DesiredRecord, DeviceRecord, ReportRecord, RevisionRecord, TokenRecord,
 };
@@ -46,6 +47,10 @@ impl Model {
             "access" => {
                 let record: AccessRecord = read(key, value)?;
                 self.access.insert(record.id.clone(), record);
+            }
+            "user" => {
+                let record: UserRecord = read(key, value)?;
+                self.users.insert(record.name.clone(), record);
             }
             "session" => {
                 let digest = unhex::<32>(rest).ok_or_else(unknown)?;

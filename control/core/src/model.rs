@@ -17,6 +17,7 @@ use super::alarms::Silence;
 use super::ingest::Retention;
 use super::kinds::cbor_len;
 use super::liveness::Live;
+use super::people::UserRecord;
 use super::records::{
     AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
     PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
@@ -182,6 +183,8 @@ pub struct Model {
     pub tokens: BTreeMap<Box<str>, TokenRecord>,
     /// Access tokens by id.
     pub access: BTreeMap<Box<str>, AccessRecord>,
+    /// Local users by their names.
+    pub users: BTreeMap<Name, UserRecord>,
     /// Logins of browsers by the sha256 of their secrets.
     pub sessions: BTreeMap<[u8; 32], SessionRecord>,
     /// Audit log, oldest entry first.
@@ -296,6 +299,10 @@ pub mod key {
     pub fn access(id: &str) -> String {
         format!("access/{id}")
     }
+    /// Returns the key of a local user.
+    pub fn user(name: &Name) -> String {
+        format!("user/{name}")
+    }
     /// Returns the key of a browser login, from the sha256 of its secret.
     pub fn session(digest: &[u8; 32]) -> String {
         format!("{SESSIONS}{}", hex(digest))
@@ -325,6 +332,7 @@ impl Model {
             gone: BTreeMap::new(),
             tokens: BTreeMap::new(),
             access: BTreeMap::new(),
+            users: BTreeMap::new(),
             sessions: BTreeMap::new(),
             audit: VecDeque::new(),
             batches: 0,

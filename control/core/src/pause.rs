@@ -19,7 +19,11 @@ const SHOWN: usize = 100;
 
 /// Converts a stamp to the API's form.
 pub fn stamp(stamp: &Stamp) -> holdfast_api::Paused {
-    holdfast_api::Paused { by: stamp.by.to_string(), at: rfc3339(stamp.at) }
+    holdfast_api::Paused {
+        by: stamp.by.to_string(),
+        by_name: stamp.by_name.as_deref().map(str::to_owned),
+        at: rfc3339(stamp.at),
+    }
 }
 
 /// Author and time of an action.
@@ -27,8 +31,18 @@ pub fn stamp(stamp: &Stamp) -> holdfast_api::Paused {
 pub struct Stamp {
     /// Id of the access token that was used.
     pub by: Box<str>,
+    /// Comment of the access token at that time, by which its holder is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<Box<str>>,
     /// Time of the action, in seconds since 1970.
     pub at: u64,
+}
+
+impl Stamp {
+    /// Returns the words by which people know the author: the token's comment, or its id.
+    pub fn who(&self) -> &str {
+        self.by_name.as_deref().unwrap_or(&self.by)
+    }
 }
 
 /// Set of devices on which one workload is paused.
@@ -120,8 +134,8 @@ impl Pauses {
     /// the workload is paused nowhere.
     pub fn shown(&self) -> Option<holdfast_api::WorkloadPauses> {
         let on = |(device, by): (&Name, &Stamp)| {
-            let holdfast_api::Paused { by, at } = stamp(by);
-            holdfast_api::PausedOn { device: device.to_string(), by, at }
+            let holdfast_api::Paused { by, by_name, at } = stamp(by);
+            holdfast_api::PausedOn { device: device.to_string(), by, by_name, at }
         };
         (!self.is_empty()).then(|| holdfast_api::WorkloadPauses {
             everywhere: self.everywhere.as_ref().map(stamp),
@@ -171,7 +185,7 @@ mod tests {
             while let (Some(verb), Some(whom)) = (words.next(), words.next()) {
                 let some: Vec<Name> = whom.split(',').filter(|it| *it != "*").map(name).collect();
                 let devices = (whom != "*").then_some(&*some);
-                let stamp = Stamp { by: verb.into(), at: 1 };
+                let stamp = Stamp { by: verb.into(), by_name: None, at: 1 };
                 match verb {
                     "pause" => pauses.pause(devices, &stamp).unwrap(),
                     "resume" => pauses.resume(devices).unwrap(),
@@ -189,7 +203,7 @@ mod tests {
 
     #[test]
     fn whoever_paused_it_first_stays_named_and_names_have_a_bound() {
-        let stamp = |by: &str, at| Stamp { by: by.into(), at };
+        let stamp = |by: &str, at| Stamp { by: by.into(), by_name: None, at };
         let (mut pauses, a) = (Pauses::default(), [name("a")]);
         pauses.pause(Some(&a), &stamp("first", 1)).unwrap();
         pauses.pause(None, &stamp("second", 2)).unwrap();

@@ -551,6 +551,9 @@ pub struct RevisionRecord {
     pub created_at: u64,
     /// Id of the access token that made it.
     pub created_by: Box<str>,
+    /// Comment of the access token at that time, by which its holder is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_by_name: Option<Box<str>>,
     /// Resource version that the document got with it.
     pub version: u64,
     /// Labels of the document.
@@ -705,13 +708,25 @@ impl AccessRecord {
     }
 }
 
-/// Login of a person in a browser, made with an access token. Its key in the store is the sha256 of
-/// its secret; backups do not contain it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// Login, made with an access token or by a person. Its key in the store is the sha256 of its
+/// secret; backups do not contain it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SessionRecord {
-    /// Id of the access token that was used to log in.
+    /// Id of the access token that was used to log in. Empty: a person has logged in.
     pub access: Box<str>,
+    /// Person who has logged in: the name of a local user, or `NAME@PROVIDER`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Box<str>>,
+    /// Roles that the identity provider's claims gave at the login.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Grant>,
+    /// Address that the login came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<std::net::IpAddr>,
+    /// Program that logged in, as it names itself.
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    pub agent: Box<str>,
     /// Time of the login, in seconds since 1970.
     pub created_at: u64,
     /// End of validity, in seconds since 1970.

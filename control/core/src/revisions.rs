@@ -49,6 +49,7 @@ pub fn shown(
         workload: record.workload.to_string(),
         revision: record.revision,
         created_by: record.created_by.to_string(),
+        created_by_name: record.created_by_name.as_deref().map(str::to_owned),
         current: record.revision == workload.record.revision,
         devices,
         changed: before.map_or_else(Vec::new, |it| paths(&it.written, &record.written)),

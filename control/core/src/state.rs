@@ -1,8 +1,8 @@
 //! State of a workload on a device, and health of a device as a whole: the one definition that
 //! counts, lists, explanations, alarms, metrics and pages share.
 //!
-//! What was reported is kept apart from what is known: while a device cannot be reached, the state
-//! of its workloads is unknown.
+//! What was reported is kept apart from what is known: while a device is offline, does not answer or
+//! was not heard in time, the state of its workloads is unknown.
 //!
 //! See decisions 0108 and 0109.
 
@@ -50,12 +50,14 @@ pub fn of(device: &Device, name: &Name, revision: u64, now: u64) -> Condition {
         Some(reported(said, mark, revision, at))
     };
     let time = |at: u64| (at > 1).then_some(at);
-    if !device.live.is_heard() {
-        let silent = device.live.silent;
+    if !device.live.is_heard(now) {
+        let silent = Some(device.live.silent).filter(|at| *at > 0);
+        let due = device.live.heard_by(now);
         return Condition {
             state: State::Unknown,
-            since: time(if silent > 0 { silent } else { device.report.gone_at() }),
-            last: known(device.report.last_seen).map(|(state, _)| state),
+            since: time(silent.or(due).unwrap_or_else(|| device.report.gone_at())),
+            // Since its last report it has said by its packets that nothing is different.
+            last: known(device.heard_at(now)).map(|(state, _)| state),
         };
     }
     let (state, since) = known(now).unwrap_or((State::Progressing, 0));
@@ -78,6 +80,11 @@ pub fn health(device: &Device, now: u64) -> Health {
         Connection::Offline => {
             let problems = device.problems().len() as u64;
             return Health { problems, ..only(HealthState::Unknown, device.report.gone_at()) };
+        }
+        Connection::Online if device.live.silent == 0 && !device.live.is_in_time(now) => {
+            let problems = device.problems().len() as u64;
+            let due = device.live.heard_by(now).unwrap_or_default();
+            return Health { problems, ..only(HealthState::Unknown, due) };
         }
         Connection::Online => {}
     }
@@ -111,17 +118,18 @@ pub fn health(device: &Device, now: u64) -> Health {
     Health { failing, problems: problems.len() as u64, ..only(state, since) }
 }
 
-/// True if a person must look: the device is connected, and a workload fails or a problem is
-/// reported.
+/// True if a person must look: the device is connected, and it does not answer, a workload fails or
+/// a problem is reported. The same as a [`health`] of failing or problem.
 pub fn is_unhealthy(device: &Device, now: u64) -> bool {
     device.record.standing == Standing::Approved
         && device.live.connection != 0
+        && (device.live.silent > 0 || device.live.is_in_time(now))
         && (device.has_problems() || failing(device, now) > 0)
 }
 
 /// Returns the number of failing workloads on a device that can be reached; 0 for any other.
 pub fn failing(device: &Device, now: u64) -> u64 {
-    let unreachable = !device.live.is_heard();
+    let unreachable = !device.live.is_heard(now);
     if device.record.standing != Standing::Approved || unreachable || !device.report.may_fail() {
         return 0;
     }

@@ -135,6 +135,25 @@ test("the difference of an apply is a link away", async () => {
   await page.getByLabel("Difference from revision 1 to revision 2").getByText("sleep 1000").waitFor();
 });
 
+test("a stream policy and a link budget are a link away, and the first page has names and words", async () => {
+  const kinds = { role: "gateway" };
+  const documents = [
+    { apiVersion: "holdfast/v1", kind: "Stream", metadata: { name: "pumps" }, spec: { devices: { matchLabels: kinds }, streams: ["pump/*"] } },
+    { apiVersion: "holdfast/v1", kind: "LinkBudget", metadata: { name: "satellite" }, spec: { devices: { matchLabels: kinds }, per: "day", bytes: "900Mi", shares: { data: "60%" } } },
+  ];
+  const applied = await world.ask("POST", "/api/v1/apply", { documents }, { authorization: `Bearer ${duty.token}` });
+  assert.equal(applied.status, 200, JSON.stringify(applied.body));
+  await page.goto(`${world.url}/activity?action=stream,linkbudget`);
+  await page.getByRole("row", { name: /night duty applied stream policy pumps/ }).waitFor();
+  await page.getByRole("row", { name: /applied link budget satellite/ }).getByRole("link", { name: "satellite" }).click();
+  await page.getByRole("heading", { name: "satellite" }).waitFor();
+  await page.goto(world.url);
+  const lately = page.getByRole("listitem").filter({ hasText: "night duty applied stream policy pumps" });
+  await lately.getByRole("link", { name: "pumps" }).waitFor();
+  const text = await page.locator("main").innerText();
+  assert.equal(text.includes(duty.id) || text.includes("workload.apply"), false, text);
+});
+
 test("a token that is gone is still named", async () => {
   await world.must("DELETE", `/api/v1/access/${duty.id}`);
   const { items } = await world.must("GET", "/api/v1/activity?action=workload.apply&who=night");

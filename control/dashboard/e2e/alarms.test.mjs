@@ -13,6 +13,8 @@ import { BIN, paste, talker, until, World } from "./world.mjs";
 
 const SECRET = "whsec-of-the-test";
 let world, page;
+/** What each receiver has: the webhook, the mail server, the Alertmanager. */
+const have = {};
 const children = [];
 
 before(async () => {
@@ -74,6 +76,7 @@ function start(program, args) {
 
 test("a webhook made on the page is told, signed, after it failed twice", async () => {
   const { got, url } = await receiver(2);
+  have.hook = () => got.map(({ body }) => JSON.parse(body));
   await page.getByRole("tab", { name: "Notifications" }).click();
   await page.getByText("Nobody is told of alarms").waitFor();
   await page.getByRole("button", { name: "New notification" }).click();
@@ -101,7 +104,8 @@ spec:
   const [{ status: said, severity, group, count, alarms: [first] }] = bodies;
   assert.deepEqual({ said, severity, group, count }, { said: "firing", severity: "critical", group: { site: "berlin", kind: "failing" }, count: 1 });
   assert.deepEqual([first.device, first.code], ["gw-1", "relay"]);
-  assert.equal((await alarms())[0].told[0], "night");
+  const [{ told, undelivered }] = await alarms();
+  assert.deepEqual([told, undelivered], [["night"], []]);
 });
 
 test("the test button shows what the receiver answers, and the secret is never shown", async () => {
@@ -123,6 +127,21 @@ test("the test button shows what the receiver answers, and the secret is never s
   assert.ok(backup.includes(SECRET), "a backup can restore it");
 });
 
+test("an alarm whose message nobody took is not said to be sent", async () => {
+  const port = await freePort();
+  await world.apply(notification("nobody", { webhook: { url: `http://127.0.0.1:${port}/hook` } }));
+  await until("an attempt has failed", async () => (await status("nobody")).failingSince);
+  const [{ told, undelivered }] = await alarms();
+  assert.deepEqual([told, undelivered], [["night"], ["nobody"]]);
+  await page.goto(`${world.url}/notifications`);
+  const row = page.getByRole("row", { name: /gw-1/ });
+  await row.getByText("not delivered by nobody").waitFor();
+  await row.getByText("sent by night", { exact: true }).waitFor();
+  await row.getByRole("link", { name: "nobody" }).click();
+  await page.getByText("not reached").first().waitFor();
+  await world.must("DELETE", "/api/v1/policies/notifications/nobody");
+});
+
 test("mail goes by SMTP with STARTTLS and a login", async () => {
   const [key, cert] = ["key.pem", "cert.pem"].map((name) => join(world.folder, name));
   // Its own authority, and no CA: what names itself one is refused as a server.
@@ -137,6 +156,7 @@ test("mail goes by SMTP with STARTTLS and a login", async () => {
   assert.match(refused.answer, /refused: 535/);
   await world.apply(notification("mail", to("s3cret")));
   const mails = () => server.said.trim().split("\n").slice(1).map((line) => JSON.parse(line));
+  have.mails = mails;
   await until("the mail is there", () => mails().length > 0, 60_000);
   const [mail] = mails();
   assert.deepEqual([mail.from, mail.to, mail.user, mail.tls], ["holdfast@example.com", ["duty@example.com", "kim@example.com"], "holdfast", true]);
@@ -157,8 +177,9 @@ test("an Alertmanager shows the alert", async () => {
     return (await fetch(`${url}/-/ready`)).ok;
   });
   await world.apply(notification("prometheus", { alertmanager: { url, labels: { team: "water" } } }));
+  have.alerts = async () => (await fetch(`${url}/api/v2/alerts`)).json();
   const [alert] = await until("it shows the alert", async () => {
-    const all = await (await fetch(`${url}/api/v2/alerts`)).json();
+    const all = await have.alerts();
     return all.length > 0 && all;
   }, 60_000);
   assert.deepEqual(alert.labels, { alertname: "HoldfastFailing", kind: "failing", notification: "prometheus", severity: "critical", site: "berlin", team: "water" });
@@ -207,7 +228,7 @@ test("the command line does the same", async () => {
   assert.equal(silences.length, 2);
   for (const { id } of silences) assert.match(await cli("delete", "silence", id), /deleted/);
   assert.match(await cli("get", "notifications"), /night +webhook +critical/);
-  assert.match(await cli("describe", "notification", "night"), /alarms of 1 devices to http:/);
+  assert.match(await cli("describe", "notification", "night"), /alarms of 1 device to http:/);
   assert.match(await cli("notification", "test", "night"), /^delivered in \d+ ms: 200 OK/);
   assert.ok(!(await cli("get", "notification", "night", "-o", "yaml")).includes(SECRET));
   const { sent } = await status("night");
@@ -216,4 +237,16 @@ test("the command line does the same", async () => {
   assert.match(metrics, /^holdfast_notifications_sent_total [1-9]/m);
   assert.match(metrics, /^holdfast_notifications_failed_total [1-9]/m);
   assert.match(metrics, /^holdfast_alarms\{severity="critical",state="firing",tenant="default"\} 1$/m);
+});
+
+test("the end of an alarm is told to each receiver", async () => {
+  await world.must("DELETE", "/api/v1/workloads/relay");
+  await until("no alarm is left", async () => (await alarms()).length === 0);
+  await until("the webhook has it", () => have.hook().at(-1).status === "resolved", 60_000);
+  const { group, count, alarms: [first] } = have.hook().at(-1);
+  assert.deepEqual([group, count, first.device, first.code], [{ site: "berlin", kind: "failing" }, 0, "gw-1", "relay"]);
+  await until("the mail has it", () => /^Resolved: gw-1/.test(have.mails().at(-1).subject), 60_000);
+  await until("the Alertmanager shows none", async () => (await have.alerts()).length === 0, 60_000);
+  await page.goto(`${world.url}/notifications`);
+  await page.getByText("No alarm is active.").waitFor();
 });

@@ -127,7 +127,7 @@ test("a job that has ended well is done, not running", async () => {
 });
 
 test("the fleet's counts lead to the workloads that they count", async () => {
-  for (const [count, state, names] of [["workloads failing", "failing", ["crash"]], ["workloads unknown", "unknown", ["hello"]], ["workloads on no device", "unplaced", ["nowhere"]]]) {
+  for (const [count, state, names] of [["workloads done", "done", ["job"]], ["workloads failing", "failing", ["crash"]], ["workloads unknown", "unknown", ["hello"]], ["workloads on no device", "unplaced", ["nowhere"]]]) {
     await go("/");
     const card = page.getByRole("link", { name: new RegExp(`^\\d+\\s*${count}$`) });
     const number = Number(/^\d+/.exec(await card.innerText())?.[0]);
@@ -139,7 +139,7 @@ test("the fleet's counts lead to the workloads that they count", async () => {
   }
   await go("/workloads?state=running,done");
   const { workloads } = await world.must("GET", "/api/v1/fleet");
-  await page.getByText(`${workloads.healthy} of 63 workloads`).waitFor();
+  await page.getByText(`${workloads.running + workloads.done} of 63 workloads`).waitFor();
   // And by the page's own buttons.
   await go("/workloads");
   await page.getByRole("button", { name: "1 done" }).click();
@@ -296,6 +296,25 @@ test("61 workloads and 40 labels stay readable: what fails first, the rest on de
     await view.keyboard.press("Tab");
     assert.ok(await long.evaluate((element) => element === document.activeElement && element.scrollWidth <= element.clientWidth + 1), "the name in focus is cut");
     assert.equal(await wide(view), 0, `the device page is wider than ${width} px`);
+    // In the table no state is broken in two or drawn over another, and a heading is as high as its words.
+    await view.goto(`${world.url}/devices`);
+    for (const name of ["gw-2", "many-1", "new-1"]) {
+      const states = view.getByRole("table", { name: "Devices" }).getByRole("row", { name: new RegExp(`\\b${name}\\b`) }).locator(".hf-state");
+      await states.first().waitFor();
+      const boxes = await Promise.all((await states.all()).map((state) => state.boundingBox()));
+      for (const box of boxes) assert.ok(box.height < 28, `a state of ${name} is ${box.height} px high at ${width} px`);
+      const cut = await states.evaluateAll((all) => all.filter((one) => { const { right } = one.closest("[role=cell]").getBoundingClientRect(); return one.getBoundingClientRect().right > right + 1; }).map((one) => one.textContent));
+      assert.deepEqual(cut, [], `states of ${name} are cut at ${width} px`);
+    }
+    await view.goto(`${world.url}/devices?group=site`);
+    const heading = view.getByRole("row", { name: /site=south/ });
+    await heading.waitFor();
+    assert.ok((await heading.boundingBox()).height < 100, "a heading has empty space");
+    // And what a button says stands in it.
+    const cut = await view.locator("main button .mantine-Button-label").evaluateAll((all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.textContent));
+    assert.deepEqual(cut, [], `buttons are cut at ${width} px`);
+    const bar = await view.locator(".hf-bar").evaluate((bar) => bar.scrollWidth - bar.clientWidth);
+    assert.equal(bar, 0, `the head of the page is wider than its place at ${width} px`);
     for (const path of ["/devices", "/devices?group=key-00", "/workloads", `/workloads/${LONG}`, "/compare?a=gw-1&b=many-1", "/"]) {
       await view.goto(world.url + path);
       await view.getByRole("status", { name: "Loading" }).first().waitFor({ state: "detached" });

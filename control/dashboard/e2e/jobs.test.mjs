@@ -5,9 +5,10 @@ import { after, before, test } from "node:test";
 import { multiply } from "./scene.mjs";
 import { paste, talker, until, World } from "./world.mjs";
 
-let world, page;
+let world, page, duty;
 before(async () => {
   world = await World.start();
+  duty = await world.must("POST", "/api/v1/access", { comment: "night duty", scope: "operate" });
   await world.device("pump-1", { role: "gateway" });
   await world.apply(talker("hello", "echo one; exec sleep 1001"));
   await running("hello", 1);
@@ -75,6 +76,19 @@ test("a pause stops it, is shown with who and when, and its end starts it", asyn
   await page.getByRole("dialog").getByRole("button", { name: "Resume on 1 device" }).click();
   await running("hello", 3);
   await page.getByRole("button", { name: "Pause…" }).waitFor();
+});
+
+test("revisions and pauses name who made them, not a token's id", async () => {
+  const asDuty = { authorization: `Bearer ${duty.token}` };
+  for (const [path, body] of [["/api/v1/apply", { documents: [talker("hello", "echo four; exec sleep 1004")] }], ["/api/v1/workloads/hello/pause", {}]]) {
+    const answer = await world.ask("POST", path, body, asDuty);
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  }
+  await page.getByText("by night duty,").waitFor();
+  await page.getByRole("row", { name: /^4\s*current.*night duty/ }).waitFor();
+  assert.equal((await page.locator("main").innerText()).includes(duty.id), false, "an id tells nobody who it was");
+  await world.must("POST", "/api/v1/workloads/hello/resume", {});
+  await running("hello", 4);
 });
 
 test("a device that is away is named as not asked", async () => {

@@ -161,6 +161,11 @@ test("a page that breaks keeps the navigation, and the next page works", async (
 });
 
 test("an agent that hangs while its connection is open is told to whoever looks, in the page, the API and the command line", async () => {
+  await world.apply(talker("idler", "exec sleep 10000"));
+  await until("idler runs", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.idler?.state === "running");
+  const cli = async (...args) => (await promisify(execFile)(join(BIN, "holdfast"), args, { env: { ...process.env, HOLDFAST_URL: world.url, HOLDFAST_TOKEN: world.token, HOLDFAST_CA: world.ca } })).stdout;
+  const table = await world.open("/devices");
+  faults.push(table.faults);
   await page.goto(`${world.url}/devices/pump-1`);
   await heading(page, "pump-1").waitFor();
   await until("it is online", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.connection === "online");
@@ -173,12 +178,19 @@ test("an agent that hangs while its connection is open is told to whoever looks,
     console.log(`# told after ${seconds(stopped).toFixed(1)} s`);
     const { status } = await world.must("GET", "/api/v1/devices/pump-1");
     assert.ok(status.problems.some(({ code }) => code === "not-answering"), JSON.stringify(status.problems));
-    const described = await promisify(execFile)(join(BIN, "holdfast"), ["describe", "device", "pump-1"], { env: { ...process.env, HOLDFAST_URL: world.url, HOLDFAST_TOKEN: world.token, HOLDFAST_CA: world.ca } });
-    assert.match(described.stdout, /does not answer/);
+    assert.match(await cli("describe", "device", "pump-1"), /does not answer/);
+    // Tables do not take what is unknown for none of it, nor for progress.
+    assert.match(await cli("get", "devices"), /^pump-1 .* \?\/1 .*not-answering/m);
+    assert.match(await cli("get", "devices"), /^pump-2 .* 1\/1 /m);
+    const row = table.getByRole("row", { name: /pump-1/ });
+    await row.getByText("?/1", { exact: true }).waitFor();
+    assert.equal(await row.locator(".hf-v-workloads .hf-unknown").count(), 1);
   } finally {
     agent.kill("SIGCONT");
   }
   await page.getByText("does not answer").first().waitFor({ state: "detached" });
+  await table.getByRole("row", { name: /pump-1/ }).getByText("1/1", { exact: true }).waitFor();
+  await table.context().close();
 });
 
 test("what is critical is counted in the tab's title", async () => {
@@ -186,8 +198,9 @@ test("what is critical is counted in the tab's title", async () => {
   await other.context().route("**/api/v1/fleet", async (route) => {
     const answer = await route.fetch();
     const fleet = await answer.json();
-    const item = { severity: "critical", kind: "lost", message: "away", count: 1, devices: ["pump-9"], query: {}, since: new Date().toISOString() };
-    await route.fulfill({ response: answer, json: { ...fleet, attention: [item, item, { ...item, severity: "warning" }] } });
+    const item = { severity: "critical", kind: "lost", message: "away", count: 1, unknown: 0, acknowledged: 0, silenced: 0, devices: ["pump-9"], query: {}, since: new Date().toISOString() };
+    // What is acknowledged has somebody who looks after it, what is silenced nobody need look at.
+    await route.fulfill({ response: answer, json: { ...fleet, attention: [item, item, { ...item, severity: "warning" }, { ...item, acknowledged: 1 }, { ...item, silenced: 1 }] } });
   });
   await other.goto(`${world.url}/devices`);
   await login(other, world.token);

@@ -8,7 +8,7 @@ import { randomBytes } from "node:crypto";
 import http from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { BIN, paste, until, World } from "./world.mjs";
+import { BIN, login, paste, until, World } from "./world.mjs";
 
 let world;
 const access = new Map();
@@ -100,6 +100,35 @@ test("a gap has its times, in the page and on the command line, and is shaded", 
   await page.context().close();
 });
 
+test("older gaps are asked for where there are many", async () => {
+  const page = await world.page();
+  // So many gaps take long to make: the ledger is the server's, with gaps of this test.
+  await page.route(/\/streams\/short\/ledger/, async (route) => {
+    const limit = Number(new URL(route.request().url()).searchParams.get("limit"));
+    const told = await ledger("pump-1", "short");
+    const missing = Array.from({ length: Math.min(limit, 120) }, (_, at) => ({ from: 2 * (200 - at), to: 2 * (200 - at), reason: "quota", since: null, until: null }));
+    await route.fulfill({ json: { ...told, missing, metadata: { ...told.metadata, continue: limit < 120 ? "1" : null } } });
+  });
+  await page.goto(`${world.url}/devices/pump-1?tab=streams&stream=short`);
+  await login(page, world.token);
+  const gaps = page.getByRole("table", { name: "What of short is missing" }).getByRole("row");
+  await until("the newest stand there", async () => (await gaps.count()) === 51);
+  await page.getByText("The newest 50 gaps").waitFor();
+  await page.getByRole("button", { name: "Older gaps" }).click();
+  await until("all stand there", async () => (await gaps.count()) === 121);
+  assert.equal(await page.getByRole("button", { name: "Older gaps" }).count(), 0);
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
+test("a stream of an address is shown whatever the list below it holds", async () => {
+  const page = await world.open("/data?q=no-such-stream&device=pump-1&stream=pressure");
+  await page.getByText("No stream is like this.").waitFor();
+  await page.getByRole("region", { name: "Ledger of pressure" }).getByText(/records received/).waitFor();
+  assert.deepEqual(page.faults, []);
+  await page.context().close();
+});
+
 test("a text stream is read and searched; JSON and CBOR are opened", async () => {
   const lines = Array.from({ length: 300 }, (_, at) => `pump runs, step ${at}`);
   lines[7] = "pump STOPPED by hand";
@@ -140,6 +169,21 @@ test("two fields and two devices lie over one another, in any range, and the add
   assert.equal(new URL(page.url()).searchParams.get("over"), "pump-1/flow/rpm,pump-2/flow/litres");
   await page.reload();
   await page.locator(".u-legend").getByText("pump-2 litres").waitFor();
+  // What is under the pointer is said, and a stretch that is drawn over is the range.
+  const plot = page.locator(".u-over");
+  const box = await plot.boundingBox();
+  await page.mouse.move(box.x + box.width * 0.98, box.y + 20);
+  await page.locator(".u-legend").getByText(/^9\d\d$/).waitFor();
+  await page.mouse.move(box.x + box.width * 0.5, box.y + 20);
+  await page.mouse.down();
+  await page.mouse.move(box.x + box.width * 0.75, box.y + 40, { steps: 5 });
+  await page.mouse.up();
+  const ends = await until("the address has the range", () => {
+    const { searchParams } = new URL(page.url());
+    return searchParams.get("to") && [searchParams.get("from"), searchParams.get("to")].map((at) => Date.parse(at));
+  });
+  assert.ok(Math.abs(ends[1] - ends[0] - 900_000) < 60_000, `a quarter of the hour, not ${(ends[1] - ends[0]) / 1000} s`);
+  await page.getByRole("button", { name: /Back to the last/ }).click();
   // Any range, beside the spans.
   await page.getByRole("combobox", { name: "Time" }).click();
   await page.getByRole("option", { name: "from and to…" }).click();

@@ -9,6 +9,7 @@ pub mod http;
 pub mod keyring;
 pub mod notify;
 pub mod parquet;
+pub mod passwords;
 mod seats;
 pub mod store;
 

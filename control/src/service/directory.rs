@@ -23,6 +23,7 @@ use super::vault::Vault;
 use crate::core::change::Change;
 use crate::core::desired::sealing;
 use crate::core::device_key::serial_is_of;
+use crate::core::explain::in_words;
 use crate::core::liveness;
 use crate::core::model::sha256;
 use crate::core::records::Standing;
@@ -355,7 +356,7 @@ fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Opti
         .iter()
         .take(NAMED)
         .map(|(name, said)| match said {
-            Some(said) => format!("{name}: {}", said.phase),
+            Some(said) => format!("{name}: {}", in_words(said.phase)),
             None => format!("{name}: gone"),
         })
         .collect();
@@ -363,7 +364,7 @@ fn words(report: &StateReport, before: holdfast_base::ids::StateVersion) -> Opti
         parts.push(format!("{} more", report.workloads.len() - NAMED));
     }
     if report.version() != before {
-        parts.push(format!("applied {}", report.version()));
+        parts.push(format!("applied desired state {}", report.version().generation));
     }
     if let Some(problems) = &report.problems {
         let codes: Vec<&str> = problems.iter().map(|problem| problem.code.as_str()).collect();

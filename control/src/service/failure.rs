@@ -44,6 +44,9 @@ pub enum Failure {
     /// Caller that is not known: no valid token or login.
     #[error("{0}")]
     Unauthorized(String),
+    /// Login that lacks the right code of the user's authenticator program.
+    #[error("{0}")]
+    SecondFactor(String),
     /// Request that contradicts the present state, for example an outdated resource version.
     #[error("{0}")]
     Conflict(String),
@@ -98,6 +101,7 @@ impl From<apply::Refusal> for Failure {
             apply::Refusal::Unknown { .. } => Self::NotFound(message),
             apply::Refusal::Twice { .. } => Self::invalid(message),
             apply::Refusal::Stale(_)
+            | apply::Refusal::NoAdmin
             | apply::Refusal::Changed { .. }
             | apply::Refusal::Used { .. }
             | apply::Refusal::Full { .. } => Self::Conflict(message),

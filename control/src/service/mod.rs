@@ -12,6 +12,7 @@
 //! enrolment   documents
 //! alarms      documents, vault
 //! calls       documents, data
+//! people      documents, access
 //! access      documents
 //! data        documents
 //! vault       documents
@@ -32,6 +33,7 @@ mod enrolment;
 mod failure;
 mod fleet;
 mod listing;
+mod people;
 mod rights;
 mod settings;
 mod start;
@@ -47,7 +49,7 @@ use crate::ports::bus;
 use crate::ports::keyring::Keyring;
 use crate::ports::store::{Shard, Store};
 
-pub use access::{Access, Watch};
+pub use access::{Access, Client, Watch};
 pub use alarms::{AlarmCounts, Alarms, AlarmsQuery, Delivery, Notifier, run as run_alarms};
 pub use archive::{Archive, Backup, Checked, Checking};
 pub use calls::{Asking, Calls, Cut, LogEnd, LogStream, Part, Piece};
@@ -62,6 +64,7 @@ pub use enrolment::Enrolment;
 pub use failure::Failure;
 pub use fleet::{Counts, DevicesQuery, Fleet, TimelineQuery};
 pub use listing::{Listed, Query};
+pub use people::People;
 pub use rights::may;
 pub use settings::{Ports, Settings};
 pub use start::StartError;
@@ -78,6 +81,8 @@ pub struct Service {
     pub documents: Arc<Documents>,
     /// Access tokens and logins.
     pub access: Arc<Access>,
+    /// Local users, and everybody's sessions.
+    pub people: Arc<People>,
     /// Records of streams.
     pub data: Arc<Data>,
     /// Calls to devices: logs, questions, signs of life.
@@ -162,7 +167,7 @@ impl Service {
         settings: Settings,
         (lease, jobs): (&Renewing, mpsc::Sender<documents::Job>),
     ) -> Result<(Self, data::Queued), StartError> {
-        let Ports { store, data, bus, authority, keyring, artifacts, notifier } = ports;
+        let Ports { store, data, bus, authority, keyring, passwords, artifacts, notifier } = ports;
         let lease = Arc::clone(&lease.lease);
         let documents = Documents::read(store, lease, jobs, Arc::clone(&bus), &settings)?;
         let documents = Arc::new(documents);
@@ -172,6 +177,8 @@ impl Service {
         let data = Arc::new(data);
         let records = || Arc::clone(&data);
         let access = Arc::new(Access::new(of(), keys()));
+        let people =
+            People::new(of(), Arc::clone(&access), keys(), Arc::clone(&keyring), passwords);
         let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
         let sealing: Arc<dyn Keyring> = keyring.clone();
         let vault = Arc::new(Vault::new(of(), sealing, keys()));
@@ -196,6 +203,7 @@ impl Service {
             fleet: Arc::new(fleet),
             directory: Arc::new(directory),
             archive: Arc::new(archive),
+            people: Arc::new(people),
             documents,
             access,
             data,

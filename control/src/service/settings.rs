@@ -11,6 +11,7 @@ use crate::ports::authority::Authority;
 use crate::ports::bus::Bus;
 use crate::ports::data_store::DataStore;
 use crate::ports::keyring::ManagedKeyring;
+use crate::ports::passwords::Passwords;
 use crate::ports::store::Store;
 
 /// Settings of the service, fixed at its start.
@@ -47,6 +48,8 @@ pub struct Ports {
     pub authority: Arc<dyn Authority>,
     /// Keyring that seals what is secret in the store.
     pub keyring: Arc<dyn ManagedKeyring>,
+    /// Hashes and checks passwords.
+    pub passwords: Arc<dyn Passwords>,
     /// Artifacts that devices fetch.
     pub artifacts: Arc<dyn ArtifactSizes>,
     /// Delivery of messages about alarms.

@@ -127,7 +127,7 @@ async fn who_is_expected_to_be_away_is_counted_apart_and_raises_no_alarm() {
     );
     let fleet = world.get("/api/v1/fleet").await;
     assert_eq!(fleet["summary"], "1 device is online and healthy, 1 is away as expected");
-    assert_eq!(fleet["workloads"]["healthy"], 1, "{fleet}");
+    assert_eq!(fleet["workloads"]["running"], 1, "{fleet}");
     assert_eq!(fleet["sites"][0]["expectedAway"], 1);
     let workload = world.get("/api/v1/workloads/w").await;
     assert_eq!(
@@ -300,6 +300,79 @@ async fn heard_is_the_last_packet_and_not_the_disconnect() {
     let world = world.restart().await;
     let status = world.view("d-1")["status"].clone();
     assert_eq!((&status["heardAt"], &status["connectionSince"]), (&heard, &since), "it is stored");
+}
+
+#[tokio::test]
+async fn what_a_device_does_whose_packet_is_overdue_is_not_known() {
+    let world = World::new().await;
+    world.puts(&[document("w", "1")]).await;
+    world.device("d-1").await;
+    let line = world.connect_with("d-1", 1);
+    world.says("d-1", Phase::Running, &[]).await;
+    advance(1_000);
+    line.silent.store(360, Ordering::Relaxed);
+    let status = || world.view("d-1")["status"].clone();
+    // It promised a packet that did not come: what it does is no more known than if it were offline.
+    let fleet = world.get("/api/v1/fleet").await;
+    assert_eq!((&fleet["devices"]["overdue"], &fleet["settled"]), (&json!(1), &json!(false)));
+    assert_eq!(fleet["summary"], "1 device was not heard in time");
+    assert_eq!(fleet["workloads"]["unknown"], 1, "{fleet}");
+    assert_eq!(
+        (&fleet["sites"][0]["online"], &fleet["sites"][0]["overdue"]),
+        (&json!(1), &json!(1))
+    );
+    let late = status();
+    let workload = &late["workloads"]["w"];
+    assert_eq!(
+        (&workload["state"], &workload["lastState"]),
+        (&json!("unknown"), &json!("running"))
+    );
+    assert_eq!(workload["since"], late["heardBy"]);
+    assert_eq!(
+        (&late["health"]["state"], &late["health"]["since"]),
+        (&json!("unknown"), &late["heardBy"])
+    );
+    let list = world.get("/api/v1/devices?connection=online&health=unknown").await;
+    assert_eq!(list["metadata"]["total"], 1, "the count leads to it");
+    let explained = world.get("/api/v1/explain/workload/w").await;
+    assert_eq!(
+        explained["summary"],
+        "revision 1 on 1 device: 1 unknown (silent; running when last heard)"
+    );
+    assert!(
+        explained["reasons"][0].as_str().unwrap().ends_with("when last heard, 6 min ago"),
+        "{explained}"
+    );
+    line.silent.store(40, Ordering::Relaxed);
+    assert_eq!(status()["workloads"]["w"]["state"], "running", "any packet is enough");
+    assert_eq!(world.get("/api/v1/fleet").await["settled"], true);
+}
+
+#[tokio::test]
+async fn what_a_silent_device_did_is_told_as_of_its_last_packet() {
+    let world = World::new().await;
+    world.puts(&[document("w", "1")]).await;
+    world.device("d-1").await;
+    let line = world.connect_with("d-1", 1);
+    world.says("d-1", Phase::Backoff, &[]).await;
+    advance(10);
+    world.says("d-1", Phase::Running, &[]).await;
+    // Nothing changes, so nothing is reported: it runs well, and its packets say that it is there.
+    advance(1_000);
+    line.silent.store(360, Ordering::Relaxed);
+    let workload = || world.view("d-1")["status"]["workloads"]["w"].clone();
+    assert_eq!(
+        (&workload()["state"], &workload()["lastState"]),
+        (&json!("unknown"), &json!("running"))
+    );
+    // Heard last a moment after its crash, it was failing.
+    line.silent.store(980, Ordering::Relaxed);
+    assert_eq!(
+        (&workload()["state"], &workload()["lastState"]),
+        (&json!("unknown"), &json!("failing"))
+    );
+    let alarms = world.get("/api/v1/fleet").await["attention"].clone();
+    assert_eq!(alarms[0]["message"], "w was failing on its only device when last heard");
 }
 
 #[tokio::test]

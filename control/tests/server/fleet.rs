@@ -84,7 +84,7 @@ async fn the_fleet_at_a_glance() {
     );
     assert_eq!(
         fleet["workloads"],
-        json!({ "total": 2, "healthy": 0, "progressing": 0, "failing": 1, "unknown": 0, "paused": 0, "unplaced": 1 })
+        json!({ "total": 2, "running": 0, "done": 0, "progressing": 0, "failing": 1, "unknown": 0, "paused": 0, "unplaced": 1 })
     );
     assert_eq!(fleet["settled"], false);
     assert_eq!(
@@ -126,7 +126,7 @@ async fn the_fleet_at_a_glance() {
     let site = |name: &str, counts: [u64; 5]| {
         json!({
             "site": name, "total": counts[0], "online": counts[1], "offline": counts[2],
-            "unhealthy": counts[3], "failing": counts[4], "expectedAway": 0, "ignored": 0,
+            "unhealthy": counts[3], "failing": counts[4], "expectedAway": 0, "ignored": 0, "overdue": 0,
         })
     };
     let sites = json!([site("north", [2, 2, 0, 2, 1]), site("", [3, 1, 1, 0, 0])]);

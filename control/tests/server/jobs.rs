@@ -6,6 +6,8 @@ use std::time::Duration;
 use axum::body::Body;
 use holdfast_base::codec;
 use holdfast_base::ids::Name;
+use holdfast_control::api::{OnDevices, Scope};
+use holdfast_control::core::rights::Actor;
 use holdfast_protocol::message::{Method, Reply, ReplyCode, ReplyError};
 use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
@@ -172,6 +174,36 @@ async fn a_pause_is_desired_and_stays_until_it_is_resumed() {
     world.request("POST", "/api/v1/apply", json!({ "documents": [elsewhere] })).await;
     let (status, said) = post(&world, "elsewhere/pause", json!({ "devices": ["d-1"] })).await;
     assert_eq!(status, 404, "{said}");
+}
+
+#[tokio::test]
+async fn revisions_and_pauses_name_who_made_them_also_when_the_token_is_gone() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let token = json!({ "comment": "night duty", "scope": "operate" });
+    let (_, made) = world.request("POST", "/api/v1/access", token).await;
+    let id = made["id"].as_str().unwrap();
+    let night = Actor::operator(world.actor().tenant, id, Scope::Operate);
+    let workloads = &world.service.workloads;
+    workloads.apply(&night, &[document("w", "1")], false).await.unwrap();
+    let on = OnDevices { devices: Some(vec!["d-1".into()]), ..Default::default() };
+    workloads.pause(&night, "w", &on, true).await.unwrap();
+    assert_eq!(world.request("DELETE", &format!("/api/v1/access/{id}"), json!(null)).await.0, 204);
+    let world = world.restart().await;
+    let made = &get(&world, "/api/v1/revisions?workload=w").await["items"][0];
+    assert_eq!((&made["createdBy"], &made["createdByName"]), (&json!(id), &json!("night duty")));
+    let paused = &get(&world, "/api/v1/workloads/w").await["paused"]["devices"][0];
+    assert_eq!((&paused["by"], &paused["byName"]), (&json!(id), &json!("night duty")));
+    assert_eq!(world.view("d-1")["desired"]["w"]["paused"]["byName"], "night duty");
+    let explained = get(&world, "/api/v1/explain/device/d-1").await;
+    assert!(explained.to_string().contains("w: paused by night duty since"), "{explained}");
+    let (status, said) = post(&world, "w/restart", json!({})).await;
+    assert_eq!(status, 409, "{said}");
+    assert!(said.to_string().contains("is paused there, by night duty since"), "{said}");
+    // A token without a comment has no other name than its id.
+    world.apply("w", "2").await.unwrap();
+    let made = &get(&world, "/api/v1/revisions?workload=w").await["items"][1];
+    assert_eq!((&made["revision"], &made["createdByName"]), (&json!(2), &json!(null)), "{made}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

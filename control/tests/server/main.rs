@@ -29,6 +29,7 @@ mod metrics;
 mod outs;
 mod pages;
 mod parameters;
+mod people;
 mod ping;
 mod policies;
 mod query;

@@ -167,7 +167,12 @@ async fn sessions_survive_a_restart_and_end_in_time() {
     let world = World::new().await;
     let (cookie, csrf) = session(&world, &world.admin).await;
     let of = |byte: u8, expires_at: u64| {
-        let record = SessionRecord { access: "admin".into(), created_at: 1, expires_at };
+        let record = SessionRecord {
+            access: "admin".into(),
+            created_at: 1,
+            expires_at,
+            ..SessionRecord::default()
+        };
         let secret = Secret::new([byte; 32]);
         let record = serde_json::to_vec(&record).unwrap();
         (
@@ -198,7 +203,12 @@ async fn there_is_an_end_to_the_number_of_sessions() {
         let mut random = [0; 32];
         random[..8].copy_from_slice(&number.to_le_bytes());
         let (created_at, expires_at) = (1 + number, clock() + 1_000);
-        let record = SessionRecord { access: "admin".into(), created_at, expires_at };
+        let record = SessionRecord {
+            access: "admin".into(),
+            created_at,
+            expires_at,
+            ..SessionRecord::default()
+        };
         let digest = Secret::new(random).digest();
         records.push((
             key::of(&"default".parse().unwrap(), &key::session(&digest)),

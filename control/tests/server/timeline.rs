@@ -105,14 +105,14 @@ async fn a_night_of_a_device_is_told_newest_first_and_survives_a_restart() {
     says(&world, "d-1", true, &[("w", 2, Phase::Running, 0)], &[]).await;
     let expected = [
         "problem disk-full ended (while the device was away)",
-        "applied generation 2, 1 before (while the device was away)",
+        "applied desired state 2, 1 before (while the device was away)",
         "w: revision 1 → 2, running (while the device was away)",
         "connected from 192.0.2.1",
         "disconnected: the link fell",
         "w: restarted, running",
         "problem disk-full began: it is",
-        "w: running → backoff: exit code 3",
-        "applied generation 1",
+        "w: running → waiting to restart: exit code 3",
+        "applied desired state 1",
         "w: running",
         "w: revision 1, running",
         "connected from 192.0.2.1",
@@ -323,7 +323,9 @@ async fn activity_reads_by_pages_and_goes_out_as_a_file() {
     for limit in [1, 7, 50] {
         assert_eq!(pages(&world, path, limit).await, whole, "limit {limit}");
     }
-    for filter in ["category=device&", "category=change&", "q=backoff&", "object=workload/w&"] {
+    for filter in
+        ["category=device&", "category=change&", "q=waiting%20to%20restart&", "object=workload/w&"]
+    {
         let path = format!("{path}{filter}");
         let all =
             get(&world, path.trim_end_matches('&')).await["items"].as_array().unwrap().clone();

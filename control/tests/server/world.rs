@@ -20,6 +20,7 @@ use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::keyring::LocalKeyring;
 use holdfast_control::adapters::notify::Receivers;
+use holdfast_control::adapters::passwords::Argon2id;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::api::Role;
 use holdfast_control::core::rights::Actor;
@@ -357,6 +358,7 @@ impl World {
             keyring: KEYRING
                 .get_or_init(|| Arc::new(LocalKeyring::in_memory().unwrap()))
                 .clone(),
+            passwords: Arc::new(Argon2id::of((8, 1, 1)).unwrap()),
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
         };

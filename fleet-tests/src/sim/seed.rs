@@ -119,6 +119,7 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
         revision: 1,
         created_at: record.created_at,
         created_by: "admin".into(),
+        created_by_name: None,
         version: 1,
         labels: Labels::new(),
         written: record.written.clone(),

@@ -9,6 +9,7 @@ use super::{LOST_AFTER, Made, NEVER_AFTER, Rule, Rules, WhenOffline, of};
 use crate::model::{Device, Model};
 use crate::records::{PolicyKind, PolicyRecord, Standing};
 use holdfast_api::Absence;
+use holdfast_api::count::count;
 use holdfast_api::time::{rfc3339, words};
 
 /// Most device names listed in a reply about one document.
@@ -165,15 +166,15 @@ pub fn explain_policy(model: &Model, record: &PolicyRecord, now: u64) -> holdfas
     }
     let more = absence.unexpected.saturating_sub(absence.unexpected_names.len() as u64);
     if more > 0 {
-        reasons.push(format!("and {more} more devices"));
+        reasons.push(format!("and {}", count(more, "more device")));
     }
     holdfast_api::Explanation {
         kind: PolicyKind::DevicePolicy.word().into(),
         name: record.name.to_string(),
         settled: absence.devices > 0 && absence.unexpected == 0 && absence.conflicts == 0,
         summary: format!(
-            "holds on {} devices: {} connected, {} away as expected, {} ignored, {} away against expectation",
-            absence.devices,
+            "holds on {}: {} connected, {} away as expected, {} ignored, {} away against expectation",
+            count(absence.devices, "device"),
             absence.connected,
             absence.expected,
             absence.ignored,

@@ -9,6 +9,7 @@ use super::Standing;
 use crate::model::Model;
 use crate::notification::Notification;
 use crate::records::PolicyRecord;
+use holdfast_api::count::{count, either};
 use holdfast_api::time::rfc3339;
 use holdfast_api::{Delivery, Explanation, PolicyStatus};
 
@@ -57,10 +58,12 @@ pub fn explain(name: &str, delivery: &Delivery, devices: u64) -> Explanation {
         reasons.push(format!("every attempt since {since} failed: {why}"));
     }
     if delivery.queued > 0 {
-        reasons.push(format!("{} messages wait to be delivered", delivery.queued));
+        let wait = either(delivery.queued, "message waits", "messages wait");
+        reasons.push(format!("{wait} to be delivered"));
     }
     if delivery.dropped > 0 {
-        reasons.push(format!("{} messages were given up", delivery.dropped));
+        let were = either(delivery.dropped, "message was", "messages were");
+        reasons.push(format!("{were} given up"));
     }
     if devices == 0 {
         reasons.push("its spec.devices matches the labels of no device".into());
@@ -70,7 +73,8 @@ pub fn explain(name: &str, delivery: &Delivery, devices: u64) -> Explanation {
         (None, Some(at)) => format!("its receiver was last reached at {at}"),
         (None, None) => "nothing was told yet".to_owned(),
     };
-    let summary = format!("alarms of {devices} devices to {}: {reached}", delivery.place);
+    let devices_said = count(devices, "device");
+    let summary = format!("alarms of {devices_said} to {}: {reached}", delivery.place);
     let settled = delivery.failing_since.is_none() && devices > 0;
     Explanation {
         kind: "notification".into(),

@@ -49,6 +49,10 @@ pub struct Member {
     pub severity: Severity,
     /// Start of the alarm, in seconds since 1970.
     pub since: u64,
+    /// Time of the first message that reported the alarm, in seconds since 1970. 0 in records of
+    /// earlier versions, which did not note it.
+    #[serde(default)]
+    pub told: u64,
 }
 
 impl Member {
@@ -78,6 +82,9 @@ pub struct GroupRecord {
     pub severity: Severity,
     /// Alarms that messages have reported, at most 500.
     pub members: Vec<Member>,
+    /// Time of the newest message that the receiver took, in seconds since 1970. 0: it took none.
+    #[serde(default)]
+    pub reached: u64,
 }
 
 /// Group of alarms, before or after its first message.
@@ -94,6 +101,7 @@ struct Told {
     since: u64,
     severity: Severity,
     members: BTreeMap<Id, Member>,
+    reached: u64,
 }
 
 /// Result of a group's turn.
@@ -177,7 +185,8 @@ impl Group {
         let id = |one: &Member| (one.device.clone(), one.kind.clone(), one.code.clone());
         let members = record.members.into_iter().map(|one| (id(&one), one)).collect();
         let (at, since, severity) = (record.at, record.since, record.severity);
-        Self { first: Some(at), told: Some(Told { at, since, severity, members }) }
+        let reached = record.reached;
+        Self { first: Some(at), told: Some(Told { at, since, severity, members, reached }) }
     }
 
     /// Returns the record for the store. `None` if no message was made about the group.
@@ -189,7 +198,17 @@ impl Group {
             since: told.since,
             severity: told.severity,
             members: told.members.values().cloned().collect(),
+            reached: told.reached,
         })
+    }
+
+    /// Notes that the receiver took the message that was made at this time. Returns true if alarms
+    /// were reported to it by that message for the first time.
+    pub(super) fn reached(&mut self, at: u64) -> bool {
+        let Some(told) = self.told.as_mut() else { return false };
+        let before = told.reached;
+        told.reached = before.max(at);
+        told.members.values().any(|one| one.told > before && one.told <= told.reached)
     }
 
     /// Returns the start of the oldest alarm at the time of the last message, in seconds since
@@ -203,14 +222,14 @@ impl Group {
         self.told.is_some()
     }
 
-    /// Returns true if a message has reported the alarm.
-    pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> bool {
-        let told = self.told.as_ref();
-        told.is_some_and(|told| {
-            told.members
-                .keys()
-                .any(|(of, known, word)| of == device && known == kind && word == code)
-        })
+    /// Returns whether the receiver took a message that reports the alarm. `None` if no message
+    /// reports it.
+    pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> Option<bool> {
+        let told = self.told.as_ref()?;
+        let mut members = told.members.iter();
+        let found =
+            members.find(|((of, known, word), _)| of == device && known == kind && word == code);
+        found.map(|(_, member)| member.told <= told.reached)
     }
 
     /// Decides whether a message about the group is made in this turn.
@@ -290,6 +309,7 @@ impl Group {
         let severity = severity.unwrap_or(Severity::Info);
         let since = listed.iter().map(|(_, _, _, alarm)| alarm.since).min().unwrap_or(now);
         let mut members: BTreeMap<Id, Member> = BTreeMap::new();
+        let reached = before.as_ref().map_or(0, |told| told.reached);
         // An alarm that was muted after it was reported stays in the group, so that its end is
         // reported as well.
         let kept = before.into_iter().flat_map(|told| told.members);
@@ -298,7 +318,9 @@ impl Group {
             if members.len() >= MAX_MEMBERS {
                 break;
             }
+            let id = ((*name).clone(), alarm.kind.clone(), alarm.code.clone());
             let member = Member {
+                told: members.get(&id).map_or(now, |known| known.told),
                 device: (*name).clone(),
                 labels: (*labels).clone(),
                 kind: alarm.kind.clone(),
@@ -306,9 +328,9 @@ impl Group {
                 severity: alarm.severity,
                 since: alarm.since,
             };
-            members.insert(((*name).clone(), alarm.kind.clone(), alarm.code.clone()), member);
+            members.insert(id, member);
         }
-        self.told = Some(Told { at: now, since, severity, members });
+        self.told = Some(Told { at: now, since, severity, members, reached });
         let count = listed.len();
         Box::new(Message::new(Parts {
             id: fresh(ids),

@@ -293,10 +293,18 @@ impl Engine {
         self.not_kept
     }
 
-    /// Returns the notifications that have reported an alarm.
-    pub fn told(&self, device: &Name, kind: &str, code: &str) -> Vec<&Name> {
-        let outboxes = self.outboxes.iter();
-        outboxes.filter(|(_, one)| one.has_told(device, kind, code)).map(|(name, _)| name).collect()
+    /// Returns the notifications that have a message about an alarm: those whose receiver took it,
+    /// and those whose receiver did not take it yet.
+    pub fn told(&self, device: &Name, kind: &str, code: &str) -> (Vec<&Name>, Vec<&Name>) {
+        let (mut told, mut untold) = (Vec::new(), Vec::new());
+        for (name, outbox) in &self.outboxes {
+            match outbox.has_told(device, kind, code) {
+                Some(true) => told.push(name),
+                Some(false) => untold.push(name),
+                None => {}
+            }
+        }
+        (told, untold)
     }
 
     /// Returns the state of the deliveries of a notification.

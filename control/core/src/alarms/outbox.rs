@@ -200,8 +200,10 @@ impl Outbox {
         Standing { queued: self.queue.len(), open, ..self.standing.clone() }
     }
 
-    pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> bool {
-        self.groups.values().any(|group| group.has_told(device, kind, code))
+    /// Returns whether the receiver took a message that reports the alarm. `None` if no message
+    /// reports it.
+    pub(super) fn has_told(&self, device: &Name, kind: &str, code: &str) -> Option<bool> {
+        self.groups.values().filter_map(|group| group.has_told(device, kind, code)).max()
     }
 
     /// Makes the messages of this turn about each group, and puts them into the queue.
@@ -366,8 +368,10 @@ impl Outbox {
                 self.standing.last_success = now;
                 self.standing.failing_since = 0;
                 self.standing.sent += 1;
-                let gone = at.and_then(|at| self.queue.remove(at));
-                writes.extend(gone.map(|one| (queue_key(name, one.number), None)));
+                if let Some(gone) = at.and_then(|at| self.queue.remove(at)) {
+                    writes.push((queue_key(name, gone.number), None));
+                    writes.extend(self.reached(name, &gone));
+                }
             }
             Err(why) => {
                 let mut why = why.to_string();
@@ -386,6 +390,16 @@ impl Outbox {
         }
         writes.push((format!("{STANDING}/{name}"), json(&self.standing)));
         writes
+    }
+}
+
+impl Outbox {
+    /// Notes in the group of a message that its receiver took it. Returns what to store.
+    fn reached(&mut self, name: &Name, taken: &Queued) -> Option<Write> {
+        let group = self.groups.get_mut(&taken.key)?;
+        let is_news = group.reached(taken.at);
+        let record = group.record(&taken.key).filter(|_| is_news)?;
+        Some((group_key(name, &taken.key), json(&record)))
     }
 }
 

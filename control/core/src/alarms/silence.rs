@@ -79,6 +79,9 @@ pub struct Silence {
     pub matcher: Matcher,
     /// Id of the access token of the person who made it.
     pub by: Box<str>,
+    /// Comment of the access token at that time, by which its holder is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_name: Option<Box<str>>,
     /// Reason for the next shift to read; may be empty.
     #[serde(default)]
     pub note: Box<str>,
@@ -129,7 +132,16 @@ mod tests {
     use holdfast_api::selector;
 
     fn silence(muting: Muting, matcher: Matcher, at: u64, until: Option<u64>) -> Silence {
-        Silence { id: "1".into(), muting, matcher, by: "a".into(), note: "".into(), at, until }
+        Silence {
+            id: "1".into(),
+            muting,
+            matcher,
+            by: "a".into(),
+            by_name: None,
+            note: "".into(),
+            at,
+            until,
+        }
     }
 
     #[test]

@@ -267,7 +267,16 @@ fn severity_kinds_and_selectors_choose() {
 
 fn muting(muting: Muting, device: &str, at: u64, until: Option<u64>) -> Silence {
     let matcher = Matcher { device: Some(name(device)), ..Matcher::default() };
-    Silence { id: "1".into(), muting, matcher, by: "kim".into(), note: "".into(), at, until }
+    Silence {
+        id: "1".into(),
+        muting,
+        matcher,
+        by: "kim".into(),
+        by_name: None,
+        note: "".into(),
+        at,
+        until,
+    }
 }
 
 #[test]
@@ -439,4 +448,56 @@ fn there_is_a_bound_on_alarms_and_the_rest_is_counted() {
     let turn = Turn { now: START, documents: &[], silences: &[], presence: &|_| Presence::Heard };
     engine.turn(&turn);
     assert_eq!((engine.active().count(), engine.not_kept()), (MAX_ALARMS, 5));
+}
+
+#[test]
+fn who_was_told_is_whoever_took_the_message() {
+    let mut world = World::new(vec![document(|one| one.group_interval = 60)]);
+    let told = |world: &World, device: &str| {
+        let (told, untold) = world.engine.told(&name(device), "lost", "");
+        (told.len(), untold.len())
+    };
+    world.on("berlin-1", "lost", "");
+    world.pass(30);
+    assert_eq!(told(&world, "berlin-1"), (0, 0), "no message is made yet");
+    world.fails = true;
+    world.pass(60);
+    assert_eq!(told(&world, "berlin-1"), (0, 1), "its receiver does not take it");
+    world.fails = false;
+    world.pass(60);
+    assert_eq!(told(&world, "berlin-1"), (1, 0));
+    world.fails = true;
+    world.on("berlin-2", "lost", "");
+    world.pass(180);
+    assert_eq!(told(&world, "berlin-1"), (1, 0), "an older message told of it");
+    assert_eq!(told(&world, "berlin-2"), (0, 1));
+    let record = world.store.iter().find(|(key, _)| key.starts_with("told/")).unwrap().1;
+    let record: GroupRecord = serde_json::from_slice(record).unwrap();
+    let taken = |device: &str| {
+        let member = record.members.iter().find(|one| one.device == name(device)).unwrap();
+        member.told <= record.reached
+    };
+    assert_eq!((taken("berlin-1"), taken("berlin-2")), (true, false), "as after a restart");
+    world.fails = false;
+    world.pass(300);
+    assert_eq!(told(&world, "berlin-2"), (1, 0));
+}
+
+#[test]
+fn a_delivery_is_explained_in_the_singular_too() {
+    let delivery = holdfast_api::Delivery {
+        receiver: "webhook".into(),
+        place: "http://a/".into(),
+        last_success: None,
+        last_failure: None,
+        last_error: None,
+        failing_since: None,
+        queued: 1,
+        sent: 0,
+        dropped: 1,
+        open: 0,
+    };
+    let said = delivery::explain("night", &delivery, 1);
+    assert_eq!(said.summary, "alarms of 1 device to http://a/: nothing was told yet");
+    assert_eq!(said.reasons, ["1 message waits to be delivered", "1 message was given up"]);
 }

@@ -19,6 +19,7 @@ use super::admission::Admitted;
 use super::change::Change;
 use super::desired::{self, Documents};
 use super::model::Model;
+use super::people;
 use super::records::PolicyRecord;
 use holdfast_api::Applied;
 
@@ -73,6 +74,12 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
     }
     if !stale.is_empty() {
         return Err(Refusal::Stale(stale));
+    }
+    let administers = |record: &PolicyRecord| record.policy.kind().administers();
+    if policies.iter().any(|(record, _)| administers(record))
+        && people::locks_out(model, policies.iter().map(|(record, _)| record), None)
+    {
+        return Err(Refusal::NoAdmin);
     }
     let mut documents = Documents::of(model);
     for planned in &workloads {

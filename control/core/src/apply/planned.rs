@@ -50,6 +50,11 @@ pub enum Refusal {
         /// Plural word of the kind.
         plural: &'static str,
     },
+    /// Nobody could log in any more who may do everything.
+    #[error(
+        "nobody could log in any more who may do everything: give somebody else the role admin first (a local user with a password, or an access token that does not end)"
+    )]
+    NoAdmin,
     /// A secret is hidden in the document, and none is stored that it could stand for.
     #[error("refused, a hidden secret is not stored")]
     Secret(Vec<Fault>),

@@ -11,6 +11,7 @@ use crate::change::Change;
 use crate::desired::{self, Documents};
 use crate::kinds::PolicyRules;
 use crate::model::{KnownPolicy, Model, key};
+use crate::people;
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
 use holdfast_api::count::count;
@@ -146,6 +147,9 @@ pub fn delete(
     let users = references::users_of(change.model, &gone);
     if !users.is_empty() {
         return Err(Refusal::Used { kind: kind.word(), name: gone.1, by: users });
+    }
+    if kind.administers() && people::locks_out(change.model, std::iter::empty(), Some(&gone)) {
+        return Err(Refusal::NoAdmin);
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
     change.model.policies.remove(&gone);

@@ -116,6 +116,7 @@ pub(super) fn put(
         revision: record.revision,
         created_at: change.now,
         created_by: by.into(),
+        created_by_name: change.name_of(by),
         version: record.version,
         labels: record.labels.clone(),
         written: record.written.clone(),

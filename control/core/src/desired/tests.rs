@@ -123,7 +123,7 @@ fn step(model: &mut Model, number: u64, (what, which, one, other): Step) {
         2 => {
             let Some(known) = model.workloads.get(&called) else { return };
             let mut record = known.record.clone();
-            let stamp = Stamp { by: "me".into(), at: number };
+            let stamp = Stamp { by: "me".into(), by_name: None, at: number };
             let on = [name(DEVICES[usize::from(one) % 6])];
             let on = (other % 3 > 0).then_some(&on[..]);
             match other % 2 {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
+use crate::people::Binding;
 use crate::secrets::value::{Config, Secret};
 use holdfast_api::kinds::{self as words, DocumentKind};
 
@@ -25,6 +26,7 @@ macro_rules! each_policy_kind {
             LinkBudget link_budget;
             Notification notification;
             DevicePolicy device_policy;
+            RoleBinding role_binding;
             Secret secret;
             Config config;
             #[cfg(test)]
@@ -39,6 +41,7 @@ mod kind;
 mod link_budget;
 mod notification;
 mod policy;
+mod role_binding;
 mod rules;
 #[cfg(test)]
 mod sample;
@@ -70,6 +73,8 @@ pub enum PolicyKind {
     Notification,
     /// `DevicePolicy`: whether the absence of devices is expected.
     DevicePolicy,
+    /// `RoleBinding`: roles of people.
+    RoleBinding,
     /// `Secret`: values that nobody reads back, for workloads and notifications.
     Secret,
     /// `Config`: values for workloads.
@@ -105,6 +110,11 @@ pub enum Policy {
     DevicePolicy {
         /// Meaning of an offline device.
         when_offline: WhenOffline,
+    },
+    /// Content of a `RoleBinding` document.
+    RoleBinding {
+        /// The role, and who gets it.
+        binding: Box<Binding>,
     },
     /// Content of a `Secret` document.
     Secret {
@@ -153,6 +163,7 @@ impl PolicyKind {
             Self::LinkBudget => &LINK_BUDGET,
             Self::Notification => &NOTIFICATION,
             Self::DevicePolicy => &DEVICE_POLICY,
+            Self::RoleBinding => &ROLE_BINDING,
             Self::Secret => &SECRET,
             Self::Config => &CONFIG,
             #[cfg(test)]
@@ -169,6 +180,11 @@ impl PolicyKind {
     /// True if documents of the kind decide when the absence of a device becomes an alarm.
     pub fn decides_absence(self) -> bool {
         self.facts().decides_absence
+    }
+
+    /// True if documents of the kind say who may do what: only admins apply and delete them.
+    pub fn administers(self) -> bool {
+        self.facts().administers
     }
 
     /// Returns the singular word of the kind, which is also the prefix of its keys in the store.
@@ -225,6 +241,11 @@ impl AnyKind {
         self.facts().delivers
     }
 
+    /// True if documents of the kind say who may do what: only admins apply and delete them.
+    pub fn administers(self) -> bool {
+        self.facts().administers
+    }
+
     /// Returns the kind of documents that have this value of `kind`.
     pub fn of_document(document: &str) -> Option<Self> {
         Self::all().find(|kind| kind.words().document == document)
@@ -259,6 +280,8 @@ pub(crate) struct Facts {
     pub(crate) decides_absence: bool,
     /// True if the status of a document tells what was delivered to a receiver.
     pub(crate) delivers: bool,
+    /// True if documents of the kind say who may do what: only admins apply and delete them.
+    pub(crate) administers: bool,
     /// Description of a document, for the schema.
     pub(crate) about: &'static str,
     /// Content of `spec` in words, for a document that lacks it.
@@ -276,7 +299,7 @@ impl Facts {
     ) -> Self {
         let on_devices = false;
         let (one_a_device, chooses) = (false, true);
-        let (decides_absence, delivers) = (false, false);
+        let (decides_absence, delivers, administers) = (false, false, false);
         Self {
             words,
             most,
@@ -285,6 +308,7 @@ impl Facts {
             chooses,
             decides_absence,
             delivers,
+            administers,
             about,
             says,
         }
@@ -344,6 +368,17 @@ static DEVICE_POLICY: Facts = Facts {
         MAX_DEVICE_POLICIES,
         "States whether devices may be away (offline), and for how long.",
         "it says whether devices may be away",
+    )
+};
+
+/// `RoleBinding`.
+static ROLE_BINDING: Facts = Facts {
+    administers: true,
+    ..Facts::of(
+        &words::ROLE_BINDING,
+        MAX_POLICIES,
+        "Gives people a role, on all devices or on some.",
+        "it says which role, and who gets it",
     )
 };
 

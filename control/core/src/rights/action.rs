@@ -151,6 +151,18 @@ actions! {
     RestartWorkload: "workload.restart", "POST", "/api/v1/workloads/{name}/restart", OPERATORS, Whole;
     ResumeWorkload: "workload.resume", "POST", "/api/v1/workloads/{name}/resume", OPERATORS, Whole;
     RollBackWorkload: "workload.rollback", "POST", "/api/v1/workloads/{name}/rollback", OPERATORS, Whole;
+    ListUsers: "user.list", "GET", "/api/v1/users", AUDITORS, Whole;
+    CreateUser: "user.create", "POST", "/api/v1/users", ADMINS, Whole;
+    ChangeUser: "user.change", "PATCH", "/api/v1/users/{name}", ADMINS, Whole;
+    DeleteUser: "user.delete", "DELETE", "/api/v1/users/{name}", ADMINS, Whole;
+    SetPassword: "user.password", "POST", "/api/v1/users/{name}/password", ADMINS, Whole;
+    RemoveSecondFactor: "user.second-factor", "DELETE", "/api/v1/users/{name}/second-factor", ADMINS, Whole;
+    ListSessions: "session.list", "GET", "/api/v1/sessions", AUDITORS, Whole;
+    EndOtherSession: "session.end-other", "DELETE", "/api/v1/sessions/{id}", ADMINS, Whole;
+    ChangeOwnPassword: "me.password", "POST", "/api/v1/me/password", ANYONE, Anything;
+    BeginSecondFactor: "me.second-factor", "POST", "/api/v1/me/second-factor", ANYONE, Anything;
+    ConfirmSecondFactor: "me.second-factor-confirm", "POST", "/api/v1/me/second-factor/confirm", ANYONE, Anything;
+    EndSecondFactor: "me.second-factor-end", "POST", "/api/v1/me/second-factor/end", ANYONE, Anything;
     WhoAmI: "auth.whoami", "GET", "/api/v1/whoami", ANYONE, Anything;
     CanI: "auth.can", "GET", "/api/v1/can", ANYONE, Anything;
     GetHealth: "about.health", "GET", "/healthz", OWN, Anything;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use holdfast_api::Role;
 use holdfast_api::selector::Selector;
 use holdfast_base::ids::{Labels, Name};
+use serde::{Deserialize, Serialize};
 
 /// Whoever asks for an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +20,13 @@ pub enum Who {
 }
 
 /// A role of an actor, with the devices that it reaches.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Grant {
     /// Set of actions.
     pub role: Role,
     /// Devices that the role reaches. None: the whole tenant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
     /// What gave the role, in words, such as `access token 0011223344556677`.
     pub by: Box<str>,

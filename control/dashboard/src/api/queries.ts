@@ -202,10 +202,11 @@ export const tokens = () =>
 export const token = (id: string) =>
   queryOptions({ queryKey: ["tokens", id], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens/{id}", { signal, params: { path: { id } } })) });
 
-export const audit = (limit = 30) =>
+/** The newest that people did. */
+export const lately = (limit: number) =>
   queryOptions({
-    queryKey: ["audit", limit],
-    queryFn: ({ signal }) => ask(client.GET("/api/v1/audit", { signal, params: { query: { order: "newest", category: "change", limit } } })),
+    queryKey: ["audit", "lately", limit],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/activity", { signal, params: { query: { category: "change", limit } } })),
   });
 
 export const about = () => queryOptions({ queryKey: ["about"], queryFn: ({ signal }) => ask(client.GET("/api/v1/about", { signal })) });

@@ -1461,8 +1461,13 @@ export interface components {
             since: string;
             /** @description Notification state: firing, acknowledged or silenced. */
             state: components["schemas"]["AlarmState"];
-            /** @description Names of the notifications that have told of the alarm. */
+            /** @description Names of the notifications whose receiver took a message about the alarm. */
             told: string[];
+            /**
+             * @description Names of the notifications that have a message about the alarm which their receiver did not
+             *     take: it is not reached, or the message was given up.
+             */
+            undelivered?: string[];
             /**
              * @description True when the device cannot be heard now, so that the alarm is as it was when the device was
              *     last heard.
@@ -1901,7 +1906,8 @@ export interface components {
             online: number;
             /**
              * Format: int64
-             * @description Devices among `online` that were not heard for longer than their keep-alive allows.
+             * @description Devices among `online`, and not among `unhealthy`, that were not heard for longer than their
+             *     keep-alive allows: their state is unknown.
              */
             overdue: number;
             /**
@@ -2249,8 +2255,8 @@ export interface components {
         /**
          * @description Overall state of a device. While it is connected: `failing` (a workload fails), else `problem`
          *     (it reports a problem), else `progressing` (a workload is not in its desired revision yet), else
-         *     `healthy`. While it is offline: `unknown`. Before and after that: `pending`, `never-seen`,
-         *     `revoked`.
+         *     `healthy`. While it is offline or overdue: `unknown`. Before and after that: `pending`,
+         *     `never-seen`, `revoked`.
          * @enum {string}
          */
         HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
@@ -2572,8 +2578,13 @@ export interface components {
                 since: string;
                 /** @description Notification state: firing, acknowledged or silenced. */
                 state: components["schemas"]["AlarmState"];
-                /** @description Names of the notifications that have told of the alarm. */
+                /** @description Names of the notifications whose receiver took a message about the alarm. */
                 told: string[];
+                /**
+                 * @description Names of the notifications that have a message about the alarm which their receiver did not
+                 *     take: it is not reached, or the message was given up.
+                 */
+                undelivered?: string[];
                 /**
                  * @description True when the device cannot be heard now, so that the alarm is as it was when the device was
                  *     last heard.
@@ -2691,6 +2702,11 @@ export interface components {
                 changed?: string[];
                 /** @description Id of the access token that applied the revision. */
                 createdBy: string;
+                /**
+                 * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+                 *     by its id.
+                 */
+                createdByName?: string | null;
                 /** @description True for the workload's present revision. */
                 current?: boolean;
                 /**
@@ -2728,6 +2744,11 @@ export interface components {
                 at: string;
                 /** @description Id of the access token that created the entry. */
                 by: string;
+                /**
+                 * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+                 *     by its id.
+                 */
+                byName?: string | null;
                 /** @description Code of the alarms that match. Absent: any. */
                 code?: string | null;
                 /** @description Name of the device whose alarms match. Absent: any. */
@@ -3140,6 +3161,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that paused the workload. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
         };
         /** @description A device on which a workload is paused. */
         PausedOn: {
@@ -3147,6 +3173,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that paused the workload. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
             /** @description Name of the device. */
             device: string;
         };
@@ -3410,6 +3441,11 @@ export interface components {
             changed?: string[];
             /** @description Id of the access token that applied the revision. */
             createdBy: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            createdByName?: string | null;
             /** @description True for the workload's present revision. */
             current?: boolean;
             /**
@@ -3527,6 +3563,11 @@ export interface components {
             at: string;
             /** @description Id of the access token that created the entry. */
             by: string;
+            /**
+             * @description Comment of the access token at that time, by which its holder is known. Absent: it is known
+             *     by its id.
+             */
+            byName?: string | null;
             /** @description Code of the alarms that match. Absent: any. */
             code?: string | null;
             /** @description Name of the device whose alarms match. Absent: any. */
@@ -3571,6 +3612,12 @@ export interface components {
              * @description Devices that are connected now.
              */
             online: number;
+            /**
+             * Format: int64
+             * @description Devices among `online`, and not among `unhealthy`, that were not heard for longer than their
+             *     keep-alive allows.
+             */
+            overdue: number;
             /** @description Value of the label `site`. Empty: devices without the label. */
             site: string;
             /**
@@ -3873,14 +3920,14 @@ export interface components {
         WorkloadCounts: {
             /**
              * Format: int64
+             * @description Workloads that are done on all their devices.
+             */
+            done: number;
+            /**
+             * Format: int64
              * @description Workloads that fail on at least one device.
              */
             failing: number;
-            /**
-             * Format: int64
-             * @description Workloads that run, or are done, on all their devices.
-             */
-            healthy: number;
             /**
              * Format: int64
              * @description Workloads that are paused on some device, and neither fail nor progress.
@@ -3891,6 +3938,11 @@ export interface components {
              * @description Workloads that do not run the desired revision on some device yet.
              */
             progressing: number;
+            /**
+             * Format: int64
+             * @description Workloads that run on all their devices, or run on some and are done on the others.
+             */
+            running: number;
             /**
              * Format: int64
              * @description Number of all workloads.

@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { devicePolicy } from "../api/absence";
 import { notification } from "../api/alarms";
 import * as read from "../api/queries";
+import { who } from "../lib/activity";
 import { editable, toYaml } from "../lib/document";
 import { editable as editableNotification } from "../lib/notification";
 import type { Json } from "../lib/merge";
@@ -59,8 +60,8 @@ function OfWorkload({ base, refused, rebase, discard }: Props) {
   if (!data || data.metadata.resourceVersion === base.version) return <Loading rows={3} />;
   const theirs: Base = { ...base, version: data.metadata.resourceVersion ?? 0, document: editable(data) as Json };
   const newest = revisions.data?.items.at(-1);
-  const who = newest && <>(revision {newest.revision}, by {newest.createdBy}, <Time at={newest.metadata.createdAt} />)</>;
-  return <Meanwhile what="workload" base={base} theirs={theirs} refused={refused} rebase={rebase} discard={discard} who={who} />;
+  const made = newest && <>(revision {newest.revision}, by {who(newest.createdBy, newest.createdByName)}, <Time at={newest.metadata.createdAt} />)</>;
+  return <Meanwhile what="workload" base={base} theirs={theirs} refused={refused} rebase={rebase} discard={discard} who={made} />;
 }
 
 function Meanwhile({ what, base, theirs, refused, rebase, discard, who }: Props & { what: string; theirs: Base; who: React.ReactNode }) {

@@ -30,8 +30,10 @@ test("people have names, objects have places", () => {
   expect(placeOf("workload", "a b", paths)).toBe("/workloads/a%20b");
   expect(placeOf("devicepolicy", "ship", paths)).toBe("/devicepolicies/ship");
   expect(placeOf("access", "00ff", paths)).toBe("/settings");
+  expect(placeOf("stream", "pump/1", paths)).toBe("/policies/streams/pump%2F1");
+  expect(placeOf("linkbudget", "satellite", paths)).toBe("/policies/linkbudgets/satellite");
   expect(placeOf("moon", "x", paths)).toBeUndefined();
-  expect(without("hello", "hello: running → backoff")).toBe("running → backoff");
+  expect(without("hello", "hello: running → waiting to restart")).toBe("running → waiting to restart");
   expect(without(undefined, "hello: x")).toBe("hello: x");
   expect(difference("hello", 2)).toEqual({ to: "/workloads/hello", search: { tab: "revisions", to: "2", from: "1" } });
   expect(difference("hello", 1).search).toEqual({ tab: "revisions", to: "1" });

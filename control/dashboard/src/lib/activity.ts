@@ -68,15 +68,19 @@ export function did(action: string): string {
   return DONE[action] ?? VERBS[action.slice(action.indexOf(".") + 1)] ?? action;
 }
 
-const KINDS: Readonly<Record<string, string>> = { alarm: "alarm", devicepolicy: "device policy", access: "access token", token: "enrolment token", linkbudget: "link budget" };
+const KINDS: Readonly<Record<string, string>> = { alarm: "alarm", stream: "stream policy", devicepolicy: "device policy", access: "access token", token: "enrolment token", linkbudget: "link budget" };
 
 export const kindOf = (kind: string) => KINDS[kind] ?? kind;
+
+/** Kinds whose pages are those of data policies. */
+const POLICIES: Readonly<Record<string, string>> = { stream: "streams", linkbudget: "linkbudgets" };
 
 /** Pages that show all objects of a kind that has none for each. */
 const LISTS: Readonly<Record<string, string>> = { access: "/settings", token: "/enrolment", alarm: "/notifications" };
 
 /** Where an object is looked at: at the page of its kind, among these paths. Undefined: nowhere. */
 export function placeOf(kind: string, name: string, paths: readonly string[]): string | undefined {
+  if (POLICIES[kind]) return `/policies/${POLICIES[kind]}/${encodeURIComponent(name)}`;
   const place = `/${kind.endsWith("y") ? `${kind.slice(0, -1)}ies` : `${kind}s`}/`;
   return paths.includes(`${place}$name`) ? place + encodeURIComponent(name) : LISTS[kind];
 }

@@ -49,6 +49,11 @@ export const SPANS: readonly (readonly [number, string])[] = [
   [7 * 86_400, "7 days"],
 ];
 
+/** Whether nobody need look at it now: every alarm of it is acknowledged or silenced. */
+export function isMuted({ acknowledged, silenced, count }: { acknowledged: number; silenced: number; count: number }): boolean {
+  return count > 0 && acknowledged + silenced >= count;
+}
+
 /** Of an item: how many of its alarms are muted, in words; empty: none. */
 export function mutedWords({ acknowledged = 0, silenced = 0, count }: { acknowledged?: number | undefined; silenced?: number | undefined; count: number }): string {
   const of = (number: number, word: string) => (number === 0 ? [] : [number >= count && count > 0 ? word : `${number.toLocaleString("en")} ${word}`]);

@@ -21,7 +21,8 @@ export function tally({ desired = {}, status }: DeviceOf): { good: number; all: 
   const good = (state: string | null | undefined) => state === "running" || state === "done";
   return {
     all: names.length,
-    known: status.connection === "online",
+    // A device that hangs is connected, and what it does is not known all the same.
+    known: status.connection === "online" && !names.some((name) => status.workloads[name]?.state === "unknown"),
     good: names.filter((name) => good(status.workloads[name]?.state)).length,
     lastGood: names.filter((name) => good(status.workloads[name]?.lastState)).length,
     failing: names.filter((name) => status.workloads[name]?.state === "failing"),
@@ -51,4 +52,22 @@ export function worst(a: Ranked, b: Ranked): number {
     return at < 0 ? ORDER.length : state === "unknown" && lastState === "failing" ? 0.5 : at;
   };
   return rank(a) - rank(b) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+}
+
+interface Running {
+  metadata: { name: string };
+  desired?: Readonly<Record<string, unknown>> | null | undefined;
+  status: { connection: string; workloads: Readonly<Record<string, Status | undefined>> };
+}
+
+/** Devices by the state of one workload on them, the worst first: another one that fails does not
+ * matter. An offline device that has reported nothing of it: unknown. */
+export function worstOn<D extends Running>(devices: readonly D[], workload: string): D[] {
+  const ranked = devices.map((device) => {
+    const { metadata: { name }, status, desired } = device;
+    const said = status.workloads[workload];
+    const silent = desired?.[workload] === undefined ? undefined : status.connection === "online" ? "progressing" : "unknown";
+    return { device, name, state: said ? said.state : silent, lastState: said?.lastState };
+  });
+  return ranked.sort(worst).map(({ device }) => device);
 }

@@ -1,7 +1,7 @@
 // One thing that needs a person, as the fleet's summary has it: how urgent, what, since when, on which
 // devices, what of it is muted already, and the buttons that acknowledge or silence it.
 import type { components } from "../api/schema";
-import { matcherOf, mutedWords } from "../lib/alarms";
+import { isMuted, matcherOf, mutedWords } from "../lib/alarms";
 import { count, some } from "../lib/words";
 import { later } from "./later";
 import { PageLink } from "./PageLink";
@@ -32,7 +32,7 @@ function target(item: Item) {
 
 export function Attention({ item }: { item: Item }) {
   const muted = mutedWords(item);
-  const all = item.acknowledged + item.silenced >= item.count && item.count > 0;
+  const all = isMuted(item);
   return (
     <div className="hf-stack hf-tight">
       <span className="hf-row hf-attention">

@@ -4,7 +4,7 @@ import { useEffect, useRef } from "react";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { aligned, type Line } from "../lib/records";
-import { moment } from "../lib/time";
+import { moment, second } from "../lib/time";
 
 /** A stretch of time that stands out, in seconds since 1970. */
 export interface Shade {
@@ -21,15 +21,25 @@ interface Props {
   from?: number | undefined;
   to?: number | undefined;
   high?: number;
+  /** The reader drew over a stretch of time, in seconds since 1970. Absent: there is nothing to draw. */
+  chosen?: ((from: number, to: number) => void) | undefined;
 }
+
+/** A stretch narrower than this is a click, in pixels. */
+const CLICK = 6;
+const number = (value: number | null | undefined) => (value === null || value === undefined ? "–" : Number(value.toPrecision(8)).toLocaleString("en", { maximumFractionDigits: 6 }));
 
 const COLOURS = ["--hf-move", "--hf-good", "--hf-warn", "--hf-bad", "--hf-idle"];
 /** Dashes tell lines apart without colour, and beyond the colours. */
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3]];
 const NONE: readonly Shade[] = [];
 
-export default function Chart({ lines, label, shades = NONE, from, to, high = 260 }: Props) {
+export default function Chart({ lines, label, shades = NONE, from, to, high = 260, chosen }: Props) {
   const place = useRef<HTMLDivElement>(null);
+  const tell = useRef(chosen);
+  useEffect(() => {
+    tell.current = chosen;
+  }, [chosen]);
   const scheme = useComputedColorScheme("light");
   useEffect(() => {
     const element = place.current;
@@ -43,7 +53,9 @@ export default function Chart({ lines, label, shades = NONE, from, to, high = 26
       {
         width: element.clientWidth,
         height: high,
-        legend: { show: lines.length > 1, live: false },
+        // It says what is under the pointer.
+        legend: { show: true, live: true },
+        cursor: { drag: { x: tell.current !== undefined, y: false, setScale: false } },
         ...(from !== undefined && to !== undefined ? { scales: { x: { range: [from, to] as [number, number] } } } : {}),
         axes: [
           { ...axis, space: 110, values: (_chart, splits) => splits.map((at) => moment(at, splits)) },
@@ -51,8 +63,9 @@ export default function Chart({ lines, label, shades = NONE, from, to, high = 26
           ...(lines.some(({ right }) => right) ? [{ ...axis, size: 64, side: 1 as const, scale: "right", grid: { show: false } }] : []),
         ],
         series: [
-          {},
+          { label: "Time", value: (_chart, at: number | null) => (at === null ? "–" : second(at)) },
           ...lines.map(({ label: name, right }, index): uPlot.Series => ({
+            value: (_chart, value: number | null) => number(value),
             label: right ? `${name} (right)` : name,
             ...(right ? { scale: "right" } : {}),
             stroke: colour(COLOURS[index % COLOURS.length] ?? ""),
@@ -63,6 +76,15 @@ export default function Chart({ lines, label, shades = NONE, from, to, high = 26
           })),
         ],
         hooks: {
+          setSelect: [
+            (chart) => {
+              const { left, width } = chart.select;
+              if (width < CLICK) return;
+              const [from, to] = [chart.posToVal(left, "x"), chart.posToVal(left + width, "x")];
+              chart.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+              tell.current?.(from, to);
+            },
+          ],
           drawClear: [
             (chart) => {
               const { ctx, bbox } = chart;

@@ -13,8 +13,9 @@ import { Failed, Notice } from "./Notice";
 import { Time } from "./Time";
 import { Words } from "./Words";
 
-/** Ranges that are listed, the newest; and looked at while a fetch is under way. */
+/** Ranges that are listed at first, the newest; on demand; and looked at while a fetch is under way. */
 const RANGES = 50;
+const MOST = 2_000;
 const WATCHED = 2_000;
 /** While records are fetched their arrival is looked for so often, in milliseconds; else seldom. */
 const SOON = 2_000;
@@ -43,7 +44,8 @@ const sum = (counts: Record<string, number> | undefined) => Object.values(counts
 const held = (ranges: readonly Range[], from: number, to: number) => ranges.reduce((sum, range) => sum + Math.max(0, Math.min(range.to, to) - Math.max(range.from, from) + 1), 0);
 
 export function Ledger({ device, stream }: { device: string; stream: string }) {
-  const { data, error, refetch } = useQuery(read.ledger(device, stream, "missing", RANGES));
+  const [most, setMost] = useState(RANGES);
+  const { data, error, refetch, isFetching } = useQuery({ ...read.ledger(device, stream, "missing", most), placeholderData: (before) => before });
   // What became of a fetch stays to be read when nothing is held back any more.
   const [asked, setAsked] = useState(false);
   if (!data) return error ? <Failed error={error} what="The ledger could not be read" retry={() => void refetch()} /> : <Loading rows={2} />;
@@ -53,10 +55,20 @@ export function Ledger({ device, stream }: { device: string; stream: string }) {
       <span>{count(data.received, "record")} received, {data.duplicates.toLocaleString("en")} of them again, {data.late.toLocaleString("en")} late; {missing === 0 ? "none missing" : <strong>{missing.toLocaleString("en")} missing</strong>}.</span>
       {data.note && <span className="hf-kind"><Words>{data.note.replace(/`/g, "")}</Words></span>}
       {data.missing.length > 0 && <Gaps of={data.missing} label={`What of ${stream} is missing`} />}
-      {data.metadata?.continue && <span className="hf-kind">The newest {RANGES} gaps; the command line&apos;s ledger lists all.</span>}
+      {data.metadata?.continue && <More shown={data.missing.length} most={most} more={setMost} busy={isFetching} what="gap" />}
       {data.summedBelow && <span className="hf-kind">Below number {data.summedBelow.toLocaleString("en")} not every range is kept: {Object.entries(data.summed ?? {}).map(([reason, many]) => `${many.toLocaleString("en")} ${reason}`).join(", ") || "none is missing"}.</span>}
       {(byPolicy > 0 || asked) && <HeldBack device={device} stream={stream} total={byPolicy} asked={() => setAsked(true)} />}
     </section>
+  );
+}
+
+/** The newest ranges stand there; older ones are asked for. */
+function More({ shown, most, more, busy, what }: { shown: number; most: number; more: (most: number) => void; busy: boolean; what: string }) {
+  return (
+    <div className="hf-row">
+      <span className="hf-kind">The newest {count(shown, what)}.</span>
+      {most < MOST && <Button size="compact-xs" variant="default" loading={busy} onClick={() => more(Math.min(most * 4, MOST))}>Older {what}s</Button>}
+    </div>
   );
 }
 
@@ -91,9 +103,10 @@ const after = (moment: string) => new Date(Date.parse(moment) + 1).toISOString()
 
 function HeldBack({ device, stream, total, asked }: { device: string; stream: string; total: number; asked: () => void }) {
   const [open, setOpen] = useState(false);
+  const [most, setMost] = useState(RANGES);
   const [state, setState] = useState<Fetching>({ kind: "idle" });
   const isComing = state.kind === "coming";
-  const { data } = useQuery({ ...read.ledger(device, stream, "by-policy", isComing ? WATCHED : RANGES, isComing ? SOON : SELDOM), enabled: open || isComing, placeholderData: (before) => before });
+  const { data, isFetching } = useQuery({ ...read.ledger(device, stream, "by-policy", isComing ? WATCHED : most, isComing ? SOON : SELDOM), enabled: open || isComing, placeholderData: (before) => before });
   const ranges = data?.byPolicy ?? [];
   const ask = async (range: Range | undefined) => {
     setState({ kind: "asking" });
@@ -121,8 +134,8 @@ function HeldBack({ device, stream, total, asked }: { device: string; stream: st
         {state.kind === "failed" && <Notice tone="bad" title="Not fetched"><Words>{state.why.replace(/`/g, "")}</Words></Notice>}
         {isComing && <Coming of={state} left={data ? held(ranges, state.from, state.to) : undefined} />}
       </div>
-      {open && total > 0 && (ranges.length === 0 ? <Loading rows={2} /> : <Gaps of={ranges.slice(0, RANGES)} label={`What of ${stream} a policy holds back`} act={(range) => <Button size="compact-xs" variant="default" disabled={state.kind === "asking"} onClick={() => void ask(range)} aria-label={`Fetch records ${range.from} to ${range.to}`}>Fetch</Button>} />)}
-      {open && (ranges.length > RANGES || data?.metadata?.continue) && <span className="hf-kind">the newest {RANGES} ranges</span>}
+      {open && total > 0 && (ranges.length === 0 ? <Loading rows={2} /> : <Gaps of={ranges.slice(0, most)} label={`What of ${stream} a policy holds back`} act={(range) => <Button size="compact-xs" variant="default" disabled={state.kind === "asking"} onClick={() => void ask(range)} aria-label={`Fetch records ${range.from} to ${range.to}`}>Fetch</Button>} />)}
+      {open && (ranges.length > most || data?.metadata?.continue) && <More shown={Math.min(ranges.length, most)} most={most} more={setMost} busy={isFetching} what="range" />}
     </div>
   );
 }
@@ -132,7 +145,7 @@ function Coming({ of, left }: { of: Extract<Fetching, { kind: "coming" }>; left:
   const come = Math.max(0, of.before - (left ?? of.before));
   const done = left === 0;
   return (
-    <Notice tone={done ? "good" : of.waits ? "warn" : "move"} title={done ? "Fetched" : of.waits ? "Asked for, and waits" : "On their way"}>
+    <Notice tone={done ? "good" : of.waits ? "warn" : "move"} title={done ? "Fetched" : of.waits ? "Asked for, and waits" : "Being fetched"}>
       {count(of.records, "record")} ({bytes(of.bytes)} on the device), at most 10 MiB at once. {come > 0 && <>{come.toLocaleString("en")} of {of.before.toLocaleString("en")} have arrived. </>}
       {of.waits && <Words>{of.waits.replace(/`/g, "")}</Words>}
     </Notice>

@@ -8,6 +8,7 @@ import * as read from "../api/queries";
 import { logout } from "../api/session";
 import { session } from "../api/state";
 import { useStore } from "../api/store";
+import { isMuted } from "../lib/alarms";
 import { pages } from "../pages";
 import { Banner } from "./Banner";
 import { Fault } from "./Fault";
@@ -67,9 +68,10 @@ export function Shell() {
   );
 }
 
-/** Whether an item of what needs a person is counted in the tab's title. */
-function isCritical({ severity }: { severity: string }): boolean {
-  return severity === "critical";
+/** Whether an item of what needs a person is counted in the tab's title: somebody looks after what is
+ * acknowledged, and nobody need look at what is silenced. */
+function isCritical(item: { severity: string; acknowledged: number; silenced: number; count: number }): boolean {
+  return item.severity === "critical" && !isMuted(item);
 }
 
 function isWithin(pathname: string, path: string): boolean {

@@ -75,6 +75,7 @@ export function StreamLines({ first, isText }: { first: LineRef; isText: boolean
     }),
     [gaps],
   );
+  const choose = (from: number, to: number) => setSearch({ from: new Date(from * 1000).toISOString(), to: new Date(to * 1000).toISOString() });
   if (!main?.data) return main?.error ? <Failed error={main.error} what="The numbers could not be read" retry={() => void main.refetch()} /> : <Loading rows={4} />;
   const visible = shades.filter(({ from, to }) => to >= drawn.from && from <= drawn.to);
   const failed = asked.slice(1).find(({ error, data }) => error && !data);
@@ -87,7 +88,7 @@ export function StreamLines({ first, isText }: { first: LineRef; isText: boolean
           <div className="hf-row hf-spread"><span>{isText ? "They can be read and searched as they are." : "There may be records without a number at this place."}</span><Button size="xs" variant="default" onClick={() => setSearch({ view: "records" })}>Show the records</Button></div>
         </Notice>
       ) : (
-        <Suspense fallback={<Loading rows={6} />}><Chart lines={drawn.lines} shades={visible} from={drawn.from} to={drawn.to} label={`Chart of ${all.map((line) => `${line.field || "the value"} of ${line.stream} of ${line.device}`).join(", ")}; the records and the export hold the same`} /></Suspense>
+        <Suspense fallback={<Loading rows={6} />}><Chart lines={drawn.lines} shades={visible} from={drawn.from} to={drawn.to} chosen={choose} label={`Chart of ${all.map((line) => `${line.field || "the value"} of ${line.stream} of ${line.device}`).join(", ")}; the records and the export hold the same`} /></Suspense>
       )}
       {visible.length > 0 && !isEmpty && <span className="hf-kind">Shaded: where records are missing. What a policy holds back is not shaded: it is on the device.</span>}
     </>

@@ -25,6 +25,7 @@ impl IntoResponse for Failure {
             Self::Csrf(_) => (ApiCode::Csrf, Vec::new()),
             Self::TooMany { .. } => (ApiCode::TooMany, Vec::new()),
             Self::Unauthorized(_) => (ApiCode::Unauthorized, Vec::new()),
+            Self::SecondFactor(_) => (ApiCode::SecondFactor, Vec::new()),
             Self::Conflict(_) => (ApiCode::Conflict, Vec::new()),
             Self::TooLarge(_) => (ApiCode::TooLarge, Vec::new()),
             Self::Unavailable(_) => (ApiCode::Unavailable, Vec::new()),

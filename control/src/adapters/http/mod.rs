@@ -28,6 +28,7 @@ mod meaning;
 mod metrics;
 mod pages;
 mod parameters;
+mod people;
 mod ping;
 mod policies;
 mod query;
@@ -148,6 +149,16 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(access::rotate))
         .routes(routes!(access::whoami))
         .routes(routes!(access::can))
+        .routes(routes!(people::list, people::create))
+        .routes(routes!(people::change, people::delete))
+        .routes(routes!(people::password))
+        .routes(routes!(people::no_second_factor))
+        .routes(routes!(people::sessions))
+        .routes(routes!(people::end_session))
+        .routes(routes!(people::own_password))
+        .routes(routes!(people::begin_second_factor))
+        .routes(routes!(people::confirm_second_factor))
+        .routes(routes!(people::end_second_factor))
         .routes(routes!(system::about))
         .routes(routes!(system::licences))
         .routes(routes!(events::events))

@@ -16,7 +16,7 @@ use super::extract::{SMALL, json};
 use crate::adapters::seats::Seat;
 use crate::api::{Login, Session};
 use crate::core::session::no_cookie;
-use crate::service::Failure;
+use crate::service::{Client, Failure};
 
 /// Returns true for a JSON request. A foreign site can send a form, but JSON only after the browser
 /// has asked this server, which does not allow it. So no user is logged in under another token
@@ -29,9 +29,10 @@ fn is_json(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Logs in with an access token.
+/// Logs in, with an access token or with the name and password of a local user.
 ///
-/// The response sets a cookie that stands for the token.
+/// The response sets a cookie that stands for the login. A user with a second factor is asked for
+/// its code by the error code `second-factor`.
 #[utoipa::path(post, path = "/api/v1/session", operation_id = "login", tag = "access", request_body = Login,
     responses((status = 201, body = Session), (status = "4XX", body = super::error::ErrorBody),
         (status = 429, description = "too many logins failed: `Retry-After` says when", body = super::error::ErrorBody)))]
@@ -42,8 +43,13 @@ pub(super) async fn login(State(app): State<App>, request: Request) -> Result<Re
     }
     let from = parts.extensions.get::<PeerAddress>();
     let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
-    let Login { token } = json(body, SMALL).await?;
-    let (secret, session) = app.service.access.login(token.trim(), from).await?;
+    let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let from = Client { address: from, agent: agent.unwrap_or_default().into() };
+    let login: Login = json(body, SMALL).await?;
+    let (secret, session) = match &login.token {
+        Some(token) => app.service.access.login(token.trim(), &from).await?,
+        None => app.service.people.login(&login, &from).await?,
+    };
     if let Some(seat) = parts.extensions.get::<Arc<Seat>>() {
         seat.known();
     }

@@ -9,4 +9,6 @@ mod watching;
 mod who;
 
 pub use part::Access;
+pub use sessions::Client;
+pub(in crate::service) use sessions::{caller_of, end, end_but};
 pub use watching::Watch;

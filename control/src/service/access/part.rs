@@ -1,5 +1,6 @@
 //! The state of the access part: wrong tokens by their addresses, and open streams.
 
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -15,7 +16,7 @@ pub struct Access {
     pub(super) documents: Arc<Documents>,
     pub(super) authority: Arc<dyn Authority>,
     /// Addresses from which wrong tokens came.
-    pub(super) throttle: Mutex<Throttle>,
+    pub(super) throttle: Mutex<Throttle<IpAddr>>,
     pub(super) watching: Arc<Watching>,
     pub(super) logins_refused: AtomicU64,
 }

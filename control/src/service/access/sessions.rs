@@ -1,5 +1,5 @@
-//! Logins of the pages: begun with an access token, stored by the digest of their secret, ended
-//! with the token.
+//! Logins: begun with an access token or by a person, stored by the digest of their secret, ended
+//! with the token or the user.
 //!
 //! See decision 0029.
 
@@ -11,18 +11,33 @@ use holdfast_base::ids::Name;
 
 use super::part::Access;
 use crate::api;
+use crate::api::Role;
 use crate::api::time::rfc3339;
 use crate::core::change::Change;
 use crate::core::model::{Model, key};
-use crate::core::records::{ADMIN, AccessRecord, SessionRecord};
+use crate::core::people;
+use crate::core::records::{ADMIN, SessionRecord};
 use crate::core::rights::{Actor, Who};
 use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
 use crate::core::tenants::Tenants;
+use crate::core::throttle::network;
 use crate::service::Failure;
 
+/// Longest name of a program that is kept, in characters.
+const MAX_AGENT: usize = 200;
+
+/// Where a login came from.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Address of the client.
+    pub address: IpAddr,
+    /// Program, as it names itself.
+    pub agent: Box<str>,
+}
+
 impl Access {
-    /// Begins a login. Returns its secret, which goes into the cookie, and the document for the
-    /// pages.
+    /// Begins a login with an access token. Returns its secret, which goes into the cookie, and the
+    /// document for the pages.
     ///
     /// # Errors
     /// Returns [`Failure::Unauthorized`] for a wrong token, and [`Failure::TooMany`] after many of
@@ -30,32 +45,50 @@ impl Access {
     pub async fn login(
         &self,
         token: &str,
-        from: IpAddr,
+        from: &Client,
     ) -> Result<(Secret, api::Session), Failure> {
-        let actor = self.authorize_slowly(token, from)?;
-        let access: Box<str> = actor.id().into();
+        let actor = self.authorize_slowly(token, from.address)?;
+        let record = SessionRecord { access: actor.id().into(), ..SessionRecord::default() };
+        self.begin(&actor.tenant, record, from, |_| Ok(())).await
+    }
+
+    /// Begins a login. `more` makes further changes with it, and refuses it.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Unauthorized`] when whoever logs in may not any more.
+    pub(in crate::service) async fn begin(
+        &self,
+        tenant: &Name,
+        record: SessionRecord,
+        from: &Client,
+        more: impl FnOnce(&mut Change<'_>) -> Result<(), Failure>,
+    ) -> Result<(Secret, api::Session), Failure> {
         let secret = Secret::new(self.authority.random().map_err(Failure::internal)?);
         let digest = secret.digest();
-        let (record, of) = self
+        let session = self
             .documents
-            .change(&actor.tenant, |change| {
+            .change(tenant, |change| {
                 let now = change.now;
-                let Some(known) = change.model.access.get(&access).filter(|it| it.counts(now))
-                else {
-                    return Err(Failure::Unauthorized("the access token was just ended".into()));
+                let Some(end) = end_of(change.model, &record, now) else {
+                    return Err(Failure::Unauthorized("this login was just ended".into()));
                 };
-                let end = known.expires_at.unwrap_or(u64::MAX).min(now + LIFE);
-                let of = known.clone();
+                let record = SessionRecord {
+                    created_at: now,
+                    expires_at: end.min(now + LIFE),
+                    from: Some(from.address),
+                    agent: from.agent.chars().take(MAX_AGENT).collect(),
+                    ..record
+                };
+                let by = caller_of(&record);
+                more(change)?;
                 make_room(change);
-                let record =
-                    SessionRecord { access: access.clone(), created_at: now, expires_at: end };
                 change.put(key::session(&digest), &record);
                 change.model.sessions.insert(digest, record.clone());
-                change.audit(&access, "session.begin", &access, format!("from {from}"));
-                Ok((record, of))
+                let detail = format!("from {}", from.address);
+                change.audit(&by, "session.begin", &by, detail);
+                shown(change.model, &record, &secret, now).ok_or_else(over)
             })
             .await?;
-        let session = shown(&actor.tenant, &record, &of, &secret);
         Ok((secret, session))
     }
 
@@ -69,11 +102,11 @@ impl Access {
         self.logins_refused.fetch_add(1, Ordering::Relaxed);
         let now = self.documents.now();
         let mut throttle = self.throttle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(seconds) = throttle.wait(from, now) {
+        if let Some(seconds) = throttle.wait(&network(from), now) {
             let message = format!("too many logins from {from} failed: try again in {seconds} s");
             return Err(Failure::TooMany { message, seconds });
         }
-        throttle.failed(from, now);
+        throttle.failed(network(from), now);
         Err(wrong)
     }
 
@@ -84,11 +117,9 @@ impl Access {
     pub fn session(&self, secret: &Secret) -> Result<api::Session, Failure> {
         let (digest, tables) = (secret.digest(), self.documents.tables());
         let model = of_session(&tables, &digest)?;
-        let record = model.sessions.get(&digest);
-        let record = record.filter(|record| record.expires_at > self.documents.now());
-        let record = record.ok_or_else(over)?;
-        let known = model.access.get(&record.access).ok_or_else(over)?;
-        Ok(shown(&model.tenant, record, known, secret))
+        let now = self.documents.now();
+        let record = model.sessions.get(&digest).filter(|record| record.expires_at > now);
+        record.and_then(|record| shown(model, record, secret, now)).ok_or_else(over)
     }
 
     /// Returns the actor of the login with this secret.
@@ -98,12 +129,9 @@ impl Access {
     pub fn authorize_session(&self, secret: &Secret) -> Result<Actor, Failure> {
         let (digest, tables) = (secret.digest(), self.documents.tables());
         let model = of_session(&tables, &digest)?;
-        let record = model.sessions.get(&digest);
-        let record =
-            record.filter(|record| record.expires_at > self.documents.now()).ok_or_else(over)?;
-        let known =
-            model.access.get(&record.access).filter(|known| known.counts(self.documents.now()));
-        let actor = known.ok_or_else(over)?.actor(&model.tenant);
+        let now = self.documents.now();
+        let record = model.sessions.get(&digest).filter(|record| record.expires_at > now);
+        let actor = record.and_then(|record| actor_of(model, record, now)).ok_or_else(over)?;
         Ok(Actor { session: Some(digest), ..actor })
     }
 
@@ -114,15 +142,20 @@ impl Access {
             return false;
         }
         let (model, now) = (self.documents.model(&actor.tenant), self.documents.now());
-        let counts = match &actor.who {
-            Who::Token(id) => model.access.get(id).is_some_and(|known| known.counts(now)),
-            Who::Person(_) => actor.session.is_some(),
+        if let Some(digest) = actor.session {
+            // A role that was taken away ends long responses too.
+            let record = model.sessions.get(&digest).filter(|record| record.expires_at > now);
+            let present = record.and_then(|record| actor_of(&model, record, now));
+            return present.is_some_and(|present| present.grants == actor.grants);
+        }
+        match &actor.who {
+            Who::Token(id) => model
+                .access
+                .get(id)
+                .is_some_and(|known| known.counts(now) && [known.grant()] == *actor.grants),
+            Who::Person(_) => false,
             Who::Device(name) => model.devices.contains_key(name),
-        };
-        counts
-            && actor.session.is_none_or(|digest| {
-                model.sessions.get(&digest).is_some_and(|record| record.expires_at > now)
-            })
+        }
     }
 
     /// Ends a login.
@@ -137,7 +170,8 @@ impl Access {
             .change(&tenant, |change| {
                 let record = change.model.sessions.remove(&digest).ok_or_else(over)?;
                 change.delete(key::session(&digest));
-                change.audit(&record.access, "session.end", &record.access, String::new());
+                let by = caller_of(&record);
+                change.audit(&by, "session.end", &by, String::new());
                 Ok(())
             })
             .await
@@ -153,26 +187,69 @@ fn over() -> Failure {
     Failure::Unauthorized("the session is over: log in again".into())
 }
 
-fn shown(
-    tenant: &Name,
-    record: &SessionRecord,
-    of: &AccessRecord,
-    secret: &Secret,
-) -> api::Session {
-    api::Session {
-        operator: record.access.to_string(),
-        operator_name: of.title().map(str::to_owned),
-        tenant: tenant.to_string(),
-        roles: vec![of.role],
+/// Id of whoever a login is of, as the audit log has it.
+pub(in crate::service) fn caller_of(record: &SessionRecord) -> Box<str> {
+    record.person.as_deref().map_or_else(|| record.access.clone(), people::caller)
+}
+
+/// Time at which what a login stands on ends. None: it has ended, or is no longer there.
+fn end_of(model: &Model, record: &SessionRecord, now: u64) -> Option<u64> {
+    match record.person.as_deref() {
+        Some(person) if person.contains('@') => Some(u64::MAX),
+        Some(person) => model.users.get(person).filter(|user| !user.disabled).map(|_| u64::MAX),
+        None => {
+            let known = model.access.get(&record.access).filter(|known| known.counts(now))?;
+            Some(known.expires_at.unwrap_or(u64::MAX))
+        }
+    }
+}
+
+/// Actor of a login. None: what it stands on has ended.
+fn actor_of(model: &Model, record: &SessionRecord, now: u64) -> Option<Actor> {
+    end_of(model, record, now)?;
+    match record.person.as_deref() {
+        Some(person) => Some(people::actor(model, person, &record.given)),
+        None => Some(model.access.get(&record.access)?.actor(&model.tenant)),
+    }
+}
+
+/// Document of a login for the pages. None: what it stands on has ended.
+fn shown(model: &Model, record: &SessionRecord, secret: &Secret, now: u64) -> Option<api::Session> {
+    let actor = actor_of(model, record, now)?;
+    let mut roles: Vec<Role> = actor.grants.iter().map(|grant| grant.role).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    let user = record.person.as_deref().and_then(|person| model.users.get(person));
+    let operator_name = match user {
+        Some(user) => Some(user.full_name.to_string()).filter(|name| !name.is_empty()),
+        None => model.access.get(&record.access).and_then(|it| it.title().map(str::to_owned)),
+    };
+    Some(api::Session {
+        operator: caller_of(record).to_string(),
+        operator_name,
+        user: record.person.as_deref().map(str::to_owned),
+        tenant: model.tenant.to_string(),
+        roles,
         setup: *record.access == *ADMIN,
+        must_change: user.is_some_and(|user| user.must_change),
         csrf: secret.csrf(),
         expires_at: rfc3339(record.expires_at),
-    }
+    })
 }
 
 /// Ends the logins for which `which` returns true.
 pub(in crate::service) fn end(change: &mut Change<'_>, which: impl Fn(&SessionRecord) -> bool) {
-    let over = change.model.sessions.iter().filter(|(_, record)| which(record));
+    end_but(change, None, which);
+}
+
+/// Ends the logins for which `which` returns true, but for the one with this digest.
+pub(in crate::service) fn end_but(
+    change: &mut Change<'_>,
+    kept: Option<[u8; 32]>,
+    which: impl Fn(&SessionRecord) -> bool,
+) {
+    let over = change.model.sessions.iter();
+    let over = over.filter(|(digest, record)| which(record) && Some(**digest) != kept);
     let over: Vec<[u8; 32]> = over.map(|(digest, _)| *digest).collect();
     for digest in over {
         change.model.sessions.remove(&digest);

@@ -203,7 +203,8 @@ fn shown(
     known: &Known,
     muting: Option<&Silence>,
 ) -> api::Alarm {
-    let told = engine.told(name, &known.kind, &known.code);
+    let (told, untold) = engine.told(name, &known.kind, &known.code);
+    let names = |of: Vec<&Name>| of.into_iter().map(ToString::to_string).collect();
     api::Alarm {
         device: name.to_string(),
         labels: labels.clone(),
@@ -215,6 +216,7 @@ fn shown(
         state: state_of(muting),
         unheard: known.unheard,
         silence: muting.map(silences::shown),
-        told: told.into_iter().map(ToString::to_string).collect(),
+        told: names(told),
+        undelivered: names(untold),
     }
 }

@@ -76,7 +76,8 @@ impl Alarms {
                 made.matcher.words()
             )));
         }
-        self.documents
+        let made = self
+            .documents
             .change(&actor.tenant, |change| {
                 if change.model.silences.len() >= MAX_SILENCES {
                     return Err(Failure::Conflict(format!(
@@ -92,11 +93,12 @@ impl Alarms {
                     Muting::Acknowledgement => "alarm.acknowledge",
                     Muting::Silence => "alarm.silence",
                 };
+                let made = Silence { by_name: change.name_of(by), ..made.clone() };
                 change.audit(by, action, &made.id, message);
                 change.event("alarm", &made.id, "changed", String::new());
                 change.put(key::silence(&made.id), &made);
                 change.model.silences.insert(made.id.clone(), made.clone());
-                Ok(())
+                Ok(made)
             })
             .await?;
         self.asked.notify_one();
@@ -148,6 +150,7 @@ pub(super) fn shown(one: &Silence) -> api::Silence {
         device: one.matcher.device.as_ref().map(ToString::to_string),
         label_selector: (!devices.is_empty()).then(|| devices.words()),
         by: one.by.to_string(),
+        by_name: one.by_name.as_deref().map(str::to_owned),
         note: one.note.to_string(),
         at: rfc3339(one.at),
         until: one.until.map(rfc3339),
@@ -210,6 +213,7 @@ fn admit(
         muting,
         matcher,
         by: by.into(),
+        by_name: None,
         note: new.note.trim().into(),
         at: now,
         until,

@@ -1,14 +1,15 @@
 //! Applies documents, all or nothing, and deletes them. What that comes to is planned in
 //! `core::apply`; here it is carried out.
 
-use holdfast_base::ids::Digest;
+use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::enrol::Fault;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Workloads;
-use crate::api::Applied;
+use crate::api::{API_VERSION, Applied};
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
+use crate::core::kinds::AnyKind;
 use crate::core::records::PolicyKind;
 use crate::core::rights::{Action, Actor, Permit};
 use crate::service::Failure;
@@ -34,6 +35,9 @@ impl Workloads {
             };
             Failure::Invalid { message, faults }
         })?;
+        for document in &admitted {
+            may_apply(actor, document.what.kind())?;
+        }
         self.apply_admitted(permit, admitted, dry_run, None).await
     }
 
@@ -100,6 +104,7 @@ impl Workloads {
         expected: Option<u64>,
     ) -> Result<(), Failure> {
         let permit = may(actor, Action::DeletePolicy, name)?;
+        may_apply(actor, AnyKind::Policy(kind))?;
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {
@@ -111,4 +116,32 @@ impl Workloads {
         }
         Ok(())
     }
+
+    /// Gives a local user the role of an admin, by a `RoleBinding` document `admin-NAME`.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] when the document cannot be stored.
+    pub async fn make_admin(&self, actor: &Actor, name: &Name) -> Result<(), Failure> {
+        let document = json!({
+            "apiVersion": API_VERSION,
+            "kind": "RoleBinding",
+            "metadata": { "name": format!("admin-{name}") },
+            "spec": { "role": "admin", "subjects": [name], "devices": "all" },
+        });
+        self.apply(actor, &[document], false).await.map(drop)
+    }
+}
+
+/// Checks that an actor may apply or delete documents of a kind: those that say who may do what are
+/// for admins.
+fn may_apply(actor: &Actor, kind: AnyKind) -> Result<(), Failure> {
+    if kind.administers() {
+        may(actor, Action::CreateUser, "").map_err(|denied| match denied {
+            Failure::Refused(why) => {
+                Failure::Refused(format!("{} documents: {why}", kind.words().document))
+            }
+            other => other,
+        })?;
+    }
+    Ok(())
 }

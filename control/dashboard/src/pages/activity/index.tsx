@@ -6,18 +6,16 @@ import { recent } from "../../api/events";
 import * as read from "../../api/queries";
 import { useStore } from "../../api/store";
 import type { Activity } from "../../api/types";
-import { asked, categories, did, difference, file, kindOf, placeOf, who, without } from "../../lib/activity";
+import { asked, categories, did, difference, file, who, without } from "../../lib/activity";
 import { count } from "../../lib/words";
-import { pages } from "../../pages";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
 import { deviceAt, PageLink } from "../../ui/PageLink";
+import { Thing } from "../../ui/Thing";
 import { When } from "../../ui/When";
 import { useSearch } from "../../ui/useSearch";
 import { Filters } from "./Filters";
-
-const PATHS = pages.map(({ path }) => path);
 
 export default function ActivityPage() {
   const [search, setSearch] = useSearch();
@@ -63,6 +61,8 @@ function News({ since, show }: { since: number; show: () => void }) {
 function Row({ of, filter }: { of: Activity; filter: (change: Record<string, string | undefined>) => void }) {
   const { object, revision } = of;
   const isDevice = of.category === "device";
+  // A device of itself, and whoever logs in, who is the token that it is done with, stand on the left.
+  const hasObject = !(isDevice && object?.kind === "device") && !of.action.startsWith("session.");
   return (
     <tr>
       <td data-label="When"><When at={of.at} until={of.until} /></td>
@@ -72,7 +72,7 @@ function Row({ of, filter }: { of: Activity; filter: (change: Record<string, str
         )}
       </td>
       <td data-label="What"><span className="hf-nowrap" title={of.action}>{did(of.action)}</span></td>
-      <td data-label="Object">{object && !(isDevice && object.kind === "device") && <Thing {...object} isSession={of.action.startsWith("session.")} />}</td>
+      <td data-label="Object">{hasObject && object && <Thing {...object} />}</td>
       <td data-label="Details">
         <span>
           {isDevice && object?.kind === "workload" ? without(object.name, of.message) : of.message}
@@ -81,12 +81,4 @@ function Row({ of, filter }: { of: Activity; filter: (change: Record<string, str
       </td>
     </tr>
   );
-}
-
-function Thing({ kind, name, title, isSession }: { kind: string; name: string; title?: string | null; isSession: boolean }) {
-  // Whoever logs in is the token that it is done with.
-  if (isSession) return null;
-  const to = placeOf(kind, name, PATHS);
-  const text = title || name;
-  return <span><span className="hf-kind">{kindOf(kind)} </span>{to ? <PageLink to={to} title={name}>{text}</PageLink> : <span title={name}>{text}</span>}</span>;
 }

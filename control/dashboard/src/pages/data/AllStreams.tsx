@@ -39,7 +39,7 @@ export function AllStreams() {
         <SelectorInput value={labels} onChange={(value) => setSearch({ labels: value })} fault={refused} />
         {only && <Button component="a" variant="default" href={`/api/v1/streams/${encodeURIComponent(only)}/export.parquet${labels ? `?labelSelector=${encodeURIComponent(labels)}` : ""}`} download>Export {short(only, 30)} of all as Parquet</Button>}
       </div>
-      {chosen && <StreamChart key={`${chosen.device} ${chosen.stream}`} device={chosen.device} stream={chosen.stream} latest={chosen.latest} />}
+      {search.device && search.stream && <StreamChart key={`${search.device} ${search.stream}`} device={search.device} stream={search.stream} latest={chosen?.latest} />}
       <Card title="Streams" aside={data && <span className="hf-kind">{data.metadata?.continue ? `the first ${MOST}` : count(data.items.length, "stream")}</span>}>
         {!data ? (error && !refused ? <Failed error={error} what="The streams could not be read" retry={() => void refetch()} /> : <Loading />) : data.items.length === 0 ? <p>{search.q || labels ? "No stream is like this." : "No device has published anything yet."}</p> : (
           <table className="hf-table hf-folds">

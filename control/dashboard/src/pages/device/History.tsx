@@ -54,7 +54,7 @@ export function History({ name, online, workloads }: { name: string; online: boo
   );
 }
 
-const WORD: Record<string, string> = { phase: "phase", restart: "restart", revision: "revision", generation: "generation", more: "more" };
+const WORD: Record<string, string> = { phase: "phase", restart: "restart", revision: "revision", generation: "desired state", more: "more" };
 const FAILING = new Set(["backoff", "failed", "unhealthy"]);
 
 function tone({ kind, event, to }: TimelineEvent): Tone {

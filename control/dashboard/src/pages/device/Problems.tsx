@@ -23,7 +23,8 @@ function about(area: Problem["area"], name: string): { target: Target; word: str
 export function Problems({ device: { metadata, status } }: { device: Device }) {
   const [all, setAll] = useState(false);
   const problems = status.problems ?? [];
-  const known = status.connection === "online";
+  // Of a device that was not heard in time as little is known as of one that is offline.
+  const known = status.connection === "online" && status.health?.state !== "unknown";
   const shown = all ? problems : problems.slice(0, FIRST);
   return (
     <Card title="Problems">

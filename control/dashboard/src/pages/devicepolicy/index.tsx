@@ -61,7 +61,7 @@ export default function DevicePolicyPage() {
         parts={[
           { key: "devices", title: "Where it holds", show: () => <Where of={data} /> },
           { key: "edit", title: "Edit", show: () => <Edit of={data} /> },
-          { key: "raw", title: "Raw document", show: () => <Raw of={data} label={`The document of ${name}`} /> },
+          { key: "raw", title: "YAML", show: () => <Raw of={data} label={`The document of ${name}`} /> },
         ]}
       />
       {deleting && (

@@ -86,7 +86,7 @@ function Choice({ name, any, words, value, set, wide = false }: ChoiceProps) {
       onChange={(next) => set(next ?? undefined)}
       clearable
       clearButtonProps={{ "aria-label": any }}
-      w={wide ? 225 : 165}
+      w={wide ? 190 : 165}
     />
   );
 }
@@ -109,7 +109,7 @@ function GroupBy({ value, set }: { value: string | undefined; set: (value: strin
       clearable
       searchable
       clearButtonProps={{ "aria-label": "No groups" }}
-      w={170}
+      w={135}
     />
   );
 }
@@ -125,7 +125,7 @@ function Choose({ search, set }: { search: Search; set: (change: Search) => void
   return (
     <Menu closeOnItemClick={false} position="bottom-end">
       <Menu.Target>
-        <Button variant="default" leftSection={<Icon name="columns" />}>Columns {shown.length} of {all.length}</Button>
+        <Button variant="default" leftSection={<Icon name="columns" />}>Columns {shown.length}/{all.length}</Button>
       </Menu.Target>
       <Menu.Dropdown className="hf-menu">
         {all.map((column) => (

@@ -6,7 +6,7 @@ import { useQueries } from "@tanstack/react-query";
 import { useRouter } from "@tanstack/react-router";
 import { createColumnHelper, flexRender, getCoreRowModel, useReactTable, type Row } from "@tanstack/react-table";
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { memo, useCallback, useMemo, useRef } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef } from "react";
 import * as read from "../../api/queries";
 import type { Device } from "../../api/types";
 import { place, starts } from "../../lib/segments";
@@ -35,6 +35,8 @@ const HIGH = 40;
 /** Four lines; each column beyond the usual ones is one more. */
 const HIGH_NARROW = 112;
 const LINE_NARROW = 24;
+/** The heading of a group: its name, and its counts in two lines at most. */
+const HEAD_NARROW = 92;
 
 const helper = createColumnHelper<Device>();
 const cells: Record<Column, (device: Device) => React.ReactNode> = {
@@ -84,7 +86,11 @@ export function Table({ filter, total, groups, setOpen, shown, sort, setSort, se
   const from = useMemo(() => starts(segments, grouped), [segments, grouped]);
   const more = shown.filter((column) => !DEFAULT.includes(column));
   const high = narrow ? HIGH_NARROW + more.length * LINE_NARROW : HIGH;
-  const virtual = useVirtualizer({ count: from.at(-1) ?? 0, getScrollElement: () => scroller.current, estimateSize: () => high, overscan: 8 });
+  const virtual = useVirtualizer({ count: from.at(-1) ?? 0, getScrollElement: () => scroller.current, estimateSize: (index) => (narrow && grouped && place(from, grouped, index).heading ? HEAD_NARROW : high), overscan: 8 });
+  // Sizes are remembered by the number of a row, and another heading or another width makes others.
+  useEffect(() => {
+    virtual.measure();
+  }, [virtual, from, high]);
   const items = virtual.getVirtualItems();
   // Pages of the groups that are in sight; as a text, so that they are the same while they are.
   const pages = [...new Set(items.flatMap(({ index }) => {

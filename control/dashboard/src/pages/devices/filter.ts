@@ -6,12 +6,12 @@ import type { Search } from "../../ui/useSearch";
 
 /** Columns that may be chosen away, in their order; `name` always stands. */
 export const COLUMNS = {
-  health: { title: "State", sort: "health", width: "minmax(160px, 0.7fr)" },
-  connection: { title: "Connection", sort: "connection", width: "minmax(160px, 0.7fr)" },
+  health: { title: "State", sort: "health", width: "minmax(150px, 0.7fr)" },
+  connection: { title: "Connection", sort: "connection", width: "minmax(150px, 0.7fr)" },
   heardAt: { title: "Heard", sort: "heardAt", width: "105px" },
   workloads: { title: "Workloads", sort: "workloads", width: "92px" },
-  problems: { title: "Problems", sort: "problems", width: "minmax(130px, 1.2fr)" },
-  labels: { title: "Labels", sort: undefined, width: "minmax(120px, 1.4fr)" },
+  problems: { title: "Problems", sort: "problems", width: "minmax(130px, 1fr)" },
+  labels: { title: "Labels", sort: undefined, width: "minmax(170px, 1.4fr)" },
   certificate: { title: "Certificate ends", sort: "certificate", width: "140px" },
   generation: { title: "Desired state", sort: undefined, width: "130px" },
   address: { title: "Address", sort: undefined, width: "150px" },

@@ -14,6 +14,7 @@ interface Site {
   ignored: number;
   unhealthy: number;
   failing: number;
+  overdue: number;
 }
 
 /** Rows before one asks for more. */
@@ -49,7 +50,8 @@ export function Sites({ sites, more }: { sites: Site[]; more: number }) {
                 <td>
                   <span className="hf-row">
                     <PageLink to="/devices" search={at} className="hf-cut" title={site.site}>{site.site === "" ? "no site" : site.site}</PageLink>
-                    {site.offline + site.unhealthy === 0 && site.online > 0 && <State tone="good">{site.expectedAway + site.ignored === 0 ? "all online" : "all others online"}, none unhealthy</State>}
+                    {site.offline + site.unhealthy + site.overdue === 0 && site.online > 0 && <State tone="good">{site.expectedAway + site.ignored === 0 ? "all online" : "all others online"}, none unhealthy</State>}
+                    {site.overdue > 0 && <State tone="warn">{number(site.overdue, "not heard in time", { connection: "online", health: "unknown" })} not heard in time</State>}
                     {site.expectedAway > 0 && <span className="hf-kind">{number(site.expectedAway, "away as expected", { absence: "expected" })} away as expected</span>}
                   </span>
                 </td>

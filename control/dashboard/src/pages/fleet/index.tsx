@@ -37,14 +37,15 @@ export default function Fleet() {
           <Count of={devices.unhealthy} word="unhealthy" tone="bad" search={{ health: "failing,problem", sort: "health" }} />
           <Count of={devices.offline} word="offline" tone="bad" search={{ connection: "offline", absence: "unexpected" }} />
           {devices.neverSeen > 0 && <Count of={devices.neverSeen} word="never seen" tone="bad" search={{ connection: "never-seen", absence: "unexpected" }} />}
-          {devices.overdue > 0 && <Count of={devices.overdue} word="not heard in time" tone="warn" search={{ connection: "online", sort: "heardAt" }} />}
+          {devices.overdue > 0 && <Count of={devices.overdue} word="not heard in time" tone="warn" search={{ connection: "online", health: "unknown", sort: "heardAt" }} />}
           {devices.expectedAway > 0 && <Count of={devices.expectedAway} word="away as expected" search={{ absence: "expected" }} />}
           {devices.ignored > 0 && <Count of={devices.ignored} word="away, ignored" search={{ absence: "ignored" }} />}
           {devices.pending > 0 && <Count of={devices.pending} word="waiting" tone="warn" to="/enrolment" search={{}} />}
           {devices.revoked > 0 && <Count of={devices.revoked} word="revoked" search={{ connection: "revoked" }} />}
         </div>
         <div className="hf-numbers" role="group" aria-label="Workloads">
-          <Count of={workloads.healthy} word="workloads healthy" tone="good" to="/workloads" search={{ state: "running,done" }} />
+          <Count of={workloads.running} word="workloads running" tone="good" to="/workloads" search={{ state: "running" }} />
+          {workloads.done > 0 && <Count of={workloads.done} word="workloads done" tone="good" to="/workloads" search={{ state: "done" }} />}
           <Count of={workloads.failing} word="workloads failing" tone="bad" to="/workloads" search={{ state: "failing" }} />
           {workloads.progressing > 0 && <Count of={workloads.progressing} word="workloads progressing" to="/workloads" search={{ state: "progressing" }} />}
           {workloads.unknown > 0 && <Count of={workloads.unknown} word="workloads unknown" to="/workloads" search={{ state: "unknown" }} />}

@@ -98,7 +98,7 @@ function Status({ of: { status } }: { of: Notification }) {
       <dt>Messages waiting</dt><dd>{delivery.queued}</dd>
       <dt>Messages sent</dt><dd>{delivery.sent}</dd>
       <dt>Given up</dt><dd>{delivery.dropped}</dd>
-      <dt>Groups notified</dt><dd>{delivery.open === 0 ? "none that last" : count(delivery.open, "group")}</dd>
+      <dt>Open groups</dt><dd>{delivery.open === 0 ? "none that last" : count(delivery.open, "group")}</dd>
     </dl>
   );
 }

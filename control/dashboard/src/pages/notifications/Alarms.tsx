@@ -3,6 +3,7 @@ import { Button, Select, TextInput } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { ALARMS, alarms, type Alarm, type AlarmFilter } from "../../api/alarms";
+import { who } from "../../lib/activity";
 import { kindWord } from "../../lib/alarms";
 import { count } from "../../lib/words";
 import { Loading } from "../../ui/Loading";
@@ -75,17 +76,20 @@ function What({ of: { kind, code, message } }: { of: Alarm }) {
 }
 
 function Standing({ of }: { of: Alarm }) {
-  const told = (of.told ?? []).length > 0 && <span className="hf-kind">told by {of.told.join(", ")}</span>;
+  const { undelivered = [] } = of;
+  const told = of.told.length > 0 && <span className="hf-kind">sent by {of.told.join(", ")}</span>;
+  const not = undelivered.length > 0 && <span className="hf-bad-text">not delivered by {undelivered.map((name, index) => <span key={name}>{index > 0 && ", "}<PageLink to={`/notifications/${encodeURIComponent(name)}`}>{name}</PageLink></span>)}</span>;
   const { silence } = of;
   return (
     <span className="hf-stack hf-tight">
       <span>{of.state}{of.unheard && <span className="hf-kind"> · the device is not heard now</span>}</span>
       {silence && (
         <span className="hf-kind">
-          by {silence.by}, <Time at={silence.at} />{silence.until && <>, until <Time at={silence.until} /></>}{silence.note && `: ${silence.note}`}
+          by {who(silence.by, silence.byName)}, <Time at={silence.at} />{silence.until && <>, until <Time at={silence.until} /></>}{silence.note && `: ${silence.note}`}
         </span>
       )}
       {told}
+      {not}
     </span>
   );
 }

@@ -3,6 +3,7 @@ import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { silences, unmute, type Silence } from "../../api/alarms";
+import { who } from "../../lib/activity";
 import { matcherWords, type Matcher } from "../../lib/alarms";
 import { Confirm } from "../../ui/Confirm";
 import { Loading } from "../../ui/Loading";
@@ -28,7 +29,7 @@ export function Silences() {
               <td><State tone={one.type === "silence" ? "idle" : "move"}>{one.type}</State></td>
               <td data-label="Of">{matcherWords(matcher(one))}</td>
               <td className="hf-number" data-label="Alarms now">{one.alarms.toLocaleString("en")}</td>
-              <td data-label="By">{one.by}</td>
+              <td data-label="By">{who(one.by, one.byName)}</td>
               <td data-label="Made"><Time at={one.at} /></td>
               <td data-label="Ends">{one.until ? <Time at={one.until} /> : "with its alarms"}</td>
               <td data-label="Note">{one.note}</td>

@@ -4,6 +4,7 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { ask, client } from "../../api/client";
 import * as read from "../../api/queries";
 import type { Workload } from "../../api/types";
+import { worstOn } from "../../lib/workloads";
 import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
@@ -30,7 +31,9 @@ export function Devices({ workload }: { workload: Workload }) {
       return read < (last.metadata?.total ?? 0) && last.items.length > 0 ? read : undefined;
     },
   });
-  const devices = list.data?.pages.flatMap((page) => page.items) ?? [];
+  // The server's order is by the whole device, on which something else may fail: of what was read,
+  // this workload's own state comes first.
+  const devices = worstOn(list.data?.pages.flatMap((page) => page.items) ?? [], name);
   const total = list.data?.pages.at(-1)?.metadata?.total ?? 0;
   return (
     <div className="hf-stack">

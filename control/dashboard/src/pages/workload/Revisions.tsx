@@ -4,6 +4,7 @@ import { Button, Select } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import * as read from "../../api/queries";
 import type { Revision, Workload } from "../../api/types";
+import { who } from "../../lib/activity";
 import { editable, toYaml } from "../../lib/document";
 import { some } from "../../lib/words";
 import { Card } from "../../ui/Card";
@@ -41,7 +42,7 @@ export function Revisions({ workload }: { workload: Workload }) {
               <tr key={one.revision}>
                 <td><span className="hf-row hf-tight">{one.revision}{one.current && <State tone="good">current</State>}</span></td>
                 <td data-label="Made"><Time at={one.metadata.createdAt} /></td>
-                <td data-label="By">{one.createdBy}</td>
+                <td data-label="By">{who(one.createdBy, one.createdByName)}</td>
                 <td data-label="Changed">{all[index + 1] ? some(one.changed ?? [], (one.changed ?? []).length, PATHS) : ""}</td>
                 <td className="hf-number" data-label="Devices">{(one.devices ?? 0).toLocaleString("en")}</td>
                 <td>

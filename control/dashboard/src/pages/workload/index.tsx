@@ -6,6 +6,7 @@ import { useState } from "react";
 import { deleteWorkload } from "../../api/actions";
 import * as read from "../../api/queries";
 import type { Workload } from "../../api/types";
+import { who } from "../../lib/activity";
 import { count, some } from "../../lib/words";
 import { Confirm } from "../../ui/Confirm";
 import { Health } from "../../ui/Health";
@@ -89,11 +90,11 @@ function Pauses({ of: { everywhere, devices = [], deviceCount = 0, except = [], 
       {everywhere && (
         <span className="hf-row hf-tight">
           <State tone="warn">paused everywhere</State>
-          <span className="hf-kind">by {everywhere.by}, <Time at={everywhere.at} />{exceptCount > 0 ? `; not on ${some(except, exceptCount)}` : ""}</span>
+          <span className="hf-kind">by {who(everywhere.by, everywhere.byName)}, <Time at={everywhere.at} />{exceptCount > 0 ? `; not on ${some(except, exceptCount)}` : ""}</span>
         </span>
       )}
       {!everywhere && deviceCount > 0 && <State tone="warn">paused on {count(deviceCount, "device")}</State>}
-      {!everywhere && devices.slice(0, NAMED).map(({ device, by, at }) => <span key={device} className="hf-kind"><PageLink to={deviceAt(device)}>{device}</PageLink> by {by}, <Time at={at} /></span>)}
+      {!everywhere && devices.slice(0, NAMED).map(({ device, by, byName, at }) => <span key={device} className="hf-kind"><PageLink to={deviceAt(device)}>{device}</PageLink> by {who(by, byName)}, <Time at={at} /></span>)}
     </span>
   );
 }
