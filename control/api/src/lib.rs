@@ -50,8 +50,7 @@ pub use code::ApiCode;
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
     MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, PolicyValue,
-    PolicyValues, Series, Sparkline,
-    Sparklines, StreamItem, StreamLast,
+    PolicyValues, Series, Sparkline, Sparklines, StreamItem, StreamLast,
 };
 pub use device::{
     Connection, DesiredRevision, Device, DeviceStatus, Generations, Health, HealthState,

@@ -40,11 +40,8 @@ fn described(output: Output, policy: &Policy, devices: &[PolicyDevice]) -> Strin
     }
     let current = devices.iter().filter(|device| device.applied).count();
     let have = format!("{current} of {} have the newest values", devices.len());
-    let mut said = facts(
-        output,
-        0,
-        vec![("Used by", Cell::from(used_by)), ("Devices", Cell::from(have))],
-    );
+    let mut said =
+        facts(output, 0, vec![("Used by", Cell::from(used_by)), ("Devices", Cell::from(have))]);
     // Devices that wait for a value come first.
     let mut rows: Vec<(&PolicyDevice, &PolicyValue)> =
         devices.iter().flat_map(|it| it.values.iter().map(move |value| (it, value))).collect();

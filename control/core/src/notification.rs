@@ -494,7 +494,8 @@ mod tests {
         let reference = json!({ "secret": "hooks", "key": "night" });
         let spec = json!({ "to": { "webhook": { "secretUrl": reference, "secret": reference } } });
         assert_eq!(shown(&spec), spec, "a reference is shown");
-        let place = Place { store: Store::Secret, name: "hooks".parse().unwrap(), key: "night".into() };
+        let place =
+            Place { store: Store::Secret, name: "hooks".parse().unwrap(), key: "night".into() };
         let mut made = hook(HIDDEN, HIDDEN);
         if let Target::Webhook(hook) = &mut made.to {
             (hook.url_is_secret, hook.headers) = (true, BTreeMap::new());

@@ -166,9 +166,9 @@ impl Desired for Directory {
             let key = known.record.sealing_key.clone();
             (state, key, sealing::parcels(&model, known))
         };
-        let sealed = parcels.map_err(Failure::internal).and_then(|parcels| {
-            self.vault.seal_state(&mut state, key.as_deref(), parcels)
-        });
+        let sealed = parcels
+            .map_err(Failure::internal)
+            .and_then(|parcels| self.vault.seal_state(&mut state, key.as_deref(), parcels));
         if let Err(error) = sealed {
             // The device goes on with what it has.
             tracing::error!(%device, %error, "a desired state is not sent: its secrets cannot be sealed");

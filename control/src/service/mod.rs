@@ -190,8 +190,14 @@ impl Service {
         let above = (Arc::clone(&calls), Arc::clone(&alarms), secrets());
         let workloads = Workloads::new(of(), above, artifacts);
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
-        let directory =
-            Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, (keys(), secrets()));
+        let directory = Directory::new(
+            of(),
+            Arc::clone(&access),
+            records(),
+            Arc::clone(&calls),
+            bus,
+            (keys(), secrets()),
+        );
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
             secrets(),

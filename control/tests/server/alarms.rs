@@ -187,10 +187,14 @@ async fn a_receiver_gets_the_secrets_that_are_sealed_or_stand_in_a_secret() {
     // What it refers to must be there, and stays there.
     for (key, said) in [("gone", "secret hooks has no key gone"), ("", "not a key")] {
         let (status, answer) =
-            apply(&world, &notification("day", json!({ "webhook": { "secretUrl": of(key) } }))).await;
+            apply(&world, &notification("day", json!({ "webhook": { "secretUrl": of(key) } })))
+                .await;
         assert_eq!(status, 422, "{answer}");
         let fault = &answer["error"]["faults"][0];
-        assert!(fault["path"].as_str().unwrap().starts_with("spec.to.webhook.secretUrl"), "{fault}");
+        assert!(
+            fault["path"].as_str().unwrap().starts_with("spec.to.webhook.secretUrl"),
+            "{fault}"
+        );
         assert!(fault["message"].as_str().unwrap().contains(said), "{fault}");
     }
     let (status, answer) =

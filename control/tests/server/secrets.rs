@@ -96,11 +96,15 @@ fn config(name: &str, data: Value) -> Value {
 
 /// A workload on the devices with the label `role=a`, with these variables and files.
 fn workload(name: &str, env: Value, files: Value) -> Value {
-    document("Workload", name, json!({
-        "devices": { "matchLabels": { "role": "a" } },
-        "run": { "process": { "path": "/bin/sleep", "args": ["9"], "env": env } },
-        "files": files,
-    }))
+    document(
+        "Workload",
+        name,
+        json!({
+            "devices": { "matchLabels": { "role": "a" } },
+            "run": { "process": { "path": "/bin/sleep", "args": ["9"], "env": env } },
+            "files": files,
+        }),
+    )
 }
 
 /// Log of the service, in memory.
@@ -144,12 +148,31 @@ fn found<'a>(places: &'a BTreeMap<String, Vec<u8>>, text: &[u8]) -> Vec<&'a str>
 async fn everything(world: &World, log: &Log) -> BTreeMap<String, Vec<u8>> {
     let mut places = BTreeMap::new();
     for path in [
-        "policies/secrets", "policies/secrets/db", "policies/secrets/db/devices",
-        "policies/configs", "policies/configs/app", "policies/notifications",
-        "policies/notifications/night", "explain/secrets/db", "explain/workloads/pump",
-        "workloads", "workloads/pump", "revisions", "devices", "devices/d-1",
-        "devices/d-1/differences", "devices/d-1/history", "audit", "activity", "fleet", "alarms",
-        "tokens", "access", "labels", "about", "schema.json",
+        "policies/secrets",
+        "policies/secrets/db",
+        "policies/secrets/db/devices",
+        "policies/configs",
+        "policies/configs/app",
+        "policies/notifications",
+        "policies/notifications/night",
+        "explain/secrets/db",
+        "explain/workloads/pump",
+        "workloads",
+        "workloads/pump",
+        "revisions",
+        "devices",
+        "devices/d-1",
+        "devices/d-1/differences",
+        "devices/d-1/history",
+        "audit",
+        "activity",
+        "fleet",
+        "alarms",
+        "tokens",
+        "access",
+        "labels",
+        "about",
+        "schema.json",
     ] {
         let (status, bytes) =
             world.send("GET", &format!("/api/v1/{path}"), &[], Body::empty()).await;
@@ -186,16 +209,23 @@ async fn secrets_are_searched_for_everywhere_and_not_found() {
     let say = |answer: (u16, Value)| answers.lock().unwrap().extend(answer.1.to_string().bytes());
 
     let texts: [&[u8]; 7] = [
-        b"first-password-Xq7Lw2", b"second-password-Zr9Kt4", b"binary-\xfe\xff-Vb3Nm5Qd8",
-        b"signing-key-Hj6Pf1Sc", b"Bearer token-Yt8Mw3Rk", b"faulty-value-Uk5Jd7Bn",
+        b"first-password-Xq7Lw2",
+        b"second-password-Zr9Kt4",
+        b"binary-\xfe\xff-Vb3Nm5Qd8",
+        b"signing-key-Hj6Pf1Sc",
+        b"Bearer token-Yt8Mw3Rk",
+        b"faulty-value-Uk5Jd7Bn",
         b"hook-path-Gs2Wc9Ex",
     ];
     let text = |at: usize| std::str::from_utf8(texts[at]).unwrap();
     let db = |password: &str| {
-        secret("db", json!({
-            "password": password, "key": { "base64": STANDARD.encode(texts[2]) },
-            "made": { "generate": { "length": 40 } },
-        }))
+        secret(
+            "db",
+            json!({
+                "password": password, "key": { "base64": STANDARD.encode(texts[2]) },
+                "made": { "generate": { "length": 40 } },
+            }),
+        )
     };
     let pump = workload(
         "pump",
@@ -205,13 +235,17 @@ async fn secrets_are_searched_for_everywhere_and_not_found() {
             "app.conf": { "template": "user=app\npassword=${secret.db.password}\n" },
         }),
     );
-    let night = document("Notification", "night", json!({
-        "devices": "all",
-        "to": { "webhook": {
-            "secretUrl": format!("https://hooks.example/{}", text(6)), "secret": text(3),
-            "headers": { "Authorization": text(4) },
-        } },
-    }));
+    let night = document(
+        "Notification",
+        "night",
+        json!({
+            "devices": "all",
+            "to": { "webhook": {
+                "secretUrl": format!("https://hooks.example/{}", text(6)), "secret": text(3),
+                "headers": { "Authorization": text(4) },
+            } },
+        }),
+    );
     let all = [db(text(0)), config("app", json!({ "level": "info" })), pump, night];
     let dry = json!({ "documents": all });
     say(world.request("POST", "/api/v1/apply?dryRun=true", dry).await);
@@ -220,14 +254,21 @@ async fn secrets_are_searched_for_everywhere_and_not_found() {
     for faulty in [
         secret("db", json!({ "password": text(5), "other key": text(5) })),
         secret("db", json!({ "password": { "base64": text(5) } })),
-        secret("db", json!({ "password": { "base64": "AA==", "generate": {}, "sha256": text(5) } })),
+        secret(
+            "db",
+            json!({ "password": { "base64": "AA==", "generate": {}, "sha256": text(5) } }),
+        ),
         secret("db", json!([text(5)])),
         secret("db", json!(text(5))),
         document("Secret", "db", json!(text(5))),
         workload("pump", json!({ "P": { "secret": "nothing", "key": "password" } }), json!({})),
-        document("Notification", "night", json!({
-            "devices": "all", "to": { "webhook": { "url": "https://a", "secret": [text(5)] } },
-        })),
+        document(
+            "Notification",
+            "night",
+            json!({
+                "devices": "all", "to": { "webhook": { "url": "https://a", "secret": [text(5)] } },
+            }),
+        ),
     ] {
         let (status, answer) = world.put(&[faulty, db(text(5)), db(text(5))]).await;
         assert_eq!(status, 422);
@@ -265,8 +306,14 @@ async fn secrets_are_searched_for_everywhere_and_not_found() {
     let places = everything(&world, &log).await;
     let planted = found(&places, planted.as_bytes());
     for place in [
-        "backup", "desired", "log", "policies/configs/app", "revisions", "row config/default/app",
-        "store", "workloads",
+        "backup",
+        "desired",
+        "log",
+        "policies/configs/app",
+        "revisions",
+        "row config/default/app",
+        "store",
+        "workloads",
     ] {
         assert!(planted.contains(&place), "not found in {place}: {planted:?}");
     }
@@ -386,9 +433,8 @@ async fn what_is_referred_to_must_be_there() {
     let at = "documents[1] (Workload/w): spec.run.process.env.X";
     assert_eq!(faults, [format!("{at}: secret db has no key pasword; it has blob, password")]);
     world.puts(&[db.clone()]).await;
-    let files = |template: &str| {
-        workload("w", json!({}), json!({ "a.conf": { "template": template } }))
-    };
+    let files =
+        |template: &str| workload("w", json!({}), json!({ "a.conf": { "template": template } }));
     for (document, said) in [
         (one(from("config", "app", "port")), "spec.run.process.env.X: there is no config app"),
         (one(from("secret", "db", "blob")), "X: key blob of secret db is no text"),
@@ -398,13 +444,21 @@ async fn what_is_referred_to_must_be_there() {
         (files("a\n${label.site"), "template: line 2: \"${\" without \"}\""),
         (files("${label.site}"), "spec.files[\"a.conf\"]: device d-1: no label site"),
         (one(json!({ "X": { "secret": "db" } })), "X.key: is missing: which value of the secret"),
-        (one(json!({ "X": { "secret": "db", "config": "a", "key": "b" } })), "both secret and config"),
-        (workload("w", json!({}), json!({ "../a": { "secret": "db", "key": "blob" } })), "would leave"),
+        (
+            one(json!({ "X": { "secret": "db", "config": "a", "key": "b" } })),
+            "both secret and config",
+        ),
+        (
+            workload("w", json!({}), json!({ "../a": { "secret": "db", "key": "blob" } })),
+            "would leave",
+        ),
     ] {
         let faults = world.refuses(&[document]).await;
         assert!(faults.iter().any(|fault| fault.contains(said)), "{said}: {faults:?}");
     }
-    world.puts(&[files("${label.site:-none} ${label.role} ${device.name} ${tenant.name} $${x}")]).await;
+    world
+        .puts(&[files("${label.site:-none} ${label.role} ${device.name} ${tenant.name} $${x}")])
+        .await;
 
     // A key that is used cannot go, and neither can the document.
     world.puts(&[one(from("secret", "db", "password"))]).await;
@@ -461,7 +515,9 @@ async fn exactly_the_devices_that_are_concerned_get_another_version() {
     );
     document["spec"]["onSecretChange"] = json!({ "signal": "SIGHUP" });
     let db = |password: &str| secret("db", json!({ "password": password, "unused": password }));
-    world.puts(&[db("p1"), config("app", json!({ "level": "info", "other": "1" })), document]).await;
+    world
+        .puts(&[db("p1"), config("app", json!({ "level": "info", "other": "1" })), document])
+        .await;
     let (version, on_change, content) = world.opened(&one, "w");
     assert_eq!((on_change, content.env["LEVEL"].as_str()), (OnChange::Signal(1), "info"));
     assert_eq!(content.files["a.conf"].as_slice(), b"kiel: p1");
@@ -565,7 +621,10 @@ async fn secrets_are_bounded_and_their_faults_have_paths() {
         (json!({ "a": 7 }), "spec.data.a: expected text in quotes"),
         (json!({ "a": { "base64": "?" } }), "spec.data.a.base64: not base64"),
         (json!({ "a": {} }), "spec.data.a: a value is missing"),
-        (json!({ "a": { "generate": { "length": 7 } } }), "spec.data.a.generate.length: 7: expected"),
+        (
+            json!({ "a": { "generate": { "length": 7 } } }),
+            "spec.data.a.generate.length: 7: expected",
+        ),
         (json!({ "a": { "generate": { "alphabet": "runes" } } }), "unknown alphabet"),
         (json!({ "a": { "literal": "x" } }), "spec.data.a.literal: unknown field"),
     ] {

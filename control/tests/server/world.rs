@@ -355,9 +355,7 @@ impl World {
             data: Arc::clone(&data) as Arc<dyn DataStore>,
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
-            keyring: KEYRING
-                .get_or_init(|| Arc::new(LocalKeyring::in_memory().unwrap()))
-                .clone(),
+            keyring: KEYRING.get_or_init(|| Arc::new(LocalKeyring::in_memory().unwrap())).clone(),
             passwords: Arc::new(Argon2id::of((8, 1, 1)).unwrap()),
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),

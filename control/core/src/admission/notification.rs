@@ -455,7 +455,8 @@ fn headers(at: &At<'_>) -> Option<BTreeMap<String, String>> {
             at.fault("not the name of a header");
         } else if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("x-holdfast-") {
             at.fault("this header is written by the control plane itself");
-        } else if value.as_ref().is_some_and(|it| it.parse::<http::header::HeaderValue>().is_err()) {
+        } else if value.as_ref().is_some_and(|it| it.parse::<http::header::HeaderValue>().is_err())
+        {
             at.fault("holds characters that no header can have");
         } else {
             return value;

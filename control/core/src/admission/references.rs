@@ -18,7 +18,8 @@ use crate::secrets::template;
 
 /// Decodes a reference: `secret` or `config` with `key`, or `template`. `None` if faults were noted.
 pub(super) fn source(at: &At<'_>) -> Option<Source> {
-    let such = "{ secret: NAME, key: KEY }, { config: NAME, key: KEY } or { template: \"${label.site}\" }";
+    let such =
+        "{ secret: NAME, key: KEY }, { config: NAME, key: KEY } or { template: \"${label.site}\" }";
     at.object("Reference to a value, or a text with references.", such, |fields| {
         let forms = [
             ("secret", "Name of a `Secret`; `key` says which value of it."),
@@ -129,9 +130,8 @@ pub(super) fn beside_config(
     config: &BTreeMap<String, String>,
 ) {
     let all = || files.keys().chain(config.keys());
-    let inside = |one: &str, other: &str| {
-        other.strip_prefix(one).is_some_and(|rest| rest.starts_with('/'))
-    };
+    let inside =
+        |one: &str, other: &str| other.strip_prefix(one).is_some_and(|rest| rest.starts_with('/'));
     for path in files.keys() {
         if config.contains_key(path) {
             at.fault_of(path, "spec.config lays a file of the same path: keep one of them");

@@ -12,9 +12,7 @@ use super::at::{At, Words};
 use crate::records::Policy;
 use crate::secrets::generate::{Alphabet, LONGEST, Rule, SHORTEST, USUAL};
 use crate::secrets::place::check_key;
-use crate::secrets::value::{
-    Config, Held, MAX_BYTES, MAX_KEYS, Plain, Secret, Setting, too_large,
-};
+use crate::secrets::value::{Config, Held, MAX_BYTES, MAX_KEYS, Plain, Secret, Setting, too_large};
 
 /// Decodes the spec of a `Secret`. `None` if faults were noted.
 pub(crate) fn secret(at: &At<'_>) -> Option<(Selector, Policy)> {
@@ -70,10 +68,8 @@ fn values<T>(
         at.fault("no key; give at least one");
         return None;
     }
-    let values: BTreeMap<String, T> = all
-        .into_iter()
-        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-        .collect();
+    let values: BTreeMap<String, T> =
+        all.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
     let bytes: usize = values.values().map(size).sum();
     if bytes > MAX_BYTES {
         at.fault(too_large(bytes));
@@ -119,19 +115,11 @@ fn setting(at: &At<'_>) -> Option<Setting> {
             Some(Setting::Binary { base64: STANDARD.encode(bytes?) })
         })
     };
-    at.either(
-        |value| !value.is_object(),
-        |at| Some(Setting::Text(text(at)?.to_owned())),
-        binary,
-    )
+    at.either(|value| !value.is_object(), |at| Some(Setting::Text(text(at)?.to_owned())), binary)
 }
 
 fn held(at: &At<'_>) -> Option<Held> {
-    at.either(
-        |value| !value.is_object(),
-        |at| Some(Held::Plain(Plain::new(text(at)?))),
-        described,
-    )
+    at.either(|value| !value.is_object(), |at| Some(Held::Plain(Plain::new(text(at)?))), described)
 }
 
 /// Decodes a value that is not written as a text.
@@ -178,19 +166,21 @@ const ALPHABETS: Words<'static, Alphabet> = Words {
         ("alphanumeric", "Letters and digits.", Alphabet::Alphanumeric),
         ("hex", "Hexadecimal digits, lower case.", Alphabet::Hex),
         ("digits", "Digits.", Alphabet::Digits),
-        ("symbols", "Letters, digits and symbols without quotes, `$`, backslash and spaces.", Alphabet::Symbols),
+        (
+            "symbols",
+            "Letters, digits and symbols without quotes, `$`, backslash and spaces.",
+            Alphabet::Symbols,
+        ),
     ],
     or: &[],
 };
 
 fn rule(at: &At<'_>) -> Option<Rule> {
     at.object("Way in which a value is generated.", "{ length: 32 }", |fields| {
-        let length = fields.or(
-            "length",
-            "Number of characters, 8 to 4096. Default: 32.",
-            USUAL,
-            |at| u32::try_from(at.whole(SHORTEST, LONGEST)?).ok(),
-        );
+        let length =
+            fields.or("length", "Number of characters, 8 to 4096. Default: 32.", USUAL, |at| {
+                u32::try_from(at.whole(SHORTEST, LONGEST)?).ok()
+            });
         let alphabet = fields.or("alphabet", "", Alphabet::Alphanumeric, |at| at.word(&ALPHABETS));
         Some(Rule { length: length?, alphabet: alphabet? })
     })

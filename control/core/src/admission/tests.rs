@@ -486,7 +486,10 @@ fn every_field_becomes_its_value() {
     assert_eq!(process.env.keys().collect::<Vec<_>>(), ["MODE"], "only texts are plain");
     let names = |place: &&Place| place.to_string();
     let places: Vec<String> = references.places().iter().map(names).collect();
-    assert_eq!(places, ["key key of secret db", "key password of secret db", "key port of config app"]);
+    assert_eq!(
+        places,
+        ["key key of secret db", "key password of secret db", "key port of config app"]
+    );
     assert_eq!(references.on_change, OnChange::Signal(1));
     assert_eq!(references.labels().into_iter().collect::<Vec<_>>(), ["site"]);
 }
@@ -509,11 +512,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         r#"{"A":{"template":"${HOME}"}}"#,
         "spec.run.process.env.A.template: line 1: ${HOME} is not a reference",
     ),
-    (
-        "/spec/files",
-        r#"{"/a":{"config":"c","key":"k"}}"#,
-        r#"spec.files["/a"]: an absolute path"#,
-    ),
+    ("/spec/files", r#"{"/a":{"config":"c","key":"k"}}"#, r#"spec.files["/a"]: an absolute path"#),
     (
         "/spec/files",
         r#"{"a":{"template":"x","key":"k"}}"#,

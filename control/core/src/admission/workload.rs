@@ -16,6 +16,7 @@ use super::Stored;
 use super::at::{At, Quantity, Words};
 use super::command::{MAX_PATH, MAX_WORDS, args, fits, is_short_enough};
 use super::document::devices;
+use super::fields::Fields;
 use super::{parts, references};
 use crate::secrets::references::{OnChange, References, Source};
 use holdfast_api::selector::Selector;
@@ -93,23 +94,7 @@ pub(crate) fn spec(
         if let Some(config) = &config {
             workdir_beside_config(at, config);
         }
-        let files = spec.or(
-            "files",
-            "Files with values of secrets and configurations, written into the workload's folder before it starts: relative path to `{ secret: NAME, key: KEY }`, `{ config: NAME, key: KEY }` or `{ template: … }`. They reach the device sealed.",
-            BTreeMap::new(),
-            references::files,
-        );
-        if let (Some(files), Some(config)) = (&files, &config)
-            && let Some(at) = spec.get("files")
-        {
-            references::beside_config(&at, files, config);
-        }
-        let on_change = spec.or(
-            "onSecretChange",
-            "Reaction to a changed value of a secret, a configuration or a label: `restart`, or `{ signal: SIGHUP }`. Default: `restart`.",
-            OnChange::Restart,
-            references::on_change,
-        );
+        let (files, on_change) = files(spec, config.as_ref());
         let bus = spec.or(
             "bus",
             "Permissions on the device's local bus beyond the workload's own topics. Default: none.",
@@ -129,6 +114,32 @@ pub(crate) fn spec(
         let references = References { env, files: files?, on_change: on_change? };
         Some((devices?, spec, references))
     })
+}
+
+/// Asks for the fields about secrets and configurations: files that have their values, and what a
+/// changed value does. `config` are the files of `spec.config`.
+fn files(
+    spec: &Fields<'_>,
+    config: Option<&BTreeMap<String, String>>,
+) -> (Option<BTreeMap<String, Source>>, Option<OnChange>) {
+    let files = spec.or(
+        "files",
+        "Files with values of secrets and configurations, written into the workload's folder before it starts: relative path to `{ secret: NAME, key: KEY }`, `{ config: NAME, key: KEY }` or `{ template: … }`. They reach the device sealed.",
+        BTreeMap::new(),
+        references::files,
+    );
+    if let (Some(files), Some(config)) = (&files, config)
+        && let Some(at) = spec.get("files")
+    {
+        references::beside_config(&at, files, config);
+    }
+    let on_change = spec.or(
+        "onSecretChange",
+        "Reaction to a changed value of a secret, a configuration or a label: `restart`, or `{ signal: SIGHUP }`. Default: `restart`.",
+        OnChange::Restart,
+        references::on_change,
+    );
+    (files, on_change)
 }
 
 /// Notes a fault if the working folder, or a folder above it, is a configuration file.

@@ -101,7 +101,9 @@ pub enum Stale {
         expected: u64,
     },
     /// The document exists, and the sent one asks for a new one.
-    #[error("there is a {kind} {name} already (metadata.resourceVersion 0 asks for a new one); nothing was applied")]
+    #[error(
+        "there is a {kind} {name} already (metadata.resourceVersion 0 asks for a new one); nothing was applied"
+    )]
     Exists {
         /// Kind, as its word in the API.
         kind: String,

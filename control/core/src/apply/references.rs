@@ -82,20 +82,15 @@ impl Faults<'_> {
 
     /// Notes what is wrong with a value that something refers to. `user` names what refers to it,
     /// for a fault of the document that has the value.
-    fn problem(
-        &mut self,
-        user: (AnyKind, &Name),
-        path: &str,
-        place: &Place,
-        problem: &Problem,
-    ) {
+    fn problem(&mut self, user: (AnyKind, &Name), path: &str, place: &Place, problem: &Problem) {
         let (kind, name) = user;
         if let Some(prefix) = self.prefixes.get(&(kind, name.clone())) {
             let prefix = prefix.clone();
             return self.add(&prefix, path, problem.to_string());
         }
         // The user is not among the documents: the one with the value is.
-        let key = (AnyKind::Policy(sealing::key_of(place.store, &place.name).0), place.name.clone());
+        let key =
+            (AnyKind::Policy(sealing::key_of(place.store, &place.name).0), place.name.clone());
         let prefix = self.prefixes.get(&key).cloned().unwrap_or_default();
         let word = kind.words().word;
         let message = format!("{word} {name} refers to it ({path}): {problem}");

@@ -19,11 +19,11 @@ use holdfast_base::codec::MAX_MESSAGE;
 use holdfast_base::ids::Name;
 use holdfast_protocol::enrol::Fault;
 
+use self::sealing::{Content, Sealing};
 use super::model::{Device, Model};
 use super::pause::Stamp;
 use super::placement::{self, Set};
 use super::records::{DesiredRecord, Given, GivenBefore, PolicyKey, Standing, WorkloadRecord};
-use self::sealing::{Content, Sealing};
 
 pub use self::documents::Documents;
 

@@ -70,9 +70,7 @@ pub(super) fn status(model: &Model, record: &PolicyRecord, followed: PolicyStatu
     used_by.truncate(USERS);
     let (keys, bytes, sha256) = match &record.policy {
         Policy::Secret { secret } => (secret.data.len(), secret.bytes(), None),
-        Policy::Config { config } => {
-            (config.data.len(), config.bytes(), Some(config.digest()))
-        }
+        Policy::Config { config } => (config.data.len(), config.bytes(), Some(config.digest())),
         _ => (0, 0, None),
     };
     let values = PolicyValues {
@@ -99,7 +97,10 @@ pub(super) fn explain(model: &Model, record: &PolicyRecord) -> Explanation {
             current += 1;
         } else if reasons.len() < REASONS {
             let state = if device.live.connection == 0 { "offline, " } else { "" };
-            reasons.push(format!("{}: {state}does not have the newest values yet", device.record.name));
+            reasons.push(format!(
+                "{}: {state}does not have the newest values yet",
+                device.record.name
+            ));
         } else if reasons.len() == REASONS {
             reasons.push("and more".into());
         }

@@ -213,7 +213,8 @@ pub fn on_device(model: &Model, device: &Device, record: &PolicyRecord) -> Polic
     let revision = device.desired.data.iter().find(|(known, _)| *known == key);
     let current = revision.is_some_and(|(_, revision)| *revision == record.revision);
     let values = values::on_device(model, device, &key);
-    let has_values = !values.is_empty() && values.iter().all(|it| it.has.as_ref() == Some(&it.sha256));
+    let has_values =
+        !values.is_empty() && values.iter().all(|it| it.has.as_ref() == Some(&it.sha256));
     let data = device.report.data.as_deref();
     let mut streams = Vec::new();
     let mut stream_count = 0;

@@ -197,8 +197,7 @@ impl Secret {
     /// Returns the spec without the values.
     pub fn shown(&self) -> Value {
         let shown = |key: &String| Some((key.clone(), self.value(key)?.shown()));
-        let data: serde_json::Map<String, Value> =
-            self.data.keys().filter_map(shown).collect();
+        let data: serde_json::Map<String, Value> = self.data.keys().filter_map(shown).collect();
         json!({ "data": data })
     }
 }
@@ -332,7 +331,10 @@ pub(crate) mod tests {
             next.settle(&mut json!({}), known).unwrap();
             assert_eq!(short(&next.value("k").unwrap().digest), digest);
         }
-        assert_eq!(stored.shown()["data"]["k"]["generate"], json!({"length": 8, "alphabet": "hex"}));
+        assert_eq!(
+            stored.shown()["data"]["k"]["generate"],
+            json!({"length": 8, "alphabet": "hex"})
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use holdfast_protocol::message::DesiredState;
 use holdfast_protocol::sealing::{self, OnChange, Sealed, SealedContent};
 
 use super::part::{Bound, Vault};
-use crate::core::desired::sealing::{Part, Parcel};
+use crate::core::desired::sealing::{Parcel, Part};
 use crate::core::secrets::references;
 use crate::service::Failure;
 

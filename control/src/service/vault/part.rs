@@ -111,9 +111,8 @@ impl Vault {
         (tenant, bound): (&Name, Bound<'_>),
         value: &SealedValue,
     ) -> Result<Plain, Failure> {
-        let failed = |why: String| {
-            Failure::Internal(format!("{} cannot be opened: {why}", bound.words()))
-        };
+        let failed =
+            |why: String| Failure::Internal(format!("{} cannot be opened: {why}", bound.words()));
         let sealed = STANDARD.decode(value.sealed.as_bytes());
         let sealed = sealed.map_err(|_| failed("its row in the store is damaged".into()))?;
         let salted = self.keyring.open(&bound.context(tenant), &sealed);

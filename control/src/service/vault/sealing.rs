@@ -156,7 +156,10 @@ impl Vault {
             secret.data.insert(key, Held::Sealed(sealed));
         }
         if !faults.is_empty() {
-            return Err(Failure::Invalid { message: "refused, nothing was rotated".into(), faults });
+            return Err(Failure::Invalid {
+                message: "refused, nothing was rotated".into(),
+                faults,
+            });
         }
         Ok((document(parsed, labels, version, secret), keys.join(", ")))
     }

@@ -53,12 +53,12 @@ fn decoded(key: &str, value: SecretValue) -> Result<Plain, Failure> {
         SecretValue::Text(text) => Ok(Plain::new(text)),
         SecretValue::Binary { base64 } => {
             let bytes = STANDARD.decode(base64).map_err(|_| {
-                let fault = Fault {
-                    path: value::path(key),
-                    message: "not base64".into(),
-                    of_key: false,
-                };
-                Failure::Invalid { message: "refused, nothing was rotated".into(), faults: vec![fault] }
+                let fault =
+                    Fault { path: value::path(key), message: "not base64".into(), of_key: false };
+                Failure::Invalid {
+                    message: "refused, nothing was rotated".into(),
+                    faults: vec![fault],
+                }
             })?;
             Ok(Plain::new(bytes))
         }
