@@ -220,7 +220,7 @@ async fn secrets_that_an_older_version_stored_plainly_are_sealed_at_the_next_sta
         "name": "night", "labels": {}, "devices": {}, "written": spec, "revision": 3,
         "createdAt": 1, "updatedAt": 1, "version": 3,
         "policy": { "notification": { "notification": {
-            "severity": "warning", "groupBy": ["site"], "delay": 0, "groupWait": 0,
+            "severity": "warning", "groupBy": ["site", "kind"], "delay": 0, "groupWait": 0,
             "groupInterval": 300, "repeat": 14_400, "sendResolved": true,
             "to": { "webhook": {
                 "url": url, "secret": "plain-key-1",
@@ -230,7 +230,6 @@ async fn secrets_that_an_older_version_stored_plainly_are_sealed_at_the_next_sta
     });
     let row = ("notification/default/night".to_owned(), record.to_string().into_bytes());
     let world = world.with_records(vec![row]).await;
-    world.touch();
     let test = "/api/v1/notifications/night/test";
     let (status, answer) = world.request("POST", test, json!(null)).await;
     assert_eq!((status, &answer["delivered"]), (200, &json!(true)), "{answer}");

@@ -402,7 +402,14 @@ fn secret_url(at: &At<'_>) -> Option<String> {
     if at.value() == HIDDEN {
         return Some(HIDDEN.to_owned());
     }
-    at.parsed(checked_url)
+    match checked_url(at.text()?) {
+        Ok(url) => Some(url),
+        // The address is a secret, so the fault must not quote it.
+        Err(why) => {
+            at.fault(why);
+            None
+        }
+    }
 }
 
 fn checked_url(text: &str) -> Result<String, &'static str> {

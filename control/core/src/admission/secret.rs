@@ -16,6 +16,11 @@ use crate::secrets::value::{Config, Held, MAX_BYTES, MAX_KEYS, Plain, Secret, Se
 
 /// Decodes the spec of a `Secret`. `None` if faults were noted.
 pub(crate) fn secret(at: &At<'_>) -> Option<(Selector, Policy)> {
+    if at.node().is_none() && !at.value().is_object() {
+        // What stands in its place may be a secret, and is not quoted.
+        at.fault("expected an object with data");
+        return None;
+    }
     at.object("Values that are sealed and never shown again.", "", |spec| {
         let data = spec.required(
             "data",
