@@ -245,7 +245,7 @@ async fn the_narrowest_document_holds_after_every_change_and_a_restore() {
     let explained = world.get("/api/v1/explain/device/d-2").await;
     assert!(explained["reasons"].to_string().contains("says something else"), "{explained}");
 
-    let (status, tar) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
+    let (status, tar) = world.send("POST", "/api/v1/backup/unencrypted", &[], Body::empty()).await;
     assert_eq!(status, 200);
     let path = "/api/v1/devices/d-2";
     world.request("PATCH", path, json!({ "labels": { "kind": "ship" } })).await;

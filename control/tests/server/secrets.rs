@@ -181,7 +181,8 @@ async fn everything(world: &World, log: &Log) -> BTreeMap<String, Vec<u8>> {
     }
     let (_, bytes) = world.send("GET", "/metrics", &[], Body::empty()).await;
     places.insert("metrics".into(), bytes.to_vec());
-    let (status, bytes) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
+    let (status, bytes) =
+        world.send("POST", "/api/v1/backup/unencrypted", &[], Body::empty()).await;
     assert_eq!(status, 200);
     places.insert("backup".into(), bytes.to_vec());
     for (key, value) in world.store.read("", 100_000).unwrap() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -69,9 +69,6 @@ pub fn advance(seconds: u64) {
 pub fn set_back(seconds: u64) {
     CLOCK.fetch_sub(seconds, Ordering::Relaxed);
 }
-
-/// Keyring of the service, which stays over its restarts. Each test is a process of its own.
-static KEYRING: OnceLock<Arc<LocalKeyring>> = OnceLock::new();
 
 /// Time by which the monotonic clock is ahead of the machine's, in milliseconds.
 static AHEAD: AtomicU64 = AtomicU64::new(0);
@@ -273,6 +270,7 @@ pub struct World {
     pub bus: Arc<FakeBus>,
     pub store: Arc<Moody>,
     pub data: Arc<MoodyData>,
+    pub keyring: Arc<LocalKeyring>,
     pub admin: String,
     app: App,
     _stop: tokio::sync::watch::Sender<bool>,
@@ -299,18 +297,29 @@ impl Key {
     }
 }
 
+fn in_memory() -> Arc<LocalKeyring> {
+    Arc::new(LocalKeyring::in_memory().unwrap())
+}
+
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = generate(clock()).unwrap();
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
-        Self::open(folder, Box::new(store), keys, None).await
+        Self::open(folder, Box::new(store), keys, None, in_memory()).await
+    }
+
+    /// Starts a service with this keyring.
+    pub async fn with_keyring(keyring: Arc<LocalKeyring>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        Self::open(folder, Box::new(store), generate(clock()).unwrap(), None, keyring).await
     }
 
     /// Starts a service on this store.
     pub async fn on(store: Box<dyn Store>) -> Self {
         let keys = generate(clock()).unwrap();
-        Self::open(tempfile::tempdir().unwrap(), store, keys, None).await
+        Self::open(tempfile::tempdir().unwrap(), store, keys, None, in_memory()).await
     }
 
     async fn open(
@@ -318,6 +327,7 @@ impl World {
         inner: Box<dyn Store>,
         keys: Keys,
         admin: Option<String>,
+        keyring: Arc<LocalKeyring>,
     ) -> Self {
         let store = Arc::new(Moody {
             inner,
@@ -355,8 +365,8 @@ impl World {
             data: Arc::clone(&data) as Arc<dyn DataStore>,
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
-            keyring: KEYRING.get_or_init(|| Arc::new(LocalKeyring::in_memory().unwrap())).clone(),
             passwords: Arc::new(Argon2id::of((8, 1, 1)).unwrap()),
+            keyring: Arc::clone(&keyring) as _,
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
         };
@@ -379,7 +389,8 @@ impl World {
         while !service.data.knows_streams() {
             tokio::task::yield_now().await;
         }
-        Self { folder, service, writing: Some(writing), bus, store, data, admin, app, _stop: stop }
+        let writing = Some(writing);
+        Self { folder, service, writing, bus, store, data, keyring, admin, app, _stop: stop }
     }
 
     /// Content of a file of the data folder.
@@ -391,11 +402,12 @@ impl World {
     pub async fn restart(mut self) -> Self {
         self.service.close().await;
         self.writing.take().unwrap().join().unwrap();
+        let keyring = Arc::clone(&self.keyring);
         let (keys, admin) = (self.service.enrolment.authority().keys().clone(), self.admin.clone());
         let Self { folder, service, store, data, app, .. } = self;
         drop((service, app, store, data));
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
-        Self::open(folder, Box::new(store), keys, Some(admin)).await
+        Self::open(folder, Box::new(store), keys, Some(admin), keyring).await
     }
 
     pub async fn request(&self, method: &str, path: &str, body: Value) -> (u16, Value) {

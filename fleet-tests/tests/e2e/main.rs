@@ -42,6 +42,7 @@ mod plane_trouble;
 mod restore;
 mod sealed;
 mod trust;
+mod upgrade;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

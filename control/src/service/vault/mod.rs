@@ -6,6 +6,8 @@
 mod deliver;
 mod part;
 mod receivers;
+mod rows;
 mod sealing;
 
 pub(in crate::service) use part::Vault;
+pub(in crate::service) use rows::VaultRows;
