@@ -639,3 +639,32 @@ async fn secrets_are_bounded_and_their_faults_have_paths() {
     let generated = config("app", json!({ "a": { "generate": {} } }));
     assert!(world.refuses(&[generated]).await[0].contains("unknown field"));
 }
+
+#[tokio::test]
+async fn stored_secrets_are_sealed_again_under_a_new_data_key() {
+    let world = World::new().await;
+    let device = world.sealing_device("d-1", 1).await;
+    let db = secret("db", json!({ "password": "one" }));
+    let env = json!({ "P": { "secret": "db", "key": "password" } });
+    let to = json!({ "webhook": { "url": "https://hooks.example/a", "secret": "signing-key" } });
+    let night = document("Notification", "night", json!({ "devices": "all", "to": to }));
+    world.puts(&[db.clone(), workload("w", env, json!({})), night.clone()]).await;
+    let rows = |world: &World| {
+        let read = |prefix: &str| world.store.read(prefix, 10).unwrap().remove(0).1;
+        [read("secret/"), read("notification/default/")]
+    };
+    let (before, version) = (rows(&world), world.opened(&device, "w").0);
+    let body = json!({ "dataKeys": true });
+    let (status, answer) = world.request("POST", "/api/v1/master-key/rotate", body).await;
+    assert_eq!(status, 200, "{answer}");
+    let after = rows(&world);
+    assert!(before[0] != after[0] && before[1] != after[1]);
+    let (same, _, content) = world.opened(&device, "w");
+    assert_eq!((same, content.env["P"].as_str()), (version, "one"), "nothing restarts");
+    let world = world.restart().await;
+    assert_eq!(world.opened(&device, "w").2.env["P"], "one");
+    let again = world.puts(&[db, night]).await;
+    for at in 0..2 {
+        assert_eq!(again["results"][at]["action"], "unchanged", "{again}");
+    }
+}
