@@ -70,11 +70,11 @@ pub use jobs::{
     NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
     RestartResult, Rollback, RolledBack, WorkloadPauses,
 };
+pub use master_key::{MASTER_KEY_PREFIX, MasterKey, RotateMasterKey};
 pub use people::{
     ChangePassword, ChangeUser, Code, NewUser, OpenSession, SecondFactor, SetPassword, User,
     UserPassword, WithPassword,
 };
-pub use master_key::{MASTER_KEY_PREFIX, MasterKey, RotateMasterKey};
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,
     QueryRecords, QueryResult, QueryRow,

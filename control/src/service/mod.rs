@@ -75,6 +75,7 @@ pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;
+use people::SecondFactors;
 use vault::{Vault, VaultRows};
 
 /// The control plane's service: its parts. Whoever uses one names it.
@@ -204,7 +205,8 @@ impl Service {
             (keys(), secrets()),
         );
         // Whoever keeps sealed values in a tenant's tables adds itself here.
-        let owners: Vec<Box<dyn SealedRows>> = vec![Box::new(VaultRows)];
+        let owners: Vec<Box<dyn SealedRows>> =
+            vec![Box::new(SecondFactors), Box::new(VaultRows)];
         let master_keys = Arc::new(MasterKeys::new(of(), keys(), keyring, owners));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),

@@ -345,7 +345,10 @@ async fn what_a_device_does_whose_packet_is_overdue_is_not_known() {
     );
     line.silent.store(40, Ordering::Relaxed);
     assert_eq!(status()["workloads"]["w"]["state"], "running", "any packet is enough");
-    assert_eq!(world.get("/api/v1/fleet").await["settled"], true);
+    // The overview is kept for five seconds.
+    advance(5);
+    let fleet = world.get("/api/v1/fleet").await;
+    assert_eq!(fleet["settled"], true, "{fleet}");
 }
 
 #[tokio::test]

@@ -498,6 +498,8 @@ fn read(mut from: impl Read, with: &Reading<'_>) -> Result<Whole, Failure> {
             }
         }
     }
+    // The end of an encrypted file is authenticated, too: one that was cut behind the tar is noticed.
+    io::copy(&mut tar.into_inner(), &mut io::sink()).map_err(damaged)?;
     let manifest = manifest.ok_or_else(|| bad(format!("{BACKUP_MANIFEST} is missing")))?;
     if !(1..=FORMAT).contains(&manifest.format) {
         return Err(bad(format!(
