@@ -1,5 +1,7 @@
 //! Configuration of the agent: a pure parse of its TOML, which reports all faults at once.
 
+use std::path::PathBuf;
+
 use toml::de::{DeTable, DeValue};
 
 use crate::core::data::Limits;
@@ -18,6 +20,9 @@ pub struct Config {
     pub storage: Limits,
     /// Port of the local bus on 127.0.0.1. None: a free one, which is kept from then on.
     pub bus_port: Option<u16>,
+    /// Folder in memory (tmpfs) below which files of secrets are kept. None: `/run`, or else
+    /// `/dev/shm`.
+    pub secrets_folder: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -26,6 +31,7 @@ impl Default for Config {
             keep_alive: 300,
             log_bytes: 1024 * 1024,
             bus_port: None,
+            secrets_folder: None,
             storage: Limits { quota: None, reserve: None, endurance: None },
         }
     }
@@ -38,6 +44,8 @@ enum BadValue {
     Unknown,
     #[error("{shown}: use a number from {least} to {most}")]
     NotWithin { shown: String, least: u64, most: u64 },
+    #[error("{0}: use an absolute path in quotes")]
+    NotAPath(String),
 }
 
 impl Config {
@@ -53,10 +61,11 @@ impl Config {
         let mut faults = Vec::new();
         for (section, value) in &table {
             let (section, keys) = (section.get_ref(), value.get_ref().as_table());
-            let known = matches!(&**section, "bus" | "link" | "logs" | "storage");
+            let known = matches!(&**section, "bus" | "link" | "logs" | "secrets" | "storage");
             match keys {
-                _ if !known => faults
-                    .push(format!("{section}: unknown; there are bus, link, logs and storage")),
+                _ if !known => faults.push(format!(
+                    "{section}: unknown; there are bus, link, logs, secrets and storage"
+                )),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
                     for (key, value) in keys {
@@ -85,6 +94,11 @@ impl Config {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
             "logs.bytes_per_workload" => self.log_bytes = within(64 * 1024, 1024 * 1024 * 1024)?,
+            "secrets.folder" => {
+                let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
+                let bad = || BadValue::NotAPath(shown(value));
+                self.secrets_folder = Some(path.ok_or_else(bad)?);
+            }
             "storage.quota_bytes" => self.storage.quota = Some(within(1024 * 1024, MOST)?),
             "storage.reserve_bytes" => self.storage.reserve = Some(within(0, MOST)?),
             "storage.endurance_bytes" => self.storage.endurance = Some(within(1, MOST)?),
@@ -121,6 +135,12 @@ mod tests {
         let text = "[storage]\nquota_bytes = 2000000\nreserve_bytes = 0\nendurance_bytes = 7\n";
         let limits = Limits { quota: Some(2_000_000), reserve: Some(0), endurance: Some(7) };
         assert_eq!(Config::parse(text).unwrap().storage, limits);
+        let config = Config::parse("[secrets]\nfolder = '/mnt/memory'\n").unwrap();
+        assert_eq!(config.secrets_folder, Some(PathBuf::from("/mnt/memory")));
+        for wrong in ["'memory'", "3"] {
+            let faults = Config::parse(&format!("[secrets]\nfolder = {wrong}\n")).unwrap_err();
+            assert!(faults[0].contains("absolute path"), "{faults:?}");
+        }
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();
         assert_eq!(faults.len(), 4, "{faults:?}");

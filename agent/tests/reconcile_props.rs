@@ -10,14 +10,17 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
 use holdfast_agent::core::runtime::{Found, Halt, Handle, NotPrepared, Reason, Role, RuntimeKind};
 use holdfast_agent::core::saved::{Exit, SavedWorkload};
+use holdfast_agent::core::secrets::{Opener, Secrets};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, Phase};
+use holdfast_protocol::sealing::{OnChange, Sealed, SealedContent};
 use holdfast_protocol::workload::{
     Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,
     WorkloadSpec,
@@ -58,15 +61,49 @@ fn spec(word: u8) -> WorkloadSpec {
     }
 }
 
-fn desired(generation: u64, wanted: &BTreeMap<u8, u8>) -> DesiredState {
-    desired_so(generation, wanted, &BTreeSet::new())
+/// Content that cannot be opened.
+const CLOSED: u8 = 7;
+
+/// Opener of contents that are one byte: the lowest bit is an environment value, the others a file.
+#[derive(Debug)]
+struct Bytes;
+
+impl Opener for Bytes {
+    fn open(&self, _workload: &Name, secrets: &Secrets) -> Result<SealedContent, Reason> {
+        let content = secrets.sealed.bytes[0];
+        if content == CLOSED {
+            return Err("sealed to another key".into());
+        }
+        Ok(SealedContent {
+            env: [("A".to_owned(), (content & 1).to_string())].into(),
+            files: [("f".to_owned(), vec![content >> 1].into())].into(),
+        })
+    }
 }
 
-fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>) -> DesiredState {
+/// Secrets of workloads: version and content.
+type Rotated = BTreeMap<u8, (u64, u8)>;
+
+fn desired(generation: u64, wanted: &BTreeMap<u8, u8>) -> DesiredState {
+    desired_so(generation, wanted, &BTreeSet::new(), &Rotated::new())
+}
+
+fn desired_so(
+    generation: u64,
+    wanted: &BTreeMap<u8, u8>,
+    paused: &BTreeSet<u8>,
+    secrets: &Rotated,
+) -> DesiredState {
     let workload = |(which, word): (&u8, &u8)| {
         // One revision number per spec, as the control plane gives them.
         let (revision, paused) = (u64::from(*word) + 1, paused.contains(which));
-        (name(*which), DesiredWorkload { revision, paused, spec: spec(*word) })
+        let sealed = secrets.get(which).map(|(version, content)| {
+            let on_change = if version % 2 == 0 { OnChange::Restart } else { OnChange::Signal(1) };
+            // Sealed anew each time.
+            let bytes = vec![*content, u8::try_from(generation % 256).unwrap()];
+            Box::new(Sealed { version: *version, on_change, bytes })
+        });
+        (name(*which), DesiredWorkload { revision, paused, spec: spec(*word), sealed })
     };
     DesiredState {
         v: WIRE_VERSION,
@@ -88,6 +125,8 @@ enum Turn {
     Pause(u8),
     /// Restarts a workload, if that is possible now.
     Restart(u8),
+    /// Gives a workload other secrets: the content, or none.
+    Rotate(u8, Option<u8>),
     /// Carries out an effect that waits; the second number decides about its success.
     Carry(u8, u8),
     Wait(u16),
@@ -102,6 +141,7 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         2 => (0_u8..3, 0_u8..16).prop_map(|(a, b)| Turn::Waver(a, b)),
         2 => (0_u8..3).prop_map(Turn::Pause),
         2 => (0_u8..3).prop_map(Turn::Restart),
+        2 => (0_u8..3, proptest::option::weighted(0.9, 0_u8..8)).prop_map(|(a, b)| Turn::Rotate(a, b)),
         14 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Carry(a, b)),
         4 => (0_u16..1_500).prop_map(Turn::Wait),
         2 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Dies(a, b)),
@@ -127,6 +167,7 @@ struct Machine {
     generation: u64,
     wanted: BTreeMap<u8, u8>,
     paused: BTreeSet<u8>,
+    secrets: Rotated,
     todo: Vec<Effect>,
     saved: BTreeMap<Name, SavedWorkload>,
     folders: BTreeSet<Name>,
@@ -139,11 +180,12 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         Self {
-            agent: Agent::new(Start::default(), 0),
+            agent: Agent::new(Start { opener: Some(Arc::new(Bytes)), ..Start::default() }, 0),
             now: 0,
             generation: 0,
             wanted: BTreeMap::new(),
             paused: BTreeSet::new(),
+            secrets: Rotated::new(),
             todo: Vec::new(),
             saved: BTreeMap::new(),
             folders: BTreeSet::new(),
@@ -252,6 +294,10 @@ impl Machine {
                 Halt::Kill => self.ends(&instance, Exit::Signal(9)),
             },
             Effect::Sweep { name, spare, kill, .. } => self.sweep(name, spare.as_ref(), kill),
+            Effect::Refresh { name, instance, .. } => {
+                let result = if luck < 30 { Err("no room".into()) } else { Ok(()) };
+                self.tell(Observed::Refreshed(name, instance, result));
+            }
             Effect::Probe { name, instance, .. } => {
                 let well = luck >= 60 && self.procs.iter().any(|it| it.instance == instance);
                 let result = if well { Ok(()) } else { Err("refused".into()) };
@@ -317,12 +363,13 @@ impl Machine {
         });
         self.agent = Agent::new(
             Start {
-                desired: Some(desired_so(self.generation, &self.wanted, &self.paused)),
+                desired: Some(self.desired()),
                 saved: self.saved.clone(),
                 found: found.collect(),
                 folders: self.folders.clone(),
                 artifacts: self.artifacts.clone(),
                 entropy: self.now,
+                opener: Some(Arc::new(Bytes)),
                 ..Start::default()
             },
             self.now,
@@ -339,8 +386,33 @@ impl Machine {
 
     fn follow(&mut self) {
         self.generation += 1;
-        let desired = desired_so(self.generation, &self.wanted, &self.paused);
-        self.agent.follow(&desired);
+        self.agent.follow(&self.desired());
+    }
+
+    fn desired(&self) -> DesiredState {
+        desired_so(self.generation, &self.wanted, &self.paused, &self.secrets)
+    }
+
+    fn rotate(&mut self, which: u8, content: Option<u8>) {
+        match content {
+            Some(content) => self.secrets.insert(which, (self.generation, content)),
+            None => self.secrets.remove(&which),
+        };
+        self.follow();
+    }
+
+    /// Seals everything that cannot be opened to the right key.
+    fn unlock(&mut self) {
+        for which in 0..3 {
+            if self.secrets.get(&which).is_some_and(|(_, content)| *content == CLOSED) {
+                self.rotate(which, Some(0));
+            }
+        }
+    }
+
+    /// True if what cannot be opened is wanted of a workload.
+    fn is_closed(&self, wanted: &Name) -> bool {
+        self.secrets.iter().any(|(which, (_, it))| *it == CLOSED && name(*which) == *wanted)
     }
 
     fn turn(&mut self, turn: &Turn) {
@@ -362,6 +434,7 @@ impl Machine {
             Turn::Restart(which) => {
                 let _refused_or_not = self.agent.restart(&name(which));
             }
+            Turn::Rotate(which, content) => self.rotate(which, content),
             Turn::Carry(which, luck) => {
                 if !self.todo.is_empty() {
                     let effect = self.todo.remove(usize::from(which) % self.todo.len());
@@ -427,6 +500,7 @@ proptest! {
     fn it_never_runs_two_and_comes_to_rest_with_nothing_left_to_do(turns in turns()) {
         let mut machine = Machine::new();
         turns.iter().for_each(|turn| machine.turn(turn));
+        machine.unlock();
         machine.comes_to_rest();
         prop_assert_eq!(machine.agent.advance(machine.now), vec![], "nothing is left to do");
         let view = machine.agent.view();
@@ -444,6 +518,11 @@ proptest! {
             // A revision that was given up is left for the one before.
             let (name, wanted) = (name(*which), u64::from(*word) + 1);
             let given_up = machine.saved[&name].rejected.is_some();
+            let current = machine.saved[&name].current.as_ref();
+            let has = current.and_then(|it| it.secrets.as_ref()).map(|it| it.sealed.bytes[0]);
+            let should = machine.secrets.get(which).map(|(_, content)| *content);
+            let starts_later = current.is_none() || machine.paused.contains(which);
+            prop_assert!(given_up || starts_later || has == should, "{name} {has:?} {should:?}");
             prop_assert!(given_up || view.workloads[&name].revision == wanted, "{name} {view:?}");
         }
         for (name, it) in &view.workloads {
@@ -458,12 +537,40 @@ proptest! {
     }
 
     #[test]
+    fn secrets_that_cannot_be_opened_stop_nothing(turns in turns()) {
+        let mut machine = Machine::new();
+        turns.iter().for_each(|turn| machine.turn(turn));
+        machine.paused.clear();
+        machine.unlock();
+        machine.comes_to_rest();
+        let before: Vec<Handle> = machine.procs.iter().map(|it| it.instance.clone()).collect();
+        for which in 0..3 {
+            machine.rotate(which, Some(CLOSED));
+        }
+        machine.comes_to_rest();
+        machine.agent_starts();
+        machine.comes_to_rest();
+        let after: Vec<Handle> = machine.procs.iter().map(|it| it.instance.clone()).collect();
+        prop_assert!(before.iter().all(|it| after.contains(it)), "{:?} became {:?}", before, after);
+        // A power cut ends all, and everything that ran runs again as it was.
+        let ran: BTreeSet<Name> = machine.procs.iter().map(|it| it.name.clone()).collect();
+        machine.turn(&Turn::PowerCut);
+        machine.comes_to_rest();
+        for name in ran {
+            let over = machine.saved[&name].ending.is_some();
+            let again = machine.procs.iter().any(|it| it.name == name);
+            prop_assert!(over || again || !machine.is_closed(&name), "{name} is down");
+        }
+    }
+
+    #[test]
     fn an_agent_that_starts_anew_keeps_everything_that_runs_as_it_should(
         turns in turns(),
         lost in any::<bool>(),
     ) {
         let mut machine = Machine::new();
         turns.iter().for_each(|turn| machine.turn(turn));
+        machine.unlock();
         machine.comes_to_rest();
         // A revision that was given up for an older one is in the saved states alone.
         let given_up = machine.saved.values().any(|it| it.rejected.is_some());

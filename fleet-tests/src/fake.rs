@@ -13,7 +13,7 @@ use holdfast_agent::core::effect::Observed;
 use holdfast_agent::core::runtime::{
     Found, Halt, Handle, Known, NotPrepared, Reason, Role, RuntimeKind,
 };
-use holdfast_agent::core::saved::Exit;
+use holdfast_agent::core::saved::{Exit, Revision};
 use holdfast_agent::runtimes::{Prepare, Probing, Remains, Runtime, Sweep};
 use holdfast_base::ids::Name;
 use holdfast_protocol::message::Detail;
@@ -246,6 +246,13 @@ impl Runtime for Fake {
         };
         if !self.scripted {
             self.machine.end(&instance.id, exit);
+        }
+    }
+
+    fn refresh(&self, name: Name, instance: Handle, revision: Revision, signal: u8) {
+        self.note(format!("refresh {} {} {signal}", revision.number, instance.id));
+        if !self.scripted {
+            self.tell(Observed::Refreshed(name, instance, Ok(())));
         }
     }
 

@@ -118,6 +118,18 @@ fn every_field_about_data_is_shown_and_every_file_is_linked() {
     }
 }
 
+/// The examples of secrets and configurations are admitted, and the README links them.
+#[test]
+fn secrets_are_shown() {
+    let documents = documents("secrets");
+    let admitted = admit(&documents, &|_| None).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let kinds: BTreeSet<&str> =
+        admitted.iter().map(|document| document.what.kind().words().document).collect();
+    assert_eq!(kinds, BTreeSet::from(["Config", "Secret", "Workload"]));
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    assert!(fs::read_to_string(readme).unwrap().contains("(images/secrets/greeter.yaml)"));
+}
+
 /// Every value of `whenOffline` is in an example that the README links.
 #[test]
 fn every_kind_of_absence_is_shown() {

@@ -13,16 +13,19 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
 use holdfast_agent::core::restart::NotRestarted;
 use holdfast_agent::core::runtime::{Found, Handle, NotPrepared, Reason, Role};
 use holdfast_agent::core::saved::{Exit, Revision, SavedWorkload};
+use holdfast_agent::core::secrets::{Opener, Secrets};
 use holdfast_agent::runtimes::{Prepare, Probing, Remains, Runtimes, Sweep};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload};
+use holdfast_protocol::sealing::{OnChange, Sealed, SealedContent};
 use holdfast_protocol::workload::{
     Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,
     WorkloadSpec,
@@ -70,7 +73,34 @@ fn spec(word: &str) -> WorkloadSpec {
 }
 
 fn revision(number: u64, word: &str) -> Revision {
-    Revision { number, spec: spec(word).into() }
+    Revision { number, spec: spec(word).into(), secrets: None }
+}
+
+/// Makes secrets of words such as `signal:2:env:file`: action, version, environment value, file.
+fn secrets(revision: u64, words: &str) -> Secrets {
+    let words: Vec<&str> = words.split(':').collect();
+    let on_change = if words[0] == "signal" { OnChange::Signal(1) } else { OnChange::Restart };
+    let (version, bytes) = (words[1].parse().unwrap(), words[2..].join(":").into_bytes());
+    let sealed = Sealed { version, on_change, bytes };
+    Secrets { device: "default_d-1".parse().unwrap(), revision, epoch: 1, sealed }
+}
+
+/// Opener of the secrets that [`secrets`] makes, but for those with `closed` in them.
+#[derive(Debug)]
+struct Words;
+
+impl Opener for Words {
+    fn open(&self, _workload: &Name, secrets: &Secrets) -> Result<SealedContent, Reason> {
+        let text = String::from_utf8(secrets.sealed.bytes.clone()).unwrap();
+        let (env, file) = text.split_once(':').unwrap();
+        if text.contains("closed") {
+            return Err("sealed to another key".into());
+        }
+        Ok(SealedContent {
+            env: [("A".to_owned(), env.to_owned())].into(),
+            files: [("f".to_owned(), file.as_bytes().to_vec().into())].into(),
+        })
+    }
 }
 
 fn instance(id: u32) -> Handle {
@@ -84,7 +114,8 @@ fn desired(generation: u64, wanted: Option<Revision>) -> DesiredState {
 fn desired_so(generation: u64, wanted: Option<Revision>, paused: bool) -> DesiredState {
     let workload = |it: Revision| {
         let (revision, spec) = (it.number, (*it.spec).clone());
-        DesiredWorkload { revision, paused, spec }
+        let sealed = it.secrets.map(|secrets| Box::new(secrets.sealed.clone()));
+        DesiredWorkload { revision, paused, spec, sealed }
     };
     DesiredState {
         v: WIRE_VERSION,
@@ -145,8 +176,11 @@ impl Bench {
             "start" => return,
             "want" => {
                 self.generation += 1;
-                let wanted =
-                    (words[1] != "nothing").then(|| revision(words[1].parse().unwrap(), words[2]));
+                let wanted = (words[1] != "nothing").then(|| {
+                    let number = words[1].parse().unwrap();
+                    let secrets = words.get(3).map(|words| secrets(number, words).into());
+                    Revision { secrets, ..revision(number, words[2]) }
+                });
                 return self.agent.follow(&desired(self.generation, wanted));
             }
             "pause" => {
@@ -171,6 +205,9 @@ impl Bench {
             "not-started" => Observed::Started(name(), it(), Err(Reason(rest(2)))),
             "exited" => Observed::Exited(name(), it(), Exit::Code(words[2].parse().unwrap())),
             "killed" => Observed::Exited(name(), it(), Exit::Signal(9)),
+            "closed" => Observed::Prepared(name(), Err(NotPrepared::Secrets(Reason(rest(1))))),
+            "refreshed" => Observed::Refreshed(name(), it(), Ok(())),
+            "not-refreshed" => Observed::Refreshed(name(), it(), Err(Reason(rest(2)))),
             "well" => Observed::Probed(name(), it(), Ok(())),
             "unwell" => Observed::Probed(name(), it(), Err("refused".into())),
             "behind" => Observed::LeftBehind(name(), words[1].parse().unwrap()),
@@ -214,8 +251,12 @@ impl Bench {
                 Effect::Start { name, instance } => self.runtimes.start(name, instance),
                 Effect::Watch { name, instance } => self.runtimes.watch(name, instance),
                 Effect::Stop { name, instance, how } => self.runtimes.stop(name, instance, how),
-                Effect::Probe { name, instance, probe, spec, timeout_ms } => {
-                    self.runtimes.probe(Probing { name, instance, probe, spec, timeout_ms });
+                Effect::Refresh { name, instance, revision, signal } => {
+                    self.runtimes.refresh(name, instance, revision, signal);
+                }
+                Effect::Probe { name, instance, probe, spec, secrets, timeout_ms } => {
+                    let ask = Probing { name, instance, probe, spec, secrets, timeout_ms };
+                    self.runtimes.probe(ask);
                 }
                 Effect::Sweep { name, runtimes, last, spare, kill } => {
                     self.runtimes.sweep(vec![Sweep { name, runtimes, last, spare, kill }]);
@@ -260,6 +301,27 @@ impl Bench {
             assert_eq!(self.does(), "", "{title}, row {at}: {what}: asked again, nothing is left");
         }
     }
+}
+
+/// Start of an agent that can open secrets.
+fn opening() -> Start {
+    Start { opener: Some(Arc::new(Words)), ..Start::default() }
+}
+
+/// Brings a workload with secrets from nothing to running.
+fn running_with(pid: u32, word: &str, secrets: &str) -> Bench {
+    let mut bench = Bench::new(opening());
+    for what in [
+        format!("want 1 {word} {secrets}"),
+        format!("prepared {pid}"),
+        "saved".into(),
+        format!("started {pid}"),
+    ] {
+        bench.happens(&what);
+        bench.does();
+    }
+    assert!(bench.reports().starts_with("running"), "{}", bench.reports());
+    bench
 }
 
 /// Shows an effect that no runtime is asked for at once.
@@ -1239,4 +1301,112 @@ fn restarted_by_an_operator() {
     let unknown = refused(&mut Bench::new(Start::default()));
     assert_eq!(unknown, NotRestarted::NoWorkload);
     assert_eq!(unknown.to_string(), "this device has no such workload");
+}
+
+#[test]
+fn secrets_that_change_restart_or_signal_as_they_say() {
+    running_with(7, "plain", "restart:1:a:f").follows(
+        "the same content sealed anew changes nothing",
+        &[
+            ("want 1 plain restart:2:a:f", "save 1 7, keep 0", "running 1 0"),
+            ("want 2 plain signal:3:a:f", "save 2 7, keep 0", "running 2 0"),
+        ],
+    );
+    running_with(7, "plain", "restart:1:a:f").follows(
+        "a restart that counts as none",
+        &[
+            ("want 1 plain restart:2:b:f", "stop 7 15", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 1 0"),
+            ("swept 0", "prepare 1", "starting 1 0"),
+            ("prepared 8", "save 1 8", "starting 1 0"),
+            ("saved", "start 8", "starting 1 0"),
+            ("started 8", "keep 0", "running 1 0"),
+        ],
+    );
+    running_with(7, "plain", "signal:1:a:f").follows(
+        "a signal, and the state is stored after it",
+        &[
+            ("want 1 plain signal:2:a:g", "refresh 1 7 1", "running 1 0"),
+            ("refreshed 7", "save 1 7, keep 0", "running 1 0"),
+            ("want 2 plain signal:3:a:h", "refresh 2 7 1", "running 1 0"),
+            ("refreshed 7", "save 2 7, keep 0", "running 2 0"),
+        ],
+    );
+    let mut bench = running_with(7, "plain", "signal:1:a:f");
+    bench.follows(
+        "a replacement that fails is tried again",
+        &[
+            ("want 1 plain signal:2:a:g", "refresh 1 7 1", "running 1 0"),
+            ("not-refreshed 7 no space", "keep 0", "running 1 0"),
+            ("wait 14999", "save 1 7 proven", "running 1 0"),
+        ],
+    );
+    assert!(bench.reason().contains("cannot be replaced while it runs: no space"));
+    bench.follows(
+        "and then succeeds",
+        &[
+            ("wait 1", "refresh 1 7 1", "running 1 0"),
+            ("want 1 plain signal:3:a:h", "", "running 1 0"),
+            ("refreshed 7", "save 1 7 proven, refresh 1 7 1", "running 1 0"),
+            ("refreshed 7", "save 1 7 proven, keep 0", "running 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "");
+    running_with(7, "plain", "signal:1:a:f").follows(
+        "no signal brings an environment value into a process",
+        &[("want 1 plain signal:2:b:f", "stop 7 15", "stopped 1 0")],
+    );
+    running_with(7, "plain", "signal:1:a:f")
+        .follows("secrets that are no more", &[("want 1 plain", "stop 7 15", "stopped 1 0")]);
+    running_with(7, "job", "restart:1:a:f").follows(
+        "a job runs once, whatever becomes of its secrets",
+        &[
+            ("want 1 job restart:2:b:f", "save 1 7, keep 0", "running 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "backoff 1 0"),
+            ("swept 0", "save 1 - proven ended, keep 0", "stopped 1 0"),
+            ("want 1 job restart:3:c:f", "save 1 - proven ended, keep 0", "stopped 1 0"),
+        ],
+    );
+}
+
+#[test]
+fn secrets_that_cannot_be_opened_stop_nothing() {
+    let mut bench = running_with(7, "plain", "restart:1:a:f");
+    bench.follows(
+        "what runs goes on with what it has",
+        &[("want 1 plain restart:2:closed:f", "keep 0", "running 1 0")],
+    );
+    assert!(bench.reason().contains("cannot be used: sealed to another key"), "{}", bench.reason());
+    assert_eq!(bench.agent.unopened().count(), 1);
+    bench.follows(
+        "another specification with such secrets does not stop it either",
+        &[("want 2 other restart:1:closed:f", "keep 0", "running 1 0")],
+    );
+    assert!(bench.reason().contains("sealed to another key"), "{}", bench.reason());
+    bench.follows(
+        "it is started again as it was, and waits for its back-off",
+        &[
+            ("exited 7 1", "sweep 7 spare -", "backoff 2 0"),
+            ("swept 0", "", "backoff 2 0"),
+            ("wait 1000", "prepare 1", "starting 2 0"),
+        ],
+    );
+}
+
+#[test]
+fn secrets_that_cannot_be_opened_at_first_are_said_and_tried_again() {
+    let mut bench = Bench::new(opening());
+    bench.follows(
+        "there is nothing to go on with",
+        &[
+            ("want 1 plain restart:1:closed:f", "prepare 1", "starting 1 0"),
+            ("closed sealed to another key", "", "failed 1 0"),
+        ],
+    );
+    assert_eq!(bench.reason(), "sealed to another key");
+    bench.follows(
+        "sealed to the right key it is started at once",
+        &[("want 1 plain restart:2:a:f", "prepare 1", "starting 1 0")],
+    );
+    assert_eq!(bench.agent.unopened().count(), 0);
 }

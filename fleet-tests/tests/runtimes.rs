@@ -51,7 +51,8 @@ fn spec(policy: RestartPolicy, health: Option<Health>) -> WorkloadSpec {
 }
 
 fn desired(spec: Option<WorkloadSpec>) -> DesiredState {
-    let wanted = spec.map(|spec| (name(), DesiredWorkload { revision: 1, paused: false, spec }));
+    let wanted = spec
+        .map(|spec| (name(), DesiredWorkload { revision: 1, paused: false, spec, sealed: None }));
     DesiredState {
         v: WIRE_VERSION,
         device: "default_d-1".parse().unwrap(),
@@ -129,8 +130,12 @@ impl Device {
             Effect::Start { name, instance } => self.runtimes.start(name, instance),
             Effect::Watch { name, instance } => self.runtimes.watch(name, instance),
             Effect::Stop { name, instance, how } => self.runtimes.stop(name, instance, how),
-            Effect::Probe { name, instance, probe, spec, timeout_ms } => {
-                self.runtimes.probe(Probing { name, instance, probe, spec, timeout_ms });
+            Effect::Refresh { name, instance, revision, signal } => {
+                self.runtimes.refresh(name, instance, revision, signal);
+            }
+            Effect::Probe { name, instance, probe, spec, secrets, timeout_ms } => {
+                let ask = Probing { name, instance, probe, spec, secrets, timeout_ms };
+                self.runtimes.probe(ask);
             }
             Effect::Sweep { name, runtimes, last, spare, kill } => {
                 self.runtimes.sweep(vec![Sweep { name, runtimes, last, spare, kill }]);
@@ -308,7 +313,11 @@ async fn an_instance_of_a_runtime_that_this_agent_has_not_is_given_up() {
     let former = place.desired.workloads[&name()].clone();
     let instance =
         Handle { runtime: RuntimeKind::new("from-another-build"), id: "a b".into(), nonce: 9 };
-    let revision = holdfast_agent::core::saved::Revision { number: 1, spec: former.spec.into() };
+    let revision = holdfast_agent::core::saved::Revision {
+        number: 1,
+        spec: former.spec.into(),
+        secrets: None,
+    };
     let saved = SavedWorkload {
         current: Some(revision),
         instance: Some(instance),

@@ -1,7 +1,7 @@
 //! Enrolment and renewal: the JSON documents exchanged over HTTPS before a device can speak MQTT,
 //! and the token that permits it.
 //!
-//! See decisions 0003, 0017 and 0084.
+//! See decisions 0003, 0017, 0084, NEW-sealed-values and NEW-renewal-nonce.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +18,8 @@ pub const SERVER_NAME: &str = "control.holdfast.internal";
 pub const ENROL_PATH: &str = "/api/v1/enrol";
 /// Path for `POST` with a [`RenewRequest`].
 pub const RENEW_PATH: &str = "/api/v1/renew";
+/// Path for `POST` with a [`NonceRequest`].
+pub const NONCE_PATH: &str = "/api/v1/renew/nonce";
 
 /// Enrolment token: `hf1.<id>.<secret>.<sha256 of the CA certificate>`. The secret authenticates
 /// the device, the digest the control plane, from the first contact on.
@@ -82,29 +84,69 @@ pub struct EnrolRequest {
     pub labels: Labels,
     /// ECDSA P-256 public key of the device: SubjectPublicKeyInfo in DER, base64.
     pub public_key: String,
+    /// X25519 public key that the device's secrets are sealed to: 32 bytes, base64. Absent: an
+    /// agent that cannot open any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<String>,
     /// Signature (ECDSA P-256, SHA-256, ASN.1, base64) over [`enrol_proof`].
     pub proof: String,
 }
 
-/// Request of an enrolled device for a fresh certificate, or of a pending one for its approval. A
-/// replayed request only yields another certificate for the same key, useless without the key.
+/// Request of a device for a number that its next [`RenewRequest`] is signed with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NonceRequest {
+    /// Public key of the device, as in [`EnrolRequest`]. The number is good for this key alone.
+    pub public_key: String,
+}
+
+/// Body of the response to a [`NonceRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NonceAnswer {
+    /// Text to be signed once, soon, and at the control plane that gave it.
+    pub nonce: String,
+}
+
+/// Request of an enrolled device for a fresh certificate, or of a pending one for its approval.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RenewRequest {
     /// Public key of the device, as in [`EnrolRequest`].
     pub public_key: String,
-    /// Signature over [`renew_proof`], as in [`EnrolRequest`].
+    /// Number from [`NonceAnswer`]. Absent: an older agent, whose request is as good a second time
+    /// and therefore yields a certificate for the same key and changes nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
+    /// Sealing key, as in [`EnrolRequest`]; it replaces the one that is known. Without a `nonce` it
+    /// is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<String>,
+    /// Signature over [`renew_proof`], or without a `nonce` over [`renew_proof_v0`], as in
+    /// [`EnrolRequest`].
     pub proof: String,
 }
 
 /// Returns the bytes that a device signs to enrol: the signature proves that it holds the key and
-/// means this token.
-pub fn enrol_proof(token_id: &str, public_key: &str) -> Vec<u8> {
-    format!("holdfast/v1/enrol\n{token_id}\n{public_key}").into_bytes()
+/// means this token and this sealing key. Without one they are those of agents before it.
+pub fn enrol_proof(token_id: &str, public_key: &str, sealing_key: Option<&str>) -> Vec<u8> {
+    let mut text = format!("holdfast/v1/enrol\n{token_id}\n{public_key}");
+    if let Some(sealing_key) = sealing_key {
+        text.push('\n');
+        text.push_str(sealing_key);
+    }
+    text.into_bytes()
 }
 
-/// Returns the bytes that a device signs to renew its certificate.
-pub fn renew_proof(public_key: &str) -> Vec<u8> {
+/// Returns the bytes that a device signs to renew its certificate with a nonce. The sealing key may
+/// be empty.
+pub fn renew_proof(public_key: &str, nonce: &str, sealing_key: Option<&str>) -> Vec<u8> {
+    let sealing_key = sealing_key.unwrap_or_default();
+    format!("holdfast/v1/renew-once\n{public_key}\n{nonce}\n{sealing_key}").into_bytes()
+}
+
+/// Returns the bytes that agents without a nonce sign to renew their certificate.
+pub fn renew_proof_v0(public_key: &str) -> Vec<u8> {
     format!("holdfast/v1/renew\n{public_key}").into_bytes()
 }
 
@@ -154,6 +196,10 @@ pub struct Enrolment {
     /// Keys of claimed labels that have no effect because the token does not allow them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_labels: Vec<String>,
+    /// Sealing key of the device that the control plane knows. Absent: none, or a control plane
+    /// that seals nothing. A device with another one sends its own with a renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<String>,
 }
 
 /// Body of every error response of the HTTPS API.

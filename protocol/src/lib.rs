@@ -12,6 +12,7 @@ pub mod cost;
 pub mod enrol;
 pub mod message;
 pub mod problem;
+pub mod sealing;
 pub mod signing;
 pub mod topic;
 mod wire;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::problem::Code;
+use crate::sealing::Sealed;
 use crate::workload::WorkloadSpec;
 use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_query::Question;
@@ -49,6 +50,9 @@ pub struct DesiredWorkload {
     pub paused: bool,
     /// Program, limits and policies of this revision.
     pub spec: WorkloadSpec,
+    /// Secrets of the workload, sealed to the device; absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<Box<Sealed>>,
 }
 
 /// Stage that a workload has reached on its device.

@@ -166,6 +166,9 @@ problem_codes! {
     RolledBack "rolled-back", Both, Device,
         "the device's data folder is an earlier state of itself, or a copy",
         "nothing, if the device was restored on purpose: it goes on above all numbers that are known, and the problem ends after a day";
+    SecretsNotOpened "secrets-not-opened", Device, Device,
+        "secrets of workloads cannot be opened, or not be given to them: those that run go on as they were",
+        "what the message says; if it is sealed to another key, wait for the device's next renewal or apply the secret anew";
     Sources "sources", Device, Streams,
         "a stream that the agent fills itself (from a log or from figures of the system) gets nothing",
         "correct the source of the stream in its document, as the message says";

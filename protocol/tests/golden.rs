@@ -28,6 +28,7 @@ use holdfast_base::codec;
 use holdfast_protocol::message::{
     Call, DesiredState, Fetched, Presence, Reply, ReportAck, StateReport,
 };
+use holdfast_protocol::sealing::{Bound, INFO, SealedContent, SealingKey, seal};
 use holdfast_protocol::signing::{Signed, Signer, call_purpose, open_call, verify};
 use holdfast_query::{Partial, Question};
 use holdfast_records::{Acknowledgement, Batch};
@@ -72,6 +73,11 @@ fn signer() -> Signer {
     let mut document = unhex("302e020100300506032b657004220420");
     document.extend([1; 32]);
     Signer::from_pkcs8(&document).unwrap()
+}
+
+/// Returns a publicly known sealing key of a device: 32 bytes of 2.
+fn device_key() -> SealingKey {
+    SealingKey::new([2; 32]).unwrap()
 }
 
 fn unhex(text: &str) -> Vec<u8> {
@@ -165,6 +171,60 @@ fn desired_states() {
     ] {
         holds::<DesiredState>(name, "desired-state", about, &message);
         holds_signed(name, "signed-desired", &message);
+    }
+}
+
+/// Checks sealed secrets: the states that carry them, their content, and that the key of the vectors
+/// opens them.
+#[test]
+fn sealed_secrets() {
+    for (name, about, message) in [
+        (
+            "desired-sealed",
+            "a workload with secrets, restarted on a change",
+            vectors::desired_sealed(),
+        ),
+        (
+            "desired-sealed-signal",
+            "the same, rotated, with a signal",
+            vectors::desired_sealed_signal(),
+        ),
+    ] {
+        holds::<DesiredState>(name, "desired-state", about, &message);
+        holds_signed(name, "signed-desired", &message);
+        let (workload, wanted) = message.workloads.first_key_value().unwrap();
+        let sealed = wanted.sealed.as_ref().unwrap();
+        let bound = Bound {
+            device: &message.device,
+            workload,
+            revision: wanted.revision,
+            epoch: message.epoch,
+            version: sealed.version,
+        };
+        let content = vectors::sealed_content(sealed.version);
+        let random = vectors::SEALED_RANDOM;
+        let again = seal(&content, &device_key().public(), &bound, random).unwrap();
+        assert_eq!(again, sealed.bytes, "{name}: seals to other bytes than the golden vector");
+        assert_eq!(device_key().open(&sealed.bytes, &bound), Ok(content.clone()), "{name}");
+        let plain = serde_cbor::to_vec(&content).unwrap();
+        let golden = stored(&format!("{name}.content.cbor"), || plain.clone());
+        assert_eq!(plain, golden, "{name}: the content is encoded to other bytes");
+        assert_eq!(codec::from_slice::<SealedContent>(&golden).unwrap(), content);
+        conforms("sealed-content", &golden).unwrap();
+        let json = stored_json(&format!("{name}.content.json"), || {
+            json!({
+                "about": "the content that is sealed, and what it is sealed with",
+                "rule": "sealed-content",
+                "state": format!("{name}.cbor"),
+                "info": String::from_utf8_lossy(INFO),
+                "aad": String::from_utf8_lossy(&bound.aad()),
+                "devicePrivateKey": holdfast_base::ids::hex(&device_key().to_bytes()),
+                "devicePublicKey": holdfast_base::ids::hex(&device_key().public()),
+                "ikmE": holdfast_base::ids::hex(&random),
+                "message": content,
+            })
+        });
+        assert_eq!(json["aad"].as_str().unwrap().as_bytes(), bound.aad());
     }
 }
 

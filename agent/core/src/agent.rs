@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use holdfast_base::collect;
 use holdfast_base::ids::{Digest, Name, StateVersion};
-use holdfast_protocol::message::{DesiredState, Detail, WorkloadReport};
+use holdfast_protocol::message::{DesiredState, DesiredWorkload, Detail, WorkloadReport};
 
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
@@ -18,6 +18,7 @@ use super::lifecycle::{Surroundings, Workload};
 use super::restart::NotRestarted;
 use super::runtime::{Found, Handle, Known, NotPrepared, Role, RuntimeKind};
 use super::saved::{Revision, SavedWorkload};
+use super::secrets::{NoKey, Opener, Secrets};
 use super::unidentified::{Unidentified, adoptable};
 
 /// Pause before a failed census is tried again, in milliseconds.
@@ -41,6 +42,8 @@ pub struct Start {
     pub artifacts: BTreeSet<Digest>,
     /// Seed of all random numbers (nonces, jitter).
     pub entropy: u64,
+    /// Opener of sealed secrets. None: the device has no key.
+    pub opener: Option<Arc<dyn Opener>>,
 }
 
 /// Snapshot of all workloads, for reports and `holdfast-agent status`.
@@ -92,6 +95,7 @@ pub struct Agent {
     artifacts: BTreeSet<Digest>,
     kept: Option<BTreeSet<Digest>>,
     entropy: Entropy,
+    opener: Arc<dyn Opener>,
     pending: Vec<Effect>,
 }
 
@@ -99,7 +103,8 @@ impl Agent {
     /// Plans from what is found: adopts instances that should run, and sweeps those that should
     /// not.
     pub fn new(start: Start, now: u64) -> Self {
-        let Start { desired, former, mut saved, found, folders, artifacts, entropy } = start;
+        let Start { desired, former, mut saved, found, folders, artifacts, entropy, opener } =
+            start;
         let specified = desired.as_ref().or(former.as_ref());
         let specified = specified.map(wanted_revisions).unwrap_or_default();
         let mut names: BTreeSet<Name> = folders;
@@ -119,6 +124,7 @@ impl Agent {
             artifacts,
             kept: None,
             entropy: Entropy::new(entropy),
+            opener: opener.unwrap_or_else(|| Arc::new(NoKey)),
             pending: Vec::new(),
         };
         for name in names {
@@ -200,6 +206,7 @@ impl Agent {
             now,
             artifacts: &self.artifacts,
             entropy: &mut self.entropy,
+            opener: &*self.opener,
             out: &mut self.pending,
         };
         match adopted {
@@ -295,6 +302,7 @@ impl Agent {
             | Observed::Saved(name, _)
             | Observed::Started(name, ..)
             | Observed::Exited(name, ..)
+            | Observed::Refreshed(name, ..)
             | Observed::Probed(name, ..)
             | Observed::LeftBehind(name, _)
             | Observed::Swept(name, _)
@@ -312,6 +320,7 @@ impl Agent {
                     now,
                     artifacts: &self.artifacts,
                     entropy: &mut self.entropy,
+                    opener: &*self.opener,
                     out: &mut self.pending,
                 };
                 if let Some(workload) = self.workloads.get_mut(&name) {
@@ -326,6 +335,7 @@ impl Agent {
             now,
             artifacts: &self.artifacts,
             entropy: &mut self.entropy,
+            opener: &*self.opener,
             out: &mut self.pending,
         };
         for workload in self.workloads.values_mut() {
@@ -339,6 +349,7 @@ impl Agent {
             now,
             artifacts: &self.artifacts,
             entropy: &mut self.entropy,
+            opener: &*self.opener,
             out: &mut self.pending,
         };
         for workload in self.workloads.values_mut() {
@@ -404,6 +415,11 @@ impl Agent {
         }
     }
 
+    /// Workloads whose secrets cannot be opened, or not be given to them, with the reason.
+    pub fn unopened(&self) -> impl Iterator<Item = (&Name, &str)> {
+        self.workloads.iter().filter_map(|(name, it)| Some((name, it.unopened()?)))
+    }
+
     /// Saved state of every workload, to write the store anew after it was lost.
     pub fn saved(&self) -> impl Iterator<Item = (&Name, &SavedWorkload)> {
         let unidentified = self.unidentified.iter().map(|(name, known)| (name, &known.saved));
@@ -432,9 +448,13 @@ fn is_paused(desired: &DesiredState, name: &Name) -> bool {
 }
 
 fn wanted_revisions(desired: &DesiredState) -> BTreeMap<Name, Revision> {
-    let revision = |number: u64, spec: &_| Revision { number, spec: Arc::new(Clone::clone(spec)) };
+    let revision = |it: &DesiredWorkload| Revision {
+        number: it.revision,
+        spec: Arc::new(it.spec.clone()),
+        secrets: Secrets::of(desired, it).map(Arc::new),
+    };
     let workloads = desired.workloads.iter();
-    collect::map(workloads.map(|(name, it)| (name.clone(), revision(it.revision, &it.spec))))
+    collect::map(workloads.map(|(name, it)| (name.clone(), revision(it))))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use holdfast_protocol::workload::{Artifact, Probe, WorkloadSpec};
 
 use super::runtime::{Found, Halt, Handle, NotPrepared, Reason, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
+use super::secrets::Secrets;
 
 /// One effect for the driver to carry out. Its result returns as [`Observed`].
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +48,18 @@ pub enum Effect {
         /// Instance to be watched.
         instance: Handle,
     },
+    /// Replace the files of the secrets of a running instance by those of this revision, and then
+    /// send a signal to its main process.
+    Refresh {
+        /// Workload whose secrets have another content.
+        name: Name,
+        /// Instance that runs.
+        instance: Handle,
+        /// Revision that runs, with the secrets that it is to have.
+        revision: Revision,
+        /// Number of the signal.
+        signal: u8,
+    },
     /// Run the health probe once.
     Probe {
         /// Name of the workload to probe.
@@ -57,6 +70,8 @@ pub enum Effect {
         probe: Probe,
         /// Specification of the running revision, for probes that are executed in its environment.
         spec: Arc<WorkloadSpec>,
+        /// Secrets of the running revision, for the same.
+        secrets: Option<Arc<Secrets>>,
         /// Timeout of the probe in milliseconds; exceeding it is a failure.
         timeout_ms: u64,
     },
@@ -111,6 +126,8 @@ pub enum Observed {
     Started(Name, Handle, Result<(), Reason>),
     /// The instance ended, and how.
     Exited(Name, Handle, Exit),
+    /// The files of the secrets are replaced and the signal was sent, or why not.
+    Refreshed(Name, Handle, Result<(), Reason>),
     /// Result of a probe; the error is the reason of the failure.
     Probed(Name, Handle, Result<(), Reason>),
     /// Number of processes that a sweep found alive after the instance had ended, without those

@@ -30,5 +30,6 @@ pub mod report;
 pub mod restart;
 pub mod runtime;
 pub mod saved;
+pub mod secrets;
 mod unidentified;
 pub mod version;

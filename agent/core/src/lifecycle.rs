@@ -14,10 +14,14 @@
 //! saved state and from what is found on the machine. The old revision is stopped only when
 //! everything that the new one needs is on the device.
 //!
-//! See decisions 0002, 0008, 0010, 0023, 0115 and 0116.
+//! A workload whose secrets cannot be opened does what it did: the former revision goes on running,
+//! and is started again after a reboot.
+//!
+//! See decisions 0002, 0008, 0010, 0023, 0115, 0116 and NEW-sealed-values.
 
 mod outcome;
 mod outlook;
+mod sealed;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,6 +35,8 @@ use super::effect::Effect;
 use super::restart::NotRestarted;
 use super::runtime::{Halt, Handle, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
+use super::secrets::{Opener, Secrets};
+use sealed::{Refresh, is_of};
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
 const PROVEN_AFTER: u64 = 10_000;
@@ -82,6 +88,13 @@ struct Running {
     probing: bool,
 }
 
+/// Specification of a revision, with epoch and version of its secrets.
+type Tried = (Arc<WorkloadSpec>, Option<(u64, u64)>);
+
+fn tried(revision: &Revision) -> Tried {
+    (Arc::clone(&revision.spec), revision.said())
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     Idle,
@@ -113,8 +126,8 @@ enum Stage {
     },
     Waiting {
         until: u64,
-        /// Specification that failed: any other one is tried at once.
-        tried: Option<Arc<WorkloadSpec>>,
+        /// What failed: anything else is tried at once. None: secrets that could not be opened.
+        tried: Option<Tried>,
     },
     Done(Exit),
     Removing,
@@ -130,6 +143,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) now: u64,
     pub(super) artifacts: &'a BTreeSet<Digest>,
     pub(super) entropy: &'a mut Entropy,
+    pub(super) opener: &'a dyn Opener,
     pub(super) out: &'a mut Vec<Effect>,
 }
 
@@ -153,6 +167,10 @@ pub(super) struct Workload {
     again: bool,
     /// True if the start under way was asked for by an operator: it is not counted as a restart.
     uncounted: bool,
+    /// Secrets that cannot be opened or given to the workload, with the reason.
+    unopened: Option<(Arc<Secrets>, String)>,
+    /// Replacement of the secrets' files in the running instance.
+    refresh: Refresh,
 }
 
 impl Workload {
@@ -171,6 +189,8 @@ impl Workload {
             paused: false,
             again: false,
             uncounted: false,
+            unopened: None,
+            refresh: Refresh::None,
         }
     }
 
@@ -225,6 +245,12 @@ impl Workload {
             self.prefetching = None;
             self.again = false;
         }
+        if self.wanted != wanted {
+            self.unopened = None;
+            if let Refresh::Failed { .. } = self.refresh {
+                self.refresh = Refresh::None;
+            }
+        }
         self.wanted = wanted;
         self.paused = paused;
     }
@@ -263,7 +289,7 @@ impl Workload {
     fn goal(&self) -> Option<&Revision> {
         let wanted = self.wanted.as_ref()?;
         match (&self.saved.rejected, &self.saved.previous, &self.saved.current) {
-            (Some(rejected), previous, current) if rejected.revision == *wanted => {
+            (Some(rejected), previous, current) if rejected.revision.is_same(wanted) => {
                 previous.as_ref().or(current.as_ref())
             }
             _ => Some(wanted),
@@ -330,7 +356,10 @@ impl Workload {
                 over
             }
             (Stage::Waiting { until, tried }, Some(goal)) => {
-                let over = now >= *until || tried.as_ref() != Some(&goal.spec);
+                let other = tried.as_ref() != Some(&self::tried(&goal));
+                // Where the goal cannot be opened, a former revision was tried in its place.
+                let hopeless = is_of(self.unopened.as_ref(), &goal);
+                let over = now >= *until || (other && !hopeless);
                 if over {
                     self.stage = Stage::Idle;
                 }
@@ -341,7 +370,8 @@ impl Workload {
                 if over {
                     self.stage = Stage::Idle;
                 } else {
-                    self.renumber(&goal, world);
+                    // They are opened when it is started again.
+                    self.take_over(&goal, world);
                 }
                 over
             }
@@ -385,12 +415,14 @@ impl Workload {
         self.saved.current.as_ref().is_some_and(|current| current.spec == goal.spec)
     }
 
-    /// Takes over another revision number of the same specification, without a restart.
-    fn renumber(&mut self, goal: &Revision, world: &mut Surroundings<'_>) {
-        if let Some(current) = &mut self.saved.current
-            && current.number != goal.number
-        {
-            current.number = goal.number;
+    /// Takes over another revision number, and other secrets, of the same specification without a
+    /// restart. Secrets that were only sealed anew are worth no write to the disk.
+    fn take_over(&mut self, goal: &Revision, world: &mut Surroundings<'_>) {
+        let Some(current) = &mut self.saved.current else { return };
+        let is_same = current.is_same(goal);
+        current.number = goal.number;
+        current.secrets.clone_from(&goal.secrets);
+        if !is_same {
             self.persist(world);
         }
     }
@@ -401,6 +433,7 @@ impl Workload {
             self.stage = Stage::Fetching(missing.digest);
             return false;
         }
+        let goal = self.openable(goal, world);
         let stale_config = match &self.saved.current {
             Some(current) => {
                 let kept = |path: &&String| !goal.spec.config.contains_key(*path);
@@ -432,6 +465,7 @@ impl Workload {
                 if running.healthy && world.now >= running.since + PROVEN_AFTER {
                     self.failures = 0;
                 }
+                let secrets = current.and_then(|current| current.secrets.clone());
                 if let Some(health) = &goal.spec.health
                     && !running.probing
                     && world.now >= running.probe_at
@@ -442,16 +476,16 @@ impl Workload {
                         instance: running.instance.clone(),
                         probe: health.probe.clone(),
                         spec: Arc::clone(&goal.spec),
+                        secrets,
                         timeout_ms: health.timeout_ms,
                     });
                 }
-                self.renumber(&goal, world);
                 if proven {
                     self.saved.proven = true;
                     self.saved.previous = None;
                     self.persist(world);
                 }
-                false
+                self.follow_secrets(&goal, world)
             }
             Some(goal) => {
                 if let Some(missing) = missing(&goal, world.artifacts) {
@@ -463,7 +497,9 @@ impl Workload {
                     }
                     return false;
                 }
-                self.stop(Cause::Goal, world);
+                if self.opens(&goal, world) {
+                    self.stop(Cause::Goal, world);
+                }
                 false
             }
             None => {
@@ -479,6 +515,7 @@ impl Workload {
         let instance = running.instance.clone();
         let stop = self.saved.current.as_ref().map(|current| current.spec.stop).unwrap_or_default();
         self.prefetching = None;
+        self.refresh = Refresh::None;
         world.out.push(Effect::Stop {
             name: self.name.clone(),
             instance: instance.clone(),

@@ -139,6 +139,9 @@ pub enum NotPrepared {
     /// The machine is in trouble, such as a full disk: the same revision may start later.
     #[error("{0}")]
     Machine(Reason),
+    /// The secrets of the revision cannot be opened, or not be given to it.
+    #[error("{0}")]
+    Secrets(Reason),
     /// An artifact that was taken to be on disk is not any more.
     #[error("artifact {0} is gone from the disk: it is fetched again")]
     Artifact(Digest),

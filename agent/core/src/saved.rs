@@ -1,6 +1,6 @@
 //! Saved state of a workload on disk, and how runs of it end.
 //!
-//! See decisions 0008, 0023 and 0115.
+//! See decisions 0008, 0023, 0115 and NEW-sealed-values.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use holdfast_protocol::workload::WorkloadSpec;
 use serde::{Deserialize, Serialize};
 
 use super::runtime::{Handle, Known};
+use super::secrets::Secrets;
 
 /// Revision of a workload with its specification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,9 @@ pub struct Revision {
     pub number: u64,
     /// Specification of the workload in this revision.
     pub spec: Arc<WorkloadSpec>,
+    /// Secrets of the revision, sealed. None: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<Arc<Secrets>>,
 }
 
 impl Revision {
@@ -30,6 +34,17 @@ impl Revision {
     /// True if an instance with this nonce runs this very specification.
     pub fn gave(&self, nonce: u64) -> bool {
         nonce & u64::from(u32::MAX) == u64::from(self.fingerprint())
+    }
+
+    /// Epoch and version of the secrets, if there are any.
+    pub(crate) fn said(&self) -> Option<(u64, u64)> {
+        self.secrets.as_deref().map(Secrets::said)
+    }
+
+    /// True if the control plane means the same by both. Secrets that were only sealed anew are the
+    /// same.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.number, &self.spec, self.said()) == (other.number, &other.spec, other.said())
     }
 
     fn fingerprint(&self) -> u32 {

@@ -20,11 +20,15 @@ pub const POINTS: &[&str] = &[
 pub const DATA_POINTS: &[&str] =
     &["records-stored", "journal-settled", "batch-sent", "shipped-stored"];
 
+/// Crash points of secrets that change while their workload runs.
+pub const SECRET_POINTS: &[&str] = &["secrets-laid"];
+
 /// Kills the agent here if `HOLDFAST_CRASH_AT` names this point.
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     static AT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    debug_assert!(POINTS.contains(&name) || DATA_POINTS.contains(&name), "{name} is not listed");
+    let lists = [POINTS, DATA_POINTS, SECRET_POINTS];
+    debug_assert!(lists.iter().any(|list| list.contains(&name)), "{name} is not listed");
     let at = AT.get_or_init(|| std::env::var("HOLDFAST_CRASH_AT").ok());
     if at.as_deref() == Some(name)
         && let Some(this) =

@@ -1,7 +1,7 @@
 //! Identity of this device: its private key, made here and never sent, and its enrolment with the
 //! control plane. Kept in `identity.json`, which is replaced as a whole.
 //!
-//! See decisions 0003, 0009 and 0040.
+//! See decisions 0003, 0009, 0040 and NEW-renewal-nonce.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,8 +12,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_base::ids::{DeviceId, Labels, Name, hex, unhex};
 use holdfast_protocol::enrol::{
-    ENROL_PATH, EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RENEW_PATH, RenewRequest,
-    enrol_proof, renew_proof,
+    ENROL_PATH, EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, NONCE_PATH, NonceAnswer,
+    NonceRequest, RENEW_PATH, RenewRequest, enrol_proof, renew_proof, renew_proof_v0,
 };
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
@@ -26,6 +26,7 @@ use super::clock::Time;
 use super::files;
 use super::https::{Api, HttpsError, NotAUrl, Url};
 use super::meter::Tap;
+use super::sealing;
 use super::tls::{self, Ca, ClientIdentity};
 use crate::core::certificate::Life;
 
@@ -324,12 +325,14 @@ impl Identity {
         let tls = tls::config(Ca::Pinned(token.ca_sha256), None, time.clone())
             .map_err(|error| IdentityError::Key(error.to_string()))?;
         let public_key = self.public_key()?;
+        let sealing_key = self.sealing_key();
         let request = EnrolRequest {
             token: token.to_string(),
             name,
             labels,
-            proof: self.sign(&enrol_proof(&token.id, &public_key))?,
+            proof: self.sign(&enrol_proof(&token.id, &public_key, sealing_key.as_deref()))?,
             public_key,
+            sealing_key,
         };
         let answer =
             Api { url: url.clone(), tls, tap: Tap::default() }.post(ENROL_PATH, &request).await?;
@@ -341,16 +344,31 @@ impl Identity {
         Ok(approved)
     }
 
+    /// Public half of the key that secrets are sealed to. None: there is no such key.
+    fn sealing_key(&self) -> Option<String> {
+        self.path.parent().and_then(sealing::public_key)
+    }
+
+    /// True if the control plane does not know the key that this device opens secrets with.
+    pub fn is_sealing_key_unknown(&self) -> bool {
+        let known = self.enrolment().map(|enrolment| enrolment.sealing_key.as_deref());
+        let own = self.sealing_key();
+        known.is_some_and(|known| own.is_some() && known != own.as_deref())
+    }
+
     /// Requests a new certificate, or asks whether the device has been approved. True when
     /// approved. The result is used even if it cannot be stored; see [`Identity::keep`].
     ///
     /// # Errors
     /// [`IdentityError`]; the former enrolment stays.
     pub async fn renew(&mut self, time: &Time, tap: Tap) -> Result<bool, IdentityError> {
-        let public_key = self.public_key()?;
-        let proof = self.sign(&renew_proof(&public_key))?;
-        let request = RenewRequest { public_key, proof };
-        let answer = self.anonymous(time, tap)?.post(RENEW_PATH, &request).await?;
+        let api = self.anonymous(time, tap)?;
+        let mut answer = self.ask_renewal(&api).await;
+        if matches!(answer, Err(IdentityError::Https(HttpsError::Refused { status: 409, .. }))) {
+            // The nonce was too old when it came, or the control plane has been restarted since.
+            answer = self.ask_renewal(&api).await;
+        }
+        let answer = answer?;
         let before = self.document.clone();
         let approved = self.take(answer);
         if self.document != before {
@@ -358,6 +376,27 @@ impl Identity {
         }
         self.keep();
         Ok(approved)
+    }
+
+    async fn ask_renewal(&self, api: &Api) -> Result<EnrolAnswer, IdentityError> {
+        let public_key = self.public_key()?;
+        let asked = NonceRequest { public_key: public_key.clone() };
+        let given: Result<NonceAnswer, HttpsError> = api.post(NONCE_PATH, &asked).await;
+        let request = match given {
+            Ok(NonceAnswer { nonce }) => {
+                let sealing_key = self.sealing_key();
+                let message = renew_proof(&public_key, &nonce, sealing_key.as_deref());
+                let (proof, nonce) = (self.sign(&message)?, Some(nonce));
+                RenewRequest { public_key, nonce, sealing_key, proof }
+            }
+            // A control plane that knows no nonces, nor sealing keys.
+            Err(HttpsError::Refused { status: 404, .. }) => {
+                let proof = self.sign(&renew_proof_v0(&public_key))?;
+                RenewRequest { public_key, nonce: None, sealing_key: None, proof }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Ok(api.post(RENEW_PATH, &request).await?)
     }
 
     /// Stores the result of a renewal, if it is not stored yet. Called again later if that fails,

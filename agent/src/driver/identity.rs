@@ -23,6 +23,10 @@ use crate::core::backoff::Entropy;
 use crate::core::certificate::Life;
 use crate::core::renewal::{Failure, Renewal};
 
+/// Pause after a renewal before the control plane is told the sealing key once more, in
+/// milliseconds: one that is older knows no such key until it is updated.
+const SEALING_KEY_RETRY: u64 = 3_600_000;
+
 /// Handles that an identity is used with.
 pub(super) struct Around {
     /// Folder of all that the agent stores.
@@ -53,6 +57,11 @@ pub(super) struct DeviceIdentity {
     entropy: Entropy,
     /// Text about an identity that cannot be read.
     trouble: Option<String>,
+    /// True while the control plane does not know the key that this device opens secrets with.
+    is_sealing_key_unknown: bool,
+    /// Time before which the control plane is not told the sealing key again, in milliseconds since
+    /// the boot.
+    tell_sealing_key_at: u64,
 }
 
 impl DeviceIdentity {
@@ -64,8 +73,17 @@ impl DeviceIdentity {
         entropy: Entropy,
         trouble: Option<String>,
     ) -> Self {
-        let renewal = Renewal::default();
-        Self { around, present: None, credentials, api, renewal, entropy, trouble }
+        Self {
+            around,
+            present: None,
+            credentials,
+            api,
+            renewal: Renewal::default(),
+            entropy,
+            trouble,
+            is_sealing_key_unknown: false,
+            tell_sealing_key_at: 0,
+        }
     }
 
     /// Identity as it is. None: the device is not enrolled, or it cannot be read.
@@ -124,6 +142,7 @@ impl DeviceIdentity {
             return None;
         };
         believe(time, enrolment);
+        self.is_sealing_key_unknown = identity.is_sealing_key_unknown();
         let tls = identity.tls(time);
         let tls = tls
             .inspect_err(|error| tracing::error!(%error, "the certificate cannot be used"))
@@ -169,6 +188,9 @@ impl DeviceIdentity {
     pub(super) fn renew_if_due(&mut self) {
         let Some(identity) = &self.present else { return };
         let Around { time, meter, tell, .. } = &self.around;
+        if self.is_sealing_key_unknown && uptime_ms() >= self.tell_sealing_key_at {
+            self.renewal.ask_soon();
+        }
         if !self.renewal.begin(identity.life(), time.now(), uptime_ms()) {
             return;
         }
@@ -190,6 +212,7 @@ impl DeviceIdentity {
             Ok((identity, true)) => {
                 tracing::info!("the certificate is renewed");
                 self.renewal.renewed(now);
+                self.tell_sealing_key_at = now + SEALING_KEY_RETRY;
                 return self.adopt(identity);
             }
             Ok((identity, false)) => {

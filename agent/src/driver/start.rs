@@ -37,6 +37,7 @@ use crate::adapters::{files, link};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
+use crate::core::secrets::Opener;
 use crate::runtimes::Runtimes;
 use crate::runtimes::process::{Context, Processes};
 
@@ -114,9 +115,17 @@ impl Driver {
         let access = Arc::new(Access::new(&data, config.bus_port));
         let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
         let (device, fetched) = (device.unwrap_or_default(), artifacts.folder().to_owned());
-        let context = Context::take(&data, device, fetched, Arc::clone(&access), seed);
+        let context = Context::take(
+            &data,
+            device,
+            fetched,
+            Arc::clone(&access),
+            config.secrets_folder.clone(),
+            seed,
+        );
         let context = context.map_err(failed)?;
         let workloads = context.workloads.clone();
+        let opener: Arc<dyn Opener> = context.secrets.clone();
         let processes = Processes::new(context, observe.clone());
         let runtimes = Runtimes::new(vec![Box::new(processes)], workloads, observe.clone());
         let buffer = Buffer::new(&data, config.storage, time.clone());
@@ -136,6 +145,7 @@ impl Driver {
             folders,
             artifacts: there,
             entropy: seed,
+            opener: Some(opener),
         };
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
         tasks::spawn(link::run(credentials_seen, link_tell, seed ^ 1));

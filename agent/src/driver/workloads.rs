@@ -27,6 +27,9 @@ use crate::runtimes::{Prepare, Probing, Runtimes, Sweep, on_own_thread};
 /// Maximum number of observations that are taken in before the core is asked again.
 const AT_ONCE: usize = 64;
 
+/// Most workloads that are named in the problem of secrets.
+const MAX_UNOPENED: usize = 10;
+
 /// The core's picture of all workloads, and what runs them.
 pub(super) struct Workloads {
     pub(super) agent: Agent,
@@ -140,8 +143,13 @@ impl Workloads {
                 Effect::Sweep { name, runtimes, last, spare, kill } => {
                     sweeps.push(Sweep { name, runtimes, last, spare, kill });
                 }
-                Effect::Probe { name, instance, probe, spec, timeout_ms } => {
-                    self.runtimes.probe(Probing { name, instance, probe, spec, timeout_ms });
+                Effect::Refresh { name, instance, revision, signal } => {
+                    tracing::info!(workload = %name, signal, "its secrets have changed");
+                    self.runtimes.refresh(name, instance, revision, signal);
+                }
+                Effect::Probe { name, instance, probe, spec, secrets, timeout_ms } => {
+                    let ask = Probing { name, instance, probe, spec, secrets, timeout_ms };
+                    self.runtimes.probe(ask);
                 }
                 Effect::Remove { name } => {
                     tracing::info!(workload = %name, "removing its folder");
@@ -220,8 +228,15 @@ impl Workloads {
         self.restarts.forget_calls();
     }
 
-    /// Adds the problem of limits that are asked for and not enforced as they should be.
+    /// Adds the problems of limits that are asked for and not enforced as they should be, and of
+    /// secrets that cannot be opened.
     pub(super) fn problems(&self, list: &mut Problems) {
+        let unopened = self.agent.unopened().map(|(name, why)| format!("{name}: {why}"));
+        let unopened: Vec<_> = unopened.take(MAX_UNOPENED).collect();
+        list.say(
+            ProblemCode::SecretsNotOpened,
+            (!unopened.is_empty()).then(|| unopened.join("; ")),
+        );
         let wanted = self.agent.saved().filter_map(|(name, saved)| {
             let current = saved.current.as_ref()?;
             Some((name, &*current.spec))

@@ -25,6 +25,7 @@ use crate::adapters::tasks;
 use crate::core::effect::Observed;
 use crate::core::runtime::{Found, Halt, Handle, Known, NotPrepared, Reason, RuntimeKind};
 use crate::core::saved::{Exit, Revision};
+use crate::core::secrets::Secrets;
 
 /// Name of a workload's log in its folder.
 pub const LOG: &str = "log";
@@ -57,6 +58,8 @@ pub struct Probing {
     pub probe: Probe,
     /// Specification of the running revision.
     pub spec: Arc<WorkloadSpec>,
+    /// Secrets of the running revision, sealed.
+    pub secrets: Option<Arc<Secrets>>,
     /// Timeout of the probe in milliseconds.
     pub timeout_ms: u64,
 }
@@ -112,6 +115,10 @@ pub trait Runtime: Send + Sync {
 
     /// Stops an instance; one that is gone is fine. Its end is told by who waits for it.
     fn stop(&self, name: &Name, instance: &Handle, how: Halt);
+
+    /// Replaces the files of the secrets of an instance by those of this revision, and then sends a
+    /// signal to its main process. Tells `Refreshed`.
+    fn refresh(&self, name: Name, instance: Handle, revision: Revision, signal: u8);
 
     /// Runs a probe once. Tells `Probed`.
     fn probe(&self, ask: Probing);
@@ -226,6 +233,17 @@ impl Runtimes {
         match self.of(&instance) {
             Some(runtime) => runtime.stop(&name, &instance, how),
             None => self.say(Observed::Exited(name, instance, Exit::Unseen)),
+        }
+    }
+
+    /// Replaces the files of an instance's secrets, and sends it a signal.
+    pub fn refresh(&self, name: Name, instance: Handle, revision: Revision, signal: u8) {
+        match self.of(&instance) {
+            Some(runtime) => runtime.refresh(name, instance, revision, signal),
+            None => {
+                let why = Reason(format!("this agent has no runtime {}", instance.runtime));
+                self.say(Observed::Refreshed(name, instance, Err(why)));
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// A document that is not a workload: a `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`.
+/// A document that is not a workload, such as a `Stream` or a `Secret`.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = DataPolicy)]
@@ -54,6 +54,31 @@ pub struct PolicyStatus {
     /// For a `DevicePolicy`: devices to which it applies, counted by their absence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absence: Option<super::absence::PolicyAbsence>,
+    /// For a `Secret` or `Config`: size and digest of its values, and the documents that use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values: Option<PolicyValues>,
+}
+
+/// Values of a `Secret` or `Config`, without the values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DataPolicyValues)]
+pub struct PolicyValues {
+    /// Number of keys.
+    pub keys: u64,
+    /// Number of bytes of all values.
+    pub bytes: u64,
+    /// Number that changes when a value does.
+    pub revision: u64,
+    /// For a `Config`: SHA-256 of keys and values, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Documents that use values of it, such as `workload pump`, at most 20.
+    #[serde(default)]
+    pub used_by: Vec<String>,
+    /// Number of documents that use values of it.
+    #[serde(default)]
+    pub users: u64,
 }
 
 /// Effect of a document on one of its devices.
@@ -76,6 +101,26 @@ pub struct PolicyDevice {
     /// For a `LinkBudget`: traffic of the device's link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
+    /// For a `Secret` or `Config`: values that workloads of the device use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<PolicyValue>,
+}
+
+/// Value of a `Secret` or `Config` that a workload of a device uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = DataPolicyValue)]
+pub struct PolicyValue {
+    /// Name of the workload.
+    pub workload: String,
+    /// Key of the value.
+    pub key: String,
+    /// First eight digits of the digest of the value that the device should have.
+    pub sha256: String,
+    /// First eight digits of the digest of the value that the device has. Absent: it has none yet,
+    /// or it is not known which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has: Option<String>,
 }
 
 /// A stream on a device that a `Stream` document matches.

@@ -196,6 +196,10 @@ pub struct DeviceStatus {
     /// Time at which the device's certificate expires.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<String>,
+    /// True: secrets can be sealed to the device. False: its agent is too old for that, and no
+    /// workload with secrets can be given to it.
+    #[serde(default)]
+    pub secrets: bool,
     /// Report of the device about its data: `storage` (its buffer), `link` (its traffic) and
     /// `horizon` (how long the buffer lasts).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -40,6 +40,8 @@ pub enum Section {
     LinkUse,
     /// Devices whose absence a policy decides, and those that are away.
     Absence,
+    /// Users of values, and which devices have which of them.
+    Values,
 }
 
 /// Column of a list.
@@ -171,8 +173,16 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 6] =
-    [&WORKLOAD, &STREAM, &LINK_BUDGET, &NOTIFICATION, &DEVICE_POLICY, &ROLE_BINDING];
+pub static ALL: [&DocumentKind; 8] = [
+    &WORKLOAD,
+    &STREAM,
+    &LINK_BUDGET,
+    &NOTIFICATION,
+    &DEVICE_POLICY,
+    &ROLE_BINDING,
+    &SECRET,
+    &CONFIG,
+];
 
 /// `Workload`.
 pub static WORKLOAD: DocumentKind = DocumentKind {
@@ -343,6 +353,42 @@ pub static ROLE_BINDING: DocumentKind = DocumentKind {
     ],
     sections: &[Section::Document],
 };
+
+/// `Secret`.
+pub static SECRET: DocumentKind = DocumentKind {
+    document: "Secret",
+    word: "secret",
+    plural: "secrets",
+    short: "",
+    about: "Values that are never shown, for workloads and notifications",
+    path: &["policies", "secrets"],
+    columns: &VALUES,
+    sections: &[Section::Document, Section::Values],
+};
+
+/// `Config`.
+pub static CONFIG: DocumentKind = DocumentKind {
+    document: "Config",
+    word: "config",
+    plural: "configs",
+    short: "",
+    about: "Values for workloads",
+    path: &["policies", "configs"],
+    columns: &VALUES,
+    sections: &[Section::Document, Section::Values],
+};
+
+/// Columns of kinds that have values.
+static VALUES: [Column; 8] = [
+    NAME,
+    column("KEYS", &[value("/status/values/keys")]),
+    column("BYTES", &[value("/status/values/bytes")]),
+    column("USED BY", &[toned("/status/values/users", Tone::FaintIfAny)]),
+    DEVICES,
+    APPLIED,
+    CHANGED,
+    LABELS,
+];
 
 #[cfg(test)]
 mod tests {

@@ -28,6 +28,7 @@ pub mod path;
 mod people;
 mod query;
 mod role;
+mod secrets;
 pub mod selector;
 pub mod strict;
 pub mod time;
@@ -52,8 +53,8 @@ pub use backup::{
 pub use code::ApiCode;
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
-    MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, Series, Sparkline,
-    Sparklines, StreamItem, StreamLast,
+    MissingRange, Point, Policy, PolicyDevice, PolicyStatus, PolicyStream, PolicyValue,
+    PolicyValues, Series, Sparkline, Sparklines, StreamItem, StreamLast,
 };
 pub use device::{
     Connection, DesiredRevision, Device, DeviceStatus, Generations, Health, HealthState,
@@ -79,6 +80,7 @@ pub use query::{
     QueryRecords, QueryResult, QueryRow,
 };
 pub use role::{NotARole, Role};
+pub use secrets::{RotateSecret, SecretValue};
 pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 pub use token::{Approve, CreatedToken, NewToken, Token, TokenDevice, TokenUse};
 pub use workload::{Revision, State, Workload, WorkloadState, WorkloadSummary};

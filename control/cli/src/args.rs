@@ -10,6 +10,7 @@ mod activity;
 mod format;
 mod jobs;
 mod kinds;
+mod secrets;
 
 pub(crate) use activity::{ActivityArgs, ActivityFormat, TimelineArgs};
 use format::checked_selector;
@@ -17,6 +18,7 @@ pub(crate) use format::{Format, LedgerFormat};
 use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
 pub(crate) use kinds::Kind;
+pub(crate) use secrets::{Create, Rotate, SecretCommand, Values, divided, generated, path};
 
 use super::moment;
 use crate::serve_args::{ResetArgs, ServeArgs};
@@ -177,6 +179,9 @@ lists acknowledgements and who made them.")]
 
 They are counted apart and stay visible. holdfast delete silence ID ends it early.")]
     Silence(Quiet),
+    /// Create, rotate and list secrets. Their values are never shown.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Test notifications, which tell people of alarms.
     #[command(subcommand)]
     Notification(NotificationCommand),

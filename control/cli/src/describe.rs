@@ -141,6 +141,7 @@ fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> St
                     format!("until {at} ({})", moment::until(at, now))
                 })),
             ),
+            ("Secrets", rows::secrets(device)),
             ("Horizon", rows::horizon(status.data.as_ref(), now)),
             ("Refused", Cell::from(format!("{} inputs since the agent's start", status.refused))),
             ("Enrolled", Cell::from(moment::and_ago(device.metadata.created_at.as_ref(), now))),

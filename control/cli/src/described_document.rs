@@ -8,6 +8,7 @@ use super::cells::{self, read};
 use super::client::Client;
 use super::described_absence;
 use super::described_data;
+use super::described_values;
 use super::failure::Outcome;
 use super::jobs;
 use super::moment;
@@ -33,6 +34,7 @@ pub(super) async fn sections(
             Section::Spec => spec(item)?,
             Section::LinkUse => link_use(client, output, kind, item).await?,
             Section::Absence => described_absence::of_policy(output, item)?,
+            Section::Values => described_values::of_document(client, output, kind, item).await?,
         });
     }
     Ok(parts.join("\n"))

@@ -23,6 +23,7 @@ mod describe;
 mod described_absence;
 mod described_data;
 mod described_document;
+mod described_values;
 mod documents;
 mod failure;
 mod get;
@@ -38,6 +39,7 @@ mod pinned;
 mod progress;
 mod query;
 mod rows;
+mod secrets;
 mod serve_args;
 mod status;
 mod table;
@@ -170,6 +172,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Ack(wanted) => alarms::acknowledge(client, output, &wanted).await,
         Command::Silence(wanted) => alarms::silence(client, output, &wanted).await,
+        Command::Secret(command) => secrets::secret(client, output, now, command).await,
         Command::Notification(command) => alarms::notification(client, output, &command).await,
         Command::Logs(wanted) => logs::logs(client, output, &wanted).await,
         Command::Data(command) => data::data(client, output, now, &command).await,

@@ -25,7 +25,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
     let (narrow, more): (&[_], &[_]) = match kind {
         Kind::Device => (
             &["NAME", "CONNECTION", "SINCE", "HEARD", "WORKLOADS", "GENERATION", "PROBLEMS"],
-            &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "LABELS"],
+            &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "SECRETS", "LABELS"],
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
@@ -74,10 +74,16 @@ fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
             Cell::from(status.address.clone().unwrap_or_default()),
             Cell::from(status.agent.clone().unwrap_or_default()),
             Cell::from(status.arch.clone().unwrap_or_default()),
+            secrets(device),
             Cell::from(labels(&device.metadata.labels)),
         ]);
     }
     row
+}
+
+/// Returns whether secrets can be sealed to the device.
+pub(crate) fn secrets(device: &Device) -> Cell {
+    if device.status.secrets { Cell::from("yes") } else { Cell::new("no", Mood::Faint) }
 }
 
 /// Returns until when the device can go on without a link, and what ends that.

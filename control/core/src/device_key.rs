@@ -46,6 +46,12 @@ pub fn proves(public_key: &str, message: &[u8], proof: &str) -> bool {
         && UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, &proof).is_ok()
 }
 
+/// Returns true when a sealing key that a device sent can be one: 32 bytes in base64, which are not
+/// all zero.
+pub fn is_sealing_key(text: &str) -> bool {
+    STANDARD.decode(text).is_ok_and(|key| key.len() == 32 && key.iter().any(|byte| *byte != 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +67,14 @@ mod tests {
         assert!(!serial_is_of(&made, other));
         assert!(!serial_is_of(&made[..15], one), "too short");
         assert!(!serial_is_of(&[], one));
+    }
+
+    #[test]
+    fn a_sealing_key_has_32_bytes() {
+        for (key, good) in [([7; 33].as_slice(), false), (&[7; 32], true), (&[0; 32], false)] {
+            assert_eq!(is_sealing_key(&STANDARD.encode(key)), good, "{key:?}");
+        }
+        assert!(!is_sealing_key("no base64!") && !is_sealing_key(""));
     }
 
     #[test]

@@ -277,6 +277,7 @@ mod tests {
             token: "00".into(),
             uncounted: Vec::new(),
             certificate: None,
+            sealing_key: None,
         }
     }
 

@@ -134,7 +134,7 @@ pub fn policy_size(record: &PolicyRecord) -> usize {
 pub fn encoded_size(record: &WorkloadRecord) -> usize {
     // With `paused` it is a few bytes larger: a pause must never make a state too large.
     let (revision, spec) = (record.revision, record.spec.clone());
-    let desired = DesiredWorkload { revision, paused: true, spec };
+    let desired = DesiredWorkload { revision, paused: true, spec, sealed: None };
     let body = cbor_len(&desired);
     body + record.name.as_str().len() + 4
 }
@@ -384,7 +384,7 @@ impl Model {
             .filter_map(|(name, revision)| {
                 let spec = self.workloads.get(name)?.record.spec.clone();
                 let (revision, paused) = (*revision, device.desired.paused.contains_key(name));
-                Some((name.clone(), DesiredWorkload { revision, paused, spec }))
+                Some((name.clone(), DesiredWorkload { revision, paused, spec, sealed: None }))
             })
             .collect();
         Some(DesiredState {

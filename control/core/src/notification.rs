@@ -1,7 +1,7 @@
 //! Content of a `Notification` document, every unit resolved, and storage of its secrets: they are
-//! written and never shown again.
+//! sealed or refer to a `Secret`, and are never shown again.
 //!
-//! See decision 0119.
+//! See decisions 0119 and NEW-secrets-are-resolved-for-each-device.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,8 @@ use holdfast_protocol::enrol::Fault;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::secrets::place::Place;
+use crate::secrets::value::SealedValue;
 use holdfast_api::Severity;
 
 /// Placeholder for a secret in every document that is shown. Applied again, it keeps the stored
@@ -44,8 +46,40 @@ pub struct Notification {
     /// Address of the dashboard, for links in messages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Receiver of the messages.
+    /// Receiver of the messages. A secret of it that is in `hidden` is a placeholder here.
     pub to: Target,
+    /// Secrets of the receiver by their paths below `spec.to`, such as `webhook.secret`. Records of
+    /// versions before 0.9 have none: their secrets are sealed at the next start.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hidden: BTreeMap<String, Hidden>,
+}
+
+/// Secret of a receiver as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hidden {
+    /// Sealed value.
+    Sealed(SealedValue),
+    /// Value of a `Secret` document.
+    Secret(Place),
+}
+
+/// Returns the path of a secret as text, such as `webhook.secret`.
+fn joined(path: &[String]) -> String {
+    path.join(".")
+}
+
+/// True if a text stands for a secret: [`HIDDEN`], or an address of which the origin alone is left.
+fn is_placeholder(text: &str) -> bool {
+    text.strip_suffix(HIDDEN).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+}
+
+/// Returns what stands in the place of a secret: of an address its origin is known.
+fn placeholder(path: &str, secret: &str) -> String {
+    match path.strip_suffix("secretUrl") {
+        Some(_) => format!("{}/{HIDDEN}", origin(secret)),
+        None => HIDDEN.to_owned(),
+    }
 }
 
 /// Kind of receiver with its settings.
@@ -147,6 +181,7 @@ impl Target {
     /// Returns the destination for people, without secrets: an address, or the receivers of mail.
     pub fn place(&self) -> String {
         match self {
+            Self::Webhook(hook) if hook.url == HIDDEN => HIDDEN.to_owned(),
             Self::Webhook(hook) if hook.url_is_secret => {
                 format!("{}/{HIDDEN}", origin(&hook.url))
             }
@@ -195,6 +230,12 @@ impl Target {
     }
 }
 
+/// True if a text is an address over HTTP, as the value of a `Secret` has to be.
+pub fn is_address(text: &str) -> bool {
+    url::Url::parse(text)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some())
+}
+
 /// Returns scheme, host and port of an address, such as `https://hooks.example:8443`.
 fn origin(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
@@ -209,13 +250,73 @@ impl Notification {
         format!("{} {} {}", self.group_by.join(","), self.to.server(), self.to.place())
     }
 
-    /// True if at least one secret is the placeholder [`HIDDEN`].
-    fn is_hidden(&mut self) -> bool {
-        self.to.secrets().iter().any(|(_, secret)| *secret == HIDDEN)
+    /// Returns the values of `Secret` documents that are referred to, with their paths below
+    /// `spec.to`.
+    pub fn places(&self) -> Vec<(String, Place)> {
+        let places = self.hidden.iter().filter_map(|(path, hidden)| match hidden {
+            Hidden::Secret(place) => Some((path.clone(), place.clone())),
+            Hidden::Sealed(_) => None,
+        });
+        places.collect()
     }
 
-    /// Replaces placeholders by the stored secrets, here and in `written`, the document's spec. A
-    /// stored secret is used for the same server only: a changed address must not receive it.
+    /// Notes the secrets that `written`, the document's `spec.to`, takes from `Secret` documents.
+    /// `place` reads such a reference.
+    pub(crate) fn refer(&mut self, written: &Value, place: impl Fn(&Value) -> Option<Place>) {
+        for (path, _) in self.to.secrets() {
+            let value = path.iter().try_fold(written, |at, step| at.get(step.as_str()));
+            if let Some(place) = value.and_then(&place) {
+                self.hidden.insert(joined(&path), Hidden::Secret(place));
+            }
+        }
+    }
+
+    /// True if a secret is still written in plain text.
+    pub fn has_plain(&self) -> bool {
+        self.to.clone().secrets().iter().any(|(_, secret)| !is_placeholder(secret))
+    }
+
+    /// Seals the secrets that are written in plain text: `seal` is given the path and the text of
+    /// each. Their texts are placeholders afterwards.
+    ///
+    /// # Errors
+    /// The first error of `seal`; then some secrets are not sealed.
+    pub fn seal<E>(
+        &mut self,
+        mut seal: impl FnMut(&str, &str) -> Result<SealedValue, E>,
+    ) -> Result<(), E> {
+        for (path, secret) in self.to.secrets() {
+            let path = joined(&path);
+            if is_placeholder(secret) {
+                continue;
+            }
+            let sealed = seal(&path, secret)?;
+            *secret = placeholder(&path, secret);
+            self.hidden.insert(path, Hidden::Sealed(sealed));
+        }
+        Ok(())
+    }
+
+    /// Puts the secrets into their places: `open` is given the path and the stored form of each.
+    ///
+    /// # Errors
+    /// The first error of `open`.
+    pub fn reveal<E>(
+        &mut self,
+        mut open: impl FnMut(&str, &Hidden) -> Result<String, E>,
+    ) -> Result<(), E> {
+        for (path, secret) in self.to.secrets() {
+            let path = joined(&path);
+            if let Some(hidden) = self.hidden.get(&path) {
+                *secret = open(&path, hidden)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Replaces placeholders by the stored secrets, and hides all secrets in `written`, the
+    /// document's spec. A stored secret is used for the same server only: a changed address must not
+    /// receive it.
     ///
     /// # Errors
     /// One fault for each placeholder without a stored secret.
@@ -224,33 +325,23 @@ impl Notification {
         written: &mut Value,
         known: Option<&Notification>,
     ) -> Result<(), Vec<Fault>> {
-        if !self.is_hidden() {
-            return Ok(());
-        }
-        let mut known = known.cloned();
         // A hidden address cannot be compared; it stands for the stored one, hence for the same
         // server.
         let hides_url = matches!(&self.to, Target::Webhook(hook) if hook.url == HIDDEN);
-        let same = known.as_ref().is_some_and(|known| {
+        let known = known.filter(|known| {
             let kind = known.to.word() == self.to.word();
             kind && (hides_url || known.to.server() == self.to.server())
         });
-        let stored: BTreeMap<Vec<String>, String> = known
-            .as_mut()
-            .filter(|_| same)
-            .map(|known| known.to.secrets())
-            .into_iter()
-            .flatten()
-            .map(|(path, secret)| (path, secret.clone()))
-            .collect();
         let mut faults = Vec::new();
         for (path, secret) in self.to.secrets() {
-            if secret != HIDDEN {
+            let path = joined(&path);
+            if self.hidden.contains_key(&path) {
                 continue;
             }
-            let Some(kept) = stored.get(&path) else {
+            let kept = known.and_then(|known| Some((known.hidden.get(&path)?, known)));
+            let Some((kept, known)) = kept else {
                 faults.push(Fault {
-                    path: format!("spec.to.{}", path.join(".")),
+                    path: format!("spec.to.{path}"),
                     message: format!(
                         "{HIDDEN:?} keeps the secret that is stored for the same server, and there is none: write the secret itself"
                     ),
@@ -258,24 +349,24 @@ impl Notification {
                 });
                 continue;
             };
-            secret.clone_from(kept);
-            if let Some(place) = path
-                .iter()
-                .try_fold(written.get_mut("to"), |at, step| Some(at?.get_mut(step.as_str())))
-                && let Some(place) = place
-            {
-                *place = Value::String(kept.clone());
+            if let (true, Target::Webhook(hook)) = (path.ends_with("secretUrl"), &known.to) {
+                secret.clone_from(&hook.url);
             }
+            self.hidden.insert(path, kept.clone());
         }
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        *written = shown(written);
+        Ok(())
     }
 }
 
-/// Returns a spec with [`HIDDEN`] in the place of each secret.
+/// Returns a spec with [`HIDDEN`] in the place of each secret; a reference to a `Secret` is none.
 pub fn shown(written: &Value) -> Value {
     let mut shown = written.clone();
     let hide = |value: Option<&mut Value>| {
-        if let Some(value) = value {
+        if let Some(value) = value.filter(|value| !value.is_object()) {
             *value = HIDDEN.into();
         }
     };
@@ -292,7 +383,19 @@ pub fn shown(written: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secrets::place::Store;
     use serde_json::json;
+
+    fn sealed(text: &str) -> SealedValue {
+        SealedValue {
+            sealed: format!("sealed-{}", text.len()).into(),
+            digest: "0123456789".into(),
+            length: 6,
+            text: true,
+            changed_at: 0,
+            rule: None,
+        }
+    }
 
     fn hook(url: &str, secret: &str) -> Notification {
         Notification {
@@ -312,7 +415,15 @@ mod tests {
                 headers: [("Authorization".to_owned(), secret.to_owned())].into(),
                 ca: None,
             }),
+            hidden: BTreeMap::new(),
         }
+    }
+
+    /// Seals the secrets, as the service does.
+    fn stored(mut notification: Notification) -> Notification {
+        notification.seal(|_, text| Ok::<_, ()>(sealed(text))).unwrap();
+        assert!(!notification.has_plain());
+        notification
     }
 
     fn written(url: &str, secret: &str) -> Value {
@@ -320,22 +431,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_shown_holds_no_secret_and_can_be_applied_again() {
-        let stored = written("https://a/x", "s3cret");
-        let text = shown(&stored).to_string();
+    fn what_is_stored_and_shown_holds_no_secret_and_can_be_applied_again() {
+        let known = stored(hook("https://a/x", "s3cret"));
+        let text = serde_json::to_string(&known).unwrap();
+        assert!(!text.contains("s3cret"), "{text}");
+        let mut shown = written("https://a/x", "s3cret");
+        known.clone().keep_secrets(&mut shown, None).unwrap();
+        let text = shown.to_string();
         assert!(!text.contains("s3cret") && text.contains("https://a/x"), "{text}");
-        let mut again = shown(&stored);
         let mut notification = hook("https://a/other-path", HIDDEN);
-        notification.keep_secrets(&mut again, Some(&hook("https://a/x", "s3cret"))).unwrap();
-        assert_eq!(again, stored);
-        assert_eq!(notification.to, hook("https://a/other-path", "s3cret").to);
+        notification.keep_secrets(&mut shown, Some(&known)).unwrap();
+        assert_eq!(notification.hidden, known.hidden);
+        let mut revealed = notification;
+        revealed.reveal(|path, _| Ok::<_, ()>(format!("open {path}"))).unwrap();
+        let Target::Webhook(hook) = &revealed.to else { panic!("a webhook") };
+        assert_eq!(hook.secret.as_deref(), Some("open webhook.secret"));
+        assert_eq!(hook.headers["Authorization"], "open webhook.headers.Authorization");
     }
 
     #[test]
     fn another_server_is_not_told_a_stored_secret() {
         for (url, known) in [
-            ("https://b/x", Some(hook("https://a/x", "s3cret"))),
-            ("http://a/x", Some(hook("https://a/x", "s3cret"))),
+            ("https://b/x", Some(stored(hook("https://a/x", "s3cret")))),
+            ("http://a/x", Some(stored(hook("https://a/x", "s3cret")))),
             ("https://a/x", None),
         ] {
             let faults = hook(url, HIDDEN)
@@ -357,10 +475,35 @@ mod tests {
         };
         let spec = json!({ "to": { "webhook": { "secretUrl": "https://a/T0/key" } } });
         assert_eq!(shown(&spec), json!({ "to": { "webhook": { "secretUrl": HIDDEN } } }));
+        let known = stored(secret("https://a/T0/key"));
+        assert!(!serde_json::to_string(&known).unwrap().contains("T0"));
         let mut again = shown(&spec);
         let mut made = secret(HIDDEN);
-        made.keep_secrets(&mut again, Some(&secret("https://a/T0/key"))).unwrap();
-        assert_eq!(again, spec);
+        if let Target::Webhook(hook) = &mut made.to {
+            (hook.secret, hook.headers) = (None, BTreeMap::new());
+        }
+        made.keep_secrets(&mut again, Some(&known)).unwrap();
+        assert_eq!(again, shown(&spec));
         assert_eq!(made.to.place(), "https://a/(hidden)");
+        assert_eq!(made.fingerprint(), secret("https://a/T0/key").fingerprint(), "as before");
+        assert_eq!(made.hidden["webhook.secretUrl"], known.hidden["webhook.secretUrl"]);
+    }
+
+    #[test]
+    fn a_secret_can_be_a_value_of_a_secret_document() {
+        let reference = json!({ "secret": "hooks", "key": "night" });
+        let spec = json!({ "to": { "webhook": { "secretUrl": reference, "secret": reference } } });
+        assert_eq!(shown(&spec), spec, "a reference is shown");
+        let place =
+            Place { store: Store::Secret, name: "hooks".parse().unwrap(), key: "night".into() };
+        let mut made = hook(HIDDEN, HIDDEN);
+        if let Target::Webhook(hook) = &mut made.to {
+            (hook.url_is_secret, hook.headers) = (true, BTreeMap::new());
+        }
+        made.refer(&spec["to"], |value| value.is_object().then(|| place.clone()));
+        made.keep_secrets(&mut spec.clone(), None).unwrap();
+        let paths: Vec<String> = made.places().into_iter().map(|(path, _)| path).collect();
+        assert_eq!(paths, ["webhook.secret", "webhook.secretUrl"]);
+        assert_eq!(made.to.place(), HIDDEN);
     }
 }

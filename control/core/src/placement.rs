@@ -109,6 +109,7 @@ mod tests {
                 match_expressions: vec![],
             },
             spec,
+            references: Default::default(),
             written: serde_json::Value::Null,
             revision,
             created_at: 0,

@@ -18,6 +18,8 @@ use super::lineage::Lineage;
 use super::mark::{self, Mark};
 use super::pause::{Pauses, Stamp};
 use super::rights::{Actor, Grant, Who};
+use super::secrets::place::Place;
+use super::secrets::references::References;
 use super::timeline::Counts;
 use holdfast_api::Approve;
 use holdfast_api::Role;
@@ -99,6 +101,10 @@ pub struct DeviceRecord {
     /// Newest certificate that was issued to the device.
     #[serde(default)]
     pub certificate: Option<Issued>,
+    /// X25519 public key that the device's secrets are sealed to, in base64. None: an agent that
+    /// can open none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<Box<str>>,
 }
 
 /// Certificate that was issued to a device.
@@ -126,6 +132,44 @@ pub struct DesiredRecord {
     /// Workloads that are paused on the device, with who paused them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub paused: BTreeMap<Name, Stamp>,
+    /// Workloads that get sealed content, with what it is made of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sealed: BTreeMap<Name, Given>,
+}
+
+/// Sealed content of a workload on a device: which, and since when. The content itself is made when
+/// the desired state is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Given {
+    /// Number that changes when the content does, below 2^53. It follows from the content alone.
+    pub version: u64,
+    /// Generation of the desired state from which the content is this.
+    pub since: u64,
+    /// Values of documents in the content.
+    pub uses: Vec<Use>,
+    /// Content before this one. None: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Box<GivenBefore>>,
+}
+
+/// Former sealed content of a workload on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GivenBefore {
+    /// Generation of the desired state from which the content was this.
+    pub since: u64,
+    /// Values of documents in the content.
+    pub uses: Vec<Use>,
+}
+
+/// Value of a document in sealed content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// Document and key.
+    #[serde(flatten)]
+    pub place: Place,
+    /// First eight digits of the value's digest.
+    pub digest: Box<str>,
 }
 
 /// Reported state of a device, with the times at which its parts changed. It changes with every
@@ -441,6 +485,9 @@ pub struct WorkloadRecord {
     pub devices: Selector,
     /// Specification that devices get, every unit resolved.
     pub spec: WorkloadSpec,
+    /// Secrets, configurations and labels that devices get with it.
+    #[serde(default, skip_serializing_if = "References::is_empty")]
+    pub references: References,
     /// `spec` of the document as it was written.
     pub written: Value,
     /// Number of the newest revision, from 1.
@@ -472,7 +519,7 @@ pub struct PolicyRecord {
     pub devices: Selector,
     /// Content with every unit resolved.
     pub policy: Policy,
-    /// `spec` as it was written, secrets included.
+    /// `spec` as it was written, without secrets.
     pub written: Value,
     /// Resource version of the last change of what devices get: two contents never share a
     /// revision.

@@ -80,6 +80,7 @@ fn status(device: &Device, now: u64) -> holdfast_api::DeviceStatus {
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
         refused: agent.map_or(0, |agent| agent.refused),
         certificate_not_after: not_after.map(rfc3339),
+        secrets: record.sealing_key.is_some(),
         data: reported(device),
     }
 }

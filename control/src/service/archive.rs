@@ -16,6 +16,7 @@ use super::documents::Documents;
 use super::enrolment::Enrolment;
 use super::keys::{MasterKeys, refused};
 use super::rights::may_whole;
+use super::vault::Vault;
 use crate::PROGRAM;
 use crate::api::{BackupRequest, Restored, SHORTEST_PASSPHRASE};
 use crate::core::alarms::Write;
@@ -180,6 +181,7 @@ pub struct Archive {
     enrolment: Arc<Enrolment>,
     authority: Arc<dyn Authority>,
     keys: Arc<MasterKeys>,
+    vault: Arc<Vault>,
     passphrases: Mutex<()>,
 }
 
@@ -197,11 +199,17 @@ impl Archive {
             Arc<Data>,
             Arc<Enrolment>,
         ),
+        vault: Arc<Vault>,
         authority: Arc<dyn Authority>,
         keys: Arc<MasterKeys>,
     ) -> Self {
         let passphrases = Mutex::new(());
-        Self { documents, alarms, data, enrolment, authority, keys, passphrases }
+        Self { documents, alarms, data, enrolment, authority, keys, vault, passphrases }
+    }
+
+    /// Seals what an older version stored in plain text.
+    pub(super) fn seal_old(&self) {
+        self.vault.seal_old();
     }
 
     /// Keyring that opens a backup whose keys are sealed.
@@ -315,6 +323,7 @@ impl Archive {
             })
             .await?;
         self.keys.keyring().adopt().map_err(Failure::internal)?;
+        self.seal_old();
         self.documents.reset_events();
         self.documents.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");

@@ -19,7 +19,9 @@ use super::calls::Calls;
 use super::counters::InboxCounters;
 use super::data::Data;
 use super::documents::Documents;
+use super::vault::Vault;
 use crate::core::change::Change;
+use crate::core::desired::sealing;
 use crate::core::device_key::serial_is_of;
 use crate::core::explain::in_words;
 use crate::core::liveness;
@@ -38,6 +40,7 @@ pub struct Directory {
     data: Arc<Data>,
     calls: Arc<Calls>,
     authority: Arc<dyn Authority>,
+    vault: Arc<Vault>,
     bus: Arc<dyn Bus>,
     /// Devices whose desired state was asked for while the lease was not renewed. At most one entry
     /// for each connected device.
@@ -153,14 +156,24 @@ impl Desired for Directory {
             self.withheld().insert(device.clone());
             return None;
         }
-        let state = {
+        let (mut state, key, parcels) = {
             let model = self.documents.model(&device.tenant);
             let known = model.devices.get(&device.device)?;
             if !self.documents.is_durable(known.desired_in) {
                 return None; // The writer tells the gateway when it is durable.
             }
-            model.desired_state(&device.device)?
+            let state = model.desired_state(&device.device)?;
+            let key = known.record.sealing_key.clone();
+            (state, key, sealing::parcels(&model, known))
         };
+        let sealed = parcels
+            .map_err(Failure::internal)
+            .and_then(|parcels| self.vault.seal_state(&mut state, key.as_deref(), parcels));
+        if let Err(error) = sealed {
+            // The device goes on with what it has.
+            tracing::error!(%device, %error, "a desired state is not sent: its secrets cannot be sealed");
+            return None;
+        }
         match self.authority.signer().sign(&state) {
             Ok(bytes) => Some(bytes.into()),
             Err(error) => {
@@ -238,10 +251,10 @@ impl Directory {
         data: Arc<Data>,
         calls: Arc<Calls>,
         bus: Arc<dyn Bus>,
-        authority: Arc<dyn Authority>,
+        (authority, vault): (Arc<dyn Authority>, Arc<Vault>),
     ) -> Self {
         let (withheld, counters) = (Mutex::default(), InboxCounters::default());
-        Self { documents, access, data, calls, authority, bus, withheld, counters }
+        Self { documents, access, data, calls, authority, vault, bus, withheld, counters }
     }
 
     fn withheld(&self) -> MutexGuard<'_, BTreeSet<DeviceId>> {

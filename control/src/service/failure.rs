@@ -103,10 +103,11 @@ impl From<apply::Refusal> for Failure {
             apply::Refusal::Stale(_)
             | apply::Refusal::NoAdmin
             | apply::Refusal::Changed { .. }
+            | apply::Refusal::Used { .. }
             | apply::Refusal::Full { .. } => Self::Conflict(message),
-            apply::Refusal::Secret(faults) | apply::Refusal::TooLarge(faults) => {
-                Self::Invalid { message, faults }
-            }
+            apply::Refusal::Secret(faults)
+            | apply::Refusal::References(faults)
+            | apply::Refusal::TooLarge(faults) => Self::Invalid { message, faults },
         }
     }
 }

@@ -5,17 +5,18 @@
 //! the ones named behind it:
 //!
 //! ```text
-//! archive     documents, data, alarms, enrolment, keys
+//! archive     documents, data, alarms, enrolment, keys, vault
 //! keys        documents
-//! directory   documents, data, access, calls
+//! directory   documents, data, access, calls, vault
 //! fleet       documents, data, alarms
-//! workloads   documents, calls, alarms
+//! workloads   documents, calls, alarms, vault
 //! enrolment   documents
-//! alarms      documents
+//! alarms      documents, vault
 //! calls       documents, data
 //! people      documents, access
 //! access      documents
 //! data        documents
+//! vault       documents
 //! documents   (the store, the bus)
 //! ```
 //!
@@ -38,6 +39,7 @@ mod people;
 mod rights;
 mod settings;
 mod start;
+mod vault;
 mod workloads;
 
 use std::sync::Arc;
@@ -46,6 +48,7 @@ use holdfast_base::ids::Name;
 use tokio::sync::mpsc;
 
 use crate::ports::bus;
+use crate::ports::keyring::Keyring;
 use crate::ports::store::{Shard, Store};
 
 pub use access::{Access, Client, Watch};
@@ -73,6 +76,7 @@ pub use workloads::{Restarting, Workloads};
 use documents::Renewing;
 use enrolment::Terms;
 use people::SecondFactors;
+use vault::{Vault, VaultRows};
 
 /// The control plane's service: its parts. Whoever uses one names it.
 #[derive(Debug)]
@@ -149,6 +153,7 @@ impl Service {
             let store = named("store").spawn(move || documents::write(&documents, queue))?;
             let data = Arc::clone(&service.data);
             let data = named("data").spawn(move || data::store(&data, batches))?;
+            service.archive.seal_old();
             Ok((service, store, data))
         });
         match begun {
@@ -181,19 +186,31 @@ impl Service {
         let people =
             People::new(of(), Arc::clone(&access), keys(), Arc::clone(&keyring), passwords);
         let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
-        let alarms = Arc::new(Alarms::new(of(), notifier, keys()));
+        let sealing: Arc<dyn Keyring> = keyring.clone();
+        let vault = Arc::new(Vault::new(of(), sealing, keys()));
+        let secrets = || Arc::clone(&vault);
+        let alarms = Arc::new(Alarms::new(of(), notifier, keys(), secrets()));
         let Settings { device_ttl, mqtt, api, addresses, .. } = settings;
         let terms = Terms { device_ttl, mqtt, api, addresses };
         let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
-        let workloads = Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts);
+        let above = (Arc::clone(&calls), Arc::clone(&alarms), secrets());
+        let workloads = Workloads::new(of(), above, artifacts);
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
-        let directory =
-            Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
+        let directory = Directory::new(
+            of(),
+            Arc::clone(&access),
+            records(),
+            Arc::clone(&calls),
+            bus,
+            (keys(), secrets()),
+        );
         // Whoever keeps sealed values in a tenant's tables adds itself here.
-        let owners: Vec<Box<dyn SealedRows>> = vec![Box::new(SecondFactors)];
+        let owners: Vec<Box<dyn SealedRows>> =
+            vec![Box::new(SecondFactors), Box::new(VaultRows)];
         let master_keys = Arc::new(MasterKeys::new(of(), keys(), keyring, owners));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
+            secrets(),
             keys(),
             Arc::clone(&master_keys),
         );

@@ -152,10 +152,98 @@ async fn secrets_go_in_and_never_come_out() {
     let faults = answer["error"]["faults"].as_array().unwrap();
     assert_eq!((status, faults.len()), (422, 2), "{answer}");
     assert_eq!(faults[1]["path"], "spec.to.webhook.secret");
-    // The secret is in the backup, since it is needed after a restore.
+    // It is in the store and in the backup, sealed.
     let (_, backup) =
         world.send("POST", "/api/v1/backup/unencrypted", &[], axum::body::Body::empty()).await;
-    assert!(String::from_utf8_lossy(&backup).contains("s3cret-key"));
+    for bytes in [backup.to_vec(), world.file("store.redb")] {
+        assert!(!String::from_utf8_lossy(&bytes).contains("s3cret"));
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_gets_the_secrets_that_are_sealed_or_stand_in_a_secret() {
+    let world = World::new().await;
+    let (receiver, url) = Receiver::new().await;
+    let secret = json!({
+        "apiVersion": "holdfast/v1", "kind": "Secret", "metadata": { "name": "hooks" },
+        "spec": { "data": { "url": url, "bearer": "Bearer from-the-secret", "bad": "no address" } },
+    });
+    assert_eq!(apply(&world, &secret).await.0, 200);
+    let of = |key: &str| json!({ "secret": "hooks", "key": key });
+    let to = json!({ "webhook": {
+        "secretUrl": of("url"), "secret": "signing-key-1", "headers": { "Authorization": of("bearer") },
+    } });
+    let (status, answer) = apply(&world, &notification("night", to.clone())).await;
+    assert_eq!(status, 200, "{answer}");
+    let after = &answer["results"][0]["after"]["spec"]["to"]["webhook"];
+    assert_eq!((&after["secretUrl"], &after["secret"]), (&of("url"), &json!("(hidden)")));
+    let test = "/api/v1/notifications/night/test";
+    let (status, answer) = world.request("POST", test, json!(null)).await;
+    assert_eq!((status, &answer["delivered"]), (200, &json!(true)), "{answer}");
+    {
+        let got = receiver.got.lock().unwrap();
+        assert_eq!(got[0].0["authorization"], "Bearer from-the-secret");
+        assert!(got[0].0.contains_key("x-holdfast-signature"));
+    }
+    // What it refers to must be there, and stays there.
+    for (key, said) in [("gone", "secret hooks has no key gone"), ("", "not a key")] {
+        let (status, answer) =
+            apply(&world, &notification("day", json!({ "webhook": { "secretUrl": of(key) } })))
+                .await;
+        assert_eq!(status, 422, "{answer}");
+        let fault = &answer["error"]["faults"][0];
+        assert!(
+            fault["path"].as_str().unwrap().starts_with("spec.to.webhook.secretUrl"),
+            "{fault}"
+        );
+        assert!(fault["message"].as_str().unwrap().contains(said), "{fault}");
+    }
+    let (status, answer) =
+        world.request("DELETE", "/api/v1/policies/secrets/hooks", json!(null)).await;
+    assert_eq!(status, 409, "{answer}");
+    assert!(answer.to_string().contains("notification night"), "{answer}");
+    // A value that is no address reaches no log and no answer.
+    let to = json!({ "webhook": { "secretUrl": of("bad") } });
+    assert_eq!(apply(&world, &notification("night", to)).await.0, 200);
+    let (_, answer) = world.request("POST", test, json!(null)).await;
+    assert!(answer.to_string().contains("no address over HTTP"), "{answer}");
+}
+
+#[tokio::test]
+async fn secrets_that_an_older_version_stored_plainly_are_sealed_at_the_next_start() {
+    let world = World::new().await;
+    let (receiver, url) = Receiver::new().await;
+    let to = json!({ "webhook": {
+        "url": url, "secret": "plain-key-1", "headers": { "Authorization": "Bearer plain-text" },
+    } });
+    let spec = json!({ "devices": "all", "delay": "0s", "groupWait": "0s", "to": to });
+    let record = json!({
+        "name": "night", "labels": {}, "devices": {}, "written": spec, "revision": 3,
+        "createdAt": 1, "updatedAt": 1, "version": 3,
+        "policy": { "notification": { "notification": {
+            "severity": "warning", "groupBy": ["site", "kind"], "delay": 0, "groupWait": 0,
+            "groupInterval": 300, "repeat": 14_400, "sendResolved": true,
+            "to": { "webhook": {
+                "url": url, "secret": "plain-key-1",
+                "headers": { "Authorization": "Bearer plain-text" },
+            } },
+        } } },
+    });
+    let row = ("notification/default/night".to_owned(), record.to_string().into_bytes());
+    let world = world.with_records(vec![row]).await;
+    let test = "/api/v1/notifications/night/test";
+    let (status, answer) = world.request("POST", test, json!(null)).await;
+    assert_eq!((status, &answer["delivered"]), (200, &json!(true)), "{answer}");
+    assert_eq!(receiver.got.lock().unwrap()[0].0["authorization"], "Bearer plain-text");
+    let rows = world.store.read("notification/", 10).unwrap();
+    let stored = String::from_utf8(rows[0].1.clone()).unwrap();
+    assert!(stored.contains("sealed") && !stored.contains("plain-"), "{stored}");
+    let read = get(&world, "/api/v1/policies/notifications/night").await;
+    assert_eq!(read["metadata"]["resourceVersion"], 3, "nobody's document has changed");
+    // It can be applied as it is read, also after another start.
+    let world = world.restart().await;
+    let (_, answer) = apply(&world, &notification("night", read["spec"]["to"].clone())).await;
+    assert_eq!(answer["results"][0]["action"], "unchanged", "{answer}");
 }
 
 #[tokio::test]

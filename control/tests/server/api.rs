@@ -163,6 +163,7 @@ async fn the_description_names_every_route_of_the_map() {
         ("/api/v1/openapi.json", "get"),
         ("/api/v1/enrol", "post"),
         ("/api/v1/renew", "post"),
+        ("/api/v1/renew/nonce", "post"),
         ("/api/v1/artifacts/{digest}", "get"),
         ("/api/v1/artifacts", "put"),
         ("/api/v1/apply", "post"),

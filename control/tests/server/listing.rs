@@ -51,6 +51,7 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             uncounted: Vec::new(),
             certificate: (mixed % 5 > 0)
                 .then(|| Issued { serial: "01".into(), not_after: clock() + mixed % 3_600 }),
+            sealing_key: None,
         };
         let workload = |text: &str| text.parse::<holdfast_base::ids::Name>().unwrap();
         let names = [workload("hello"), workload("pump-control")];

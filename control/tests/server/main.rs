@@ -36,6 +36,7 @@ mod policies;
 mod query;
 mod restore;
 mod roles;
+mod secrets;
 mod session;
 mod short;
 mod tenants;

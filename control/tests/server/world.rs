@@ -39,7 +39,8 @@ use holdfast_control::ports::store::{
 };
 use holdfast_control::service::{Failure, Ports, Service, Settings, Threads};
 use holdfast_protocol::enrol::{
-    EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RenewRequest, enrol_proof, renew_proof,
+    EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, NonceRequest, RenewRequest, enrol_proof,
+    renew_proof, renew_proof_v0,
 };
 use holdfast_protocol::message::{DesiredState, Detail, Presence, StateReport, WorkloadReport};
 use holdfast_protocol::signing;
@@ -517,7 +518,8 @@ impl World {
                 token: token.to_owned(),
                 name: name.map(|name| name.parse().unwrap()),
                 labels: [("role".to_owned(), "a".to_owned())].into(),
-                proof: key.sign(&enrol_proof(&id, &public_key)),
+                proof: key.sign(&enrol_proof(&id, &public_key, None)),
+                sealing_key: None,
                 public_key,
             })
             .await
@@ -525,8 +527,35 @@ impl World {
 
     pub async fn renew(&self, key: &Key) -> Result<EnrolAnswer, Failure> {
         let public_key = key.public();
-        let proof = key.sign(&renew_proof(&public_key));
-        self.service.enrolment.renew(RenewRequest { public_key, proof }).await
+        let proof = key.sign(&renew_proof_v0(&public_key));
+        let (nonce, sealing_key) = (None, None);
+        let request = RenewRequest { public_key, nonce, sealing_key, proof };
+        self.service.enrolment.renew(request).await
+    }
+
+    /// Enrols a key as an agent with this sealing key does.
+    pub async fn enrol_sealing(
+        &self,
+        key: &Key,
+        token: &str,
+        sealing_key: Option<String>,
+    ) -> Result<EnrolAnswer, Failure> {
+        let id = token.parse::<EnrolToken>().unwrap().id;
+        let public_key = key.public();
+        let proof = key.sign(&enrol_proof(&id, &public_key, sealing_key.as_deref()));
+        let (token, name, labels) = (token.to_owned(), None, [].into());
+        let request = EnrolRequest { token, name, labels, public_key, sealing_key, proof };
+        self.service.enrolment.enrol(request).await
+    }
+
+    /// Returns a renewal request of a key with a fresh nonce, which may bring a sealing key.
+    pub fn renewal(&self, key: &Key, sealing_key: Option<&str>) -> RenewRequest {
+        let public_key = key.public();
+        let asked = NonceRequest { public_key: public_key.clone() };
+        let nonce = self.service.enrolment.nonce(&asked).unwrap().nonce;
+        let proof = key.sign(&renew_proof(&public_key, &nonce, sealing_key));
+        let sealing_key = sealing_key.map(str::to_owned);
+        RenewRequest { public_key, nonce: Some(nonce), sealing_key, proof }
     }
 
     /// Enrols a device with the label `role=a`.

@@ -18,7 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
         let again: EnrolRequest = serde_json::from_slice(&again).expect("and read again");
         assert_eq!(again, request);
         if let Ok(token) = request.token.parse::<EnrolToken>() {
-            assert!(!enrol_proof(&token.id, &request.public_key).is_empty());
+            let sealing_key = request.sealing_key.as_deref();
+            assert!(!enrol_proof(&token.id, &request.public_key, sealing_key).is_empty());
         }
     }
     if let Ok(answer) = serde_json::from_slice::<EnrolAnswer>(bytes) {

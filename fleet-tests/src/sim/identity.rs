@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use holdfast_base::ids::DeviceId;
 use holdfast_protocol::enrol::{
     ENROL_PATH, EnrolAnswer, EnrolRequest, EnrolToken, Enrolment, RENEW_PATH, RenewRequest,
-    enrol_proof, renew_proof,
+    enrol_proof, renew_proof_v0,
 };
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData as _};
 use ring::rand::SystemRandom;
@@ -53,7 +53,8 @@ pub fn enrol_request(key: &KeyPair, token: &str, name: Option<&str>) -> EnrolReq
         token: token.to_owned(),
         name: name.map(|name| name.parse().expect("a good name")),
         labels: [("sim".to_owned(), "yes".to_owned())].into(),
-        proof: sign(key, &enrol_proof(&id, &public_key)),
+        proof: sign(key, &enrol_proof(&id, &public_key, None)),
+        sealing_key: None,
         public_key,
     }
 }
@@ -84,8 +85,10 @@ impl Identity {
     /// Fails as [`Identity::enrol`] does.
     pub fn renew(https: &Https, key: KeyPair) -> Result<Self, Option<Answer>> {
         let public_key = public_key(&key);
-        let proof = sign(&key, &renew_proof(&public_key));
-        let body = serde_json::to_vec(&RenewRequest { public_key, proof }).expect("it is JSON");
+        let proof = sign(&key, &renew_proof_v0(&public_key));
+        let (nonce, sealing_key) = (None, None);
+        let request = RenewRequest { public_key, nonce, sealing_key, proof };
+        let body = serde_json::to_vec(&request).expect("it is JSON");
         Self::post(https, key, RENEW_PATH, &body)
     }
 

@@ -106,6 +106,7 @@ fn workload(writing: &mut Writing, name: &str, role: &str, now: u64) -> anyhow::
         labels: admitted.labels,
         devices: admitted.devices,
         spec,
+        references: Default::default(),
         written: admitted.written,
         revision: 1,
         created_at: now - 30 * DAY,
@@ -165,6 +166,7 @@ fn device(writing: &mut Writing, number: u64, now: u64) -> anyhow::Result<()> {
         token: "seed".into(),
         uncounted: Vec::new(),
         certificate: Some(Issued { serial: "00".into(), not_after }),
+        sealing_key: None,
     };
     writing.put(key::device(&name), &record)?;
     if standing == Standing::Pending {

@@ -227,7 +227,7 @@ impl Control {
                 match_expressions: Vec::new(),
             },
             written: serde_json::to_value(&spec).unwrap(),
-            what: What::Workload(Box::new(spec)),
+            what: What::Workload(Box::new(spec), Box::default()),
         };
         self.change(|change| {
             let plan = plan(change.model, vec![document], change.now).unwrap();

@@ -171,6 +171,7 @@ impl Device {
             folders: self.disk.folders.clone(),
             artifacts: self.disk.artifacts.clone(),
             entropy: dice.below(u64::MAX),
+            opener: None,
         };
         self.agent = Some(Agent::new(start, self.uptime(now)));
         self.reporter = Reporter::new(dice.below(1 << 16) as u16);
@@ -406,6 +407,10 @@ impl Device {
                     let exited = Observed::Exited(name, instance, Exit::Unseen);
                     self.later(now, dice, 5, Work::Tell(exited));
                 }
+            }
+            Effect::Refresh { name, instance, .. } => {
+                let refreshed = Observed::Refreshed(name, instance, Ok(()));
+                self.later(now, dice, 30, Work::Tell(refreshed));
             }
             Effect::Probe { name, instance, spec, .. } => {
                 self.later(now, dice, 100, Work::Probe(name, instance, spec));

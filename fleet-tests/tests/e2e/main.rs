@@ -41,6 +41,7 @@ mod plane_crash;
 mod plane_data;
 mod plane_trouble;
 mod restore;
+mod sealed;
 mod trust;
 mod upgrade;
 

@@ -50,6 +50,7 @@ fn identity(world: &World, name: &str) -> Identity {
         mqtt: vec![world.address.to_string()],
         server_time: 0,
         held_labels: Vec::new(),
+        sealing_key: None,
     };
     Identity::of(KeyPair::from_pem(&credentials.key_pem).unwrap(), enrolment)
 }
@@ -71,7 +72,10 @@ fn desired(name: &str, generation: u64, workloads: &[(&str, u64)]) -> DesiredSta
         bus: Default::default(),
     };
     let workloads = workloads.iter().map(|&(name, revision)| {
-        (name.parse().unwrap(), DesiredWorkload { revision, paused: false, spec: spec.clone() })
+        (
+            name.parse().unwrap(),
+            DesiredWorkload { revision, paused: false, spec: spec.clone(), sealed: None },
+        )
     });
     DesiredState {
         v: 1,

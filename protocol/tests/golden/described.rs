@@ -6,9 +6,10 @@ use std::path::Path;
 
 use holdfast_base::codec::MAX_MESSAGE;
 use holdfast_base::ids::hex;
-use holdfast_protocol::enrol::{ENROL_PATH, RENEW_PATH, SERVER_NAME};
+use holdfast_protocol::enrol::{ENROL_PATH, NONCE_PATH, RENEW_PATH, SERVER_NAME};
 use holdfast_protocol::message::{MAX_REASON, MAX_REPLY_BODY};
 use holdfast_protocol::problem::ProblemCode;
+use holdfast_protocol::sealing::MAX_CONTENT;
 use holdfast_protocol::topic::Channel;
 use holdfast_query::{MAX_KEY, MAX_PARTIAL, MAX_ROWS};
 use holdfast_records::block::{MAX_RECORD, MAX_UNPACKED};
@@ -17,11 +18,12 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 22] = [
     "src/message.rs",
     "src/wire.rs",
     "src/workload.rs",
     "src/enrol.rs",
+    "src/sealing.rs",
     "base/src/ids.rs",
     "src/topic.rs",
     "src/signing.rs",
@@ -83,9 +85,10 @@ fn what_the_code_names_is_described() {
         MAX_PARTIAL,
         MAX_ROWS,
         MAX_KEY,
+        MAX_CONTENT,
     ]
     .map(|limit| limit.to_string());
-    let names = [SERVER_NAME, ENROL_PATH, RENEW_PATH].map(str::to_owned);
+    let names = [SERVER_NAME, ENROL_PATH, RENEW_PATH, NONCE_PATH].map(str::to_owned);
     for word in channels.into_iter().chain(limits).chain(names) {
         assert!(described.contains(&word), "PROTOCOL.md says nothing of {word}");
     }

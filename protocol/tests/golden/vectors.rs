@@ -7,6 +7,7 @@ use holdfast_protocol::message::{
     AgentInfo, Call, DesiredState, DesiredWorkload, Detail, LogPart, Method, Phase, Presence,
     Problem, Reply, ReplyCode, ReplyError, ReportAck, StateReport, WorkloadReport,
 };
+use holdfast_protocol::sealing::{Bound, OnChange, Sealed, SealedContent, seal};
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
     Stop, WorkloadSpec,
@@ -61,7 +62,9 @@ fn health(probe: Probe) -> Option<Health> {
 fn desired(generation: u64, workloads: Vec<(&str, u64, WorkloadSpec)>) -> DesiredState {
     let workloads = workloads
         .into_iter()
-        .map(|(name, revision, spec)| (name, DesiredWorkload { revision, paused: false, spec }))
+        .map(|(name, revision, spec)| {
+            (name, DesiredWorkload { revision, paused: false, spec, sealed: None })
+        })
         .map(|(name, workload)| (name.parse().unwrap(), workload));
     DesiredState {
         v: 1,
@@ -128,6 +131,42 @@ pub(crate) fn desired_all() -> DesiredState {
     let mut state = desired(70_000, vec![("web", 12, web), ("cache", 3, cache), ("job", 1, job)]);
     state.epoch = 1_795_467_600; // of a restored control plane: seconds since 1970
     state
+}
+
+/// Randomness of the sealed vectors.
+pub(crate) const SEALED_RANDOM: [u8; 32] = [3; 32];
+
+/// Content of the sealed vectors in one of their versions.
+pub(crate) fn sealed_content(version: u64) -> SealedContent {
+    SealedContent {
+        env: map(&[("DB_PASSWORD", &format!("correct horse {version}"))]),
+        files: [
+            ("tls/key.pem".to_owned(), b"-----BEGIN\n".to_vec().into()),
+            ("token.bin".to_owned(), vec![0, 159, 146, 150].into()),
+        ]
+        .into(),
+    }
+}
+
+fn sealed(version: u64, on_change: OnChange) -> DesiredState {
+    let mut state = desired_small();
+    state.generation = 3 + version;
+    let (device, epoch) = (state.device.clone(), state.epoch);
+    for (workload, wanted) in &mut state.workloads {
+        let bound = Bound { device: &device, workload, revision: wanted.revision, epoch, version };
+        let public = crate::device_key().public();
+        let bytes = seal(&sealed_content(version), &public, &bound, SEALED_RANDOM).unwrap();
+        wanted.sealed = Some(Box::new(Sealed { version, on_change, bytes }));
+    }
+    state
+}
+
+pub(crate) fn desired_sealed() -> DesiredState {
+    sealed(1, OnChange::Restart)
+}
+
+pub(crate) fn desired_sealed_signal() -> DesiredState {
+    sealed(2, OnChange::Signal(1))
 }
 
 /// Session that the calls are signed for.

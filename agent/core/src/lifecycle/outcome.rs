@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use holdfast_protocol::workload::{Health, RestartPolicy, WorkloadSpec};
+use holdfast_protocol::workload::{Health, RestartPolicy};
 
+use super::sealed::{Refresh, is_of};
 use super::{
     Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_LONGEST, SWEEP_TOLD, Stage, Surroundings,
-    TRIES, Then, Workload,
+    TRIES, Then, Tried, Workload, clip, tried,
 };
 use crate::backoff;
 use crate::effect::{Effect, Observed};
@@ -46,6 +47,7 @@ impl Workload {
             }
             Observed::Started(_, instance, result) => self.started(&instance, result, world),
             Observed::Exited(_, instance, exit) => self.exited(&instance, exit, world),
+            Observed::Refreshed(_, instance, result) => self.refreshed(&instance, result, world),
             Observed::Probed(_, instance, result) => self.probed(&instance, result, world),
             Observed::LeftBehind(_, left) => self.left_behind(left),
             Observed::Swept(_, left) => self.swept(left, world),
@@ -66,7 +68,9 @@ impl Workload {
     fn prepared(&mut self, instance: Handle, world: &mut Surroundings<'_>) {
         let Stage::Preparing(revision) = &self.stage else { return };
         let revision = revision.clone();
-        if self.paused || self.goal().is_none_or(|goal| goal.spec != revision.spec) {
+        let is_other =
+            |goal: &Revision| goal.spec != revision.spec && !is_of(self.unopened.as_ref(), goal);
+        if self.paused || self.goal().is_none_or(is_other) {
             // Another revision is wanted by now: the instance is ended before it runs.
             return self.sweep_after(instance, 0, Then::Plan, world);
         }
@@ -76,6 +80,7 @@ impl Workload {
             self.saved.restarts = self.saved.restarts.saturating_add(counts);
             if let Some(current) = &mut self.saved.current {
                 current.number = revision.number;
+                current.secrets = revision.secrets;
             }
         } else {
             // Three cases: `revision` is the one before, after the current one was given up (then
@@ -111,7 +116,12 @@ impl Workload {
         if unfit && has_good && self.failures >= TRIES && !self.is_current(&revision) {
             return self.give_up(revision, world);
         }
-        self.retry(Some(revision.spec), START_RETRY, world);
+        let mut failed = Some(tried(&revision));
+        if let (NotPrepared::Secrets(why), Some(secrets)) = (error, &revision.secrets) {
+            self.unopened = Some((Arc::clone(secrets), clip(&why.0)));
+            failed = None;
+        }
+        self.retry(failed, START_RETRY, world);
     }
 
     /// Gives this revision up for the last one that worked.
@@ -150,6 +160,7 @@ impl Workload {
         let probed =
             self.saved.current.as_ref().is_some_and(|current| current.spec.health.is_some());
         self.reason.clear();
+        self.refresh = Refresh::None;
         self.stage = Stage::Running(Running {
             instance,
             since: now,
@@ -264,14 +275,14 @@ impl Workload {
         {
             return self.give_up(failed, world);
         }
-        let tried = self.saved.current.as_ref().map(|current| Arc::clone(&current.spec));
+        let tried = self.saved.current.as_ref().map(tried);
         self.retry(tried, (initial, max), world);
     }
 
     /// Backs off before `tried` is tried again.
     fn retry(
         &mut self,
-        tried: Option<Arc<WorkloadSpec>>,
+        tried: Option<Tried>,
         (initial, max): (u64, u64),
         world: &mut Surroundings<'_>,
     ) {

@@ -2,6 +2,7 @@
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
+use super::sealed::{Refresh, is_of};
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
 use crate::restart::NotRestarted;
 use crate::runtime::Handle;
@@ -13,7 +14,7 @@ impl Workload {
         match (&self.saved.rejected, &self.wanted) {
             _ if self.phase() == Phase::Paused => "paused: it starts when it is resumed".into(),
             (Some(rejected), Some(wanted))
-                if self.reason.is_empty() && rejected.revision == *wanted =>
+                if self.reason.is_empty() && rejected.revision.is_same(wanted) =>
             {
                 clip(&format!(
                     "revision {} failed and was given up for the last one that worked: {}",
@@ -25,6 +26,7 @@ impl Workload {
                     "{unkillable} of its processes cannot be killed: it goes on when they are gone"
                 ),
                 Stage::Done(exit) if self.reason.is_empty() => exit.to_string(),
+                Stage::Running(_) if self.reason.is_empty() => self.secrets_trouble(),
                 _ => self.reason.clone(),
             },
         }
@@ -40,7 +42,7 @@ impl Workload {
                     .then_some(running.since + PROVEN_AFTER);
                 let probe =
                     (current.spec.health.is_some() && !running.probing).then_some(running.probe_at);
-                proven.into_iter().chain(probe).min()
+                proven.into_iter().chain(probe).chain(self.refresh.again_at()).min()
             }
             Stage::Stopping { deadline, killed: false, .. } => Some(*deadline),
             Stage::Sweeping { look_at, looking: false, .. } => Some(*look_at),
@@ -55,7 +57,12 @@ impl Workload {
         match &self.stage {
             _ if self.again => false,
             Stage::Running(_) if !self.paused => match self.goal() {
-                Some(goal) => self.is_current(goal) || self.prefetching.is_some(),
+                Some(goal) => {
+                    self.follows(goal)
+                        || self.prefetching.is_some()
+                        || is_of(self.unopened.as_ref(), goal)
+                        || matches!(self.refresh, Refresh::Failed { .. })
+                }
                 None => false,
             },
             Stage::Waiting { .. } => self.wanted.is_some() && !self.paused,

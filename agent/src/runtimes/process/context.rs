@@ -13,10 +13,11 @@ use holdfast_base::ids::{Digest, Name, hex};
 
 use super::cgroup::{Cgroups, NoCgroups};
 use super::ending::Awaited;
+use super::secrets::{self, Keeper};
 use super::{launcher as launching, register};
 use crate::adapters::access::Access;
 use crate::adapters::clock::boot_id;
-use crate::adapters::files;
+use crate::adapters::{files, sealing};
 
 /// Processes that a census could not read in time, by id and start time.
 pub type Stuck = BTreeSet<(u32, u64)>;
@@ -40,6 +41,8 @@ pub struct Context {
     pub cgroups: Result<Cgroups, NoCgroups>,
     /// Soft limit of open files that the agent was started with; workloads get it back.
     pub open_files: Option<u64>,
+    /// Key of this device, and the folder in memory for what it opens.
+    pub secrets: Arc<Keeper>,
     /// Sockets and credentials by which workloads publish data.
     pub access: Arc<Access>,
     /// Processes whose ends are waited for elsewhere, which the reaper leaves alone.
@@ -50,7 +53,8 @@ pub struct Context {
 
 impl Context {
     /// Takes hold of everything that the runtime needs in the data folder and of the system. `seed`:
-    /// random number for an agent that has no id yet.
+    /// random number for an agent that has no id yet. `secrets`: folder in memory for files of
+    /// secrets; None: a usual one.
     ///
     /// # Errors
     /// When there is no folder for the workloads.
@@ -59,6 +63,7 @@ impl Context {
         device: String,
         artifacts: PathBuf,
         access: Arc<Access>,
+        secrets: Option<PathBuf>,
         seed: u64,
     ) -> io::Result<Self> {
         let workloads = data.join("workloads");
@@ -67,6 +72,8 @@ impl Context {
         if let Err(error) = register::enter(&agent, data) {
             tracing::warn!(%error, "other agents on this machine cannot be told of this one");
         }
+        let places = secrets.map_or_else(secrets::usual_places, |folder| vec![folder]);
+        let secrets = Keeper::new(sealing::key(data), &places, &agent);
         Ok(Self {
             agent,
             device,
@@ -76,6 +83,7 @@ impl Context {
             launcher: launcher(),
             cgroups: Cgroups::take(),
             open_files: launching::raise_open_files(),
+            secrets: Arc::new(secrets),
             access,
             awaited: Awaited::default(),
             stuck: std::sync::Mutex::default(),

@@ -159,6 +159,23 @@ pub(super) fn signal(process: &ProcessId, boot: &str, signal: u8) -> io::Result<
     Ok(())
 }
 
+/// Signals this process alone. One that is gone is fine: its end is told by who waits for it.
+///
+/// # Errors
+/// When the process could not be examined or signalled.
+pub(super) fn signal_main(process: &ProcessId, boot: &str, signal: u8) -> io::Result<()> {
+    let signal = Signal::from_named_raw(i32::from(signal));
+    if procfs::lives(process, boot)?
+        && let (Some(pid), Some(signal)) = (raw(process.pid), signal)
+    {
+        match rustix::process::kill_process(pid, signal) {
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn raw(pid: u32) -> Option<Pid> {
     i32::try_from(pid).ok().and_then(Pid::from_raw)
 }

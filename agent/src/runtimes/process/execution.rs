@@ -16,8 +16,9 @@ use serde::{Deserialize, Serialize};
 use super::users::User;
 use super::{kernel, program};
 
-/// Description of the process that the launcher becomes.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Description of the process that the launcher becomes. It goes through a pipe and is never stored:
+/// the environment may hold secrets.
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Plan {
     /// Absolute path of the program.
     pub program: PathBuf,
@@ -41,6 +42,12 @@ pub struct Plan {
     pub bounds: Bounds,
     /// True when the launcher waits for the byte that opens the gate. A probe's does not.
     pub gate: bool,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan").field("program", &self.program).finish_non_exhaustive()
+    }
 }
 
 /// Limits that the kernel keeps for a process, where there are no control groups.

@@ -2,9 +2,11 @@
 //! its configuration), `workloads/<name>/log` is its log. The workload may have put links into its
 //! folder; none is followed here.
 //!
-//! See decisions 0009, 0041 and 0074.
+//! `workloads/<name>/links` lists the links to secrets that the agent has put into `files`.
+//!
+//! See decisions 0009, 0041, 0074 and NEW-sealed-values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,10 @@ use crate::adapters::files;
 /// Name of a configuration file while it is written. It is beside `files`, where only the agent
 /// creates names, so that it collides with none.
 const UNFINISHED: &str = "config.new";
+/// Name of the list of links to secrets, beside `files`: paths between zero bytes.
+const LINKS: &str = "links";
+/// Longest list of links in bytes: a sealed content has no more paths.
+const MAX_LINKS: u64 = 512 * 1024;
 /// Most folders of a former configuration that may be in the way of a file; more were not made by
 /// the agent.
 const FOLDERS: usize = 1_000;
@@ -128,6 +134,118 @@ pub fn lay(
         }
     }
     Ok(own)
+}
+
+/// Removes links to secrets that a former revision had and this one has not.
+///
+/// # Errors
+/// [`LayError::Io`].
+pub(super) fn unlink(folder: &Path, kept: &BTreeSet<&str>) -> Result<(), LayError> {
+    let former = former_links(folder)?;
+    if former.iter().all(|path| kept.contains(path.as_str())) {
+        return Ok(());
+    }
+    let failed = |source| LayError::Io { what: format!("folder {}", folder.display()), source };
+    let root = open_folder(CWD, folder.join(FILES).as_os_str().as_encoded_bytes());
+    match root {
+        Ok(root) => {
+            for path in former.iter().filter(|path| !kept.contains(path.as_str())) {
+                if kind_at(&root, path) == Some(FileType::Symlink)
+                    && let Ok((folder, last)) = descend(&root, path, None)
+                {
+                    let _gone = rustix::fs::unlinkat(&folder, last, AtFlags::empty());
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let left: BTreeSet<&str> =
+        former.iter().map(String::as_str).filter(|path| kept.contains(path)).collect();
+    note_links(folder, &left)
+}
+
+/// Lays a link to `target`/PATH at each path of the workload's own folder. Which ones there are is
+/// noted first, so that they are found again whatever happens.
+///
+/// # Errors
+/// [`LayError`], of the first that cannot be laid.
+pub(super) fn link(
+    folder: &Path,
+    target: &Path,
+    paths: &BTreeSet<&str>,
+    user: Option<User>,
+) -> Result<(), LayError> {
+    unlink(folder, paths)?;
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let own = folder.join(FILES);
+    let (home, root) = own_folder(folder, &own, user)
+        .map_err(|source| LayError::Io { what: format!("folder {}", folder.display()), source })?;
+    let mut emptied = Vec::new();
+    for path in paths {
+        let clear = clear_way(&root, path, &[], &mut emptied);
+        clear.map_err(|obstacle| LayError::InTheWay { path: (*path).to_owned(), obstacle })?;
+    }
+    note_links(folder, paths)?;
+    for path in emptied.iter().rev() {
+        if let Ok((folder, last)) = descend(&root, path, None) {
+            let _in_use_again = rustix::fs::unlinkat(&folder, last, AtFlags::REMOVEDIR);
+        }
+    }
+    for path in paths {
+        let laid = link_at(&home, &root, path, &target.join(path), user);
+        laid.map_err(|source| LayError::Io { what: format!("link {path}"), source })?;
+    }
+    Ok(())
+}
+
+fn link_at(
+    home: &OwnedFd,
+    root: &OwnedFd,
+    path: &str,
+    target: &Path,
+    user: Option<User>,
+) -> io::Result<()> {
+    let (folder, last) = descend(root, path, Some(user))?;
+    let there = rustix::fs::readlinkat(&folder, last, Vec::new());
+    if there.is_ok_and(|there| there.as_bytes() == target.as_os_str().as_encoded_bytes()) {
+        return Ok(());
+    }
+    let _left_over = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
+    rustix::fs::symlinkat(target, home, UNFINISHED)?;
+    let moved = rustix::fs::renameat(home, UNFINISHED, &folder, last);
+    if moved.is_err() {
+        let _gone = rustix::fs::unlinkat(home, UNFINISHED, AtFlags::empty());
+    }
+    Ok(moved?)
+}
+
+/// Paths of the links to secrets that were laid, or begun to be.
+fn former_links(folder: &Path) -> Result<Vec<String>, LayError> {
+    match files::read(&folder.join(LINKS), MAX_LINKS) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
+            Ok(text.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(LayError::Io { what: format!("list {LINKS}"), source }),
+    }
+}
+
+fn note_links(folder: &Path, paths: &BTreeSet<&str>) -> Result<(), LayError> {
+    let list = folder.join(LINKS);
+    let text = paths.iter().copied().collect::<Vec<_>>().join("\0");
+    let noted = match files::read(&list, MAX_LINKS) {
+        Ok(there) if there == text.as_bytes() => Ok(()),
+        _ if text.is_empty() => match std::fs::remove_file(&list) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        },
+        _ => files::replace(&list, text.as_bytes(), 0o600),
+    };
+    noted.map_err(|source| LayError::Io { what: format!("list {LINKS}"), source })
 }
 
 /// Creates and opens the workload's folder and its `files`.

@@ -23,6 +23,7 @@ mod probe_supervisor;
 pub mod procfs;
 mod program;
 mod register;
+pub mod secrets;
 mod sweep;
 mod tree;
 pub mod users;
@@ -47,7 +48,7 @@ use crate::core::effect::Observed;
 use crate::core::process::ProcessId;
 use crate::core::process::fault::Failed;
 use crate::core::runtime::{Found, Halt, Handle, Known, Reason, RuntimeKind};
-use crate::core::saved::Exit;
+use crate::core::saved::{Exit, Revision};
 
 /// Number of SIGKILL on Linux.
 const KILL: u8 = 9;
@@ -155,6 +156,20 @@ impl Runtime for Processes {
         crash::point("signal-sent");
     }
 
+    fn refresh(&self, name: Name, instance: Handle, revision: Revision, signal: u8) {
+        let (context, tell) = (Arc::clone(&self.context), self.tell.clone());
+        tasks::spawn(async move {
+            let laid = secrets::refresh(&context, &name, &revision);
+            let result = laid.map_err(|error| Reason::of(&error)).and_then(|()| {
+                crash::point("secrets-laid");
+                let Some(process) = ProcessId::of(&instance) else { return Ok(()) };
+                let sent = ending::signal_main(&process, &context.boot, signal);
+                sent.map_err(|error| Reason(format!("signal {signal}: {error}")))
+            });
+            send(&tell, Observed::Refreshed(name, instance, result)).await;
+        });
+    }
+
     fn probe(&self, ask: Probing) {
         let (context, tell) = (Arc::clone(&self.context), self.tell.clone());
         tasks::spawn(async move {
@@ -198,6 +213,7 @@ impl Runtime for Processes {
     }
 
     fn remove(&self, name: &Name) -> io::Result<()> {
+        self.context.secrets.remove(name);
         let removed = folder::remove(&self.context.folder(name));
         if let Ok(cgroups) = &self.context.cgroups {
             cgroups.remove(name);

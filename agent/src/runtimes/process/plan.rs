@@ -1,6 +1,6 @@
 //! Plans of processes: what a launcher becomes, be it the main process of a workload or a probe.
 //!
-//! See decisions 0010 and 0073.
+//! See decisions 0010, 0073 and NEW-sealed-values.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,12 +10,13 @@ use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
 
 use super::cgroup::LimitError;
 use super::execution::{Bounds, Plan};
+use super::secrets::SecretsError;
 use super::users::{self, UserError};
 use super::{Context, census, folder};
 use crate::core::process::fault::Failed;
 use crate::core::process::ownership::Marker;
-use crate::core::runtime::{NotPrepared, Reason};
-use crate::runtimes::Prepare;
+use crate::core::runtime::{Handle, NotPrepared, Reason};
+use crate::runtimes::{Prepare, Probing};
 
 /// Reasons why a process cannot be planned.
 #[derive(Debug, thiserror::Error)]
@@ -29,29 +30,47 @@ pub enum PlanError {
     /// Its folder or configuration cannot be laid out.
     #[error(transparent)]
     Folder(#[from] folder::LayError),
+    /// Its secrets cannot be opened, or not be given to it.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The command of a probe is empty.
     #[error("the probe has no command")]
     NoCommand,
 }
 
 impl PlanError {
-    /// The step that failed, as the decision whose fault it is knows it.
-    fn failed(&self) -> Failed {
-        match self {
-            Self::User(_) | Self::NoCommand => Failed::User,
+    /// The step that failed, as the decision whose fault it is knows it. None: the secrets cannot be
+    /// opened, which is nobody's fault on this device.
+    fn failed(&self) -> Option<Failed> {
+        let file = |source: &std::io::Error| Failed::File {
+            kind: source.kind(),
+            looped: source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()),
+        };
+        Some(match self {
+            Self::User(_) | Self::NoCommand | Self::Secrets(SecretsError::User(_)) => Failed::User,
             Self::Limits(_) => Failed::Limits,
-            Self::Folder(folder::LayError::InTheWay { .. }) => Failed::InTheWay,
-            Self::Folder(folder::LayError::Io { source, .. }) => Failed::File {
-                kind: source.kind(),
-                looped: source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()),
-            },
-        }
+            Self::Folder(folder::LayError::InTheWay { .. })
+            | Self::Secrets(
+                SecretsError::InTheWay { .. }
+                | SecretsError::Twice(_)
+                | SecretsError::Link(folder::LayError::InTheWay { .. }),
+            ) => Failed::InTheWay,
+            Self::Folder(folder::LayError::Io { source, .. })
+            | Self::Secrets(
+                SecretsError::Link(folder::LayError::Io { source, .. })
+                | SecretsError::Memory { source, .. },
+            ) => file(source),
+            Self::Secrets(SecretsError::Closed(_)) => return None,
+        })
     }
 }
 
 impl From<PlanError> for NotPrepared {
     fn from(error: PlanError) -> Self {
-        error.failed().because(Reason::of(&error))
+        match error.failed() {
+            Some(failed) => failed.because(Reason::of(&error)),
+            None => Self::Secrets(Reason::of(&error)),
+        }
     }
 }
 
@@ -70,12 +89,19 @@ pub(super) fn prepare(context: &Context, ask: &Prepare) -> Result<Plan, NotPrepa
     }
     let user = users::resolve(process.user.as_deref(), name, &context.workloads)
         .map_err(PlanError::from)?;
+    let secrets = revision.secrets.as_deref();
+    let content = context.secrets.opened(name, secrets).map_err(PlanError::from)?;
     let folder = context.folder(name);
     let own = folder.join(users::FILES);
     let mut plan =
         plan_of(context, name, *nonce, spec, process, own, user).map_err(PlanError::from)?;
-    // Last of the steps that can fail before there is a process, and undone where it fails.
+    // Last of the steps that can fail before there is a process, and undone where it fails. A link
+    // of a former revision may stand where this one has a folder.
+    let kept = content.files.keys().map(String::as_str).collect();
+    folder::unlink(&folder, &kept).map_err(PlanError::from)?;
     folder::lay(&folder, &spec.config, stale_config, user).map_err(PlanError::from)?;
+    context.secrets.lay(&folder, name, revision, &content, user).map_err(PlanError::from)?;
+    plan.env.extend(content.env);
     plan.env.insert(census::MARKER.into(), marker(context, name, revision.number, *nonce));
     plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
     plan.log = Some(context.log(name));
@@ -141,21 +167,22 @@ pub(super) fn counts_alone(process: &Process) -> bool {
 /// The reason why it cannot be planned.
 pub(super) fn probe_plan(
     context: &Context,
-    name: &Name,
-    spec: &WorkloadSpec,
+    ask: &Probing,
     command: &[String],
-    nonce: u64,
 ) -> Result<Plan, PlanError> {
+    let Probing { name, instance: Handle { nonce, .. }, spec, secrets, .. } = ask;
     let Run::Process(process) = &spec.run;
+    let content = context.secrets.opened(name, secrets.as_deref())?;
     let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
     let own = context.folder(name).join(users::FILES);
-    let mut plan = plan_of(context, name, nonce, spec, process, own, user)?;
+    let mut plan = plan_of(context, name, *nonce, spec, process, own, user)?;
+    plan.env.extend(content.env);
     let (program, args) = command.split_first().ok_or(PlanError::NoCommand)?;
     plan.program = PathBuf::from(program);
     plan.args = args.to_vec();
     plan.gate = false;
     // The same nonce as the instance: processes that the probe leaves behind are swept with it.
-    plan.env.insert(census::MARKER.into(), marker(context, name, 0, nonce));
+    plan.env.insert(census::MARKER.into(), marker(context, name, 0, *nonce));
     Ok(plan)
 }
 

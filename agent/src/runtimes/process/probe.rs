@@ -23,13 +23,12 @@ const ENDING: Duration = Duration::from_secs(5);
 /// # Errors
 /// The reason why the workload is not healthy.
 pub(super) async fn run(context: Arc<Context>, ask: Probing) -> Result<(), ProbeError> {
-    let Probing { name, instance, probe, spec, timeout_ms } = ask;
-    let within = Duration::from_millis(timeout_ms);
-    match probe {
-        Probe::Tcp { host, port } => tcp(host, port, within).await,
-        Probe::Http { host, port, path } => http(host, port, path, within).await,
+    let within = Duration::from_millis(ask.timeout_ms);
+    match &ask.probe {
+        Probe::Tcp { host, port } => tcp(host.clone(), *port, within).await,
+        Probe::Http { host, port, path } => http(host.clone(), *port, path.clone(), within).await,
         Probe::Exec { command } => {
-            let plan = probe_plan(&context, &name, &spec, &command, instance.nonce)
+            let plan = probe_plan(&context, &ask, command)
                 .map_err(|error| ProbeError::Runtime(error.into()))?;
             let shown = command.first().map_or("", String::as_str);
             execute(&context, &plan, shown, within).await

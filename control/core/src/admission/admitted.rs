@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::kinds::AnyKind;
 use crate::records::Policy;
+use crate::secrets::references::References;
 use holdfast_api::selector::Selector;
 
 /// Content of an admitted document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// Program that devices run.
-    Workload(Box<WorkloadSpec>),
+    /// Program that devices run, and what it refers to.
+    Workload(Box<WorkloadSpec>, Box<References>),
     /// Policy: any other kind of document.
     Policy(Box<Policy>),
 }
@@ -21,7 +22,7 @@ impl What {
     /// Returns the kind of the document.
     pub fn kind(&self) -> AnyKind {
         match self {
-            Self::Workload(_) => AnyKind::Workload,
+            Self::Workload(..) => AnyKind::Workload,
             Self::Policy(policy) => AnyKind::Policy(policy.kind()),
         }
     }
@@ -55,7 +56,7 @@ impl Admitted {
     /// Returns the program that devices run, if the document is a `Workload`.
     pub fn workload(&self) -> Option<&WorkloadSpec> {
         match &self.what {
-            What::Workload(spec) => Some(spec),
+            What::Workload(spec, _) => Some(spec),
             What::Policy(_) => None,
         }
     }

@@ -219,6 +219,29 @@ impl<'a> At<'a> {
         }
     }
 
+    /// Decodes the entries of an object whose keys the operator chooses. A value that is no object
+    /// is noted, and has none.
+    pub(crate) fn map<T>(
+        &self,
+        form: impl Fn(&str, &At<'_>) -> Option<T>,
+    ) -> Vec<(&'a str, Option<T>)> {
+        if let Some(node) = self.node() {
+            node.put("type", "object");
+            node.put("additionalProperties", At::describe(|at| drop(form("", at))));
+            return Vec::new();
+        }
+        let Value::Object(object) = self.value() else {
+            // The object may hold secrets, so what stands in its place is not quoted.
+            self.fault("expected an object");
+            return Vec::new();
+        };
+        let each = object.iter().map(|(key, value)| {
+            let decoded = form(key, &self.child(key, value));
+            (key.as_str(), decoded)
+        });
+        each.collect()
+    }
+
     /// Decodes each item of a list. A value that is no list is noted, and has none.
     pub(crate) fn each<T>(&self, item: impl Fn(&At<'_>) -> Option<T>) -> Vec<Option<T>> {
         if let Some(node) = self.node() {

@@ -10,6 +10,8 @@ mod faults;
 mod fields;
 pub(crate) mod notification;
 mod parts;
+mod references;
+pub(crate) mod secret;
 pub(crate) mod workload;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::data::OR_NOT;
 use super::document::devices;
 use super::faults::nearest;
 use super::fields::Fields;
+use super::references;
 use crate::attention::Attention;
 use crate::notification::{Alertmanager, Email, HIDDEN, MailTls, Notification, Target, Webhook};
 use crate::records::Policy;
@@ -94,7 +95,7 @@ pub(crate) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
             target,
         );
         let [delay, group_wait, group_interval, repeat] = times?;
-        let notification = Notification {
+        let mut notification = Notification {
             severity: severity?,
             kinds: kinds?,
             group_by: groups(group_by?, is_alertmanager),
@@ -105,7 +106,11 @@ pub(crate) fn notification(at: &At<'_>) -> Option<(Selector, Policy)> {
             send_resolved: send_resolved?,
             link: link?,
             to: to?,
+            hidden: BTreeMap::new(),
         };
+        if let Some(to) = at.value().get("to") {
+            notification.refer(to, references::place);
+        }
         Some((devices?, Policy::Notification { notification: Box::new(notification) }))
     })
 }
@@ -228,13 +233,13 @@ fn webhook(at: &At<'_>) -> Option<Webhook> {
     ];
     at.object(about, "{ url: https://example.com/hook, secret: … }", |fields| {
         let address = fields.one_of("an address", &forms, |which, at| match which {
-            "secretUrl" => secret_url(at).map(|url| (url, true)),
+            "secretUrl" => secret(at, secret_url).map(|url| (url, true)),
             _ => url(at).map(|url| (url, false)),
         });
         let secret = fields.maybe(
             "secret",
             "Key of the signature in the header `X-Holdfast-Signature`, at least 8 characters. It is never shown again.",
-            |at| text(at, 8),
+            |at| secret(at, |at| text(at, 8)),
         );
         let headers = fields.or("headers", HEADERS, BTreeMap::new(), headers);
         let ca = fields.maybe("ca", CA, pem);
@@ -304,7 +309,7 @@ fn email(at: &At<'_>) -> Option<Email> {
         let password = fields.maybe(
             "password",
             "Password for the login at the mail server. It is never shown again.",
-            |at| text(at, 1),
+            |at| secret(at, |at| text(at, 1)),
         );
         let from = fields.required(
             "from",
@@ -385,12 +390,26 @@ fn url(at: &At<'_>) -> Option<String> {
     at.put("pattern", "^https?://").parsed(checked_url)
 }
 
+/// Decodes a secret: a text, or a reference to a value of a `Secret`, in whose place the placeholder
+/// stands.
+fn secret(at: &At<'_>, form: impl Fn(&At<'_>) -> Option<String>) -> Option<String> {
+    let reference = |at: &At<'_>| references::secret(at).map(|_| HIDDEN.to_owned());
+    at.either(|value| !value.is_object(), form, reference)
+}
+
 /// Decodes an address that may be hidden in a document that was read back.
 fn secret_url(at: &At<'_>) -> Option<String> {
     if at.value() == HIDDEN {
         return Some(HIDDEN.to_owned());
     }
-    at.parsed(checked_url)
+    match checked_url(at.text()?) {
+        Ok(url) => Some(url),
+        // The address is a secret, so the fault must not quote it.
+        Err(why) => {
+            at.fault(why);
+            None
+        }
+    }
 }
 
 fn checked_url(text: &str) -> Result<String, &'static str> {
@@ -433,27 +452,31 @@ const OWN_HEADERS: [&str; 5] =
     ["content-type", "content-length", "host", "connection", "transfer-encoding"];
 
 fn headers(at: &At<'_>) -> Option<BTreeMap<String, String>> {
-    let entries = at.entries();
-    if entries.len() > MAX_ITEMS {
-        at.fault(format!("{} headers, at most {MAX_ITEMS}", entries.len()));
-        return None;
-    }
-    let count = entries.len();
-    let mut headers = BTreeMap::new();
-    for (name, at) in entries {
+    let entries = at.map(|name, at| {
+        let value = secret(at, |at| text(at, 0));
         let lower = name.to_ascii_lowercase();
+        if at.node().is_some() {
+            return None;
+        }
         if name.parse::<http::header::HeaderName>().is_err() {
             at.fault("not the name of a header");
         } else if OWN_HEADERS.contains(&lower.as_str()) || lower.starts_with("x-holdfast-") {
             at.fault("this header is written by the control plane itself");
-        } else if let Some(value) = text(&at, 0) {
-            if value.parse::<http::header::HeaderValue>().is_ok() {
-                headers.insert(name.to_owned(), value);
-            } else {
-                at.fault("holds characters that no header can have");
-            }
+        } else if value.as_ref().is_some_and(|it| it.parse::<http::header::HeaderValue>().is_err())
+        {
+            at.fault("holds characters that no header can have");
+        } else {
+            return value;
         }
+        None
+    });
+    let count = entries.len();
+    if count > MAX_ITEMS {
+        at.fault(format!("{count} headers, at most {MAX_ITEMS}"));
+        return None;
     }
+    let headers: BTreeMap<String, String> =
+        entries.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     (headers.len() == count).then_some(headers)
 }
 

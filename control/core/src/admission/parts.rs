@@ -16,7 +16,7 @@ use super::command::{args, openable};
 /// device, which may have 1 MiB.
 pub(super) const MAX_CONFIG: usize = 128 * 1024;
 /// Most configuration files of a workload.
-const MAX_FILES: usize = 256;
+pub(super) const MAX_FILES: usize = 256;
 /// Longest file name of Linux file systems, in bytes.
 const MAX_FILE_NAME: usize = 255;
 /// Longest relative path of a configuration file, in bytes. The agent puts its folder in front.
@@ -66,7 +66,7 @@ pub(super) fn config(at: &At<'_>) -> BTreeMap<String, String> {
     files
 }
 
-fn config_path(path: &str) -> Result<(), &'static str> {
+pub(super) fn config_path(path: &str) -> Result<(), &'static str> {
     if path.is_empty() {
         Err("a file needs a name")
     } else if path.starts_with('/') {

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::secrets::place::Place;
+use crate::secrets::references::OnChange;
 use holdfast_api::selector::Selector;
 
 const KNOWN: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
@@ -45,7 +47,7 @@ fn hello() -> Value {
 fn full() -> Vec<Value> {
     let document = |name: &str, executable: Value, probe: Value| {
         let mut process = json!({
-            "args": ["--fast"], "env": { "MODE": "edge" }, "user": "nobody", "workdir": "data",
+            "args": ["--fast"], "env": { "MODE": "edge", "PORT": { "config": "app", "key": "port" } }, "user": "nobody", "workdir": "data",
         });
         let mut health = json!({
             "startPeriod": "5s", "interval": "10s", "timeout": "1s", "failures": 3,
@@ -67,6 +69,11 @@ fn full() -> Vec<Value> {
                 },
                 "run": { "process": process },
                 "config": { "etc/app.toml": "level = 3\n" },
+                "files": {
+                    "db.key": { "secret": "db", "key": "key" },
+                    "app.conf": { "template": "${label.site:-none} ${secret.db.password}" },
+                },
+                "onSecretChange": { "signal": "SIGHUP" },
                 "resources": { "cpu": 1.5, "memory": 67_108_864, "pids": 32 },
                 "restart": { "policy": "on-failure", "backoff": { "initial": "1s", "max": "5m" } },
                 "health": health,
@@ -170,12 +177,20 @@ fn notifications() -> Vec<Value> {
         } })),
         ),
         document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
-        document(
-            "RoleBinding",
-            "r",
-            json!({ "role": "operator", "subjects": ["anna", "bob@corp"] }),
-        ),
+        document("RoleBinding", "r", json!({ "role": "operator", "subjects": ["anna", "bob@corp"] })),
+        valued("Secret", json!({ "a": "x", "b": { "base64": "AA==" }, "c": { "generate": {} } })),
+        valued("Config", json!({ "a": "x", "b": { "base64": "AA==" } })),
     ]
+}
+
+/// Returns a document with values, which selects no devices.
+fn valued(kind: &str, data: Value) -> Value {
+    json!({
+        "apiVersion": "holdfast/v1",
+        "kind": kind,
+        "metadata": { "name": "v", "labels": { "team": "water" }, "resourceVersion": 7 },
+        "spec": { "data": data },
+    })
 }
 
 /// Returns documents of the kinds about data, with every field.
@@ -238,7 +253,7 @@ fn documents_about_data_become_their_values() {
     let all = admit(&data_documents(), &size_of).unwrap();
     let policy = |at: usize| match &all[at].what {
         What::Policy(policy) => policy.as_ref().clone(),
-        What::Workload(_) => panic!("a workload"),
+        What::Workload(..) => panic!("a workload"),
     };
     let Policy::Stream { policy: metrics, retention } = policy(0) else { panic!("no stream") };
     assert_eq!(metrics.streams, ["device/metrics".parse().unwrap()]);
@@ -467,11 +482,49 @@ fn every_field_becomes_its_value() {
     assert_eq!(process.user.as_deref(), Some("nobody"));
     assert_eq!(process.workdir.as_deref(), Some("data"));
     assert_eq!(all[0].devices.match_expressions.len(), 2);
+    let What::Workload(spec, references) = &all[0].what else { panic!("a workload") };
+    let Run::Process(process) = &spec.run;
+    assert_eq!(process.env.keys().collect::<Vec<_>>(), ["MODE"], "only texts are plain");
+    let names = |place: &&Place| place.to_string();
+    let places: Vec<String> = references.places().iter().map(names).collect();
+    assert_eq!(
+        places,
+        ["key key of secret db", "key password of secret db", "key port of config app"]
+    );
+    assert_eq!(references.on_change, OnChange::Signal(1));
+    assert_eq!(references.labels().into_iter().collect::<Vec<_>>(), ["site"]);
 }
 
 /// Faults of a workload: pointer, value that is put there (null removes the field), and the
 /// expected faults, in their order and separated by `|`.
 const FAULTS: &[(&str, &str, &str)] = &[
+    (
+        "/spec/run/process/env",
+        r#"{"A":{"secret":"db"}}"#,
+        "spec.run.process.env.A.key: is missing: which value of the secret",
+    ),
+    (
+        "/spec/run/process/env",
+        r#"{"A":{"secret":"db","key":"a b"}}"#,
+        r#"spec.run.process.env.A.key: "a b": not a key"#,
+    ),
+    (
+        "/spec/run/process/env",
+        r#"{"A":{"template":"${HOME}"}}"#,
+        "spec.run.process.env.A.template: line 1: ${HOME} is not a reference",
+    ),
+    ("/spec/files", r#"{"/a":{"config":"c","key":"k"}}"#, r#"spec.files["/a"]: an absolute path"#),
+    (
+        "/spec/files",
+        r#"{"a":{"template":"x","key":"k"}}"#,
+        "spec.files.a.key: a template has no key",
+    ),
+    ("/spec/files", r#"{"a":"text"}"#, r#"spec.files.a: "text": expected an object with secret"#),
+    (
+        "/spec/onSecretChange",
+        r#""reload""#,
+        r#"spec.onSecretChange: "reload": unknown action; there are restart and { signal: SIGHUP }"#,
+    ),
     (
         "/spec/run/process/env",
         r#"{"HOLDFAST_X":"y"}"#,
@@ -805,7 +858,8 @@ fn an_artifact_must_have_been_pushed() {
 
 /// Collects the pointers of all objects in a document that have fixed fields.
 fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
-    const FREE: [&str; 5] = ["/labels", "/matchLabels", "/env", "/config", "/headers"];
+    const FREE: [&str; 7] =
+        ["/labels", "/matchLabels", "/env", "/config", "/files", "/data", "/headers"];
     match value {
         Value::Object(object) if !FREE.iter().any(|free| pointer.ends_with(free)) => {
             found.push(pointer.to_owned());

@@ -16,7 +16,9 @@ use super::Stored;
 use super::at::{At, Quantity, Words};
 use super::command::{MAX_PATH, MAX_WORDS, args, fits, is_short_enough};
 use super::document::devices;
-use super::parts;
+use super::fields::Fields;
+use super::{parts, references};
+use crate::secrets::references::{OnChange, References, Source};
 use holdfast_api::selector::Selector;
 use holdfast_api::units;
 
@@ -48,7 +50,10 @@ pub(super) const SIZE: Quantity<u64> =
     Quantity { parse: units::memory, pattern: MEMORY, bare: "integer" };
 
 /// Decodes the spec of a `Workload`. `None` if faults were noted.
-pub(crate) fn spec(at: &At<'_>, stored: &Stored<'_>) -> Option<(Selector, WorkloadSpec)> {
+pub(crate) fn spec(
+    at: &At<'_>,
+    stored: &Stored<'_>,
+) -> Option<(Selector, WorkloadSpec, References)> {
     at.object("Program of the workload, and choice of its devices.", "", |spec| {
         let devices = spec.required(
             "devices",
@@ -89,14 +94,16 @@ pub(crate) fn spec(at: &At<'_>, stored: &Stored<'_>) -> Option<(Selector, Worklo
         if let Some(config) = &config {
             workdir_beside_config(at, config);
         }
+        let (files, on_change) = files(spec, config.as_ref());
         let bus = spec.or(
             "bus",
             "Permissions on the device's local bus beyond the workload's own topics. Default: none.",
             Bus::default(),
             parts::bus,
         );
+        let (run, env) = run?;
         let spec = WorkloadSpec {
-            run: run?,
+            run,
             config: config?,
             resources: resources?,
             restart: restart?,
@@ -104,8 +111,35 @@ pub(crate) fn spec(at: &At<'_>, stored: &Stored<'_>) -> Option<(Selector, Worklo
             stop: stop?,
             bus: bus?,
         };
-        Some((devices?, spec))
+        let references = References { env, files: files?, on_change: on_change? };
+        Some((devices?, spec, references))
     })
+}
+
+/// Asks for the fields about secrets and configurations: files that have their values, and what a
+/// changed value does. `config` are the files of `spec.config`.
+fn files(
+    spec: &Fields<'_>,
+    config: Option<&BTreeMap<String, String>>,
+) -> (Option<BTreeMap<String, Source>>, Option<OnChange>) {
+    let files = spec.or(
+        "files",
+        "Files with values of secrets and configurations, written into the workload's folder before it starts: relative path to `{ secret: NAME, key: KEY }`, `{ config: NAME, key: KEY }` or `{ template: … }`. They reach the device sealed.",
+        BTreeMap::new(),
+        references::files,
+    );
+    if let (Some(files), Some(config)) = (&files, config)
+        && let Some(at) = spec.get("files")
+    {
+        references::beside_config(&at, files, config);
+    }
+    let on_change = spec.or(
+        "onSecretChange",
+        "Reaction to a changed value of a secret, a configuration or a label: `restart`, or `{ signal: SIGHUP }`. Default: `restart`.",
+        OnChange::Restart,
+        references::on_change,
+    );
+    (files, on_change)
 }
 
 /// Notes a fault if the working folder, or a folder above it, is a configuration file.
@@ -132,14 +166,20 @@ fn workdir_beside_config(at: &At<'_>, config: &BTreeMap<String, String>) {
     }
 }
 
-fn run(at: &At<'_>, stored: &Stored<'_>) -> Option<Run> {
+/// Variables that refer to something.
+type Env = BTreeMap<String, Source>;
+
+fn run(at: &At<'_>, stored: &Stored<'_>) -> Option<(Run, Env)> {
     at.object("Type of the program.", "", |fields| {
         let forms = [("process", "Process of the device's operating system.")];
-        fields.one_of("what to run", &forms, |_, at| process(at, stored).map(Run::Process))
+        fields.one_of("what to run", &forms, |_, at| {
+            let (process, env) = process(at, stored)?;
+            Some((Run::Process(process), env))
+        })
     })
 }
 
-fn process(at: &At<'_>, stored: &Stored<'_>) -> Option<Process> {
+fn process(at: &At<'_>, stored: &Stored<'_>) -> Option<(Process, Env)> {
     let about = "Process that executes either an artifact or a path, without a shell.";
     at.object(about, "", |fields| {
         let forms = [
@@ -156,8 +196,8 @@ fn process(at: &At<'_>, stored: &Stored<'_>) -> Option<Process> {
         });
         let env = fields.or(
             "env",
-            "Environment variables. Names that begin with `HOLDFAST_` are reserved.",
-            BTreeMap::new(),
+            "Environment variables: a text, `{ secret: NAME, key: KEY }`, `{ config: NAME, key: KEY }` or `{ template: … }`. Names that begin with `HOLDFAST_` are reserved.",
+            Default::default(),
             |at| Some(env(at)),
         );
         let user = fields.maybe(
@@ -170,8 +210,9 @@ fn process(at: &At<'_>, stored: &Stored<'_>) -> Option<Process> {
             "Working folder: an absolute path, or one below the workload's folder. Default: the workload's folder.",
             workdir,
         );
-        let (executable, args, env) = (executable?, args?, env?);
-        Some(Process { executable, args, env, user: user?, workdir: workdir? })
+        let (executable, args, (env, references)) = (executable?, args?, env?);
+        let process = Process { executable, args, env, user: user?, workdir: workdir? };
+        Some((process, references))
     })
 }
 
@@ -199,26 +240,48 @@ fn absolute_path(at: &At<'_>) -> Option<String> {
     is_short_enough(at, path, MAX_PATH).then(|| path.to_owned())
 }
 
-fn env(at: &At<'_>) -> BTreeMap<String, String> {
-    let entries = at.entries();
-    if entries.len() > MAX_WORDS {
-        at.fault(format!("{} variables, at most {MAX_WORDS}", entries.len()));
-        return BTreeMap::new();
+/// Decodes variables: those with a text, and those that refer to something. Faulty ones are noted and
+/// left out.
+fn env(at: &At<'_>) -> (BTreeMap<String, String>, Env) {
+    enum Variable {
+        Text(String),
+        Source(Source),
     }
-    let mut env = BTreeMap::new();
-    for (key, at) in entries {
-        let first = key.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-        if !first || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-            at.fault("not a variable's name: use letters, digits and '_', no digit first");
-        } else if key.starts_with(OWN_ENV) {
-            at.fault("variables that begin with HOLDFAST_ are the agent's own");
+    let all = at.map(|key, at| {
+        if at.node().is_none() {
+            check_variable(key, at);
         }
-        if let Some(value) = at.text_without_nul() {
-            fits(&at, key.len() + 1, value);
-            env.insert(key.to_owned(), value.to_owned());
+        let text = |at: &At<'_>| {
+            let value = at.text_without_nul()?;
+            fits(at, key.len() + 1, value);
+            Some(Variable::Text(value.to_owned()))
+        };
+        let source = |at: &At<'_>| references::source(at).map(Variable::Source);
+        at.either(|value| !value.is_object(), text, source)
+    });
+    let (mut env, mut references) = (BTreeMap::new(), BTreeMap::new());
+    if all.len() > MAX_WORDS {
+        at.fault(format!("{} variables, at most {MAX_WORDS}", all.len()));
+        return (env, references);
+    }
+    for (key, variable) in all {
+        match variable {
+            Some(Variable::Text(text)) => drop(env.insert(key.to_owned(), text)),
+            Some(Variable::Source(source)) => drop(references.insert(key.to_owned(), source)),
+            None => {}
         }
     }
-    env
+    (env, references)
+}
+
+/// Notes a fault unless a text can be the name of a variable of a workload.
+fn check_variable(key: &str, at: &At<'_>) {
+    let first = key.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+    if !first || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        at.fault("not a variable's name: use letters, digits and '_', no digit first");
+    } else if key.starts_with(OWN_ENV) {
+        at.fault("variables that begin with HOLDFAST_ are the agent's own");
+    }
 }
 
 fn user(at: &At<'_>) -> Option<String> {

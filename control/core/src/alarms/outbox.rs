@@ -64,6 +64,9 @@ pub enum NotDelivered {
     /// Message that is no JSON, with the cause.
     #[error("no JSON: {0}")]
     Json(String),
+    /// Secret of the receiver that cannot be had, with the cause.
+    #[error("a secret of the receiver cannot be had: {0}")]
+    Secret(String),
     /// Notification that was deleted meanwhile.
     #[error("the notification was deleted")]
     Deleted,

@@ -36,6 +36,7 @@ fn document(change: impl FnOnce(&mut Notification)) -> Document {
             headers: BTreeMap::new(),
             ca: None,
         }),
+        hidden: BTreeMap::new(),
     };
     change(&mut notification);
     Document { name: name("night"), devices: Selector::default(), notification }

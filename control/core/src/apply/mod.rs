@@ -6,12 +6,13 @@
 pub(crate) mod impact;
 mod planned;
 mod policy;
+pub(crate) mod references;
 mod workload;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::planned::{Next, PlannedWorkload};
 use super::admission::Admitted;
@@ -50,12 +51,17 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
     let (mut workloads, mut policies) = (Vec::new(), Vec::new());
     let (mut results, mut stale) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
-    for document in admitted {
+    let mut prefixes = BTreeMap::new();
+    let several = admitted.len() > 1;
+    for (index, document) in admitted.into_iter().enumerate() {
         let (expected, any) = (document.resource_version, document.what.kind());
         let kind = any.words().document;
         if !seen.insert((kind, document.name.clone())) {
             return Err(Refusal::Twice { kind, name: document.name });
         }
+        let prefix = format!("documents[{index}] ({kind}/{}): ", document.name);
+        let prefix = if several { prefix } else { String::new() };
+        prefixes.insert((any, document.name.clone()), prefix);
         let present = any.rules().version(model, &document.name);
         let Planned { result, next } = any.rules().plan(model, document, now)?;
         match next {
@@ -81,6 +87,10 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
     }
     for (record, _) in &policies {
         documents = documents.with_policy(record);
+    }
+    let faults = references::faults(&documents, &prefixes);
+    if !faults.is_empty() {
+        return Err(Refusal::References(faults));
     }
     let desired = desired::diff(&documents);
     let faults = desired::faults(&documents, &desired);

@@ -58,6 +58,19 @@ pub enum Refusal {
     /// A secret is hidden in the document, and none is stored that it could stand for.
     #[error("refused, a hidden secret is not stored")]
     Secret(Vec<Fault>),
+    /// Documents refer to something that does not exist, or that a device lacks.
+    #[error("refused, what the documents refer to is not there")]
+    References(Vec<Fault>),
+    /// The document to delete is referred to.
+    #[error("{kind} {name} is used by {}: change them first", .by.join(", "))]
+    Used {
+        /// Kind, as its word in the API.
+        kind: &'static str,
+        /// Name of the document.
+        name: Name,
+        /// Documents that refer to it, such as `workload pump`.
+        by: Vec<String>,
+    },
     /// Devices would get more than fits into one message.
     #[error("a device's desired state would be too large to send")]
     TooLarge(Vec<Fault>),
@@ -87,6 +100,16 @@ pub enum Stale {
         /// Resource version that the sent one names.
         expected: u64,
     },
+    /// The document exists, and the sent one asks for a new one.
+    #[error(
+        "there is a {kind} {name} already (metadata.resourceVersion 0 asks for a new one); nothing was applied"
+    )]
+    Exists {
+        /// Kind, as its word in the API.
+        kind: String,
+        /// Name of the document.
+        name: String,
+    },
     /// The document was deleted.
     #[error(
         "{kind} {name} was deleted meanwhile (the document's resourceVersion is {expected}): without metadata.resourceVersion it is made anew; nothing was applied"
@@ -115,6 +138,7 @@ impl Stale {
         }
         let (kind, name) = (result.kind.to_lowercase(), result.name.clone());
         Some(match present {
+            Some(_) if expected == 0 => Self::Exists { kind, name },
             Some(present) => Self::Changed { kind, name, present, expected },
             None => Self::Deleted { kind, name, expected },
         })

@@ -5,6 +5,7 @@
 
 use super::impact;
 use super::planned::{Next, Planned, Refusal};
+use super::references;
 use crate::admission::{Admitted, What};
 use crate::change::Change;
 use crate::desired::{self, Documents};
@@ -129,7 +130,7 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
 /// must have, if that matters.
 ///
 /// # Errors
-/// [`Refusal::Unknown`] or [`Refusal::Changed`].
+/// [`Refusal::Unknown`], [`Refusal::Changed`] or [`Refusal::Used`].
 pub fn delete(
     change: &mut Change<'_>,
     kind: PolicyKind,
@@ -142,6 +143,10 @@ pub fn delete(
     let present = change.model.policies.get(&gone).ok_or_else(unknown)?.record.version;
     if expected.is_some_and(|expected| expected != present) {
         return Err(Refusal::Changed { kind: kind.word(), name: gone.1, present });
+    }
+    let users = references::users_of(change.model, &gone);
+    if !users.is_empty() {
+        return Err(Refusal::Used { kind: kind.word(), name: gone.1, by: users });
     }
     if kind.administers() && people::locks_out(change.model, std::iter::empty(), Some(&gone)) {
         return Err(Refusal::NoAdmin);

@@ -11,6 +11,7 @@ use crate::desired::{self, Documents};
 use crate::model::{Model, Workload, key};
 use crate::policies;
 use crate::records::{MAX_REVISIONS, RevisionRecord, WorkloadRecord};
+use crate::secrets::references::References;
 use crate::view;
 use holdfast_api::count::count;
 use holdfast_api::{AppliedAction, AppliedDocument};
@@ -19,12 +20,15 @@ use holdfast_api::{AppliedAction, AppliedDocument};
 pub(super) fn next(
     model: &Model,
     admitted: Admitted,
-    spec: WorkloadSpec,
+    (spec, references): (WorkloadSpec, References),
     now: u64,
 ) -> (WorkloadRecord, AppliedAction, bool) {
     let known = model.workloads.get(&admitted.name).map(|workload| &workload.record);
     let same_spec = known.is_some_and(|known| {
-        known.written == admitted.written && known.spec == spec && known.devices == admitted.devices
+        known.written == admitted.written
+            && known.spec == spec
+            && known.references == references
+            && known.devices == admitted.devices
     });
     let same = same_spec && known.is_some_and(|known| known.labels == admitted.labels);
     let before = known
@@ -40,6 +44,7 @@ pub(super) fn next(
         labels: admitted.labels,
         devices: admitted.devices,
         spec,
+        references,
         written: admitted.written,
         paused: known.map(|known| known.paused.clone()).unwrap_or_default(),
     };
@@ -53,11 +58,11 @@ pub(super) fn next(
 
 /// Plans a workload: its result, and its new record unless it is unchanged.
 pub(crate) fn plan(model: &Model, document: Admitted, now: u64) -> Result<Planned, Refusal> {
-    let What::Workload(spec) = document.what.clone() else {
+    let What::Workload(spec, references) = document.what.clone() else {
         return Err(Refusal::unknown("workload", document.name.as_str()));
     };
     let before = model.workloads.get(&document.name).map(|known| view::document(&known.record));
-    let (record, action, new_revision) = next(model, document, *spec, now);
+    let (record, action, new_revision) = next(model, document, (*spec, *references), now);
     let (devices, device_count) = impact::chosen(model, &record.devices);
     let changed = impact::changes(model, |device| desired::revisions(&record, device));
     let result = AppliedDocument {

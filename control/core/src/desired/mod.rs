@@ -9,6 +9,7 @@
 //! Nothing here changes the model. See decision 0138.
 
 mod documents;
+pub mod sealing;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +19,11 @@ use holdfast_base::codec::MAX_MESSAGE;
 use holdfast_base::ids::Name;
 use holdfast_protocol::enrol::Fault;
 
+use self::sealing::{Content, Sealing};
 use super::model::{Device, Model};
 use super::pause::Stamp;
 use super::placement::{self, Set};
-use super::records::{DesiredRecord, PolicyKey, Standing, WorkloadRecord};
+use super::records::{DesiredRecord, Given, GivenBefore, PolicyKey, Standing, WorkloadRecord};
 
 pub use self::documents::Documents;
 
@@ -41,13 +43,17 @@ pub struct Wanted {
     pub data: Vec<(PolicyKey, u64)>,
     /// Paused workloads, a subset of `workloads`, with who paused them.
     pub paused: BTreeMap<Name, Stamp>,
+    /// Workloads with sealed content, a subset of `workloads`.
+    pub sealed: BTreeMap<Name, Content>,
 }
 
 impl Wanted {
     /// Takes what a desired state says now.
     pub fn present(desired: &DesiredRecord) -> Self {
-        let DesiredRecord { workloads, data, paused, .. } = desired.clone();
-        Self { workloads, data, paused }
+        let DesiredRecord { workloads, data, paused, sealed, .. } = desired.clone();
+        let content = |given: Given| Content { version: given.version, uses: given.uses };
+        let sealed = sealed.into_iter().map(|(name, given)| (name, content(given))).collect();
+        Self { workloads, data, paused, sealed }
     }
 
     /// True if the desired state says this already.
@@ -55,6 +61,10 @@ impl Wanted {
         self.workloads == desired.workloads
             && self.data == desired.data
             && self.paused == desired.paused
+            && self.sealed.len() == desired.sealed.len()
+            && self.sealed.iter().all(|(name, content)| {
+                desired.sealed.get(name).is_some_and(|given| given.version == content.version)
+            })
     }
 }
 
@@ -82,7 +92,14 @@ pub fn project(documents: &Documents<'_>, device: &Device) -> Wanted {
             Some((name.clone(), stamp.clone()))
         })
         .collect();
-    Wanted { workloads, data, paused }
+    let sealed = workloads
+        .iter()
+        .filter_map(|(name, _)| {
+            let sealing = Sealing::of(documents, documents.workload(name)?)?;
+            Some((name.clone(), sealing.on(device)))
+        })
+        .collect();
+    Wanted { workloads, data, paused, sealed }
 }
 
 /// Returns what a device has, without what was deleted.
@@ -91,15 +108,17 @@ fn kept(documents: &Documents<'_>, device: &Device) -> Wanted {
     wanted.workloads.retain(|(name, _)| documents.workload(name).is_some());
     wanted.data.retain(|(key, _)| documents.policy(key).is_some());
     wanted.paused.retain(|name, _| documents.workload(name).is_some());
+    wanted.sealed.retain(|name, _| documents.workload(name).is_some());
     wanted
 }
 
 /// Returns the new desired states of all devices for which the changed documents change anything.
 pub fn diff(documents: &Documents<'_>) -> Changed {
     let (model, removes) = (documents.model(), documents.removes_any());
+    let touched = sealing::touched(documents);
     let changed = |device: &Device| {
         let wanted = match device.record.standing {
-            Standing::Approved => amended(documents, device)?,
+            Standing::Approved => amended(documents, &touched, device)?,
             Standing::Pending | Standing::Revoked if !removes => return None,
             Standing::Pending | Standing::Revoked => kept(documents, device),
         };
@@ -114,7 +133,11 @@ pub fn diff(documents: &Documents<'_>) -> Changed {
 /// Returns what a device should have if its desired state was that of the documents before the
 /// change: the same as [`project`], which would compare the labels of every device with the
 /// selector of every document. None: no changed document concerns the device.
-fn amended(documents: &Documents<'_>, device: &Device) -> Option<Wanted> {
+fn amended(
+    documents: &Documents<'_>,
+    touched: &BTreeMap<Name, Option<Sealing<'_>>>,
+    device: &Device,
+) -> Option<Wanted> {
     let (labels, desired) = (&device.record.labels, &device.desired);
     let mut workloads: Option<Set> = None;
     let mut paused: Option<BTreeMap<Name, Stamp>> = None;
@@ -137,14 +160,42 @@ fn amended(documents: &Documents<'_>, device: &Device) -> Option<Wanted> {
         }
     }
     let data = changed_policies(documents, device);
-    if workloads.is_none() && paused.is_none() && data.is_none() {
+    let sealed = amended_sealed(touched, workloads.as_deref(), device);
+    if workloads.is_none() && paused.is_none() && data.is_none() && sealed.is_none() {
         return None;
     }
-    Some(Wanted {
-        workloads: workloads.unwrap_or_else(|| desired.workloads.clone()),
-        data: data.unwrap_or_else(|| desired.data.clone()),
-        paused: paused.unwrap_or_else(|| desired.paused.clone()),
-    })
+    let mut wanted = Wanted::present(desired);
+    wanted.workloads = workloads.unwrap_or(wanted.workloads);
+    wanted.data = data.unwrap_or(wanted.data);
+    wanted.paused = paused.unwrap_or(wanted.paused);
+    wanted.sealed = sealed.unwrap_or(wanted.sealed);
+    Some(wanted)
+}
+
+/// Returns the sealed contents of a device after the change. None: they stay as they are.
+/// `workloads` are the workloads after the change, if they change.
+fn amended_sealed(
+    touched: &BTreeMap<Name, Option<Sealing<'_>>>,
+    workloads: Option<&[(Name, u64)]>,
+    device: &Device,
+) -> Option<BTreeMap<Name, Content>> {
+    let desired = &device.desired;
+    let set = workloads.unwrap_or(&desired.workloads);
+    let runs = |name: &Name| set.binary_search_by(|(known, _)| known.cmp(name)).is_ok();
+    let mut next: Option<BTreeMap<Name, Content>> = None;
+    for (name, sealing) in touched {
+        let content = sealing.as_ref().filter(|_| runs(name)).map(|sealing| sealing.on(device));
+        let present = desired.sealed.get(name).map(|given| given.version);
+        if content.as_ref().map(|content| content.version) == present {
+            continue;
+        }
+        let next = next.get_or_insert_with(|| Wanted::present(desired).sealed);
+        match content {
+            Some(content) => drop(next.insert(name.clone(), content)),
+            None => drop(next.remove(name)),
+        }
+    }
+    next
 }
 
 /// Returns the policies that a device should follow after the change. None: the same as now.
@@ -178,7 +229,8 @@ pub(super) fn revisions(record: &WorkloadRecord, device: &Device) -> (Option<u64
 /// device after that. None: it should have what it has, or is not approved.
 ///
 /// # Errors
-/// The desired state would be too large to send.
+/// The desired state would be too large to send, or a workload refers to something that the device
+/// lacks.
 pub fn admit_device(model: &Model, device: &Device) -> Result<Option<DesiredRecord>, Fault> {
     if device.record.standing != Standing::Approved {
         return Ok(None);
@@ -186,6 +238,9 @@ pub fn admit_device(model: &Model, device: &Device) -> Result<Option<DesiredReco
     let documents = Documents::of(model);
     let wanted = project(&documents, device);
     let next = following(model, &device.desired, wanted);
+    if let Some(fault) = sealing::missing(&documents, device, &next) {
+        return Err(fault);
+    }
     if let Some(fault) = too_large(&documents, &device.record.name, &next) {
         return Err(fault);
     }
@@ -198,11 +253,27 @@ pub fn admit_device(model: &Model, device: &Device) -> Result<Option<DesiredReco
 
 /// Returns the desired state that says this, with the next generation.
 fn following(model: &Model, desired: &DesiredRecord, wanted: Wanted) -> DesiredRecord {
-    let Wanted { mut workloads, mut data, paused } = wanted;
+    let Wanted { mut workloads, mut data, paused, sealed } = wanted;
     workloads.shrink_to_fit();
     data.shrink_to_fit();
     let generation = desired.generation.max(model.meta.generation_floor) + 1;
-    DesiredRecord { generation, workloads, data, paused }
+    let given = |(name, content): (Name, Content)| {
+        let before = desired.sealed.get(&name);
+        let given = match before.filter(|before| before.version == content.version) {
+            Some(same) => same.clone(),
+            None => Given {
+                version: content.version,
+                since: generation,
+                uses: content.uses,
+                before: before.map(|before| {
+                    Box::new(GivenBefore { since: before.since, uses: before.uses.clone() })
+                }),
+            },
+        };
+        (name, given)
+    };
+    let sealed = sealed.into_iter().map(given).collect();
+    DesiredRecord { generation, workloads, data, paused, sealed }
 }
 
 /// Returns a fault for each of the first ten devices whose new desired state does not fit into one
@@ -216,11 +287,12 @@ pub fn faults(documents: &Documents<'_>, changed: &Changed) -> Vec<Fault> {
 fn too_large(documents: &Documents<'_>, device: &Name, desired: &DesiredRecord) -> Option<Fault> {
     let workloads = desired.workloads.iter().map(|(name, _)| documents.workload_size(name));
     let policies = desired.data.iter().map(|(key, _)| documents.policy_size(key));
-    let bytes = workloads.chain(policies).fold(FRAME, usize::saturating_add);
+    let sealed = desired.sealed.keys().map(|name| sealing::size(documents, name));
+    let bytes = workloads.chain(policies).chain(sealed).fold(FRAME, usize::saturating_add);
     (bytes > MAX_MESSAGE).then(|| Fault {
         path: format!("devices.{device}"),
         message: format!(
-            "its {} workloads and what it should do with data together need {bytes} bytes, a device's desired state has {MAX_MESSAGE} at most: give it fewer, or move large configuration into artifacts",
+            "its {} workloads, their secrets and files, and what it should do with data together need {bytes} bytes, a device's desired state has {MAX_MESSAGE} at most: give it fewer, or move large configuration into artifacts",
             desired.workloads.len()
         ),
         of_key: false,

@@ -6,6 +6,9 @@ use serde_json::json;
 use super::*;
 use crate::model::{KnownPolicy, Workload};
 use crate::records::{PolicyKind, PolicyRecord};
+use crate::secrets::place::{Place, Store};
+use crate::secrets::references::{References, Source};
+use crate::secrets::template::Piece;
 
 const ROLES: [&str; 3] = ["a", "b", "c"];
 const NAMES: [&str; 4] = ["alpha", "beta", "gamma", "delta"];
@@ -44,10 +47,35 @@ fn policy(kind: PolicyKind, name: &str, roles: [&str; 2], revision: u64) -> Poli
     serde_json::from_value(record).unwrap()
 }
 
+/// Returns a `Config` document with this value.
+fn config(name: &str, value: &str, revision: u64) -> PolicyRecord {
+    let record = json!({
+        "name": name, "devices": {}, "policy": { "config": { "config": { "data": { "k": value } } } },
+        "written": {}, "revision": revision, "createdAt": 0, "updatedAt": 0, "version": 0,
+    });
+    serde_json::from_value(record).unwrap()
+}
+
+/// Returns references to a value of a configuration, to a label, to both or to nothing.
+fn references(which: u8, one: u8, other: u8) -> References {
+    let mut references = References::default();
+    let (name, key) = (name(NAMES[usize::from(which / 4) % 4]), "k".to_owned());
+    let place = Place { store: Store::Config, name, key };
+    if one % 2 == 1 {
+        references.env.insert("A".into(), Source::Value(place));
+    }
+    if other % 2 == 1 {
+        let pieces = vec![Piece::Label { key: "role".into(), default: None }];
+        references.files.insert("b".into(), Source::Template(pieces));
+    }
+    references
+}
+
 fn device(name: &str, role: &str, standing: &str) -> Device {
     let record = json!({
         "name": name, "shard": 1, "publicKey": name, "standing": standing, "createdAt": 1,
         "updatedAt": 1, "version": 1, "token": "t", "labels": { "role": role },
+        "sealingKey": "key",
     });
     Device::new(serde_json::from_value(record).unwrap())
 }
@@ -76,9 +104,10 @@ type Step = (u8, u8, u8, u8);
 fn step(model: &mut Model, number: u64, (what, which, one, other): Step) {
     let roles = [ROLES[usize::from(one) % 3], ROLES[usize::from(other) % 3]];
     let called = name(NAMES[usize::from(which) % 4]);
-    let changed = match what % 6 {
+    let changed = match what % 8 {
         0 => {
             let mut record = workload(called.as_str(), roles, number);
+            record.references = references(which, one, other);
             if let Some(known) = model.workloads.get(&called) {
                 record.paused = known.record.paused.clone();
             }
@@ -112,8 +141,15 @@ fn step(model: &mut Model, number: u64, (what, which, one, other): Step) {
             model.policies.insert(record.key(), KnownPolicy::new(record));
             changed
         }
-        4 => {
-            let key = (PolicyKind::LinkBudget, called);
+        6 => {
+            let record = config(called.as_str(), &format!("{}", other % 3), number);
+            let changed = diff(&Documents::of(model).with_policy(&record));
+            model.policies.insert(record.key(), KnownPolicy::new(record));
+            changed
+        }
+        4 | 7 => {
+            let kind = if what % 8 == 4 { PolicyKind::LinkBudget } else { PolicyKind::Config };
+            let key = (kind, called);
             let changed = diff(&Documents::of(model).without_policy(&key));
             model.policies.remove(&key);
             changed
@@ -220,4 +256,58 @@ fn a_state_that_fits_into_no_message_is_a_fault() {
     model.workloads.insert(large.name.clone(), Workload::new(large));
     let fault = admit_device(&model, &model.devices[&name("d-0")]).unwrap_err();
     assert!(fault.message.starts_with("its 1 workloads and"), "{fault}");
+}
+
+/// Applies a document and returns the devices that it changes, with their new desired states.
+fn apply(model: &mut Model, record: PolicyRecord) -> Changed {
+    let changed = diff(&Documents::of(model).with_policy(&record));
+    model.policies.insert(record.key(), KnownPolicy::new(record));
+    follow(model, changed.clone());
+    changed
+}
+
+#[test]
+fn a_version_follows_from_the_content_alone() {
+    let mut model = world();
+    apply(&mut model, config("alpha", "one", 1));
+    let mut record = workload("w", ["a", "b"], 1);
+    record.references = references(0, 1, 0);
+    let changed = diff(&Documents::of(&model).with_workload(&record));
+    model.workloads.insert(record.name.clone(), Workload::new(record.clone()));
+    follow(&mut model, changed);
+    let given = |model: &Model| model.devices[&name("d-0")].desired.sealed[&record.name].clone();
+    let first = given(&model);
+    assert_eq!((first.since, first.before.is_none()), (1, true));
+    assert!(first.version > 0 && first.version < 1 << 53);
+    let changed = apply(&mut model, config("alpha", "two", 2));
+    let names: Vec<&str> = changed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["d-0", "d-1", "d-3"], "no other device uses it");
+    let second = given(&model);
+    assert_ne!(second.version, first.version);
+    assert_eq!((second.since, second.before.unwrap().uses), (2, first.uses));
+    assert!(apply(&mut model, config("beta", "two", 3)).is_empty(), "nobody uses it");
+    apply(&mut model, config("alpha", "one", 4));
+    assert_eq!(given(&model).version, first.version, "the same content, the same version");
+}
+
+#[test]
+fn what_a_device_lacks_is_a_fault() {
+    let mut model = world();
+    let mut record = workload("w", ["a", "b"], 1);
+    record.references = references(0, 0, 1);
+    model.workloads.insert(record.name.clone(), Workload::new(record));
+    let mut bare = device("d-9", "a", "approved");
+    bare.record.sealing_key = None;
+    let fault = admit_device(&model, &bare).unwrap_err();
+    assert_eq!(fault.path, "devices.d-9");
+    assert!(fault.message.contains("workload w") && fault.message.contains("update the agent"));
+    let mut other = device("d-9", "a", "approved");
+    other.record.labels.insert("x".into(), "y".into());
+    assert!(admit_device(&model, &other).unwrap().is_some());
+    let pieces = vec![Piece::Label { key: "site".into(), default: None }];
+    let known = model.workloads.get_mut(&name("w")).unwrap();
+    known.record.references.files.insert("b".into(), Source::Template(pieces));
+    let fault = admit_device(&model, &other).unwrap_err();
+    assert_eq!(fault.path, "labels.site");
+    assert!(fault.message.contains("${label.site:-none}"), "{fault}");
 }

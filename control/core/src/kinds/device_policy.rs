@@ -114,7 +114,7 @@ mod tests {
                     Policy::DevicePolicy { when_offline } => Ok(when_offline),
                     _ => panic!("another policy"),
                 },
-                What::Workload(_) => panic!("a workload"),
+                What::Workload(..) => panic!("a workload"),
             },
             Err(faults) => Err(format!("{}: {}", faults[0].path, faults[0].message)),
         }

@@ -15,6 +15,7 @@ use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
 use crate::people::Binding;
+use crate::secrets::value::{Config, Secret};
 use holdfast_api::kinds::{self as words, DocumentKind};
 
 /// Calls a macro with the kinds that have a record of their own: variant, and file of the rules.
@@ -26,12 +27,15 @@ macro_rules! each_policy_kind {
             Notification notification;
             DevicePolicy device_policy;
             RoleBinding role_binding;
+            Secret secret;
+            Config config;
             #[cfg(test)]
             Sample sample;
         }
     };
 }
 
+mod config;
 mod device_policy;
 mod kind;
 mod link_budget;
@@ -41,11 +45,13 @@ mod role_binding;
 mod rules;
 #[cfg(test)]
 mod sample;
+mod secret;
 mod sent;
 mod shown;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod values;
 mod workload;
 
 pub(crate) use self::policy::{PolicyRules, Preview};
@@ -69,6 +75,10 @@ pub enum PolicyKind {
     DevicePolicy,
     /// `RoleBinding`: roles of people.
     RoleBinding,
+    /// `Secret`: values that nobody reads back, for workloads and notifications.
+    Secret,
+    /// `Config`: values for workloads.
+    Config,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -105,6 +115,16 @@ pub enum Policy {
     RoleBinding {
         /// The role, and who gets it.
         binding: Box<Binding>,
+    },
+    /// Content of a `Secret` document.
+    Secret {
+        /// Sealed values by their keys.
+        secret: Secret,
+    },
+    /// Content of a `Config` document.
+    Config {
+        /// Values by their keys.
+        config: Config,
     },
     /// Content of a `Sample` document.
     #[cfg(test)]
@@ -144,6 +164,8 @@ impl PolicyKind {
             Self::Notification => &NOTIFICATION,
             Self::DevicePolicy => &DEVICE_POLICY,
             Self::RoleBinding => &ROLE_BINDING,
+            Self::Secret => &SECRET,
+            Self::Config => &CONFIG,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -357,5 +379,27 @@ static ROLE_BINDING: Facts = Facts {
         MAX_POLICIES,
         "Gives people a role, on all devices or on some.",
         "it says which role, and who gets it",
+    )
+};
+
+/// `Secret`.
+static SECRET: Facts = Facts {
+    chooses: false,
+    ..Facts::of(
+        &words::SECRET,
+        MAX_POLICIES,
+        "Values that are sealed and never shown again, for workloads and notifications.",
+        "it holds the values, such as { data: { password: { generate: {} } } }",
+    )
+};
+
+/// `Config`.
+static CONFIG: Facts = Facts {
+    chooses: false,
+    ..Facts::of(
+        &words::CONFIG,
+        MAX_POLICIES,
+        "Values for workloads.",
+        "it holds the values, such as { data: { level: info } }",
     )
 };

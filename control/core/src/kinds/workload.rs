@@ -20,8 +20,8 @@ pub(super) struct Workload;
 
 impl Kind for Workload {
     fn spec(&self, at: &At<'_>, stored: &Stored<'_>) -> Option<(Selector, What)> {
-        let (devices, spec) = workload::spec(at, stored)?;
-        Some((devices, What::Workload(Box::new(spec))))
+        let (devices, spec, references) = workload::spec(at, stored)?;
+        Some((devices, What::Workload(Box::new(spec), Box::new(references))))
     }
 
     fn plan(&self, model: &Model, document: Admitted, now: u64) -> Result<Planned, Refusal> {

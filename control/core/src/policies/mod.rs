@@ -4,6 +4,7 @@
 //! See decision 0123.
 
 mod explain;
+pub(crate) mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +40,18 @@ pub(crate) struct Reach<'a> {
     shadowed: BTreeMap<&'a Name, u64>,
     /// Problems that devices report about the document, in words.
     said: Vec<String>,
+}
+
+impl Reach<'_> {
+    /// Counts a device that should follow the document. `current`: it follows it as it is now.
+    pub(crate) fn count(&mut self, device: &Device, current: bool) {
+        let status = &mut self.status;
+        status.devices += 1;
+        if status.names.len() < NAMED {
+            status.names.push(device.record.name.to_string());
+        }
+        status.applied += u64::from(current);
+    }
 }
 
 /// Findings about the documents of one kind, by name.
@@ -85,13 +98,7 @@ pub(crate) fn statuses<'a>(
     for device in approved(model) {
         for (record, revision) in desired(model, device, kind) {
             let Some(reach) = all.get_mut(&record.name) else { continue };
-            let status = &mut reach.status;
-            status.devices += 1;
-            if status.names.len() < NAMED {
-                status.names.push(device.record.name.to_string());
-            }
-            let current = has_applied(model, device) && revision == record.revision;
-            status.applied += u64::from(current);
+            reach.count(device, has_applied(model, device) && revision == record.revision);
         }
         gather(model, device, &mut all);
     }
@@ -197,6 +204,7 @@ fn finish(reach: Reach<'_>, record: &PolicyRecord) -> PolicyStatus {
 /// True if a policy document is part of a device's desired state.
 pub fn is_desired(device: &Device, key: &PolicyKey) -> bool {
     device.desired.data.iter().any(|(known, _)| known == key)
+        || values::given(device, key).next().is_some()
 }
 
 /// Describes how a policy document applies to one of its devices.
@@ -204,6 +212,9 @@ pub fn on_device(model: &Model, device: &Device, record: &PolicyRecord) -> Polic
     let key = record.key();
     let revision = device.desired.data.iter().find(|(known, _)| *known == key);
     let current = revision.is_some_and(|(_, revision)| *revision == record.revision);
+    let values = values::on_device(model, device, &key);
+    let has_values =
+        !values.is_empty() && values.iter().all(|it| it.has.as_ref() == Some(&it.sha256));
     let data = device.report.data.as_deref();
     let mut streams = Vec::new();
     let mut stream_count = 0;
@@ -233,10 +244,11 @@ pub fn on_device(model: &Model, device: &Device, record: &PolicyRecord) -> Polic
     PolicyDevice {
         device: device.record.name.to_string(),
         online: device.live.connection != 0,
-        applied: current && has_applied(model, device),
+        applied: (current && has_applied(model, device)) || has_values,
         streams,
         stream_count,
         link,
+        values,
     }
 }
 

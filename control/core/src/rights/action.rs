@@ -131,9 +131,11 @@ actions! {
     Ask: "query.ask", "POST", "/api/v1/query", OPERATORS, Whole;
     EndQuery: "query.end", "POST", "/api/v1/query/{id}/end", OPERATORS, Whole;
     RenewCertificate: "device.renew", "POST", "/api/v1/renew", OWN, Anything;
+    DrawNonce: "device.nonce", "POST", "/api/v1/renew/nonce", OWN, Anything;
     Restore: "backup.restore", "POST", "/api/v1/restore", ADMINS, Whole;
     ListRevisions: "workload.revisions", "GET", "/api/v1/revisions", READERS, Whole;
     GetSchema: "about.schema", "GET", "/api/v1/schema.json", OWN, Anything;
+    RotateSecret: "secret.rotate", "POST", "/api/v1/secrets/{name}/rotate", OPERATORS, Whole;
     GetSession: "session.get", "GET", "/api/v1/session", OWN, Anything;
     BeginSession: "session.begin", "POST", "/api/v1/session", OWN, Anything;
     EndSession: "session.end", "DELETE", "/api/v1/session", OWN, Anything;

@@ -4,15 +4,15 @@ import { Document, isMap, isScalar, visit } from "yaml";
 
 const ORDER = [
   "apiVersion", "kind", "metadata", "spec", "name", "labels",
-  "devices", "severity", "kinds", "groupBy", "delay", "groupWait", "groupInterval", "repeat", "sendResolved", "link", "to", "run", "config", "resources", "restart", "health", "stop", "bus",
+  "devices", "severity", "kinds", "groupBy", "delay", "groupWait", "groupInterval", "repeat", "sendResolved", "link", "to", "run", "config", "files", "onSecretChange", "resources", "restart", "health", "stop", "bus", "data",
   "matchLabels", "matchExpressions", "key", "operator", "values",
   "process", "path", "artifact", "args", "env", "user", "workdir",
   "cpu", "memory", "pids", "policy", "backoff", "initial", "max",
   "http", "tcp", "exec", "host", "port", "command", "startPeriod", "interval", "timeout", "failures",
-  "signal", "grace", "webhook", "email", "alertmanager", "url", "secretUrl", "secret", "smtp", "tls", "username", "password", "from", "headers", "ca", "subscribe", "publish",
+  "signal", "grace", "webhook", "email", "alertmanager", "url", "secretUrl", "secret", "template", "generate", "length", "alphabet", "sha256", "changedAt", "base64", "smtp", "tls", "username", "password", "from", "headers", "ca", "subscribe", "publish",
 ];
 /** The keys below these are the operator's own: they stay by name. */
-const OWN = new Set(["labels", "matchLabels", "env", "config", "headers"]);
+const OWN = new Set(["labels", "matchLabels", "env", "config", "files", "data", "headers"]);
 
 function sorted(value: unknown, own = false): unknown {
   if (Array.isArray(value)) return value.map((item) => sorted(item));

@@ -1,10 +1,11 @@
-// Documents about data: their addresses, their kinds in words, and an example of each.
+// Documents about data, secrets and configurations: their addresses, their kinds in words, and an
+// example of each.
 
-export type PolicyKind = "streams" | "linkbudgets";
+export type PolicyKind = "streams" | "linkbudgets" | "secrets" | "configs";
 
 export interface KindWords {
   /** `kind` of the document. */
-  kind: "Stream" | "LinkBudget";
+  kind: "Stream" | "LinkBudget" | "Secret" | "Config";
   one: string;
   many: string;
   about: string;
@@ -51,7 +52,44 @@ spec:
     data: 60%
 `,
   },
+  secrets: {
+    kind: "Secret",
+    one: "secret",
+    many: "secrets",
+    about: "Values that nobody reads back, for workloads and notifications. A value that is not typed anew stays as it is.",
+    example: `apiVersion: holdfast/v1
+kind: Secret
+metadata:
+  name: database
+spec:
+  data:
+    user: app
+    password:
+      generate:
+        length: 32
+`,
+  },
+  configs: {
+    kind: "Config",
+    one: "configuration",
+    many: "configurations",
+    about: "Values for workloads, for their environment and their files.",
+    example: `apiVersion: holdfast/v1
+kind: Config
+metadata:
+  name: app
+spec:
+  data:
+    level: info
+`,
+  },
 };
+
+/** Whether documents of a kind have values that workloads refer to. */
+export const hasValues = (kind: PolicyKind) => kind === "secrets" || kind === "configs";
+
+/** The tab of the list where a kind stands. */
+export const tabOf = (kind: PolicyKind) => ({ streams: undefined, linkbudgets: "budgets", secrets: "secrets", configs: "configs" })[kind];
 
 export function kindOf(text: string | undefined): PolicyKind | undefined {
   return text !== undefined && Object.hasOwn(KINDS, text) ? (text as PolicyKind) : undefined;

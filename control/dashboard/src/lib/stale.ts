@@ -16,7 +16,7 @@ export type Keys = readonly (readonly string[])[];
 export function stale(event: Told): Keys {
   const { type, name, parts = [] } = event;
   if (type === "workload") return [["workload", name], ["workloads"], ["devices"], ["device"], ["fleet"], ["audit"]];
-  if (type === "stream" || type === "linkbudget") return [["policies"], ["policy"], ["streams"], ["device"], ["audit"]];
+  if (["stream", "linkbudget", "secret", "config"].includes(type)) return [["policies"], ["policy"], ["streams"], ["device"], ["audit"]];
   // Which devices may be away: what is said of them and of the fleet is another.
   if (type === "devicepolicy") return [["devices"], ["device"], ["fleet"], ["workloads"], ["workload"], ["audit"]];
   // What mutes an alarm has a name, and the fleet counts it apart; alarms themselves come with devices.

@@ -3,7 +3,9 @@
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use holdfast_protocol::enrol::{EnrolAnswer, EnrolRequest, RenewRequest};
+use holdfast_protocol::enrol::{
+    EnrolAnswer, EnrolRequest, NonceAnswer, NonceRequest, RenewRequest,
+};
 
 use super::app::App;
 use super::extract::{SMALL, json};
@@ -13,7 +15,7 @@ use crate::service::Failure;
 ///
 /// A repeated request with the same key gives the same device.
 #[utoipa::path(post, path = "/api/v1/enrol", operation_id = "enrol", tag = "enrolment",
-    request_body(content = serde_json::Value, description = "`EnrolRequest` of PROTOCOL.md: token, name, labels, publicKey, proof"),
+    request_body(content = serde_json::Value, description = "`EnrolRequest` of PROTOCOL.md: token, name, labels, publicKey, sealingKey, proof"),
     responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),
         (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn enrol(
@@ -26,7 +28,7 @@ pub(super) async fn enrol(
 
 /// Renews the certificate of a known device, or says that the device still waits for approval.
 #[utoipa::path(post, path = "/api/v1/renew", operation_id = "renew", tag = "enrolment",
-    request_body(content = serde_json::Value, description = "`RenewRequest` of PROTOCOL.md: publicKey, proof"),
+    request_body(content = serde_json::Value, description = "`RenewRequest` of PROTOCOL.md: publicKey, nonce, sealingKey, proof"),
     responses((status = 200, body = serde_json::Value, description = "`EnrolAnswer` of PROTOCOL.md"),
         (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn renew(
@@ -35,4 +37,19 @@ pub(super) async fn renew(
 ) -> Result<Json<EnrolAnswer>, Failure> {
     let request: RenewRequest = json(body, SMALL).await?;
     app.service.enrolment.renew(request).await.map(Json)
+}
+
+/// Gives a nonce that the next renewal of a key is signed with.
+///
+/// It is good once, within a minute, and at this control plane.
+#[utoipa::path(post, path = "/api/v1/renew/nonce", operation_id = "drawNonce", tag = "enrolment",
+    request_body(content = serde_json::Value, description = "`NonceRequest` of PROTOCOL.md: publicKey"),
+    responses((status = 200, body = serde_json::Value, description = "`NonceAnswer` of PROTOCOL.md"),
+        (status = "4XX", body = super::error::ErrorBody)))]
+pub(super) async fn nonce(
+    State(app): State<App>,
+    body: Body,
+) -> Result<Json<NonceAnswer>, Failure> {
+    let request: NonceRequest = json(body, SMALL).await?;
+    app.service.enrolment.nonce(&request).map(Json)
 }

@@ -11,12 +11,14 @@ use crate::core::change::Change;
 use crate::ports::authority::Authority;
 use crate::service::counters::AlarmCounters;
 use crate::service::documents::{Documents, PerTenant};
+use crate::service::vault::Vault;
 
 /// Alarms of all tenants, and the delivery of messages about them.
 pub struct Alarms {
     pub(super) documents: Arc<Documents>,
     pub(super) notifier: Arc<dyn Notifier>,
     pub(super) authority: Arc<dyn Authority>,
+    pub(super) vault: Arc<Vault>,
     /// Engines, which must not be locked while the documents are: a pass locks the engine first and
     /// the documents then.
     pub(super) engines: PerTenant<Mutex<Engine>>,
@@ -47,6 +49,7 @@ impl Alarms {
         documents: Arc<Documents>,
         notifier: Arc<dyn Notifier>,
         authority: Arc<dyn Authority>,
+        vault: Arc<Vault>,
     ) -> Self {
         let engines = PerTenant::default();
         for (tenant, told) in documents.take_told() {
@@ -59,7 +62,7 @@ impl Alarms {
             engines.of(&tenant, || Mutex::new(engine));
         }
         let (asked, counters) = (Notify::new(), AlarmCounters::default());
-        Self { documents, notifier, authority, engines, asked, counters }
+        Self { documents, notifier, authority, vault, engines, asked, counters }
     }
 
     /// Counters of messages about alarms.

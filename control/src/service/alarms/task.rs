@@ -144,10 +144,13 @@ impl Alarms {
             };
             let (now, notifier, of) =
                 (self.documents.now(), Arc::clone(&self.notifier), tenant.clone());
+            let vault = Arc::clone(&self.vault);
             under_way.spawn(async move {
                 let (name, id) = (job.notification, job.message.id.clone());
-                let outcome = match document {
-                    Some(document) => {
+                let revealed = document.map(|document| vault.reveal(&of, &name, document));
+                let outcome = match revealed {
+                    Some(Err(error)) => Err(NotDelivered::Secret(error.to_string())),
+                    Some(Ok(document)) => {
                         let (to, message) = (&document.to, &job.message);
                         let (since, repeat) = (job.since, document.repeat);
                         notifier.deliver(Delivery { to, message, now, since, repeat }).await
@@ -202,6 +205,7 @@ impl Alarms {
         let none = || Failure::no("notification", name);
         let document = notification(&self.documents.model(&actor.tenant), name).ok_or_else(none)?;
         let parsed: Name = name.parse().map_err(|_| none())?;
+        let document = self.vault.reveal(&actor.tenant, &parsed, document)?;
         let id = lock(&self.engine_of(&actor.tenant)).fresh_id();
         let now = self.documents.now();
         let message = Message::test(id, &parsed, by, now, document.link.as_deref());

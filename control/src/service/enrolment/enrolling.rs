@@ -1,12 +1,14 @@
 //! Enrolment of a device by its token, and renewal of its certificate by its key.
 //!
-//! See decisions 0083 and 0084.
+//! See decisions 0083, 0084, NEW-sealed-values and NEW-renewal-nonce.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use holdfast_base::ids::{DeviceId, Name, hex};
 use holdfast_protocol::enrol::{
-    EnrolAnswer, EnrolRequest, EnrolToken, RenewRequest, enrol_proof, renew_proof,
+    EnrolAnswer, EnrolRequest, EnrolToken, NonceAnswer, NonceRequest, RenewRequest, enrol_proof,
+    renew_proof, renew_proof_v0,
 };
 use holdfast_protocol::{enrol, topic};
 
@@ -14,9 +16,10 @@ use super::part::Enrolment;
 use crate::api::time::rfc3339;
 use crate::core::change::Change;
 use crate::core::desired;
-use crate::core::device_key::proves;
+use crate::core::device_key::{is_sealing_key, proves};
 use crate::core::enrolment::{Asked, Decision, Known, Refused, decide, held_back};
 use crate::core::model::{Device, Model, key, sha256};
+use crate::core::nonce::Nonces;
 use crate::core::placement;
 use crate::core::records::{DeviceRecord, Issued, Standing};
 use crate::ports::authority::Certificate;
@@ -90,10 +93,12 @@ impl Enrolment {
         let token: EnrolToken = request.token.parse().map_err(|error: enrol::NotAToken| {
             self.refuse("not-a-token", Failure::invalid(error.to_string()))
         })?;
-        let message = enrol_proof(&token.id, &request.public_key);
+        let sealing_key = request.sealing_key.as_deref();
+        let message = enrol_proof(&token.id, &request.public_key, sealing_key);
         if !proves(&request.public_key, &message, &request.proof) {
             return Err(self.refuse("bad-proof", bad_proof()));
         }
+        self.check_sealing_key(sealing_key)?;
         let key_sha256 = hex(&sha256(request.public_key.as_bytes()));
         let secret_sha256 = hex(&sha256(&token.secret));
         let asked = Request {
@@ -123,7 +128,14 @@ impl Enrolment {
             .change(&tenant, |change| {
                 let decision = asked.decide(change.model, change.now).map_err(refuse)?;
                 match decision {
-                    Decision::Same(same) if same == name => renewed(change, &name, &certificate),
+                    Decision::Same(same) if same == name => {
+                        // Only a renewal, which has a nonce, replaces a sealing key: an enrolment
+                        // that is repeated by somebody else brings no former one back.
+                        let known = change.model.devices.get(&name);
+                        let has_none = known.is_some_and(|it| it.record.sealing_key.is_none());
+                        let sealing_key = sealing_key.filter(|_| has_none);
+                        renewed(change, &name, &certificate, sealing_key)
+                    }
                     Decision::New { name: new, labels, standing } if new == name => {
                         let record = DeviceRecord {
                             shard: placement::shard(&change.model.id(&name).to_string()),
@@ -136,6 +148,7 @@ impl Enrolment {
                             token: token.id.as_str().into(),
                             uncounted: held.iter().map(|key| key.as_str().into()).collect(),
                             certificate: Some(issued(&certificate)),
+                            sealing_key: sealing_key.map(Into::into),
                             name: new,
                         };
                         add(change, record)?;
@@ -151,17 +164,72 @@ impl Enrolment {
         self.answer(id, standing, certificate, held)
     }
 
+    /// Gives a nonce for a renewal. Nothing is kept of it, so anybody may ask.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Internal`] when no random bytes are to be had.
+    pub fn nonce(&self, request: &NonceRequest) -> Result<NonceAnswer, Failure> {
+        let random = self.authority.random().map_err(Failure::internal)?;
+        let now = self.nonce_time();
+        let nonce = self.with_nonces(|nonces| nonces.give(&request.public_key, now, random))?;
+        Ok(NonceAnswer { nonce })
+    }
+
+    fn with_nonces<T>(&self, run: impl FnOnce(&mut Nonces) -> T) -> Result<T, Failure> {
+        let key = self.authority.random().map_err(Failure::internal)?;
+        let mut nonces = self.nonces.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(run(nonces.get_or_insert_with(|| Nonces::new(&key))))
+    }
+
+    /// Milliseconds since this part began.
+    fn nonce_time(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn check_sealing_key(&self, sealing_key: Option<&str>) -> Result<(), Failure> {
+        if sealing_key.is_none_or(is_sealing_key) {
+            return Ok(());
+        }
+        let text = "sealingKey: an X25519 public key has 32 bytes, in base64";
+        Err(self.refuse("bad-sealing-key", Failure::invalid(text.to_owned())))
+    }
+
+    /// Checks the signature of a renewal. A request of an older agent has no nonce; it may be
+    /// repeated, and so brings no sealing key.
+    fn check_renewal(&self, request: &RenewRequest) -> Result<(), Failure> {
+        let (public_key, sealing_key) = (&request.public_key, request.sealing_key.as_deref());
+        let message = match &request.nonce {
+            Some(nonce) => renew_proof(public_key, nonce, sealing_key),
+            None => renew_proof_v0(public_key),
+        };
+        if !proves(public_key, &message, &request.proof) {
+            return Err(self.refuse("bad-proof", bad_proof()));
+        }
+        self.check_sealing_key(sealing_key)?;
+        if request.nonce.is_none() && sealing_key.is_some() {
+            let text = "a sealing key is taken with a nonce alone: ask for one";
+            return Err(self.refuse("no-nonce", Failure::Refused(text.into())));
+        }
+        Ok(())
+    }
+
+    /// Uses up the nonce of a known device's renewal.
+    fn use_up(&self, request: &RenewRequest) -> Result<(), Failure> {
+        let Some(nonce) = &request.nonce else { return Ok(()) };
+        let now = self.nonce_time();
+        let taken = self.with_nonces(|nonces| nonces.take(nonce, &request.public_key, now))?;
+        taken.map_err(|stale| self.refuse("stale-nonce", Failure::Conflict(stale.to_string())))
+    }
+
     /// Renews a known device's certificate. For a pending device it says whether it has been
     /// approved.
     ///
     /// # Errors
-    /// Returns [`Failure::Refused`] for a bad proof, an unknown device or a revoked one.
+    /// Returns [`Failure::Refused`] for a bad proof, an unknown device or a revoked one, and
+    /// [`Failure::Conflict`] for a nonce that is good for nothing.
     pub async fn renew(&self, request: RenewRequest) -> Result<EnrolAnswer, Failure> {
         self.check_open()?;
-        let message = renew_proof(&request.public_key);
-        if !proves(&request.public_key, &message, &request.proof) {
-            return Err(self.refuse("bad-proof", bad_proof()));
-        }
+        self.check_renewal(&request)?;
         let (id, standing) = {
             let tables = self.documents.tables();
             let mut known = tables.all().filter_map(|model| {
@@ -173,6 +241,7 @@ impl Enrolment {
                 self.refuse("unknown-device", Failure::Refused(text.into()))
             })?
         };
+        self.use_up(&request)?;
         let name = id.device.clone();
         match standing {
             Standing::Pending => return Ok(pending(&name)),
@@ -185,7 +254,9 @@ impl Enrolment {
         let certificate = self.certify(&id, &request.public_key)?;
         let standing = self
             .documents
-            .change(&id.tenant, |change| renewed(change, &name, &certificate))
+            .change(&id.tenant, |change| {
+                renewed(change, &name, &certificate, request.sealing_key.as_deref())
+            })
             .await?;
         self.counters.renewed.fetch_add(1, Ordering::Relaxed);
         self.answer(id, standing, certificate, Vec::new())
@@ -216,10 +287,11 @@ impl Enrolment {
         if standing == Standing::Pending {
             return Ok(pending(&id.device));
         }
-        let shard = {
+        let (shard, sealing_key) = {
             let model = self.documents.model(&id.tenant);
             let known = model.devices.get(&id.device);
-            known.ok_or_else(|| Failure::no("device", id.device.as_str()))?.record.shard
+            let record = &known.ok_or_else(|| Failure::no("device", id.device.as_str()))?.record;
+            (record.shard, record.sealing_key.as_deref().map(str::to_owned))
         };
         Ok(EnrolAnswer::Approved(Box::new(enrol::Enrolment {
             topic_prefix: topic::prefix(shard, &id),
@@ -234,6 +306,7 @@ impl Enrolment {
             mqtt: self.terms.mqtt.clone(),
             server_time: self.documents.now(),
             held_labels,
+            sealing_key,
         })))
     }
 }
@@ -286,11 +359,12 @@ fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Stores a known device's new certificate.
+/// Stores a known device's new certificate, and its sealing key if it has sent one.
 fn renewed(
     change: &mut Change<'_>,
     name: &Name,
     certificate: &Certificate,
+    sealing_key: Option<&str>,
 ) -> Result<Standing, Failure> {
     let now = change.now;
     let device = change.model.devices.get_mut(name).ok_or_else(|| {
@@ -301,10 +375,43 @@ fn renewed(
     }
     let before = device.record.certificate.replace(issued(certificate));
     let standing = device.record.standing;
+    let known = device.record.sealing_key.as_deref();
+    let former = sealing_key.filter(|sent| known != Some(sent)).map(|_| known.is_some());
+    if let (Some(_), Some(sent)) = (former, sealing_key) {
+        device.record.sealing_key = Some(sent.into());
+    }
     change.put_device(name);
+    if former.is_some() {
+        seal_anew(change, name);
+    }
+    if let Some(had_one) = former {
+        let message = if had_one {
+            "secrets are sealed to another key of it from now on"
+        } else {
+            "secrets can be sealed to it from now on"
+        };
+        change.event("device", name.as_str(), "changed", message.to_owned());
+        change.audit(
+            &format!("device {name}"),
+            "device.sealing-key",
+            name.as_str(),
+            message.to_owned(),
+        );
+    }
     if let Some(before) = before.filter(|before| before.not_after < now) {
         let message = format!("its certificate expired at {}", rfc3339(before.not_after));
         change.audit(&format!("device {name}"), "device.renew-expired", name.as_str(), message);
     }
     Ok(standing)
+}
+
+/// Sends a device what is sealed to its key again, once it has another key.
+fn seal_anew(change: &mut Change<'_>, name: &Name) {
+    let Some(device) = change.model.devices.get(name).cloned() else { return };
+    match desired::admit_device(change.model, &device) {
+        Ok(Some(desired)) => change.set_desired(name, desired),
+        Ok(None) => {}
+        // What it should have has not become more, so that this does not happen.
+        Err(fault) => change.event("device", name.as_str(), "changed", fault.to_string()),
+    }
 }

@@ -1,13 +1,15 @@
 //! The state of the enrolment part: what devices and people are told about the control plane, and
 //! whether it must be restarted.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use holdfast_base::ids::hex;
+use tokio::time::Instant;
 
 use crate::api;
 use crate::api::time::rfc3339;
+use crate::core::nonce::Nonces;
 use crate::core::rights::{Action, Actor};
 use crate::ports::authority::Authority;
 use crate::service::Failure;
@@ -37,6 +39,10 @@ pub struct Enrolment {
     /// True when a restored backup has another CA, so that this process must be restarted.
     pub(super) restart_needed: AtomicBool,
     pub(super) counters: EnrolmentCounters,
+    /// Nonces of renewals; None until the first is asked for.
+    pub(super) nonces: Mutex<Option<Nonces>>,
+    /// Beginning of the times of nonces.
+    pub(super) began: Instant,
 }
 
 impl std::fmt::Debug for Enrolment {
@@ -52,7 +58,8 @@ impl Enrolment {
         terms: Terms,
     ) -> Self {
         let (restart_needed, counters) = (AtomicBool::new(false), EnrolmentCounters::default());
-        Self { documents, authority, terms, restart_needed, counters }
+        let (nonces, began) = (Mutex::default(), Instant::now());
+        Self { documents, authority, terms, restart_needed, counters, nonces, began }
     }
 
     /// Counters of enrolment.

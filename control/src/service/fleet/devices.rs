@@ -34,10 +34,10 @@ fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message
 }
 
 /// Computes the new desired state of a device as it will be. Fails when it would be too large for
-/// one message.
+/// one message, or when the device lacks what a workload refers to.
 fn placed(change: &Change<'_>, device: &Device) -> Result<Option<DesiredRecord>, Failure> {
     desired::admit_device(change.model, device).map_err(|fault| Failure::Invalid {
-        message: "the device's desired state would be too large to send".into(),
+        message: "the device cannot be given what its labels choose".into(),
         faults: vec![fault],
     })
 }

@@ -8,6 +8,7 @@ mod jobs;
 mod part;
 mod policies;
 mod read;
+mod secrets;
 
 pub use jobs::Restarting;
 pub use part::Workloads;

@@ -6,12 +6,14 @@ use crate::ports::artifacts::ArtifactSizes;
 use crate::service::alarms::Alarms;
 use crate::service::calls::Calls;
 use crate::service::documents::Documents;
+use crate::service::vault::Vault;
 
 /// Workloads and policies of all tenants.
 pub struct Workloads {
     pub(super) documents: Arc<Documents>,
     pub(super) calls: Arc<Calls>,
     pub(super) alarms: Arc<Alarms>,
+    pub(super) vault: Arc<Vault>,
     pub(super) artifacts: Arc<dyn ArtifactSizes>,
 }
 
@@ -24,10 +26,9 @@ impl std::fmt::Debug for Workloads {
 impl Workloads {
     pub(in crate::service) fn new(
         documents: Arc<Documents>,
-        calls: Arc<Calls>,
-        alarms: Arc<Alarms>,
+        (calls, alarms, vault): (Arc<Calls>, Arc<Alarms>, Arc<Vault>),
         artifacts: Arc<dyn ArtifactSizes>,
     ) -> Self {
-        Self { documents, calls, alarms, artifacts }
+        Self { documents, calls, alarms, vault, artifacts }
     }
 }

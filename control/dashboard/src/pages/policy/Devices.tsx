@@ -4,7 +4,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import * as read from "../../api/queries";
 import type { components } from "../../api/schema";
 import { fitsIn, waiting } from "../../lib/link";
-import { policyAt, type PolicyKind } from "../../lib/policies";
+import { hasValues, policyAt, type PolicyKind } from "../../lib/policies";
 import { bytes, count } from "../../lib/words";
 import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
@@ -24,15 +24,15 @@ export function Devices({ kind, name }: { kind: PolicyKind; name: string }) {
   if (!data) return error ? <Failed error={error} what="Where it applies could not be read" retry={() => void refetch()} /> : <Loading />;
   return (
     <Card title="Devices">
-      {items.length === 0 ? <p>It applies to no device now. Its labels are in the document.</p> : (
+      {items.length === 0 ? <p>{hasValues(kind) ? "No workload on a device refers to it." : "It applies to no device now. Its labels are in the document."}</p> : (
         <table className="hf-table hf-folds">
-          <thead><tr><th>Device</th><th>State</th>{kind === "streams" ? <th>Streams that it matches</th> : <><th className="hf-number">Used</th><th className="hf-number">By the end</th><th>Fits</th></>}</tr></thead>
+          <thead><tr><th>Device</th><th>State</th>{hasValues(kind) ? <th>Values by their digests</th> : kind === "streams" ? <th>Streams that it matches</th> : <><th className="hf-number">Used</th><th className="hf-number">By the end</th><th>Fits</th></>}</tr></thead>
           <tbody>
             {items.map((item) => (
               <tr key={item.device}>
                 <td><PageLink to={deviceAt(item.device)} search={{ tab: "streams" }}>{item.device}</PageLink></td>
                 <td data-label="State">{item.applied ? (item.online ? <State tone="good">in force</State> : <State tone="idle">in force when last heard</State>) : <State tone="move">{item.online ? "not applied yet" : "offline, not applied yet"}</State>}</td>
-                {kind === "streams" ? <td data-label="Streams"><Matched of={item} /></td> : <Link of={item.link} />}
+                {hasValues(kind) ? <td data-label="Values"><Values of={item} /></td> : kind === "streams" ? <td data-label="Streams"><Matched of={item} /></td> : <Link of={item.link} />}
               </tr>
             ))}
           </tbody>
@@ -58,6 +58,18 @@ function Matched({ of: { device, streams = [], streamCount = 0 } }: { of: Item }
       <ul className="hf-plain">{streams.slice(0, FEW).map(line)}</ul>
       {rest.length > 0 && <details><summary>{streamCount - FEW} more</summary><ul className="hf-plain">{rest.map(line)}</ul>{streamCount > streams.length && <span className="hf-kind">the first {streams.length} of {count(streamCount, "stream")}</span>}</details>}
     </div>
+  );
+}
+
+function Values({ of: { values = [] } }: { of: Item }) {
+  return (
+    <ul className="hf-plain">
+      {values.map(({ workload, key, sha256, has }) => (
+        <li key={`${workload}/${key}`}>
+          {workload}: <span className="hf-mono">{key} {has ?? "?"}</span>{has !== sha256 && <> <span className="hf-kind">is to have</span> <span className="hf-mono">{sha256}</span></>}
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -1,4 +1,4 @@
-// One document about data: where it applies and how it does there, its text to edit, its end.
+// One document about data, a secret or a configuration: where it applies and how it does there, its text to edit, its end.
 import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useParams } from "@tanstack/react-router";
@@ -9,8 +9,8 @@ import type { components } from "../../api/schema";
 import { EditPane } from "../../editor/EditPane";
 import { editable, toYaml } from "../../lib/document";
 import type { Json } from "../../lib/merge";
-import { KINDS, kindOf, type PolicyKind } from "../../lib/policies";
-import { count } from "../../lib/words";
+import { hasValues, KINDS, kindOf, tabOf, type PolicyKind } from "../../lib/policies";
+import { count, some } from "../../lib/words";
 import { Card } from "../../ui/Card";
 import { Confirm } from "../../ui/Confirm";
 import { Labels } from "../../ui/Labels";
@@ -60,15 +60,15 @@ function One({ kind, name }: { kind: PolicyKind; name: string }) {
   return (
     <Resource
       kind={one}
-      all={{ to: "/policies", search: { tab: kind === "streams" ? undefined : "budgets" }, words: "To the data policies" }}
+      all={{ to: "/policies", search: { tab: tabOf(kind) }, words: `To the ${KINDS[kind].many}` }}
       name={name}
       of={useQuery(read.policy(kind, name))}
       parts={parts(kind)}
-      state={({ status }) => (status.devices === 0 ? <State tone="idle">applies to none</State> : status.applied === status.devices ? <State tone="good">in force on {count(status.devices, "device")}</State> : <State tone="move">in force on {status.applied} of {count(status.devices, "device")}</State>)}
+      state={({ status }) => (status.devices === 0 ? <State tone="idle">{hasValues(kind) ? "on no device" : "applies to none"}</State> : status.applied === status.devices ? <State tone="good">in force on {count(status.devices, "device")}</State> : <State tone="move">in force on {status.applied} of {count(status.devices, "device")}</State>)}
       actions={() => <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>}
       about={({ metadata, status }) => (
         <>
-          <span className="hf-kind">{one}, changed <Time at={metadata.updatedAt} />{kind === "streams" && `, decides for ${count(status.streams ?? 0, "stream")}`}</span>
+          <span className="hf-kind">{one}, changed <Time at={metadata.updatedAt} />{hasValues(kind) && `, used by ${some(status.values?.usedBy ?? [], status.values?.users, 5) || "nothing"}`}{kind === "streams" && `, decides for ${count(status.streams ?? 0, "stream")}`}</span>
           {Object.keys(metadata.labels ?? {}).length > 0 && <Labels of={metadata.labels} to="/policies" />}
         </>
       )}
@@ -81,11 +81,13 @@ function One({ kind, name }: { kind: PolicyKind; name: string }) {
           run={async () => {
             await deletePolicy(kind, name, metadata.resourceVersion ?? 0);
             say(`${name} is deleted`);
-            void navigate({ to: "/policies" as never, search: (kind === "streams" ? {} : { tab: "budgets" }) as never });
+            void navigate({ to: "/policies" as never, search: { tab: tabOf(kind) } as never });
           }}
           close={() => setDeleting(false)}
         >
-          {kind === "streams" ? (
+          {hasValues(kind) ? (
+            <p>The values of the {one} <strong>{name}</strong> are gone for good. While a workload or a notification refers to one of them, this is refused.</p>
+          ) : kind === "streams" ? (
             <p>The {one} <strong>{name}</strong> no longer applies to {count(status.devices, "device")}; its {count(status.streams ?? 0, "stream")} follow another policy that matches them, or are shipped as they come. Nothing that was stored is deleted.</p>
           ) : (
             <p>The {one} <strong>{name}</strong> no longer bounds the links of {count(status.devices, "device")}: where no other budget matches, they carry as much as they can, which may cost money.</p>

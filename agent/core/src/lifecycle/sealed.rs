@@ -1,0 +1,171 @@
+//! Secrets in the life of a workload: what is started while they cannot be opened, and what a change
+//! of theirs does to an instance that runs.
+//!
+//! See decision NEW-sealed-values.
+
+use std::sync::Arc;
+
+use super::{START_RETRY, Stage, Surroundings, Workload, clip, missing};
+use crate::effect::Effect;
+use crate::runtime::{Handle, Reason};
+use crate::saved::Revision;
+use crate::secrets::{Secrets, Turn, turn};
+
+/// Replacement of the secrets' files in a running instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refresh {
+    /// None is under way.
+    None,
+    /// The files are being replaced by those of this revision.
+    UnderWay(Box<Revision>),
+    /// It failed, and is tried again at a time in milliseconds.
+    Failed {
+        /// Time of the next try.
+        until: u64,
+        /// Reason for a person.
+        why: String,
+    },
+}
+
+impl Refresh {
+    /// Time of the next try, if one failed.
+    pub(super) fn again_at(&self) -> Option<u64> {
+        match self {
+            Self::Failed { until, .. } => Some(*until),
+            Self::None | Self::UnderWay(_) => None,
+        }
+    }
+}
+
+/// True if the secrets that cannot be opened are those of this revision.
+pub(super) fn is_of(unopened: Option<&(Arc<Secrets>, String)>, revision: &Revision) -> bool {
+    let secrets = unopened.map(|(secrets, _)| secrets);
+    secrets.is_some() && secrets == revision.secrets.as_ref()
+}
+
+impl Workload {
+    /// True if the current revision has the specification and the secrets of this one.
+    pub(super) fn follows(&self, goal: &Revision) -> bool {
+        let current = self.saved.current.as_ref();
+        current.is_some_and(|it| it.spec == goal.spec && it.secrets == goal.secrets)
+    }
+
+    /// Reason for which secrets cannot be opened or given to the workload.
+    pub(crate) fn unopened(&self) -> Option<&str> {
+        self.unopened.as_ref().map(|(_, why)| why.as_str())
+    }
+
+    /// Reason for which the workload runs with other secrets than it should; empty: it does not.
+    pub(super) fn secrets_trouble(&self) -> String {
+        match (&self.unopened, &self.refresh) {
+            (Some((_, why)), _) => clip(&format!(
+                "it goes on as it was, because the secrets of what it should be cannot be used: {why}"
+            )),
+            (None, Refresh::Failed { why, .. }) => {
+                clip(&format!("its secrets cannot be replaced while it runs: {why}"))
+            }
+            (None, _) => String::new(),
+        }
+    }
+
+    /// True if the secrets of a revision can be opened. If not, the reason is kept, and they are not
+    /// tried again.
+    pub(super) fn opens(&mut self, revision: &Revision, world: &Surroundings<'_>) -> bool {
+        let Some(secrets) = &revision.secrets else { return true };
+        if is_of(self.unopened.as_ref(), revision) {
+            return false;
+        }
+        match world.opener.open(&self.name, secrets) {
+            Ok(_dropped) => true,
+            Err(why) => {
+                self.unopened = Some((Arc::clone(secrets), clip(&why.0)));
+                false
+            }
+        }
+    }
+
+    /// Revision to start: the goal or, while its secrets cannot be opened, the one that ran last
+    /// and can be started.
+    pub(super) fn openable(&mut self, goal: Revision, world: &Surroundings<'_>) -> Revision {
+        if self.opens(&goal, world) {
+            return goal;
+        }
+        let can_start = |revision: &&Revision| {
+            let opens = |secrets: &Arc<Secrets>| world.opener.open(&self.name, secrets).is_ok();
+            missing(revision, world.artifacts).is_none()
+                && revision.secrets.as_ref().is_none_or(opens)
+        };
+        let former = [&self.saved.current, &self.saved.previous];
+        former.into_iter().flatten().find(can_start).cloned().unwrap_or(goal)
+    }
+
+    /// Follows another number or other secrets of the specification that runs. Returns true if
+    /// another step may follow at once.
+    pub(super) fn follow_secrets(&mut self, goal: &Revision, world: &mut Surroundings<'_>) -> bool {
+        let Stage::Running(running) = &self.stage else { return false };
+        let instance = running.instance.clone();
+        if self.follows(goal) {
+            self.take_over(goal, world);
+            return false;
+        }
+        let waits = match &self.refresh {
+            Refresh::UnderWay(_) => true,
+            Refresh::Failed { until, .. } => world.now < *until,
+            Refresh::None => false,
+        };
+        if waits || is_of(self.unopened.as_ref(), goal) {
+            return false;
+        }
+        let current = self.saved.current.as_ref().and_then(|current| current.secrets.as_deref());
+        match turn(world.opener, &self.name, current, goal.secrets.as_deref()) {
+            Ok(Turn::Keep) => {
+                self.take_over(goal, world);
+                false
+            }
+            // A job runs once, whatever becomes of its secrets.
+            Ok(Turn::Restart) if self.is_job() => {
+                self.take_over(goal, world);
+                false
+            }
+            Ok(Turn::Restart) => {
+                self.again = true;
+                true
+            }
+            Ok(Turn::Signal(signal)) => {
+                self.refresh = Refresh::UnderWay(Box::new(goal.clone()));
+                let (name, revision) = (self.name.clone(), goal.clone());
+                world.out.push(Effect::Refresh { name, instance, revision, signal });
+                false
+            }
+            Err(why) => {
+                let unopened = |secrets: &Arc<Secrets>| (Arc::clone(secrets), clip(&why.0));
+                self.unopened = goal.secrets.as_ref().map(unopened);
+                false
+            }
+        }
+    }
+
+    /// Takes in the result of a replacement of the secrets' files.
+    pub(super) fn refreshed(
+        &mut self,
+        instance: &Handle,
+        result: Result<(), Reason>,
+        world: &mut Surroundings<'_>,
+    ) {
+        let Stage::Running(running) = &self.stage else { return };
+        if running.instance != *instance {
+            return;
+        }
+        let Refresh::UnderWay(revision) = std::mem::replace(&mut self.refresh, Refresh::None)
+        else {
+            return;
+        };
+        match result {
+            Ok(()) => self.take_over(&revision, world),
+            Err(why) => {
+                let until = world.now + START_RETRY.1;
+                self.refresh = Refresh::Failed { until, why: why.0 };
+            }
+        }
+    }
+}
