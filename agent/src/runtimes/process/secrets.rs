@@ -14,12 +14,11 @@ use std::path::{Path, PathBuf};
 
 use holdfast_base::ids::Name;
 use holdfast_protocol::sealing::{SealedContent, SealingKey};
-use holdfast_protocol::workload::Run;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
+use super::folder;
 use super::tree::open_folder;
-use super::users::{self, User, UserError};
-use super::{Context, folder};
+use super::users::{User, UserError};
 use crate::core::runtime::Reason;
 use crate::core::saved::Revision;
 use crate::core::secrets::{Opener, Secrets};
@@ -281,21 +280,6 @@ fn write(root: &OwnedFd, path: &str, bytes: &[u8], user: Option<User>) -> io::Re
         rustix::fs::fchown(&file, Some(uid), Some(gid))?;
     }
     std::fs::File::from(file).write_all(bytes)
-}
-
-/// Replaces the files of a running workload by those of other secrets.
-///
-/// # Errors
-/// The reason, which names no content.
-pub(super) fn refresh(
-    context: &Context,
-    name: &Name,
-    revision: &Revision,
-) -> Result<(), SecretsError> {
-    let Run::Process(process) = &revision.spec.run;
-    let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
-    let content = context.secrets.opened(name, revision.secrets.as_deref())?;
-    context.secrets.lay(&context.folder(name), name, revision, &content, user)
 }
 
 #[cfg(test)]
