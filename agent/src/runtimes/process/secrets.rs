@@ -80,15 +80,15 @@ impl From<folder::LayError> for SecretsError {
 /// Key of the device and folder in memory of this agent.
 #[derive(Debug)]
 pub struct Keeper {
-    key: Result<SealingKey, String>,
-    memory: Result<PathBuf, String>,
+    key: Result<SealingKey, Reason>,
+    memory: Result<PathBuf, Reason>,
 }
 
 impl Keeper {
     /// Takes the key and finds a folder in memory. `places`: folders that may be in memory; the
     /// first one that is will be used.
     pub fn new(key: io::Result<SealingKey>, places: &[PathBuf], agent: &str) -> Self {
-        let key = key.map_err(|error| format!("this device has no sealing key: {error}"));
+        let key = key.map_err(|error| Reason(format!("this device has no sealing key: {error}")));
         let memory = memory(places, agent);
         Self { key, memory }
     }
@@ -153,11 +153,11 @@ impl Keeper {
 
 impl Opener for Keeper {
     fn open(&self, workload: &Name, secrets: &Secrets) -> Result<SealedContent, Reason> {
-        let key = self.key.as_ref().map_err(|why| Reason(why.clone()))?;
+        let key = self.key.as_ref().map_err(Clone::clone)?;
         let opened = key.open(&secrets.sealed.bytes, &secrets.bound(workload));
         let content = opened.map_err(|error| Reason::of(&error))?;
         match &self.memory {
-            Err(why) if !content.files.is_empty() => Err(Reason(why.clone())),
+            Err(why) if !content.files.is_empty() => Err(why.clone()),
             _ => Ok(content),
         }
     }
@@ -175,7 +175,7 @@ pub fn usual_places() -> Vec<PathBuf> {
 }
 
 /// Finds a place in memory and makes the folder of this agent there.
-fn memory(places: &[PathBuf], agent: &str) -> Result<PathBuf, String> {
+fn memory(places: &[PathBuf], agent: &str) -> Result<PathBuf, Reason> {
     let user = rustix::process::geteuid();
     let mut tried = Vec::new();
     for place in places {
@@ -199,10 +199,10 @@ fn memory(places: &[PathBuf], agent: &str) -> Result<PathBuf, String> {
             }
         }
     }
-    Err(format!(
+    Err(Reason(format!(
         "files of secrets are kept in memory alone, and there is no folder for that ({}): mount a tmpfs at /run, or name another one in the agent's configuration ([secrets] folder)",
         tried.join("; ")
-    ))
+    )))
 }
 
 /// Makes a folder that nobody else can write to, and that others can pass through. In a folder that
@@ -336,7 +336,7 @@ mod tests {
     fn a_folder_is_taken_only_in_memory_and_of_this_user() {
         let scratch = tempfile::tempdir().unwrap();
         let places = [scratch.path().to_owned(), scratch.path().join("none")];
-        let why = memory(&places, "agent").unwrap_err();
+        let why = memory(&places, "agent").unwrap_err().0;
         assert!(why.contains("is on a disk") && why.contains("none: "), "{why}");
         assert!(why.contains("mount a tmpfs"), "{why}");
         assert!(!scratch.path().join("holdfast-secrets").exists());
