@@ -1308,8 +1308,8 @@ fn secrets_that_change_restart_or_signal_as_they_say() {
     running_with(7, "plain", "restart:1:a:f").follows(
         "the same content sealed anew changes nothing",
         &[
-            ("want 1 plain restart:2:a:f", "save 1 7, keep 0", "running 1 0"),
-            ("want 2 plain signal:3:a:f", "save 2 7, keep 0", "running 2 0"),
+            ("want 1 plain restart:2:a:f", "save 1 7", "running 1 0"),
+            ("want 2 plain signal:3:a:f", "save 2 7", "running 2 0"),
         ],
     );
     running_with(7, "plain", "restart:1:a:f").follows(
@@ -1320,16 +1320,16 @@ fn secrets_that_change_restart_or_signal_as_they_say() {
             ("swept 0", "prepare 1", "starting 1 0"),
             ("prepared 8", "save 1 8", "starting 1 0"),
             ("saved", "start 8", "starting 1 0"),
-            ("started 8", "keep 0", "running 1 0"),
+            ("started 8", "", "running 1 0"),
         ],
     );
     running_with(7, "plain", "signal:1:a:f").follows(
         "a signal, and the state is stored after it",
         &[
             ("want 1 plain signal:2:a:g", "refresh 1 7 1", "running 1 0"),
-            ("refreshed 7", "save 1 7, keep 0", "running 1 0"),
+            ("refreshed 7", "save 1 7", "running 1 0"),
             ("want 2 plain signal:3:a:h", "refresh 2 7 1", "running 1 0"),
-            ("refreshed 7", "save 2 7, keep 0", "running 2 0"),
+            ("refreshed 7", "save 2 7", "running 2 0"),
         ],
     );
     let mut bench = running_with(7, "plain", "signal:1:a:f");
@@ -1337,7 +1337,7 @@ fn secrets_that_change_restart_or_signal_as_they_say() {
         "a replacement that fails is tried again",
         &[
             ("want 1 plain signal:2:a:g", "refresh 1 7 1", "running 1 0"),
-            ("not-refreshed 7 no space", "keep 0", "running 1 0"),
+            ("not-refreshed 7 no space", "", "running 1 0"),
             ("wait 14999", "save 1 7 proven", "running 1 0"),
         ],
     );
@@ -1348,7 +1348,7 @@ fn secrets_that_change_restart_or_signal_as_they_say() {
             ("wait 1", "refresh 1 7 1", "running 1 0"),
             ("want 1 plain signal:3:a:h", "", "running 1 0"),
             ("refreshed 7", "save 1 7 proven, refresh 1 7 1", "running 1 0"),
-            ("refreshed 7", "save 1 7 proven, keep 0", "running 1 0"),
+            ("refreshed 7", "save 1 7 proven", "running 1 0"),
         ],
     );
     assert_eq!(bench.reason(), "");
@@ -1361,10 +1361,10 @@ fn secrets_that_change_restart_or_signal_as_they_say() {
     running_with(7, "job", "restart:1:a:f").follows(
         "a job runs once, whatever becomes of its secrets",
         &[
-            ("want 1 job restart:2:b:f", "save 1 7, keep 0", "running 1 0"),
+            ("want 1 job restart:2:b:f", "save 1 7", "running 1 0"),
             ("exited 7 0", "sweep 7 spare -", "backoff 1 0"),
-            ("swept 0", "save 1 - proven ended, keep 0", "stopped 1 0"),
-            ("want 1 job restart:3:c:f", "save 1 - proven ended, keep 0", "stopped 1 0"),
+            ("swept 0", "save 1 - proven ended", "stopped 1 0"),
+            ("want 1 job restart:3:c:f", "save 1 - proven ended", "stopped 1 0"),
         ],
     );
 }
@@ -1374,13 +1374,13 @@ fn secrets_that_cannot_be_opened_stop_nothing() {
     let mut bench = running_with(7, "plain", "restart:1:a:f");
     bench.follows(
         "what runs goes on with what it has",
-        &[("want 1 plain restart:2:closed:f", "keep 0", "running 1 0")],
+        &[("want 1 plain restart:2:closed:f", "", "running 1 0")],
     );
     assert!(bench.reason().contains("cannot be used: sealed to another key"), "{}", bench.reason());
     assert_eq!(bench.agent.unopened().count(), 1);
     bench.follows(
         "another specification with such secrets does not stop it either",
-        &[("want 2 other restart:1:closed:f", "keep 0", "running 1 0")],
+        &[("want 2 other restart:1:closed:f", "", "running 1 0")],
     );
     assert!(bench.reason().contains("sealed to another key"), "{}", bench.reason());
     bench.follows(
@@ -1400,7 +1400,7 @@ fn secrets_that_cannot_be_opened_at_first_are_said_and_tried_again() {
         "there is nothing to go on with",
         &[
             ("want 1 plain restart:1:closed:f", "prepare 1", "starting 1 0"),
-            ("closed sealed to another key", "", "failed 1 0"),
+            ("closed sealed to another key", "keep 0", "failed 1 0"),
         ],
     );
     assert_eq!(bench.reason(), "sealed to another key");

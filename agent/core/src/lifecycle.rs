@@ -21,6 +21,7 @@
 
 mod outcome;
 mod outlook;
+mod refresh;
 mod sealed;
 
 use std::collections::BTreeSet;
@@ -36,7 +37,7 @@ use super::restart::NotRestarted;
 use super::runtime::{Halt, Handle, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
 use super::secrets::{Opener, Secrets};
-use sealed::{Refresh, is_of};
+use refresh::{Refresh, is_of};
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
 const PROVEN_AFTER: u64 = 10_000;

@@ -200,6 +200,21 @@ fn assert_nothing_told(device: &Device) {
     }
 }
 
+/// Returns the folder in memory of the workload, and checks what is in it and who may read that.
+fn memory_of(device: &Device) -> PathBuf {
+    let link = own(device).join("conf/token");
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    let file = link.canonicalize().unwrap();
+    let meta = std::fs::metadata(&file).unwrap();
+    let owner = std::fs::metadata(own(device)).unwrap().uid();
+    assert_eq!((meta.permissions().mode() & 0o7777, meta.uid()), (0o400, owner));
+    let memory = file.ancestors().nth(3).unwrap().to_owned();
+    assert!(memory.ends_with("w"), "{}", memory.display());
+    let kind = rustix::fs::statfs(&memory).unwrap().f_type;
+    assert!([0x0102_1994, 0x8584_58f6].contains(&kind), "{kind:x} is no file system in memory");
+    memory
+}
+
 /// Switches power off, with the memory.
 fn power_off(device: &mut Device, memory: &Path) {
     device.power_off();
@@ -224,16 +239,7 @@ fn secrets_are_had_by_the_workload_alone_and_by_no_file() {
     let first = device.await_phase("w", "running");
     await_told(&device, "one", "uno");
 
-    let link = own(&device).join("conf/token");
-    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
-    let file = link.canonicalize().unwrap();
-    let meta = std::fs::metadata(&file).unwrap();
-    let owner = std::fs::metadata(own(&device)).unwrap().uid();
-    assert_eq!((meta.permissions().mode() & 0o7777, meta.uid()), (0o400, owner));
-    let memory = file.ancestors().nth(3).unwrap().to_owned();
-    assert!(memory.ends_with("w"), "{}", memory.display());
-    let kind = rustix::fs::statfs(&memory).unwrap().f_type;
-    assert!([0x0102_1994, 0x8584_58f6].contains(&kind), "{kind:x} is no file system in memory");
+    let memory = memory_of(&device);
     assert_nothing_told(&device);
 
     // A restart of the agent changes nothing; a reboot without a link opens all anew.

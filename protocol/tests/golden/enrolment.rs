@@ -113,7 +113,7 @@ fn make_sealing() -> Value {
     let token =
         EnrolToken { id: "0011223344556677".into(), secret: [0xab; 32], ca_sha256: [0xcd; 32] };
     let sealing_key = STANDARD.encode(device_key().public());
-    let nonce = "00".repeat(40);
+    let nonce = "00".repeat(56);
     let proof = enrol_proof(&token.id, &public_key, Some(&sealing_key));
     let again = renew_proof(&public_key, &nonce, Some(&sealing_key));
     let enrol = EnrolRequest {

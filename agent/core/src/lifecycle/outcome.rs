@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use holdfast_protocol::workload::{Health, RestartPolicy};
 
-use super::sealed::{Refresh, is_of};
+use super::refresh::{Refresh, is_of};
 use super::{
     Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_LONGEST, SWEEP_TOLD, Stage, Surroundings,
     TRIES, Then, Tried, Workload, clip, tried,

@@ -2,7 +2,7 @@
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
-use super::sealed::{Refresh, is_of};
+use super::refresh::{Refresh, is_of};
 use super::{Cause, PROVEN_AFTER, Stage, Then, Workload, clip};
 use crate::restart::NotRestarted;
 use crate::runtime::Handle;

@@ -159,7 +159,7 @@ impl Runtime for Processes {
     fn refresh(&self, name: Name, instance: Handle, revision: Revision, signal: u8) {
         let (context, tell) = (Arc::clone(&self.context), self.tell.clone());
         tasks::spawn(async move {
-            let laid = secrets::refresh(&context, &name, &revision);
+            let laid = plan::refresh(&context, &name, &revision);
             let result = laid.map_err(|error| Reason::of(&error)).and_then(|()| {
                 crash::point("secrets-laid");
                 let Some(process) = ProcessId::of(&instance) else { return Ok(()) };

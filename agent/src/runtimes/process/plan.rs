@@ -16,6 +16,7 @@ use super::{Context, census, folder};
 use crate::core::process::fault::Failed;
 use crate::core::process::ownership::Marker;
 use crate::core::runtime::{Handle, NotPrepared, Reason};
+use crate::core::saved::Revision;
 use crate::runtimes::{Prepare, Probing};
 
 /// Reasons why a process cannot be planned.
@@ -106,6 +107,21 @@ pub(super) fn prepare(context: &Context, ask: &Prepare) -> Result<Plan, NotPrepa
     plan.env.insert("HOLDFAST_REVISION".into(), revision.number.to_string());
     plan.log = Some(context.log(name));
     Ok(plan)
+}
+
+/// Replaces the files of a running workload by those of other secrets.
+///
+/// # Errors
+/// The reason, which names no content.
+pub(super) fn refresh(
+    context: &Context,
+    name: &Name,
+    revision: &Revision,
+) -> Result<(), SecretsError> {
+    let Run::Process(process) = &revision.spec.run;
+    let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
+    let content = context.secrets.opened(name, revision.secrets.as_deref())?;
+    context.secrets.lay(&context.folder(name), name, revision, &content, user)
 }
 
 /// Plans how a process of this workload runs, be it the main process or a probe.

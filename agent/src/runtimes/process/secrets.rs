@@ -14,12 +14,11 @@ use std::path::{Path, PathBuf};
 
 use holdfast_base::ids::Name;
 use holdfast_protocol::sealing::{SealedContent, SealingKey};
-use holdfast_protocol::workload::Run;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
+use super::folder;
 use super::tree::open_folder;
-use super::users::{self, User, UserError};
-use super::{Context, folder};
+use super::users::{User, UserError};
 use crate::core::runtime::Reason;
 use crate::core::saved::Revision;
 use crate::core::secrets::{Opener, Secrets};
@@ -81,15 +80,15 @@ impl From<folder::LayError> for SecretsError {
 /// Key of the device and folder in memory of this agent.
 #[derive(Debug)]
 pub struct Keeper {
-    key: Result<SealingKey, String>,
-    memory: Result<PathBuf, String>,
+    key: Result<SealingKey, Reason>,
+    memory: Result<PathBuf, Reason>,
 }
 
 impl Keeper {
     /// Takes the key and finds a folder in memory. `places`: folders that may be in memory; the
     /// first one that is will be used.
     pub fn new(key: io::Result<SealingKey>, places: &[PathBuf], agent: &str) -> Self {
-        let key = key.map_err(|error| format!("this device has no sealing key: {error}"));
+        let key = key.map_err(|error| Reason(format!("this device has no sealing key: {error}")));
         let memory = memory(places, agent);
         Self { key, memory }
     }
@@ -154,11 +153,11 @@ impl Keeper {
 
 impl Opener for Keeper {
     fn open(&self, workload: &Name, secrets: &Secrets) -> Result<SealedContent, Reason> {
-        let key = self.key.as_ref().map_err(|why| Reason(why.clone()))?;
+        let key = self.key.as_ref().map_err(Clone::clone)?;
         let opened = key.open(&secrets.sealed.bytes, &secrets.bound(workload));
         let content = opened.map_err(|error| Reason::of(&error))?;
         match &self.memory {
-            Err(why) if !content.files.is_empty() => Err(Reason(why.clone())),
+            Err(why) if !content.files.is_empty() => Err(why.clone()),
             _ => Ok(content),
         }
     }
@@ -176,7 +175,7 @@ pub fn usual_places() -> Vec<PathBuf> {
 }
 
 /// Finds a place in memory and makes the folder of this agent there.
-fn memory(places: &[PathBuf], agent: &str) -> Result<PathBuf, String> {
+fn memory(places: &[PathBuf], agent: &str) -> Result<PathBuf, Reason> {
     let user = rustix::process::geteuid();
     let mut tried = Vec::new();
     for place in places {
@@ -200,10 +199,10 @@ fn memory(places: &[PathBuf], agent: &str) -> Result<PathBuf, String> {
             }
         }
     }
-    Err(format!(
+    Err(Reason(format!(
         "files of secrets are kept in memory alone, and there is no folder for that ({}): mount a tmpfs at /run, or name another one in the agent's configuration ([secrets] folder)",
         tried.join("; ")
-    ))
+    )))
 }
 
 /// Makes a folder that nobody else can write to, and that others can pass through. In a folder that
@@ -283,21 +282,6 @@ fn write(root: &OwnedFd, path: &str, bytes: &[u8], user: Option<User>) -> io::Re
     std::fs::File::from(file).write_all(bytes)
 }
 
-/// Replaces the files of a running workload by those of other secrets.
-///
-/// # Errors
-/// The reason, which names no content.
-pub(super) fn refresh(
-    context: &Context,
-    name: &Name,
-    revision: &Revision,
-) -> Result<(), SecretsError> {
-    let Run::Process(process) = &revision.spec.run;
-    let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
-    let content = context.secrets.opened(name, revision.secrets.as_deref())?;
-    context.secrets.lay(&context.folder(name), name, revision, &content, user)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
@@ -352,7 +336,7 @@ mod tests {
     fn a_folder_is_taken_only_in_memory_and_of_this_user() {
         let scratch = tempfile::tempdir().unwrap();
         let places = [scratch.path().to_owned(), scratch.path().join("none")];
-        let why = memory(&places, "agent").unwrap_err();
+        let why = memory(&places, "agent").unwrap_err().0;
         assert!(why.contains("is on a disk") && why.contains("none: "), "{why}");
         assert!(why.contains("mount a tmpfs"), "{why}");
         assert!(!scratch.path().join("holdfast-secrets").exists());

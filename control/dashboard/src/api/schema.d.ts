@@ -1043,6 +1043,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/renew/nonce": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives a nonce that the next renewal of a key is signed with.
+         * @description It is good once, within a minute, and at this control plane.
+         */
+        post: operations["drawNonce"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/restore": {
         parameters: {
             query?: never;
@@ -2324,6 +2344,11 @@ export interface components {
              * @description Number of inputs (messages and documents) that the agent has refused since it started.
              */
             refused?: number;
+            /**
+             * @description True: secrets can be sealed to the device. False: its agent is too old for that, and no
+             *     workload with secrets can be given to it.
+             */
+            secrets?: boolean;
             /**
              * Format: int32
              * @description Shard of the device, a part of its MQTT topics: a hash of its identity that never changes.
@@ -5805,7 +5830,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        /** @description `EnrolRequest` of PROTOCOL.md: token, name, labels, publicKey, proof */
+        /** @description `EnrolRequest` of PROTOCOL.md: token, name, labels, publicKey, sealingKey, proof */
         requestBody: {
             content: {
                 "application/json": unknown;
@@ -6537,7 +6562,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        /** @description `RenewRequest` of PROTOCOL.md: publicKey, proof */
+        /** @description `RenewRequest` of PROTOCOL.md: publicKey, nonce, sealingKey, proof */
         requestBody: {
             content: {
                 "application/json": unknown;
@@ -6545,6 +6570,39 @@ export interface operations {
         };
         responses: {
             /** @description `EnrolAnswer` of PROTOCOL.md */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    drawNonce: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description `NonceRequest` of PROTOCOL.md: publicKey */
+        requestBody: {
+            content: {
+                "application/json": unknown;
+            };
+        };
+        responses: {
+            /** @description `NonceAnswer` of PROTOCOL.md */
             200: {
                 headers: {
                     [name: string]: unknown;
