@@ -205,8 +205,7 @@ impl Service {
             (keys(), secrets()),
         );
         // Whoever keeps sealed values in a tenant's tables adds itself here.
-        let owners: Vec<Box<dyn SealedRows>> =
-            vec![Box::new(SecondFactors), Box::new(VaultRows)];
+        let owners: Vec<Box<dyn SealedRows>> = vec![Box::new(SecondFactors), Box::new(VaultRows)];
         let master_keys = Arc::new(MasterKeys::new(of(), keys(), keyring, owners));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),

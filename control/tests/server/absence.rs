@@ -25,7 +25,7 @@ impl World {
         answer
     }
 
-    async fn puts(&self, documents: &[Value]) -> Value {
+    pub async fn puts(&self, documents: &[Value]) -> Value {
         let body = json!({ "documents": documents });
         let (status, answer) = self.request("POST", "/api/v1/apply", body).await;
         assert_eq!(status, 200, "{answer}");

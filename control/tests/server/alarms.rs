@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use holdfast_base::codec;
 use holdfast_control::core::records::PolicyKind;
+use holdfast_control::ports::store::Store as _;
 use holdfast_control::service::run_alarms;
 use holdfast_protocol::message::{Phase, StateReport, WorkloadReport};
 use holdfast_protocol::topic::Channel;

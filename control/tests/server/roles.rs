@@ -120,6 +120,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "authorize_session",
             "logout",
             "enrol",
+            "nonce",
             "renew",
             "admit_device",
         ],

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use holdfast_base::ids::Name;
+use holdfast_control::ports::store::Store as _;
 use holdfast_protocol::sealing::{Bound, OnChange, SealedContent, SealingKey};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -39,12 +41,6 @@ impl World {
     }
 
     /// Applies documents that are admitted.
-    async fn puts(&self, documents: &[Value]) -> Value {
-        let (status, answer) = self.put(documents).await;
-        assert_eq!(status, 200, "{answer}");
-        answer
-    }
-
     /// Applies documents that are refused, and returns the faults as `PATH: MESSAGE`.
     async fn refuses(&self, documents: &[Value]) -> Vec<String> {
         let (status, answer) = self.put(documents).await;
@@ -529,7 +525,11 @@ async fn exactly_the_devices_that_are_concerned_get_another_version() {
     assert_eq!(content.files["a.conf"].as_slice(), b"kiel: p2");
     assert_ne!(second, version);
     let state = world.desired("d-1").unwrap();
-    assert_eq!(state.workloads[&"w".parse().unwrap()].revision, 1, "the revision is the same");
+    assert_eq!(
+        state.workloads[&"w".parse::<Name>().unwrap()].revision,
+        1,
+        "the revision is the same"
+    );
     assert_eq!((world.generation("d-1"), world.generation("d-2")), (before.0 + 1, before.1));
 
     // What the workload does not use changes nothing.

@@ -177,7 +177,11 @@ fn notifications() -> Vec<Value> {
         } })),
         ),
         document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
-        document("RoleBinding", "r", json!({ "role": "operator", "subjects": ["anna", "bob@corp"] })),
+        document(
+            "RoleBinding",
+            "r",
+            json!({ "role": "operator", "subjects": ["anna", "bob@corp"] }),
+        ),
         valued("Secret", json!({ "a": "x", "b": { "base64": "AA==" }, "c": { "generate": {} } })),
         valued("Config", json!({ "a": "x", "b": { "base64": "AA==" } })),
     ]

@@ -45,7 +45,7 @@ impl Vault {
                 references::OnChange::Restart => OnChange::Restart,
                 references::OnChange::Signal(number) => OnChange::Signal(number),
             };
-            workload.sealed = Some(Sealed { version: parcel.version, on_change, bytes });
+            workload.sealed = Some(Box::new(Sealed { version: parcel.version, on_change, bytes }));
         }
         Ok(())
     }
