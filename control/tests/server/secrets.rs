@@ -9,6 +9,7 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_base::ids::Name;
+use holdfast_control::adapters::keyring::{LocalKeyring, Place};
 use holdfast_control::ports::store::Store as _;
 use holdfast_protocol::sealing::{Bound, OnChange, SealedContent, SealingKey};
 use holdfast_protocol::topic::Channel;
@@ -642,7 +643,9 @@ async fn secrets_are_bounded_and_their_faults_have_paths() {
 
 #[tokio::test]
 async fn stored_secrets_are_sealed_again_under_a_new_data_key() {
-    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::File(folder.path().join("master.key"));
+    let world = World::with_keyring(Arc::new(LocalKeyring::begin(place, 7).unwrap())).await;
     let device = world.sealing_device("d-1", 1).await;
     let db = secret("db", json!({ "password": "one" }));
     let env = json!({ "P": { "secret": "db", "key": "password" } });
