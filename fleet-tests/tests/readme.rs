@@ -276,7 +276,9 @@ fn the_table_of_options_is_that_of_serve() {
     let told = options(table.split("\n\n").next().unwrap(), "| `");
     let help = Command::new(Binaries::find().control).args(["serve", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
-    let said = help.lines().map(str::trim_start).filter(|line| line.starts_with("--"));
+    // Options stand behind six blanks; a line of a description may begin with one, further in.
+    let said = help.lines().filter_map(|line| line.strip_prefix("      "));
+    let said = said.filter(|line| line.starts_with("--"));
     let said: std::collections::BTreeSet<String> = said
         .map(|line| line.trim_start_matches("--").split([' ', '<']).next().unwrap().to_owned())
         .collect();

@@ -1,7 +1,7 @@
 //! Enrolment and renewal: the JSON documents exchanged over HTTPS before a device can speak MQTT,
 //! and the token that permits it.
 //!
-//! See decisions 0003, 0017, 0084, NEW-sealed-values and NEW-renewal-nonce.
+//! See decisions 0003, 0017, 0084, 0162 and 0161.
 
 use std::fmt;
 use std::str::FromStr;

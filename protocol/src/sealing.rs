@@ -5,7 +5,7 @@
 //! ChaCha20-Poly1305. What a sealed value is bound to is authenticated and does not travel.
 //! [`seal`] is the control plane's side, [`SealingKey::open`] the device's.
 //!
-//! See decision NEW-sealed-values.
+//! See decision 0162.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;

@@ -17,7 +17,7 @@
 //! A workload whose secrets cannot be opened does what it did: the former revision goes on running,
 //! and is started again after a reboot.
 //!
-//! See decisions 0002, 0008, 0010, 0023, 0115, 0116 and NEW-sealed-values.
+//! See decisions 0002, 0008, 0010, 0023, 0115, 0116 and 0162.
 
 mod outcome;
 mod outlook;

@@ -1,6 +1,6 @@
 //! Saved state of a workload on disk, and how runs of it end.
 //!
-//! See decisions 0008, 0023, 0115 and NEW-sealed-values.
+//! See decisions 0008, 0023, 0115 and 0162.
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 //! another sealed value is another content. What was opened is compared here and dropped; no state
 //! of the core holds it.
 //!
-//! See decision NEW-sealed-values.
+//! See decision 0162.
 
 use std::fmt;
 

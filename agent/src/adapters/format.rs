@@ -4,7 +4,7 @@
 //! the agent that wrote it, before anything is changed; what runs goes on meanwhile. A file that
 //! older agents cannot read raises [`FORMAT`].
 //!
-//! See decision NEW-keyring.
+//! See decision 0159.
 
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 

@@ -1,7 +1,7 @@
 //! Identity of this device: its private key, made here and never sent, and its enrolment with the
 //! control plane. Kept in `identity.json`, which is replaced as a whole.
 //!
-//! See decisions 0003, 0009, 0040 and NEW-renewal-nonce.
+//! See decisions 0003, 0009, 0040 and 0161.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;

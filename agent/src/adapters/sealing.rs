@@ -1,7 +1,7 @@
 //! Key of this device that secrets are sealed to: made here, never sent, and kept in a file of its
 //! own, so that an older agent, which knows nothing of it, leaves it where it is.
 //!
-//! See decision NEW-sealed-values.
+//! See decision 0162.
 
 use std::io;
 use std::path::Path;

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ring::hmac;
 
+use super::error::{AgeError, FIRST_LINE};
 use super::keys::{FileKey, Identity, To, WRAPPED, unwrap_by, wrap_by};
-use super::{AgeError, FIRST_LINE};
 
 /// Maximum length of a head, in bytes: some two hundred recipients.
 const MAX_HEAD: usize = 32 * 1024;

@@ -6,14 +6,12 @@ use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use x25519_dalek::{PublicKey, StaticSecret};
 
-use super::{AgeError, bech32};
+use super::bech32;
+use super::error::{AgeError, MOST_WORK};
 
 /// Work factor of a passphrase's key that is written: 2^16 rounds take 64 MiB and a quarter of a
 /// second. A control plane may be a small machine; a passphrase is one of six words.
 const WORK: u8 = 16;
-
-/// Highest work factor that is read: 2^18, the usual one of `age`, takes 256 MiB.
-pub(crate) const MOST_WORK: u8 = 18;
 
 const X25519_INFO: &[u8] = b"age-encryption.org/v1/X25519";
 const SCRYPT_LABEL: &[u8] = b"age-encryption.org/v1/scrypt";
@@ -65,7 +63,7 @@ impl std::fmt::Debug for FileKey {
 }
 
 impl FileKey {
-    /// Takes a key that [`Head::file_key`](super::Head::file_key) gave elsewhere.
+    /// Takes a key that `Head::file_key` gave elsewhere.
     pub fn new(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }

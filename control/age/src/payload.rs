@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 
 use ring::aead::{Aad, LessSafeKey, Nonce};
 
-use super::AgeError;
+use super::error::AgeError;
 use super::head::{self, Head};
 use super::keys::{FileKey, To, cipher, derive, random};
 

@@ -2,7 +2,7 @@
 //! was asked for.
 //!
 //! Of an encrypted backup the key of that one file is opened here and sent; identities and
-//! passphrases stay on this machine. See decision NEW-encrypted-backups.
+//! passphrases stay on this machine. See decision 0160.
 
 #![allow(
     clippy::disallowed_methods,

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::failure::{Failure, Outcome};
+use holdfast_api::Revision;
 
 /// Longest list of problems in a table that is not wide, in characters.
 const NARROW: usize = 48;
@@ -71,4 +72,9 @@ pub(crate) fn cut(text: &str) -> String {
     }
     let short: String = text.chars().take(NARROW - 1).collect();
     format!("{short}…")
+}
+
+/// Returns the words by which people know who made a revision.
+pub(crate) fn made_by(revision: &Revision) -> &str {
+    revision.created_by_name.as_deref().unwrap_or(&revision.created_by)
 }

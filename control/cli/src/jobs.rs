@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::apply::{self, line};
 use super::args::{Format, History, Kind, LedgerFormat, Pause, Restart, Rollback, Where};
-use super::cells::read;
+use super::cells::{made_by, read};
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::get::{Found, print};
@@ -128,11 +128,6 @@ fn revisions(output: Output, now: u64, all: &[Revision]) -> String {
     };
     let rows: Vec<Vec<Cell>> = all.iter().rev().map(row).collect();
     table(output, 0, &["REVISION", "CURRENT", "MADE", "BY", "DEVICES", "CHANGED"], &rows)
-}
-
-/// Returns the words by which people know who made a revision.
-pub(crate) fn made_by(revision: &Revision) -> &str {
-    revision.created_by_name.as_deref().unwrap_or(&revision.created_by)
 }
 
 fn in_short(changed: &[String]) -> String {

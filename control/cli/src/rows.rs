@@ -5,10 +5,9 @@ use serde_json::Value;
 
 use super::alarms;
 use super::args::Kind;
-use super::cells::{chosen, cut, labels, read, runs};
+use super::cells::{chosen, cut, labels, made_by, read, runs};
 use super::columns;
 use super::failure::Outcome;
-use super::jobs::made_by;
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;

@@ -4,7 +4,7 @@
 //! the program that wrote it, before anything is changed. A kind of row, or a field without a
 //! default, that older programs cannot read raises [`FORMAT`].
 //!
-//! See decision NEW-keyring.
+//! See decision 0159.
 
 use serde::{Deserialize, Serialize};
 

@@ -19,6 +19,7 @@ pub mod explain;
 pub mod exposition;
 pub mod fleet;
 pub mod format;
+pub mod granted;
 pub mod groups;
 pub mod ingest;
 pub mod jobs;

@@ -6,7 +6,7 @@
 //! as long as an older one of it could still be used. A restart, and another control plane, has
 //! another key: its devices ask for another nonce.
 //!
-//! See decision NEW-renewal-nonce.
+//! See decision 0161.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

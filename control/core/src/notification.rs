@@ -1,7 +1,7 @@
 //! Content of a `Notification` document, every unit resolved, and storage of its secrets: they are
 //! sealed or refer to a `Secret`, and are never shown again.
 //!
-//! See decisions 0119 and NEW-secrets-are-resolved-for-each-device.
+//! See decisions 0119 and 0163.
 
 use std::collections::BTreeMap;
 

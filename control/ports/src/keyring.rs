@@ -4,7 +4,7 @@
 //! which lies elsewhere. Every sealed value names its data key, so that values of several data keys
 //! are read side by side while a new one is taken into use.
 //!
-//! See decision NEW-keyring.
+//! See decision 0159.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! The keyring of the control plane as a whole: which master key it has, its rotation, and the
 //! sealing anew of what is sealed.
 //!
-//! See decision NEW-keyring.
+//! See decision 0159.
 
 use std::sync::Arc;
 

@@ -13,7 +13,7 @@
 //! enrolment   documents
 //! alarms      documents, vault
 //! calls       documents, data
-//! people      documents, access
+//! people      documents, access, keys
 //! access      documents
 //! data        documents
 //! vault       documents

@@ -41,7 +41,7 @@ const OUTSIDE: [&str; 9] =
 
 /// Parts of the service, each with the parts that it may use. A part uses only those before it, so
 /// that there is no circle.
-const PARTS: [(&str, &[&str]); 11] = [
+const PARTS: [(&str, &[&str]); 12] = [
     ("documents", &[]),
     ("data", &["documents"]),
     ("access", &["documents"]),
@@ -52,6 +52,7 @@ const PARTS: [(&str, &[&str]); 11] = [
     ("fleet", &["documents", "data", "alarms"]),
     ("directory", &["documents", "data", "access", "calls"]),
     ("keys", &["documents"]),
+    ("people", &["documents", "access", "keys"]),
     ("archive", &["documents", "data", "alarms", "enrolment", "keys"]),
 ];
 
@@ -202,7 +203,9 @@ fn types_of_the_service_own_little() {
                 !line.starts_with([' ', '/', '#', '}', ')']) && line.contains(": ")
             };
             let count = body.lines().filter(field).count();
-            assert!(count <= FIELDS, "{}: {name} has {count} fields", file.display());
+            // Of `Service` each field is a part, and the table above counts them.
+            let most = if name == "Service" { PARTS.len() } else { FIELDS };
+            assert!(count <= most, "{}: {name} has {count} fields", file.display());
             structs += 1;
         }
     }

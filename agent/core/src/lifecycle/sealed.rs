@@ -1,7 +1,7 @@
 //! Secrets in the life of a workload: what is started while they cannot be opened, and what a change
 //! of theirs does to an instance that runs.
 //!
-//! See decision NEW-sealed-values.
+//! See decision 0162.
 
 use std::sync::Arc;
 

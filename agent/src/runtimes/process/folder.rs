@@ -4,7 +4,7 @@
 //!
 //! `workloads/<name>/links` lists the links to secrets that the agent has put into `files`.
 //!
-//! See decisions 0009, 0041, 0074 and NEW-sealed-values.
+//! See decisions 0009, 0041, 0074 and 0162.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _, Write as _};

@@ -1,6 +1,6 @@
 //! Plans of processes: what a launcher becomes, be it the main process of a workload or a probe.
 //!
-//! See decisions 0010, 0073 and NEW-sealed-values.
+//! See decisions 0010, 0073 and 0162.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@
 //! The folder of a workload in memory has two halves and a link, `now`, to the one that counts. A
 //! change lays the other half and moves the link, so that all files change at once.
 //!
-//! See decision NEW-sealed-values.
+//! See decision 0162.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};

@@ -1,6 +1,6 @@
 //! Form of references in workloads: values of secrets and configurations, and texts with `${…}`.
 //!
-//! See decisions 0147 and NEW-secrets-are-resolved-for-each-device.
+//! See decisions 0147 and 0163.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Form of `Secret` and `Config` documents. No fault quotes a value.
 //!
-//! See decisions 0147 and NEW-secrets-are-resolved-for-each-device.
+//! See decisions 0147 and 0163.
 
 use std::collections::BTreeMap;
 

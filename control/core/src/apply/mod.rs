@@ -18,8 +18,8 @@ use self::planned::{Next, PlannedWorkload};
 use super::admission::Admitted;
 use super::change::Change;
 use super::desired::{self, Documents};
+use super::granted;
 use super::model::Model;
-use super::people;
 use super::records::PolicyRecord;
 use holdfast_api::Applied;
 
@@ -77,7 +77,7 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
     }
     let administers = |record: &PolicyRecord| record.policy.kind().administers();
     if policies.iter().any(|(record, _)| administers(record))
-        && people::locks_out(model, policies.iter().map(|(record, _)| record), None)
+        && granted::locks_out(model, policies.iter().map(|(record, _)| record), None)
     {
         return Err(Refusal::NoAdmin);
     }

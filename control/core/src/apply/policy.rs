@@ -9,9 +9,9 @@ use super::references;
 use crate::admission::{Admitted, What};
 use crate::change::Change;
 use crate::desired::{self, Documents};
+use crate::granted;
 use crate::kinds::PolicyRules;
 use crate::model::{KnownPolicy, Model, key};
-use crate::people;
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
 use holdfast_api::count::count;
@@ -148,7 +148,7 @@ pub fn delete(
     if !users.is_empty() {
         return Err(Refusal::Used { kind: kind.word(), name: gone.1, by: users });
     }
-    if kind.administers() && people::locks_out(change.model, std::iter::empty(), Some(&gone)) {
+    if kind.administers() && granted::locks_out(change.model, std::iter::empty(), Some(&gone)) {
         return Err(Refusal::NoAdmin);
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));

@@ -2,7 +2,7 @@
 //! labels, and what is wrong with references. Values of secrets are known here by their digests
 //! alone; the service opens and seals them when a desired state is sent.
 //!
-//! See decision NEW-secrets-are-resolved-for-each-device.
+//! See decision 0163.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
 //! `Config`: values for workloads.
 //!
-//! See decision NEW-secrets-are-resolved-for-each-device.
+//! See decision 0163.
 
 use super::values::{self, effect};
 use super::{Looked, PolicyRules, Preview};

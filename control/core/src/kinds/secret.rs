@@ -1,6 +1,6 @@
 //! `Secret`: values that nobody reads back, for workloads and notifications.
 //!
-//! See decision NEW-secrets-are-resolved-for-each-device.
+//! See decision 0163.
 
 use holdfast_protocol::enrol::Fault;
 use serde_json::Value;

@@ -3,7 +3,7 @@
 //! them is decided in `desired/sealing.rs`. No plain secret is in the model: the service seals each
 //! before a change is planned.
 //!
-//! See decision NEW-secrets-are-resolved-for-each-device.
+//! See decision 0163.
 
 pub mod generate;
 pub mod place;

@@ -1,7 +1,7 @@
 //! Content of `Secret` and `Config` documents. A value of a secret is a text or bytes only on its
 //! way from the request to the service, which seals it; what is stored is sealed.
 //!
-//! See decision NEW-secrets-are-resolved-for-each-device.
+//! See decision 0163.
 
 use std::collections::BTreeMap;
 

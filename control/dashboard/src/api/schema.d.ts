@@ -927,7 +927,8 @@ export interface paths {
         };
         /**
          * Lists policies of one kind in the order of their names.
-         * @description Secrets in them are shown as `(hidden)`.
+         * @description Secrets in them are shown as `(hidden)`, and the values of a `Secret` as the first digits of a
+         *     keyed digest, their length and the time of their last change.
          */
         get: operations["listPolicies"];
         put?: never;
@@ -947,7 +948,8 @@ export interface paths {
         };
         /**
          * Returns a policy.
-         * @description Secrets in it are shown as `(hidden)`.
+         * @description Secrets in it are shown as `(hidden)`, and the values of a `Secret` as the first digits of a
+         *     keyed digest, their length and the time of their last change.
          */
         get: operations["getPolicy"];
         put?: never;
@@ -973,7 +975,7 @@ export interface paths {
          * Lists the devices whose desired state holds a policy, in the order of their names.
          * @description An item says whether the policy is applied, and for a `Stream` which of the device's streams it
          *     matches and which of those follow another one. For a `LinkBudget` it says how much of it is
-         *     used.
+         *     used, for a `Secret` or `Config` which of its values the device has.
          */
         get: operations["listPolicyDevices"];
         put?: never;
@@ -1115,6 +1117,27 @@ export interface paths {
         get: operations["getSchema"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/secrets/{name}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives a secret new values.
+         * @description Devices that use them get them, and restart or signal their workloads as these ask for. No
+         *     response holds a value.
+         */
+        post: operations["rotateSecret"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1986,7 +2009,7 @@ export interface components {
              */
             searched?: string | null;
         };
-        /** @description A document that is not a workload: a `Stream`, `LinkBudget`, `Notification` or `DevicePolicy`. */
+        /** @description A document that is not a workload, such as a `Stream` or a `Secret`. */
         DataPolicy: {
             /** @description Always `holdfast/v1`. */
             apiVersion: string;
@@ -2015,6 +2038,8 @@ export interface components {
             streamCount?: number;
             /** @description For a `Stream`: streams of the device that the document matches, the first 50. */
             streams?: components["schemas"]["DataPolicyStream"][];
+            /** @description For a `Secret` or `Config`: values that workloads of the device use. */
+            values?: components["schemas"]["DataPolicyValue"][];
         };
         /** @description Effect of a document on devices. */
         DataPolicyStatus: {
@@ -2049,6 +2074,7 @@ export interface components {
              * @description For a `Stream`: number of streams on these devices that follow the document.
              */
             streams?: number;
+            values?: components["schemas"]["DataPolicyValues"] | null;
         };
         /** @description A stream on a device that a `Stream` document matches. */
         DataPolicyStream: {
@@ -2061,6 +2087,47 @@ export interface components {
             problem?: string | null;
             /** @description Name of the stream. */
             stream: string;
+        };
+        /** @description Value of a `Secret` or `Config` that a workload of a device uses. */
+        DataPolicyValue: {
+            /**
+             * @description First eight digits of the digest of the value that the device has. Absent: it has none yet,
+             *     or it is not known which.
+             */
+            has?: string | null;
+            /** @description Key of the value. */
+            key: string;
+            /** @description First eight digits of the digest of the value that the device should have. */
+            sha256: string;
+            /** @description Name of the workload. */
+            workload: string;
+        };
+        /** @description Values of a `Secret` or `Config`, without the values. */
+        DataPolicyValues: {
+            /**
+             * Format: int64
+             * @description Number of bytes of all values.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Number of keys.
+             */
+            keys: number;
+            /**
+             * Format: int64
+             * @description Number that changes when a value does.
+             */
+            revision: number;
+            /** @description For a `Config`: SHA-256 of keys and values, hexadecimal. */
+            sha256?: string | null;
+            /** @description Documents that use values of it, such as `workload pump`, at most 20. */
+            usedBy?: string[];
+            /**
+             * Format: int64
+             * @description Number of documents that use values of it.
+             */
+            users?: number;
         };
         /** @description A record of a stream. */
         DataRecord: {
@@ -2965,6 +3032,8 @@ export interface components {
                 streamCount?: number;
                 /** @description For a `Stream`: streams of the device that the document matches, the first 50. */
                 streams?: components["schemas"]["DataPolicyStream"][];
+                /** @description For a `Secret` or `Config`: values that workloads of the device use. */
+                values?: components["schemas"]["DataPolicyValue"][];
             }[];
             /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
@@ -3920,6 +3989,18 @@ export interface components {
             file?: string | null;
         };
         /**
+         * @description Request to rotate a secret. With neither keys nor values every generated value is generated
+         *     anew.
+         */
+        RotateSecret: {
+            /** @description Keys whose values are generated anew, by the rule by which they were generated. */
+            keys?: string[];
+            /** @description New values by their keys. */
+            values?: {
+                [key: string]: components["schemas"]["SecretValue"];
+            };
+        };
+        /**
          * @description Response to `POST /api/v1/me/second-factor`: the secret for an authenticator program. It counts
          *     once a code of it was shown.
          */
@@ -3928,6 +4009,11 @@ export interface components {
             address: string;
             /** @description Secret in base32, to type in by hand. */
             secret: string;
+        };
+        /** @description Value of a secret in a request. It is in no response. */
+        SecretValue: string | {
+            /** @description Bytes in base64. */
+            base64: string;
         };
         /** @description Response to `GET /api/v1/devices/{name}/streams/{stream}/series`. */
         Series: {
@@ -6470,7 +6556,7 @@ export interface operations {
             };
             header?: never;
             path: {
-                /** @description Plural word of a kind that devices get: `streams` or `linkbudgets` */
+                /** @description Plural word of a kind that devices get something of: `streams`, `linkbudgets`, `secrets` or `configs` */
                 kind: string;
                 name: string;
             };
@@ -6708,6 +6794,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    rotateSecret: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateSecret"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Applied"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };

@@ -1,7 +1,7 @@
 //! Routes of backup and restore: a tar file with the store, the authority's keys and the artifacts,
 //! encrypted in the format of age unless something else was asked for.
 //!
-//! See decisions 0099 and NEW-encrypted-backups.
+//! See decisions 0099 and 0160.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Data keys in memory: they seal values and open them. A sealed value is the number of its form
 //! (1), the id of its data key (8 bytes), a nonce (12 bytes), and what AES-256-GCM made of it.
 //!
-//! See decision NEW-keyring.
+//! See decision 0159.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

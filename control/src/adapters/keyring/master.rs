@@ -1,7 +1,7 @@
 //! Master key: where it lies, how it is read and how it is made. It wraps the data keys and nothing
 //! else, and it is never in the store.
 //!
-//! See decision NEW-keyring.
+//! See decision 0159.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};

@@ -5,7 +5,7 @@
 //! row that it wraps is stored, and the former file is replaced after that. Whichever of the steps
 //! a power cut comes between, a start finds the key that the row names.
 //!
-//! See decision NEW-keyring.
+//! See decision 0159.
 #![allow(clippy::disallowed_methods, reason = "an adapter: files are its trade")]
 
 mod data_keys;

@@ -14,6 +14,7 @@ use crate::api;
 use crate::api::Role;
 use crate::api::time::rfc3339;
 use crate::core::change::Change;
+use crate::core::granted;
 use crate::core::model::{Model, key};
 use crate::core::people;
 use crate::core::records::{ADMIN, SessionRecord};
@@ -208,7 +209,7 @@ fn end_of(model: &Model, record: &SessionRecord, now: u64) -> Option<u64> {
 fn actor_of(model: &Model, record: &SessionRecord, now: u64) -> Option<Actor> {
     end_of(model, record, now)?;
     match record.person.as_deref() {
-        Some(person) => Some(people::actor(model, person, &record.given)),
+        Some(person) => Some(granted::actor(model, person, &record.given)),
         None => Some(model.access.get(&record.access)?.actor(&model.tenant)),
     }
 }

@@ -10,8 +10,8 @@ use super::sessions;
 use crate::api::selector::{self, Selector};
 use crate::api::{self, CreatedAccess, NewAccess, Role, RotateAccess};
 use crate::core::change::Change;
+use crate::core::granted;
 use crate::core::model::{key, sha256};
-use crate::core::people;
 use crate::core::records::{ADMIN, AccessRecord, FormerSecret};
 use crate::core::rights::{Action, Actor};
 use crate::core::view;
@@ -283,7 +283,7 @@ impl Access {
             let record = record.clone();
             if record.keeps_the_door() {
                 change.model.access.remove(id);
-                let left = people::has_admin(change.model);
+                let left = granted::has_admin(change.model);
                 change.model.access.insert(record.id.clone(), record);
                 if !left {
                     return Err(Failure::Conflict(

@@ -1,6 +1,6 @@
 //! Enrolment of a device by its token, and renewal of its certificate by its key.
 //!
-//! See decisions 0083, 0084, NEW-sealed-values and NEW-renewal-nonce.
+//! See decisions 0083, 0084, 0162 and 0161.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;

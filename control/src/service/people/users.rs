@@ -8,8 +8,9 @@ use super::part::People;
 use crate::api::time::rfc3339;
 use crate::api::{self, ChangeUser, Granted, List, NewUser, SetPassword, UserPassword};
 use crate::core::change::Change;
+use crate::core::granted;
 use crate::core::model::{Model, key};
-use crate::core::people::{self, MAX_USERS, UserRecord, check_password};
+use crate::core::people::{MAX_USERS, UserRecord, check_password};
 use crate::core::rights::{Action, Actor};
 use crate::service::access::end;
 use crate::service::listing::page;
@@ -249,12 +250,12 @@ fn keeps_an_admin(
     user: &UserRecord,
     next: Option<&UserRecord>,
 ) -> Result<(), Failure> {
-    let had = people::has_admin(model);
+    let had = granted::has_admin(model);
     match next {
         Some(next) => drop(model.users.insert(user.name.clone(), next.clone())),
         None => drop(model.users.remove(&user.name)),
     }
-    let has = people::has_admin(model);
+    let has = granted::has_admin(model);
     model.users.insert(user.name.clone(), user.clone());
     if had && !has { Err(last_admin()) } else { Ok(()) }
 }
@@ -285,7 +286,7 @@ fn one_line(text: &str) -> Result<Box<str>, Failure> {
 
 /// Converts a user to the API's form.
 fn shown(model: &Model, user: &UserRecord) -> api::User {
-    let roles = people::grants(model, user.name.as_str());
+    let roles = granted::grants(model, user.name.as_str());
     api::User {
         name: user.name.to_string(),
         full_name: user.full_name.to_string(),

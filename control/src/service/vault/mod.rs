@@ -1,7 +1,7 @@
 //! The vault: seals secrets before a change is planned, and opens them for devices and receivers.
 //! Nothing else of the service sees a plain value.
 //!
-//! See decision NEW-secrets-are-resolved-for-each-device.
+//! See decision 0163.
 
 mod deliver;
 mod part;
