@@ -731,6 +731,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Changes one's own password and ends one's other sessions. */
+        post: operations["changeOwnPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a secret for one's authenticator program. It counts once a code of it was shown. */
+        post: operations["beginSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Confirms one's second factor with a code of it. From now on each login needs one. */
+        post: operations["confirmSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes one's own second factor away. */
+        post: operations["endSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics/streams": {
         parameters: {
             query?: never;
@@ -981,12 +1049,47 @@ export interface paths {
         get: operations["getSession"];
         put?: never;
         /**
-         * Logs in with an access token.
-         * @description The response sets a cookie that stands for the token.
+         * Logs in, with an access token or with the name and password of a local user.
+         * @description The response sets a cookie that stands for the login. A user with a second factor is asked for
+         *     its code by the error code `second-factor`.
          */
         post: operations["login"];
         /** Logs out: ends the login of the request's cookie. */
         delete: operations["logout"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the open sessions of the tenant. */
+        get: operations["listSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a session. */
+        delete: operations["endSession"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1101,6 +1204,86 @@ export interface paths {
          * @description Devices that enrolled with it stay.
          */
         delete: operations["revokeToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists local users in the order of their names. */
+        get: operations["listUsers"];
+        put?: never;
+        /**
+         * Makes a local user.
+         * @description Without a password one is made; the response is the only time that it is shown. The user is
+         *     asked to choose another at the first login. Roles come from `RoleBinding` documents.
+         */
+        post: operations["createUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a local user and ends its sessions.
+         * @description The last admin cannot be deleted.
+         */
+        delete: operations["deleteUser"];
+        options?: never;
+        head?: never;
+        /** Changes a local user. A disabled user cannot log in, and its sessions end. */
+        patch: operations["changeUser"];
+        trace?: never;
+    };
+    "/api/v1/users/{name}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sets a user's password and ends the user's sessions.
+         * @description Without a password one is made; the response is the only time that it is shown.
+         */
+        post: operations["setPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes a user's second factor away, for somebody who has lost it. */
+        delete: operations["removeSecondFactor"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1483,7 +1666,7 @@ export interface components {
          * @description Stable word for programs: which kind of refusal this is.
          * @enum {string}
          */
-        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "refused" | "too-large" | "too-many" | "unauthorized" | "unavailable";
+        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "refused" | "second-factor" | "too-large" | "too-many" | "unauthorized" | "unavailable";
         /** @description Response to `POST /api/v1/apply`, document by document. */
         Applied: {
             /** @description Results, in the order of the documents. */
@@ -1632,6 +1815,20 @@ export interface components {
          * @enum {string}
          */
         Category: "change" | "login" | "read" | "device";
+        /** @description Request of `POST /api/v1/me/password`. The user's other sessions end. */
+        ChangePassword: {
+            /** @description Password from now on: 12 characters or more. */
+            newPassword: string;
+            /** @description Present password. */
+            password: string;
+        };
+        /** @description Request of `PATCH /api/v1/users/{name}`. What is absent stays. */
+        ChangeUser: {
+            /** @description True: the user may not log in, and its sessions end. */
+            disabled?: boolean | null;
+            /** @description Name of the person: one line of at most 80 characters. */
+            fullName?: string | null;
+        };
         /** @description Devices for which a document changes something. At most 100 of each list are named. */
         ChangedDevices: {
             /** @description Devices that begin to run the workload, or to which the document begins to apply. */
@@ -1658,6 +1855,11 @@ export interface components {
              * @description Number of devices in `update`, also those that are not named.
              */
             updateCount: number;
+        };
+        /** @description Request of `POST /api/v1/me/second-factor/confirm`. */
+        Code: {
+            /** @description Code of six digits that the authenticator program shows. */
+            code: string;
         };
         /**
          * @description Connection state of a device.
@@ -2690,6 +2892,28 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description One page of a list. */
+        List_OpenSession: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /** @description Address that the login came from. Absent: not known. */
+                address?: string | null;
+                /** @description Program that logged in, as it names itself; may be empty. */
+                agent: string;
+                /** @description Who has logged in, such as `user anna` or `access token 0011223344556677`. */
+                caller: string;
+                /** @description Time of the login. */
+                createdAt: string;
+                /** @description Time at which the session ends. */
+                expiresAt: string;
+                /** @description Id of the session. It is no secret. */
+                id: string;
+                /** @description True for the session of this request. */
+                own: boolean;
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
         List_Revision: {
             /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
@@ -2918,6 +3142,32 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description One page of a list. */
+        List_User: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /** @description Time at which the user was made. */
+                createdAt: string;
+                /** @description True if the user may not log in. */
+                disabled: boolean;
+                /** @description Name of the person; may be empty. */
+                fullName: string;
+                /** @description Time of the last login. Absent: never. */
+                lastLoginAt?: string | null;
+                /** @description True if somebody else has set the password, and the user has not chosen another since. */
+                mustChange: boolean;
+                /** @description Name that the user logs in with. */
+                name: string;
+                /** @description True if the user has a password. */
+                password: boolean;
+                /** @description Roles, from role bindings. */
+                roles: components["schemas"]["Granted"][];
+                /** @description True if a login needs a code of the user's authenticator program. */
+                secondFactor: boolean;
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
         List_Workload: {
             /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
@@ -2936,10 +3186,21 @@ export interface components {
             /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description Request of `POST /api/v1/session`: begins a session of the pages. */
+        /**
+         * @description Request of `POST /api/v1/session`: begins a session, with an access token, or with the name and
+         *     password of a local user.
+         */
         Login: {
+            /** @description Code of the user's authenticator program; asked for by the code `second-factor`. */
+            code?: string | null;
+            /** @description Password of the user. */
+            password?: string | null;
+            /** @description Tenant of the user. Absent: the one that the control plane began with. */
+            tenant?: string | null;
             /** @description Access token with its secret: `hfa1.<id>.<secret>`. */
-            token: string;
+            token?: string | null;
+            /** @description Name of a local user. */
+            user?: string | null;
         };
         /** @description Name, labels and versions of a resource. */
         Metadata: {
@@ -3119,6 +3380,15 @@ export interface components {
              */
             uses?: number;
         };
+        /** @description Request of `POST /api/v1/users`: a new local user. Roles come from `RoleBinding` documents. */
+        NewUser: {
+            /** @description Name of the person: one line of at most 80 characters. Default: empty. */
+            fullName?: string;
+            /** @description Name that the user logs in with: 1 to 63 characters of a-z, 0-9 and -. */
+            name: string;
+            /** @description Password. Absent: one is made, and shown in the response. */
+            password?: string | null;
+        };
         /** @description A device on which a workload was not restarted. */
         NotRestarted: {
             /** @description Name of the device. */
@@ -3135,6 +3405,23 @@ export interface components {
             devices?: string[] | null;
             /** @description Label selector, applied to the labels that devices have now. */
             labelSelector?: string | null;
+        };
+        /** @description A login that is open. */
+        OpenSession: {
+            /** @description Address that the login came from. Absent: not known. */
+            address?: string | null;
+            /** @description Program that logged in, as it names itself; may be empty. */
+            agent: string;
+            /** @description Who has logged in, such as `user anna` or `access token 0011223344556677`. */
+            caller: string;
+            /** @description Time of the login. */
+            createdAt: string;
+            /** @description Time at which the session ends. */
+            expiresAt: string;
+            /** @description Id of the session. It is no secret. */
+            id: string;
+            /** @description True for the session of this request. */
+            own: boolean;
         };
         /** @description Response to a pause or a resume. At most 100 devices of each list are named. */
         PauseResult: {
@@ -3513,6 +3800,16 @@ export interface components {
              */
             ttlSeconds?: number | null;
         };
+        /**
+         * @description Response to `POST /api/v1/me/second-factor`: the secret for an authenticator program. It counts
+         *     once a code of it was shown.
+         */
+        SecondFactor: {
+            /** @description The same as an address, `otpauth://…`, for a QR code. */
+            address: string;
+            /** @description Secret in base32, to type in by hand. */
+            secret: string;
+        };
         /** @description Response to `GET /api/v1/devices/{name}/streams/{stream}/series`. */
         Series: {
             /**
@@ -3523,18 +3820,22 @@ export interface components {
             /** @description Points in order of time. Parts of the time without a number have no point. */
             points: components["schemas"]["Point"][];
         };
-        /** @description A session of the pages. Its secret is sent in a cookie only. */
+        /** @description A session. Its secret is sent in a cookie only. */
         Session: {
             /** @description Value for the header `X-CSRF-Token`, needed with every request other than GET and HEAD. */
             csrf: string;
             /** @description Time at which the session ends: 12 hours after the login, or earlier with its access token. */
             expiresAt: string;
-            /** @description Id of the access token that began the session. */
+            /** @description True if somebody else has set the user's password: another is to be chosen. */
+            mustChange?: boolean;
+            /** @description Id of the access token that began the session, or `user NAME`. */
             operator: string;
-            /** @description Name of the access token, by which people know its holder. Absent: it has none. */
+            /** @description Name of the access token or of the person. Absent: it has none. */
             operatorName?: string | null;
             /** @description Roles of the session. */
             roles: components["schemas"]["Role"][];
+            /** @description True if the user's logins need a code of an authenticator program. */
+            secondFactor?: boolean;
             /**
              * @description True if the session was begun with the token that was printed at the first start, which is
              *     meant for setting up: it is to be replaced.
@@ -3542,6 +3843,16 @@ export interface components {
             setup?: boolean;
             /** @description Tenant of the session. */
             tenant: string;
+            /**
+             * @description Person who has logged in: the name of a local user, or `NAME@PROVIDER`. Absent: it was
+             *     begun with an access token.
+             */
+            user?: string | null;
+        };
+        /** @description Request of `POST /api/v1/users/{name}/password`. All sessions of the user end. */
+        SetPassword: {
+            /** @description Password. Absent: one is made, and shown in the response. */
+            password?: string | null;
         };
         /**
          * @description Urgency of an alarm: `critical` (something does not work), `warning` (something will stop
@@ -3889,6 +4200,34 @@ export interface components {
              */
             unhealthy: number;
         };
+        /** @description A local user, without password and second factor. */
+        User: {
+            /** @description Time at which the user was made. */
+            createdAt: string;
+            /** @description True if the user may not log in. */
+            disabled: boolean;
+            /** @description Name of the person; may be empty. */
+            fullName: string;
+            /** @description Time of the last login. Absent: never. */
+            lastLoginAt?: string | null;
+            /** @description True if somebody else has set the password, and the user has not chosen another since. */
+            mustChange: boolean;
+            /** @description Name that the user logs in with. */
+            name: string;
+            /** @description True if the user has a password. */
+            password: boolean;
+            /** @description Roles, from role bindings. */
+            roles: components["schemas"]["Granted"][];
+            /** @description True if a login needs a code of the user's authenticator program. */
+            secondFactor: boolean;
+        };
+        /** @description A user whose password was set. The user is asked to choose another at the next login. */
+        UserPassword: {
+            /** @description Password that was made: the only time that it is shown. Absent: it was given. */
+            password?: string | null;
+            /** @description The user. */
+            user: components["schemas"]["User"];
+        };
         /** @description Response to `GET /api/v1/whoami`: the caller, its roles, and what they allow. */
         WhoAmI: {
             /** @description Every action, and whether it is allowed. */
@@ -3901,6 +4240,11 @@ export interface components {
             grants: components["schemas"]["Granted"][];
             /** @description Tenant of the caller. */
             tenant: string;
+        };
+        /** @description Request about one's own second factor: the password, as a proof that it is the user. */
+        WithPassword: {
+            /** @description Present password. */
+            password: string;
         };
         /** @description A workload: its document and its state over all devices. */
         Workload: {
@@ -5605,6 +5949,124 @@ export interface operations {
             };
         };
     };
+    changeOwnPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePassword"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    beginSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithPassword"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactor"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    confirmSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Code"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    endSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithPassword"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getStreamMetrics: {
         parameters: {
             query?: {
@@ -6101,6 +6563,65 @@ export interface operations {
             };
         };
     };
+    listSessions: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the previous page. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_OpenSession"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    endSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listSilences: {
         parameters: {
             query?: never;
@@ -6329,6 +6850,189 @@ export interface operations {
             header?: never;
             path: {
                 id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listUsers: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the previous page. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_User"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    createUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserPassword"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deleteUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    changeUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeUser"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    setPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPassword"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserPassword"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    removeSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
             };
             cookie?: never;
         };
