@@ -245,13 +245,35 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Downloads a backup: a tar file with the whole state, the keys and the artifacts.
-         * @description The backup contains the private keys of the control plane. Store it as safely as those.
-         */
-        get: operations["getBackup"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Makes an encrypted backup: a tar file with the whole state, every key and the artifacts, in the
+         *     format of age.
+         * @description Whoever can open it can act as the control plane.
+         */
+        post: operations["getBackup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backup/unencrypted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes a backup that is not encrypted: a tar file with the whole state and the artifacts.
+         * @description Documents, labels and names in it can be read by whoever has it. Keys and secrets stay sealed
+         *     under the master key: without that key it cannot be restored.
+         */
+        post: operations["getUnencryptedBackup"];
         delete?: never;
         options?: never;
         head?: never;
@@ -731,6 +753,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/master-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Describes the master key, without any key. */
+        get: operations["getMasterKey"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/master-key/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotates the master key, while everything runs.
+         * @description The data keys are wrapped anew in one transaction; on request there is a new data key as well, and
+         *     everything that is sealed is sealed again.
+         */
+        post: operations["rotateMasterKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me/password": {
         parameters: {
             query?: never;
@@ -996,6 +1056,9 @@ export interface paths {
          * Replaces the whole state by a backup.
          * @description The backup is checked completely before anything is replaced. The epoch rises, so that devices
          *     follow the restored state.
+         *
+         *     An encrypted backup is sent as it is, with the header `holdfast-backup-key` (its own key, which
+         *     `holdfast restore` opens) or `holdfast-backup-passphrase`, both in base64.
          */
         post: operations["restoreBackup"];
         delete?: never;
@@ -1809,6 +1872,16 @@ export interface components {
              *     pin.
              */
             sha256: string;
+        };
+        /** @description Request of an encrypted backup: to recipients or by a passphrase, and not both. */
+        BackupRequest: {
+            /** @description Passphrase of at least 12 characters. It is stored nowhere: without it the backup is lost. */
+            passphrase?: string | null;
+            /**
+             * @description Recipients in the form of age (`age1…`), 20 at most: whoever has the identity of one opens
+             *     the backup.
+             */
+            recipients?: string[];
         };
         /**
          * @description Category of an activity.
@@ -3202,6 +3275,17 @@ export interface components {
             /** @description Name of a local user. */
             user?: string | null;
         };
+        /** @description Response to `GET /api/v1/master-key` and to its rotation. No key is in it. */
+        MasterKey: {
+            /** @description Ids of the data keys that it wraps, the oldest first. The last one seals. */
+            dataKeys: string[];
+            /** @description Id of the master key: 16 hexadecimal digits of its digest. */
+            id: string;
+            /** @description Next steps in words. */
+            notes?: string[];
+            /** @description Place of the master key, in words. */
+            place: string;
+        };
         /** @description Name, labels and versions of a resource. */
         Metadata: {
             /** @description Time at which the resource was created. */
@@ -3799,6 +3883,16 @@ export interface components {
              *     was made.
              */
             ttlSeconds?: number | null;
+        };
+        /** @description Request to rotate the master key. */
+        RotateMasterKey: {
+            /** @description True when a new data key is made as well, and everything that is sealed is sealed again. */
+            dataKeys?: boolean;
+            /**
+             * @description Path of a file on the control plane's machine that holds the new master key. Absent: a new
+             *     one is made and replaces the present file.
+             */
+            file?: string | null;
         };
         /**
          * @description Response to `POST /api/v1/me/second-factor`: the secret for an authenticator program. It counts
@@ -4914,6 +5008,37 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackupRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getUnencryptedBackup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
         requestBody?: never;
         responses: {
             200: {
@@ -5949,6 +6074,64 @@ export interface operations {
             };
         };
     };
+    getMasterKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MasterKey"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rotateMasterKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateMasterKey"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MasterKey"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     changeOwnPassword: {
         parameters: {
             query?: never;
@@ -6385,7 +6568,12 @@ export interface operations {
     restoreBackup: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Key of the encrypted file, base64 */
+                "holdfast-backup-key"?: string | null;
+                /** @description Passphrase of the encrypted file, UTF-8 in base64 */
+                "holdfast-backup-passphrase"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };

@@ -77,7 +77,7 @@ export interface ActionRow {
 /** Words for the parts of the API that actions belong to: `device.revoke` is of `device`. */
 const AREAS: Readonly<Record<string, string>> = {
   about: "The control plane", access: "Access tokens", activity: "Activity and audit", audit: "Activity and audit", alarm: "Alarms", silence: "Alarms", notification: "Alarms",
-  document: "Documents", policy: "Documents", artifact: "Artifacts", backup: "Backups", device: "Devices", event: "Fleet", fleet: "Fleet", stream: "Streams and questions", query: "Streams and questions",
+  document: "Documents", policy: "Documents", artifact: "Artifacts", backup: "Backups", "master-key": "Backups", device: "Devices", event: "Fleet", fleet: "Fleet", stream: "Streams and questions", query: "Streams and questions",
   token: "Enrolment tokens", workload: "Workloads", user: "People", session: "People", me: "One's own account", auth: "One's own account", metrics: "Figures for Prometheus", tenant: "Tenants", secret: "Secrets",
 };
 

@@ -6,7 +6,9 @@ mod hashing;
 mod login;
 mod own;
 mod part;
+mod sealed;
 mod sessions;
 mod users;
 
 pub use part::People;
+pub(in crate::service) use sealed::SecondFactors;
