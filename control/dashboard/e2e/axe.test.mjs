@@ -97,7 +97,7 @@ test("what is not allowed, one's own account and a secret that is shown once hav
   await look("second factor", emil);
   await emil.context().close();
   const page = await world.open("/settings?tab=access&new=access");
-  await page.getByLabel("Name", { exact: true }).fill("look");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("look");
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByTestId("access-token").waitFor();
   await look("secret shown once", page);

@@ -60,10 +60,10 @@ test("the token of the first start asks on every page to be replaced, and leads 
 });
 
 test("a user is made with a role; the password is shown once", async () => {
-  await page.getByLabel("Name", { exact: true }).fill("Not A Name");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("Not A Name");
   await page.getByRole("button", { name: "Make the user" }).click();
   await page.getByRole("alert").getByText(/name/).first().waitFor();
-  await page.getByLabel("Name", { exact: true }).fill("anna");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("anna");
   await page.getByLabel("Full name").fill("Anna Berg");
   await choose("Role", "Admin");
   await page.getByRole("button", { name: "Make the user" }).click();
@@ -83,9 +83,9 @@ test("the user is asked to choose another password, and does", async () => {
   assert.equal(await anna.getByRole("region", { name: "The first access token" }).count(), 0);
   await notice.getByRole("link", { name: "To my account" }).click();
   const fill = async (present, next, again = next) => {
-    await anna.getByLabel("Present password", { exact: true }).fill(present);
-    await anna.getByLabel("New password", { exact: true }).fill(next);
-    await anna.getByLabel("New password again", { exact: true }).fill(again);
+    await anna.getByLabel(/^Present password/).fill(present);
+    await anna.getByLabel(/^New password(?! again)/).fill(next);
+    await anna.getByLabel(/^New password again/).fill(again);
   };
   const change = anna.getByRole("button", { name: "Change the password" });
   await fill(password, "four plain words here", "four plain words");
@@ -116,12 +116,12 @@ test("a second factor is set up by its QR code, and counts once a code was shown
   const qr = anna.getByRole("img", { name: /QR code/ });
   await qr.waitFor();
   assert.match((await scanned(qr)) ?? "", new RegExp(`^otpauth://totp/Holdfast.*:anna\\?secret=${secret}&`));
-  await anna.getByLabel("Code").fill("000000");
+  await anna.getByRole("textbox", { name: "Code" }).fill("000000");
   await factor.getByRole("button", { name: "Confirm" }).click();
   await factor.getByRole("alert").getByText(/code is wrong/).waitFor();
   assert.equal(await anna.getByText("Your session has ended").count(), 0, "a wrong code ended the session");
   await until("the code is taken", async () => {
-    await anna.getByLabel("Code").fill(code(secret));
+    await anna.getByRole("textbox", { name: "Code" }).fill(code(secret));
     await factor.getByRole("button", { name: "Confirm" }).click();
     return factor.getByText("on", { exact: true }).waitFor({ timeout: 5_000 }).then(() => true);
   });
@@ -224,13 +224,13 @@ test("the table says what each role may do, from the API's own description", asy
 test("an access token is made with an end, rotated with an overlap, and revoked", async () => {
   const who = async (token) => (await world.ask("GET", "/api/v1/whoami", undefined, { authorization: `Bearer ${token}` })).status;
   await go("/settings?tab=access&new=access");
-  await page.getByLabel("Name", { exact: true }).fill("pipeline");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("pipeline");
   await choose("Role", "Operator");
   await choose("Ends after", "30 days");
   await page.getByRole("button", { name: "Create" }).click();
   const old = await page.getByTestId("access-token").innerText();
   await page.getByRole("button", { name: "Done" }).click();
-  await row("pipeline").getByText(/in (29|30) days/).waitFor();
+  await row("pipeline").getByText(/in (29|30) d/).waitFor();
   assert.equal(await row("pipeline").getByText("replace").count(), 0);
   assert.equal(await who(old), 200);
   await row("pipeline").getByRole("button", { name: /^Rotate/ }).click();
@@ -248,7 +248,7 @@ test("an access token is made with an end, rotated with an overlap, and revoked"
 
 test("a token without an end is marked as to be replaced", async () => {
   await page.getByRole("button", { name: "Make an access token" }).click();
-  await page.getByLabel("Name", { exact: true }).fill("for ever");
+  await page.getByRole("textbox", { name: "Name", exact: true }).fill("for ever");
   await choose("Ends after", "Never");
   await page.getByRole("button", { name: "Create" }).click();
   await page.getByRole("button", { name: "Done" }).click();
@@ -285,4 +285,4 @@ test("the settings are worked with a keyboard, and at 360 px nothing is cut off"
   await page.getByRole("tab", { name: "Sessions", selected: true }).waitFor();
 });
 
-test("nothing broke in the browser", () => assert.deepEqual([...page.faults, ...anna.faults], []));
+test("nothing broke in the browser", () => assert.deepEqual([...page.faults, ...(anna?.faults ?? ["no page"])], []));

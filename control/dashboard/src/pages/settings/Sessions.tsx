@@ -28,7 +28,7 @@ export function Sessions() {
           <tbody>
             {items.map((one) => (
               <tr key={one.id}>
-                <td><span className="hf-row hf-tight">{one.caller}{one.own && <State tone="move">this session</State>}</span></td>
+                <td><span className="hf-row hf-tight"><span>{one.caller}</span>{one.own && <State tone="move">this session</State>}</span></td>
                 <td data-label="Program"><span title={one.agent}>{program(one.agent) || "not known"}</span></td>
                 <td data-label="From">{one.address ?? "not known"}</td>
                 <td data-label="Since"><Time at={one.createdAt} /></td>
