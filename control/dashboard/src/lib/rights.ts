@@ -91,7 +91,7 @@ export function actionsOf(openapi: unknown): ReadonlyMap<string, readonly Action
       const roles = operation["x-holdfast-roles"];
       if (typeof action !== "string" || !Array.isArray(roles) || roles.length === 0) continue;
       const area = AREAS[action.slice(0, action.indexOf("."))] ?? "Other";
-      const about = typeof operation.summary === "string" ? operation.summary.replaceAll("`", "").replace(/\.$/, "") : action;
+      const about = typeof operation.summary === "string" ? operation.summary.replace(/\u0060/g, "").replace(/\.$/, "") : action;
       areas.set(area, [...(areas.get(area) ?? []), { action, about, roles: roles as string[] }]);
     }
   }
