@@ -25,7 +25,7 @@ export function SessionNotice() {
     <div className="hf-out" role="region" aria-label="The first access token">
       <Notice tone="warn">
         <div className="hf-row hf-spread">
-          <span><strong>You use the token of the first start.</strong> It may do everything, and does not end: log in as a user, or with a token of your own, and revoke it.</span>
+          <span><strong>You use the token of the first start.</strong> Log in as a user or with a token of your own, then revoke it.</span>
           <span className="hf-row">
             <PageLink to="/settings" search={{ tab: "people", new: "user" }}>New user</PageLink>
             <PageLink to="/settings" search={{ tab: "access", new: "access" }}>New token</PageLink>

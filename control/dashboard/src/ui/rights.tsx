@@ -47,8 +47,7 @@ type Own = Omit<ComponentPropsWithoutRef<"button">, keyof ButtonProps | "type"> 
 export function ActButton({ may, device, ...props }: May & ButtonProps & Own) {
   const { allowed, why } = useVerdict(may, device);
   if (allowed) return <Button {...props} />;
-  const { onClick: _, loading: __, disabled: ___, type: ____, ...rest } = props;
-  return <Shut why={why} {...rest} />;
+  return <Shut {...props} why={why} />;
 }
 
 /** A link that downloads something, as a button. */
@@ -58,20 +57,21 @@ export function ActLink({ may, href, download, children, ...props }: { may: Acti
 }
 
 /** A button that is not allowed, whatever it would do. */
-export function Shut({ why, children, ...props }: { why: string } & ButtonProps & Omit<Own, "type">) {
+export function Shut({ why, children, ...props }: { why: string } & ButtonProps & Own) {
   const id = useId();
   return (
     <>
-      <Button {...props} type="button" data-disabled aria-disabled="true" title={why} aria-describedby={id} onClick={halt}>{children}</Button>
+      <Button {...props} type="button" disabled={false} loading={false} data-disabled aria-disabled="true" title={why} aria-describedby={id} onClick={halt}>{children}</Button>
       <span id={id} className="hf-hidden">{why}</span>
     </>
   );
 }
 
 /** An entry of a menu; of one that is not allowed the reason stands below it. */
-export function ActItem({ may, device, children, ...props }: May & MenuItemProps & Omit<ComponentPropsWithoutRef<"button">, "color" | "style">) {
+export function ActItem({ may, device, children, color, ...props }: May & MenuItemProps & Omit<ComponentPropsWithoutRef<"button">, "color" | "style">) {
   const { allowed, why } = useVerdict(may, device);
-  if (allowed) return <Menu.Item {...props}>{children}</Menu.Item>;
+  // Mantine's red has too little contrast on a menu.
+  if (allowed) return <Menu.Item {...(color === "red" ? { className: "hf-danger" } : {})} {...props}>{children}</Menu.Item>;
   return (
     <Menu.Item aria-disabled="true" closeMenuOnClick={false} className="hf-shut" title={why}>
       <span>{children}</span>

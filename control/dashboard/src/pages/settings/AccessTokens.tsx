@@ -47,7 +47,7 @@ export function AccessTokens() {
               const why = replace(token);
               return (
                 <tr key={metadata.name}>
-                  <td><span className="hf-row hf-tight"><strong>{name || "no name"}</strong>{metadata.name === mine && <State tone="move">this session</State>}{why && <State tone="warn" title={why}>replace</State>}</span>{why && <span className="hf-kind">{why}.</span>}</td>
+                  <td><span className="hf-stack hf-tight"><span className="hf-row hf-tight"><strong>{name || "no name"}</strong>{metadata.name === mine && <State tone="move">this session</State>}{why && <State tone="warn" title={why}>replace</State>}</span>{why && <span className="hf-kind">{why}.</span>}</span></td>
                   <td data-label="Token"><span className="hf-mono">{metadata.name}</span></td>
                   <td data-label="Role">{roleOf(role)}</td>
                   <td data-label="Devices">{selector ? <span className="hf-mono">{selector}</span> : "all"}</td>

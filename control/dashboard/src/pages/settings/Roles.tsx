@@ -152,7 +152,7 @@ function Table() {
               {actions.map(({ action, about, roles }) => (
                 <tr key={action}>
                   <td title={action}>{about}</td>
-                  {ROLES.map(({ value }) => <td key={value}>{roles.includes(value) ? "yes" : <span className="hf-kind" aria-label="no">–</span>}</td>)}
+                  {ROLES.map(({ value }) => <td key={value}>{roles.includes(value) ? "yes" : <span className="hf-kind"><span aria-hidden="true">–</span><span className="hf-hidden">no</span></span>}</td>)}
                 </tr>
               ))}
             </tbody>
