@@ -57,6 +57,9 @@ pub struct Session {
     /// True if somebody else has set the user's password: another is to be chosen.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_change: bool,
+    /// True if the user's logins need a code of an authenticator program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub second_factor: bool,
     /// Value for the header `X-CSRF-Token`, needed with every request other than GET and HEAD.
     pub csrf: String,
     /// Time at which the session ends: 12 hours after the login, or earlier with its access token.

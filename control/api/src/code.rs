@@ -66,7 +66,7 @@ api_codes! {
         "ask the device itself, or have records shipped";
     Refused "refused" 403,
         "the caller may not do this, or the device is not let in",
-        "use an access token whose role allows it (`holdfast auth whoami -v`); approve or enrol the device anew";
+        "use an access token whose role allows it, as whoami says; approve or enrol the device anew";
     SecondFactor "second-factor" 401,
         "the password is right, and a code of the authenticator program is missing, wrong or was used already",
         "send the code that the program shows now";

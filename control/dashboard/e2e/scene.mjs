@@ -25,6 +25,8 @@ const AWAY = [
   { apiVersion: "holdfast/v1", kind: "DevicePolicy", metadata: { name: "ships" }, spec: { devices: { matchLabels: { site: "ulm" } }, whenOffline: "expected" } },
 ];
 
+const binding = (name, role, subjects, devices) => ({ apiVersion: "holdfast/v1", kind: "RoleBinding", metadata: { name }, spec: { role, subjects, devices } });
+
 /** Waits until records of a device's metrics have come. */
 export function metered(world, device, records = 3) {
   return until(`${device} has sent its metrics`, async () => (await world.must("GET", `/api/v1/devices/${device}/streams`)).items.some(({ stream, received }) => stream === "device/metrics" && received >= records), 90_000);
@@ -79,6 +81,16 @@ export const PAGES = [
   { name: "device-policy", path: "/devicepolicies/ships", ready: "Away as expected" },
   { name: "device-policy-edit", path: "/devicepolicies/ships?tab=edit", ready: "Nothing would change" },
   { name: "settings", path: "/settings", ready: "Certificate authority" },
+  { name: "settings-people", path: "/settings?tab=people", ready: "Anna Berg" },
+  { name: "settings-people-new", path: "/settings?tab=people&new=user", ready: "Make the user" },
+  { name: "settings-roles", path: "/settings?tab=roles", ready: "Revokes" },
+  { name: "settings-role", path: "/settings?tab=roles", ready: "kiel-night", act: async (page) => { await page.getByRole("button", { name: "Edit kiel-night" }).click(); await page.getByText("Nothing would change").waitFor(); } },
+  { name: "settings-access", path: "/settings?tab=access", ready: "for setting up" },
+  { name: "settings-access-new", path: "/settings?tab=access&new=access", ready: "Ends after" },
+  { name: "settings-access-rotate", path: "/settings?tab=access", ready: "for setting up", act: async (page) => { await page.getByRole("button", { name: /^Rotate/ }).first().click(); await page.getByRole("dialog").getByText("gets a new secret").waitFor(); } },
+  { name: "settings-sessions", path: "/settings?tab=sessions", ready: "this session" },
+  { name: "settings-tenants", path: "/settings?tab=tenants", ready: "Make a tenant" },
+  { name: "settings-me", path: "/settings?tab=me", ready: "What I may do", act: async (page) => { await page.getByText(/actions allowed/).click(); } },
   { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await backupOf(page)); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];
 
@@ -119,6 +131,10 @@ export async function seed(world) {
   await world.apply({ apiVersion: "holdfast/v1", kind: "Notification", metadata: { name: "night-duty" }, spec: { devices: "all", severity: "critical", delay: "0s", to: { webhook: { url: "http://127.0.0.1:9/hooks/holdfast", secret: "a-secret-of-the-scene" } } } });
   await world.must("POST", "/api/v1/alarms/silence", { kind: "lost", labelSelector: "site=kiel", forSeconds: 14_400, note: "new switch, back at 6" });
   await world.must("POST", "/api/v1/tokens", { labels: { site: "kiel" }, uses: 20, ttlSeconds: 604_800 });
+  await world.must("POST", "/api/v1/users", { name: "anna", fullName: "Anna Berg" });
+  await world.must("POST", "/api/v1/users", { name: "bert" });
+  await world.apply(binding("operators", "operator", ["anna"], "all"), binding("kiel-night", "viewer", ["bert", "dora@corp"], { matchLabels: { site: "kiel" } }));
+  await world.must("POST", "/api/v1/access", { name: "pipeline", role: "operator", ttlSeconds: 2_592_000 });
   await metered(world, "pump-1", 20);
   await until("hello runs on pump-1", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.hello?.phase === "running");
   await until("relay fails on pump-2", async () => (await world.must("GET", "/api/v1/devices/pump-2")).status.workloads.relay?.restarts >= 2);

@@ -1,14 +1,16 @@
 // The world of the end-to-end tests: the real `holdfast serve`, real agents, a real browser. Every
 // port is free, every folder temporary; only processes that were started here are ended.
 import { spawn } from "node:child_process";
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import https from "node:https";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { extname, join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 
 /** Where the programs are. */
 export const BIN = resolve(process.env.HOLDFAST_BIN_DIR ?? join(import.meta.dirname, "../../../target/debug"));
+/** Pages of a folder in the place of those inside the program: for who changes pages alone. */
+const DIST = process.env.HOLDFAST_E2E_DIST;
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** How long a condition may take on a busy machine. */
 export const PATIENCE = 30_000;
@@ -57,6 +59,19 @@ function below(folder) {
       return false; // It has ended meanwhile.
     }
   }).map(Number);
+}
+
+const KINDS = { ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".json": "application/json" };
+
+/** Answers with a file of `DIST`; a page has the nonce and the policy of the program's own. */
+async function ofFolder(route) {
+  const { pathname } = new URL(route.request().url());
+  const file = join(DIST, pathname);
+  if (extname(pathname) in KINDS) return existsSync(file) ? route.fulfill({ body: readFileSync(file), contentType: KINDS[extname(pathname)] }) : route.fulfill({ status: 404 });
+  const response = await route.fetch();
+  const nonce = /'nonce-([^']+)'/.exec(response.headers()["content-security-policy"] ?? "")?.[1] ?? "";
+  const { "content-encoding": _, "content-length": __, ...headers } = response.headers();
+  return route.fulfill({ status: 200, headers, body: readFileSync(join(DIST, "index.html"), "utf8").replaceAll("__CSP_NONCE__", nonce) });
 }
 
 export class World {
@@ -175,6 +190,7 @@ export class World {
   async page(options = {}) {
     const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 1280, height: 800 }, ...options });
     context.setDefaultTimeout(PATIENCE);
+    if (DIST) await context.route((url) => !/^\/(api|healthz|readyz|metrics)\b/.test(url.pathname), ofFolder);
     const page = await context.newPage();
     page.faults = [];
     page.on("pageerror", (error) => page.faults.push(`error: ${error.message}`));
@@ -191,6 +207,33 @@ export class World {
     await page.goto(this.url + path);
     await login(page, this.token);
     return page;
+  }
+
+  /** A page of a local user, at a path. The form of the login is another test's. */
+  async person(user, password, path = "/", { code, ...options } = {}) {
+    const page = await this.page(options);
+    const answer = await page.request.post(`${this.url}/api/v1/session`, { data: { user, password, ...(code ? { code } : {}) } });
+    if (!answer.ok()) throw new Error(`login of ${user}: ${answer.status()} ${await answer.text()}`);
+    await page.goto(this.url + path);
+    await page.getByRole("navigation", { name: "Pages" }).waitFor({ state: "attached" });
+    return page;
+  }
+
+  /** A page of an access token with a role, at a path. */
+  async as(role, path = "/", selector) {
+    const { token } = await this.must("POST", "/api/v1/access", { name: `${role}-${Math.random().toString(36).slice(2)}`, role, ...(selector ? { selector } : {}) });
+    const page = await this.page();
+    await page.goto(this.url + path);
+    await login(page, token);
+    return page;
+  }
+
+  /** A local user with the roles that these bindings give: `[role, devices]`. Gives the password. */
+  async user(name, ...roles) {
+    const { password } = await this.must("POST", "/api/v1/users", { name });
+    let number = 0;
+    for (const [role, devices = "all"] of roles) await this.apply({ apiVersion: "holdfast/v1", kind: "RoleBinding", metadata: { name: `${name}-${++number}` }, spec: { role, subjects: [name], devices } });
+    return password;
   }
 
   async end() {

@@ -1,10 +1,12 @@
 // The table of pages as a router. Search parameters are plain texts: addresses that one can read.
 import { createRootRoute, createRoute, createRouter } from "@tanstack/react-router";
-import { pages } from "./pages";
+import { pages, type Page } from "./pages";
 import { Broken } from "./ui/Fault";
 import { later } from "./ui/later";
+import { Loading } from "./ui/Loading";
 import { PageHead } from "./ui/PageHead";
 import { PageLink } from "./ui/PageLink";
+import { NotAllowed, useCan, useRightsKnown } from "./ui/rights";
 import { Shell } from "./ui/Shell";
 
 const root = createRootRoute({
@@ -17,8 +19,27 @@ const root = createRootRoute({
   ),
 });
 
-const routes = pages.map(({ path, load }) =>
-  createRoute({ getParentRoute: () => root, path, component: later(load, "page") } as Parameters<typeof createRoute>[0]),
+/** A page behind the question whether the reader may see it; its code comes meanwhile. */
+function gated({ title, needs, load }: Page) {
+  const Part = later(load, "page");
+  function Gate() {
+    const known = useRightsKnown();
+    const can = useCan();
+    if (!known) return <Loading rows={6} />;
+    const verdict = needs && can(needs);
+    if (!verdict || verdict.allowed) return <Part />;
+    return (
+      <div className="hf-stack">
+        <PageHead title={title} />
+        <NotAllowed why={verdict.why} />
+      </div>
+    );
+  }
+  return Object.assign(Gate, { preload: Part.preload });
+}
+
+const routes = pages.map((page) =>
+  createRoute({ getParentRoute: () => root, path: page.path, component: gated(page) } as Parameters<typeof createRoute>[0]),
 );
 
 function parseSearch(text: string): Record<string, string> {

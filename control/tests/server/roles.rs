@@ -54,6 +54,8 @@ fn every_route_has_an_action_of_its_own() {
         });
         assert!(left.remove(&action), "{method} {path}: {action:?} belongs to another route");
         assert_eq!(operation["x-holdfast-action"], action.word(), "{method} {path}");
+        let roles: Vec<&str> = action.roles().iter().map(|role| role.as_str()).collect();
+        assert_eq!(operation["x-holdfast-roles"], json!(roles), "{method} {path}");
         let security = operation["security"].as_array().cloned().unwrap_or_default();
         let bearer = security.iter().any(|one| one.get("bearer").is_some());
         match action.need() {

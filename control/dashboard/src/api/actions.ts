@@ -61,6 +61,12 @@ export const createAccess = async (body: NewAccess) => {
   await refresh(["access"]);
   return made;
 };
+/** A new secret for a token; the former one counts for a while beside it. */
+export const rotateAccess = async (id: string, body: components["schemas"]["RotateAccess"]) => {
+  const made = await ask(client.POST("/api/v1/access/{id}/rotate", { params: { path: { id } }, body }));
+  await refresh(["access"], ["sessions"]);
+  return made;
+};
 export const revokeAccess = async (id: string) => {
   await ask(client.DELETE("/api/v1/access/{id}", { params: { path: { id } } }));
   await refresh(["access"]);

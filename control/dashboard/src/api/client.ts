@@ -34,7 +34,8 @@ const guard: Middleware = {
     return request;
   },
   onResponse({ response, schemaPath }) {
-    if (response.status === 401 && schemaPath !== "/api/v1/session") {
+    // A code that is wrong ends no session.
+    if (response.status === 401 && schemaPath !== "/api/v1/session" && schemaPath !== "/api/v1/me/second-factor/confirm") {
       const now = session.get();
       if (now.kind === "open") session.set({ kind: "ended", operator: now.operator });
     }

@@ -7,6 +7,7 @@ import { again as dataAgain, Pace } from "../lib/pace";
 import { DATA, stale, type Keys } from "../lib/stale";
 import { queries } from "./query-client";
 import { lastWord, lost, reach, regained, word } from "./reach";
+import { can } from "./rights";
 import { resume } from "./session";
 import { session } from "./state";
 import { store } from "./store";
@@ -23,11 +24,15 @@ const LEAVE = 6_000;
 /** The newest events since this page was opened, newest first. */
 export const recent = store<readonly Event[]>([]);
 
-const KINDS = ["device", "workload", "stream", "linkbudget", "token", "access", "notification", "alarm", "devicepolicy", "secret", "config", "reset"] as const;
+const KINDS = ["device", "workload", "stream", "linkbudget", "token", "access", "notification", "alarm", "devicepolicy", "secret", "config", "user", "rolebinding", "tenant", "reset"] as const;
 
 type Message = { event: Event } | { broken: number } | { open: true } | { wake: true } | { ended: true } | { word: number };
 
 const LOCK = "holdfast-events";
+
+/** Without the right to the stream, this often the control plane is asked whether it is there, and what
+ * is on the page is read anew, in milliseconds. */
+const ASKED = 15_000;
 
 /** Tabs share one stream: a browser allows six connections to a server over HTTP/1.1. */
 const channel = new BroadcastChannel("holdfast-events");
@@ -139,6 +144,10 @@ function open(): void {
   retry = undefined;
   if (session.get().kind !== "open") return;
   close();
+  if (!can("event.watch").allowed) {
+    retry = setTimeout(() => void ask(), ASKED);
+    return;
+  }
   const made = new EventSource("/api/v1/events");
   source = made;
   began = Date.now();
@@ -153,6 +162,15 @@ function open(): void {
     close();
     void again();
   };
+}
+
+/** Whose role does not reach the events asks instead. */
+async function ask(): Promise<void> {
+  if (await resume()) {
+    if (reach.get().since !== undefined) say({ open: true });
+    void queries.invalidateQueries();
+  } else say({ broken: Date.now() });
+  open();
 }
 
 /** The stream broke: is it the session, or is nobody there? */

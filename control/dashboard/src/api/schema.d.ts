@@ -4039,6 +4039,8 @@ export interface components {
             operatorName?: string | null;
             /** @description Roles of the session. */
             roles: components["schemas"]["Role"][];
+            /** @description True if the user's logins need a code of an authenticator program. */
+            secondFactor?: boolean;
             /**
              * @description True if the session was begun with the token that was printed at the first start, which is
              *     meant for setting up: it is to be replaced.

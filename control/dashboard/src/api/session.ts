@@ -2,7 +2,7 @@
 import { ask, client, Refusal } from "./client";
 import { queries } from "./query-client";
 import { regained } from "./reach";
-import { session } from "./state";
+import { session, type Opened } from "./state";
 import { forget } from "./wire";
 
 /** How long the server may take to say who is logged in. */
@@ -21,13 +21,6 @@ export async function resume(): Promise<boolean> {
     session.set(now.kind === "open" || now.kind === "ended" ? { kind: "ended", operator: now.operator, ...(now.operatorName ? { operatorName: now.operatorName } : {}) } : { kind: "none" });
     return true;
   }
-}
-
-interface Opened {
-  operator: string;
-  operatorName?: string | null;
-  csrf: string;
-  expiresAt: string;
 }
 
 export function opened(found: Opened): void {

@@ -25,6 +25,7 @@ import type { EditorHandle } from "./CodeEditor";
 import { Conflict } from "./Conflict";
 import { draftOf, keep, type Base } from "./drafts";
 import { useDryRun } from "./useDryRun";
+import { ActButton } from "../ui/rights";
 
 const CodeEditor = later(() => import("./CodeEditor"));
 
@@ -144,12 +145,12 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
               {(props) => <Button {...props} size="xs" variant="default">Open files…</Button>}
             </FileButton>
           )}
-          <Button size="xs" variant="default" onClick={() => setPushing(true)}>Push an artifact…</Button>
+          <ActButton may="artifact.put" size="xs" variant="default" onClick={() => setPushing(true)}>Push an artifact…</ActButton>
         </div>
       </div>
       <div className="hf-stack">
         <div className="hf-row">
-          <Button onClick={submit} disabled={!ready} loading={busy}>Apply</Button>
+          <ActButton may="document.apply" onClick={submit} disabled={!ready} loading={busy}>Apply</ActButton>
           {text !== initial && <Button variant="default" onClick={() => { change(first ? toYaml(first.document) : initial); setBase(first); setConflicts([]); setRefused(false); }}>Discard my changes</Button>}
           <span className="hf-kind" role="status">
             {!run.settled ? "Asking the control plane…" : run.marks.length > 0 ? count(run.marks.length, "fault") : run.results ? (changes ? "Accepted, not applied yet" : "Nothing would change") : ""}

@@ -49,6 +49,9 @@ const DONE: Readonly<Record<string, string>> = {
   "device.renew-expired": "renewed an expired certificate",
   "session.begin": "logged in",
   "session.end": "logged out",
+  "session.refused": "was refused a login",
+  "user.password": "set the password of",
+  "user.second-factor": "changed the second factor of",
   "backup.read": "read an encrypted backup",
   "backup.read-unencrypted": "read a backup that is not encrypted",
   "master-key.rotate": "rotated the master key",
@@ -62,7 +65,7 @@ const DONE: Readonly<Record<string, string>> = {
 
 const VERBS: Readonly<Record<string, string>> = {
   apply: "applied", delete: "deleted", create: "created", revoke: "revoked", approve: "approved", restart: "restarted",
-  pause: "paused", resume: "resumed", rollback: "rolled back", silence: "silenced", unmute: "ended the silence of", acknowledge: "acknowledged", read: "read", fetch: "fetched", test: "tested",
+  pause: "paused", resume: "resumed", rollback: "rolled back", silence: "silenced", unmute: "ended the silence of", acknowledge: "acknowledged", read: "read", fetch: "fetched", test: "tested", change: "changed", rotate: "rotated",
 };
 
 /** What was done, in a word or a few. Of an action that is not known: its name. */
@@ -70,7 +73,7 @@ export function did(action: string): string {
   return DONE[action] ?? VERBS[action.slice(action.indexOf(".") + 1)] ?? action;
 }
 
-const KINDS: Readonly<Record<string, string>> = { alarm: "alarm", stream: "stream policy", devicepolicy: "device policy", access: "access token", token: "enrolment token", linkbudget: "link budget" };
+const KINDS: Readonly<Record<string, string>> = { alarm: "alarm", stream: "stream policy", devicepolicy: "device policy", access: "access token", rolebinding: "role binding", token: "enrolment token", linkbudget: "link budget" };
 
 export const kindOf = (kind: string) => KINDS[kind] ?? kind;
 
@@ -78,7 +81,7 @@ export const kindOf = (kind: string) => KINDS[kind] ?? kind;
 const POLICIES: Readonly<Record<string, string>> = { stream: "streams", linkbudget: "linkbudgets" };
 
 /** Pages that show all objects of a kind that has none for each. */
-const LISTS: Readonly<Record<string, string>> = { access: "/settings", token: "/enrolment", alarm: "/notifications" };
+const LISTS: Readonly<Record<string, string>> = { access: "/settings", user: "/settings", rolebinding: "/settings", session: "/settings", tenant: "/settings", token: "/enrolment", alarm: "/notifications" };
 
 /** Where an object is looked at: at the page of its kind, among these paths. Undefined: nowhere. */
 export function placeOf(kind: string, name: string, paths: readonly string[]): string | undefined {

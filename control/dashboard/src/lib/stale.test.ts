@@ -11,5 +11,7 @@ test.each([
   [{ type: "workload", name: "w" }, ["audit", "device", "devices", "fleet", "workload/w", "workloads"]],
   [{ type: "stream", name: "s" }, ["audit", "device", "policies", "policy", "streams"]],
   [{ type: "token", name: "t" }, ["audit", "tokens"]],
-  [{ type: "access", name: "t" }, ["access", "audit"]],
+  [{ type: "access", name: "t" }, ["access", "audit", "sessions", "whoami"]],
+  [{ type: "user", name: "anna" }, ["audit", "sessions", "users", "whoami"]],
+  [{ type: "rolebinding", name: "kiel" }, ["audit", "policies", "users", "whoami"]],
 ])("%j makes stale what it can have changed", (event, keys) => expect(words(event)).toEqual(keys));

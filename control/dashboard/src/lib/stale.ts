@@ -22,6 +22,11 @@ export function stale(event: Told): Keys {
   // What mutes an alarm has a name, and the fleet counts it apart; alarms themselves come with devices.
   if (type === "alarm") return name === "" ? [["alarm"]] : [["alarm"], ["fleet"], ["audit"]];
   if (type === "notification") return [["notification"]];
+  // Who may do what: what the reader may do, too.
+  if (type === "rolebinding") return [["policies"], ["users"], ["whoami"], ["audit"]];
+  if (type === "tenant") return [["tenants"], ["policies"], ["audit"]];
+  if (type === "user") return [["users"], ["sessions"], ["whoami"], ["audit"]];
+  if (type === "access") return [["access"], ["sessions"], ["whoami"], ["audit"]];
   if (type === "token") return [["tokens"], ["audit"]];
   if (type !== "device") return [[type], ["audit"]];
   const all = [["device", name], ["devices"], ["fleet"]];

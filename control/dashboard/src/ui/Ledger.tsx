@@ -12,6 +12,7 @@ import { Loading } from "./Loading";
 import { Failed, Notice } from "./Notice";
 import { Time } from "./Time";
 import { Words } from "./Words";
+import { ActButton } from "./rights";
 
 /** Ranges that are listed at first, the newest; on demand; and looked at while a fetch is under way. */
 const RANGES = 50;
@@ -127,14 +128,14 @@ function HeldBack({ device, stream, total, asked }: { device: string; stream: st
         <span className="hf-kind">{total === 0 ? "Nothing is held back by policy now." : `${total.toLocaleString("en")} held back by policy (on the device): no loss.`}</span>
         <div className="hf-row">
           <Button size="compact-xs" variant="subtle" aria-expanded={open} onClick={() => setOpen(!open)}>{open ? "Hide them" : "Which"}</Button>
-          <Button size="xs" variant="default" loading={state.kind === "asking"} onClick={() => void ask(undefined)}>Fetch what was held back</Button>
+          <ActButton may="stream.fetch" device={device} size="xs" variant="default" loading={state.kind === "asking"} onClick={() => void ask(undefined)}>Fetch what was held back</ActButton>
         </div>
       </div>
       <div role="status" className="hf-stack hf-tight">
         {state.kind === "failed" && <Notice tone="bad" title="Not fetched"><Words>{state.why.replace(/`/g, "")}</Words></Notice>}
         {isComing && <Coming of={state} left={data ? held(ranges, state.from, state.to) : undefined} />}
       </div>
-      {open && total > 0 && (ranges.length === 0 ? <Loading rows={2} /> : <Gaps of={ranges.slice(0, most)} label={`What of ${stream} a policy holds back`} act={(range) => <Button size="compact-xs" variant="default" disabled={state.kind === "asking"} onClick={() => void ask(range)} aria-label={`Fetch records ${range.from} to ${range.to}`}>Fetch</Button>} />)}
+      {open && total > 0 && (ranges.length === 0 ? <Loading rows={2} /> : <Gaps of={ranges.slice(0, most)} label={`What of ${stream} a policy holds back`} act={(range) => <ActButton may="stream.fetch" device={device} size="compact-xs" variant="default" disabled={state.kind === "asking"} onClick={() => void ask(range)} aria-label={`Fetch records ${range.from} to ${range.to}`}>Fetch</ActButton>} />)}
       {open && (ranges.length > most || data?.metadata?.continue) && <More shown={Math.min(ranges.length, most)} most={most} more={setMost} busy={isFetching} what="range" />}
     </div>
   );

@@ -8,6 +8,7 @@ import { count } from "../lib/words";
 import { Dialog } from "./Dialog";
 import { Notice } from "./Notice";
 import { say } from "./say";
+import { ActButton } from "./rights";
 
 type What = "acknowledge" | "silence";
 
@@ -16,8 +17,8 @@ export function MuteButtons({ of, about }: { of: Matcher; about: string }) {
   const [asking, setAsking] = useState<What>();
   return (
     <span className="hf-row hf-tight">
-      <Button size="compact-xs" variant="default" onClick={() => setAsking("acknowledge")} aria-label={`Acknowledge: ${about}`}>Acknowledge…</Button>
-      <Button size="compact-xs" variant="default" onClick={() => setAsking("silence")} aria-label={`Silence: ${about}`}>Silence…</Button>
+      <ActButton may="alarm.acknowledge" size="compact-xs" variant="default" onClick={() => setAsking("acknowledge")} aria-label={`Acknowledge: ${about}`}>Acknowledge…</ActButton>
+      <ActButton may="alarm.silence" size="compact-xs" variant="default" onClick={() => setAsking("silence")} aria-label={`Silence: ${about}`}>Silence…</ActButton>
       {asking && <Ask what={asking} of={of} close={() => setAsking(undefined)} />}
     </span>
   );

@@ -28,7 +28,12 @@ const DEVICES = 8;
 const actions: { text: string; finds: string; go: Target | (() => void) }[] = [
   { text: "Make an enrolment token", finds: "new device add", go: { to: "/enrolment", search: { new: "token" } } },
   { text: "Approve waiting devices", finds: "enrolment pending", go: { to: "/enrolment" } },
-  { text: "Make an access token", finds: "operator", go: { to: "/settings", search: { new: "access" } } },
+  { text: "Make an access token", finds: "operator", go: { to: "/settings", search: { tab: "access", new: "access" } } },
+  { text: "Make a user", finds: "person people login", go: { to: "/settings", search: { tab: "people", new: "user" } } },
+  { text: "Give a role", finds: "binding rights people", go: { to: "/settings", search: { tab: "roles" } } },
+  { text: "End a session", finds: "log out somebody", go: { to: "/settings", search: { tab: "sessions" } } },
+  { text: "Tenants and their quotas", finds: "use limit tenant", go: { to: "/settings", search: { tab: "tenants" } } },
+  { text: "My account", finds: "password second factor what may I do", go: { to: "/settings", search: { tab: "me" } } },
   { text: "Download a backup", finds: "save", go: { to: "/settings" } },
   { text: "Restore a backup", finds: "upload replace", go: { to: "/settings" } },
   { text: "Log out", finds: "leave end session", go: () => void logout() },

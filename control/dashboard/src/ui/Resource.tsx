@@ -2,6 +2,7 @@
 // name, and else its head, a line about it, and its parts as tabs.
 import type { UseQueryResult } from "@tanstack/react-query";
 import { Refusal } from "../api/client";
+import type { Action } from "../api/routes";
 import { Loading } from "./Loading";
 import { Failed, Notice } from "./Notice";
 import { PageHead } from "./PageHead";
@@ -15,6 +16,8 @@ export interface Part<T> {
   show: (of: T) => React.ReactNode;
   /** Parameters of the address that this part has, too, and does not take over from another. */
   anew?: readonly string[];
+  /** What it reads: whoever may not sees why. */
+  needs?: Action;
 }
 
 interface Props<T> {

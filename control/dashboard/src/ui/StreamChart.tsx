@@ -1,5 +1,5 @@
 // A stream: its numbers over time beside those of others, its records as they are, and its ledger.
-import { Button, SegmentedControl } from "@mantine/core";
+import { SegmentedControl } from "@mantine/core";
 import { useInfiniteQuery } from "@tanstack/react-query";
 import * as read from "../api/queries";
 import { rangeOf } from "../lib/range";
@@ -10,6 +10,7 @@ import { Records } from "./Records";
 import { Choices, StreamLines } from "./StreamLines";
 import { StreamTime } from "./StreamTime";
 import { useSearch } from "./useSearch";
+import { ActLink } from "./rights";
 
 const at = (device: string, stream: string, what: string) => `/api/v1/devices/${encodeURIComponent(device)}/streams/${encodeURIComponent(stream)}/${what}`;
 
@@ -24,7 +25,7 @@ export function StreamChart({ device, stream, latest }: { device: string; stream
   const range = rangeOf(search, Date.now());
   const query = new URLSearchParams({ since: range.since, ...(range.until ? { until: range.until } : {}) });
   return (
-    <Card title={stream} aside={<Button component="a" size="xs" variant="default" href={`${at(device, stream, "export.parquet")}?${query.toString()}`} download>Export as Parquet</Button>}>
+    <Card title={stream} aside={<ActLink may="stream.export" size="xs" variant="default" href={`${at(device, stream, "export.parquet")}?${query.toString()}`} download>Export as Parquet</ActLink>}>
       <div className="hf-row hf-bottom">
         <SegmentedControl size="xs" value={shown} onChange={(view) => setSearch({ view })} data={[{ value: "chart", label: "Chart" }, { value: "records", label: "Records" }]} aria-label="How the stream is shown" />
         <StreamTime />

@@ -5,6 +5,7 @@ import { useState } from "react";
 import { Icon } from "./icons";
 import { later } from "./later";
 import type { Act } from "./WorkloadAct";
+import { ActButton, ActItem } from "./rights";
 
 const WorkloadAct = later(() => import("./WorkloadAct"), "dialog");
 
@@ -29,12 +30,12 @@ export function WorkloadActions({ workload, device, paused, compact = false }: P
       {compact ? (
         <Menu position="bottom-end">
           <Menu.Target><Button size="compact-xs" variant="subtle" aria-label={`Actions: ${where}`}><Icon name="more" /></Button></Menu.Target>
-          <Menu.Dropdown>
-            {acts.map((act) => <Menu.Item key={act} onClick={() => setOpen(act)}>{WORDS[act]}…</Menu.Item>)}
+          <Menu.Dropdown maw={320}>
+            {acts.map((act) => <ActItem key={act} may={`workload.${act}`} onClick={() => setOpen(act)}>{WORDS[act]}…</ActItem>)}
           </Menu.Dropdown>
         </Menu>
       ) : (
-        acts.map((act) => <Button key={act} size="xs" variant="default" onClick={() => setOpen(act)}>{WORDS[act]}…</Button>)
+        acts.map((act) => <ActButton key={act} may={`workload.${act}`} size="xs" variant="default" onClick={() => setOpen(act)}>{WORDS[act]}…</ActButton>)
       )}
       {open && <WorkloadAct act={open} workload={workload} device={device} close={() => setOpen(undefined)} />}
     </>

@@ -18,6 +18,7 @@ const paths: Record<string, string> = {
   view: "M6 3h12v18l-6-5-6 5z",
   download: "M12 4v11M7 10l5 5 5-5M4 20h16",
   compare: "M4 5h6v14H4zM14 5h6v14h-6z",
+  lock: "M6 11h12v9H6zM9 11V8a3 3 0 016 0v3",
   more: "M5 12h.01M12 12h.01M19 12h.01",
 };
 

@@ -208,7 +208,8 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     api
 }
 
-/// Writes the action of each route into the OpenAPI document, as `x-holdfast-action`.
+/// Writes the action of each route into the OpenAPI document, as `x-holdfast-action`, and the roles
+/// that may do it, as `x-holdfast-roles`: empty where it needs none.
 fn name_actions(api: &mut utoipa::openapi::OpenApi) {
     for action in Action::ALL {
         let (method, route) = action.route();
@@ -223,6 +224,8 @@ fn name_actions(api: &mut utoipa::openapi::OpenApi) {
         if let Some(operation) = operation {
             let extensions = operation.extensions.get_or_insert_default();
             extensions.insert("x-holdfast-action".into(), action.word().into());
+            let roles: Vec<&str> = action.roles().iter().map(|role| role.as_str()).collect();
+            extensions.insert("x-holdfast-roles".into(), roles.into());
         }
     }
 }

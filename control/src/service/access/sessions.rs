@@ -233,6 +233,7 @@ fn shown(model: &Model, record: &SessionRecord, secret: &Secret, now: u64) -> Op
         roles,
         setup: *record.access == *ADMIN,
         must_change: user.is_some_and(|user| user.must_change),
+        second_factor: user.is_some_and(people::UserRecord::needs_code),
         csrf: secret.csrf(),
         expires_at: rfc3339(record.expires_at),
     })

@@ -36,7 +36,7 @@ impl Access {
         let action = Action::of_word(word).ok_or_else(|| {
             let shown: String = word.chars().take(80).collect();
             Failure::invalid(format!(
-                "action: {shown:?} is none: `holdfast auth whoami -v` lists them"
+                "action: {shown:?} is none: the answer of whoami lists them"
             ))
         })?;
         let model = self.documents.model(&actor.tenant);

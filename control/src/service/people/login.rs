@@ -39,7 +39,7 @@ impl People {
         from: &Client,
     ) -> Result<(Secret, api::Session), Failure> {
         let (Some(user), Some(password)) = (&login.user, &login.password) else {
-            return Err(Failure::invalid("a login needs `token`, or `user` and `password`"));
+            return Err(Failure::invalid("a login needs an access token, or the name of a user with the password"));
         };
         let tenant = match login.tenant.as_deref() {
             Some(tenant) => tenant.parse().map_err(|_| wrong())?,

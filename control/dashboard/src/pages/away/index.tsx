@@ -1,5 +1,4 @@
 // Device policies: which devices may be away, for how long, and who of them is away now.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { changedPolicies, devicePolicies, type DevicePolicy } from "../../api/absence";
@@ -14,17 +13,18 @@ import { say } from "../../ui/say";
 import { State } from "../../ui/State";
 import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
+import { ActButton, Allowed } from "../../ui/rights";
 
 export const policyAt = (name: string) => `/devicepolicies/${encodeURIComponent(name)}`;
 
 export default function Away() {
   const [search, setSearch] = useSearch();
-  if (search.new !== undefined) return <New />;
+  if (search.new !== undefined) return <Allowed may="document.apply"><New /></Allowed>;
   return (
     <div className="hf-stack">
       <PageHead title="Device policies">
         <PageLink to="/devices" search={{ absence: "unexpected" }}>Away against expectation</PageLink>
-        <Button size="xs" onClick={() => setSearch({ new: "policy" })}>New device policy</Button>
+        <ActButton may="document.apply" size="xs" onClick={() => setSearch({ new: "policy" })}>New device policy</ActButton>
       </PageHead>
       <p className="hf-kind">A device that is offline raises an alarm after 5 minutes, and one that is enrolled and never connects after 15. A device policy says otherwise for the devices that it chooses.</p>
       <List />

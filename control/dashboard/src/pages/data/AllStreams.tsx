@@ -1,5 +1,5 @@
 // The streams of all devices, found by name or label, and the chart of the one that is chosen.
-import { Button, TextInput } from "@mantine/core";
+import { TextInput } from "@mantine/core";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { reason, Refusal } from "../../api/client";
@@ -14,6 +14,7 @@ import { SelectorInput } from "../../ui/SelectorInput";
 import { StreamChart } from "../../ui/StreamChart";
 import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
+import { ActLink } from "../../ui/rights";
 
 /** Streams of the list; more are found by their names. */
 const MOST = 100;
@@ -37,7 +38,7 @@ export function AllStreams() {
           <TextInput aria-label="Stream or device" placeholder="Part of a stream's or a device's name" value={q} onChange={(event) => { setQ(event.currentTarget.value); setSearch({ q: event.currentTarget.value.trim() || undefined }); }} spellCheck={false} autoComplete="off" />
         </form>
         <SelectorInput value={labels} onChange={(value) => setSearch({ labels: value })} fault={refused} />
-        {only && <Button component="a" variant="default" href={`/api/v1/streams/${encodeURIComponent(only)}/export.parquet${labels ? `?labelSelector=${encodeURIComponent(labels)}` : ""}`} download>Export {short(only, 30)} of all as Parquet</Button>}
+        {only && <ActLink may="stream.export-all" variant="default" href={`/api/v1/streams/${encodeURIComponent(only)}/export.parquet${labels ? `?labelSelector=${encodeURIComponent(labels)}` : ""}`} download>Export {short(only, 30)} of all as Parquet</ActLink>}
       </div>
       {search.device && search.stream && <StreamChart key={`${search.device} ${search.stream}`} device={search.device} stream={search.stream} latest={chosen?.latest} />}
       <Card title="Streams" aside={data && <span className="hf-kind">{data.metadata?.continue ? `the first ${MOST}` : count(data.items.length, "stream")}</span>}>

@@ -9,6 +9,7 @@ import { Failed, Notice } from "../../ui/Notice";
 import { SelectorInput } from "../../ui/SelectorInput";
 import { useSearch } from "../../ui/useSearch";
 import { Answer } from "./Answer";
+import { ActButton } from "../../ui/rights";
 
 const FIELDS = [
   { name: "stream", label: "Stream", hint: "pump/temperature" },
@@ -74,7 +75,7 @@ export function AskFleet() {
             <div><span className="hf-kind">Of devices with these labels</span><SelectorInput value={labels} onChange={(value) => setLabels(value ?? "")} fault={undefined} /></div>
           </div>
           <div className="hf-row">
-            <Button type="submit" disabled={state.kind === "asking"}>Ask</Button>
+            <ActButton may="query.ask" type="submit" disabled={state.kind === "asking"}>Ask</ActButton>
             {state.kind === "asking" && <Button variant="default" onClick={() => state.stop.abort()}>Cancel</Button>}
           </div>
         </form>

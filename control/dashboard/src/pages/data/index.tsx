@@ -11,7 +11,7 @@ export default function Data() {
       <PageHead title="Data" />
       <Tabs label="Data" parts={[
         { key: "streams", title: "Streams", show: () => <AllStreams /> },
-        { key: "ask", title: "Ask the fleet", show: () => <AskFleet /> },
+        { key: "ask", title: "Ask the fleet", needs: "query.ask", show: () => <AskFleet /> },
       ]} />
     </div>
   );

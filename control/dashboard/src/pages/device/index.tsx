@@ -23,13 +23,14 @@ import { History } from "./History";
 import { Logs } from "./Logs";
 import { Overview } from "./Overview";
 import { Streams } from "./Streams";
+import { ActButton, ActItem } from "../../ui/rights";
 
 /** The tabs: a further one is a line here and a file beside this one. */
 const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
-  { key: "streams", title: "Streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
-  { key: "logs", title: "Logs", show: (device) => <Logs device={device} /> },
-  { key: "history", title: "History", anew: ["workload", "kind"], show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
+  { key: "streams", title: "Streams", needs: "device.streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
+  { key: "logs", title: "Logs", needs: "device.log", show: (device) => <Logs device={device} /> },
+  { key: "history", title: "History", needs: "device.history", anew: ["workload", "kind"], show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
   { key: "raw", title: "YAML", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
 ];
 
@@ -54,14 +55,14 @@ export default function DevicePage() {
       actions={({ status }) => (
         <>
           {status.connection === "pending" && (
-            <Button size="xs" onClick={() => void approve(name).then(() => say(`${name} is approved`), (error: unknown) => say(`${name} was not approved: ${reason(error)}`, true))}>Approve</Button>
+            <ActButton may="device.approve" device={name} size="xs" onClick={() => void approve(name).then(() => say(`${name} is approved`), (error: unknown) => say(`${name} was not approved: ${reason(error)}`, true))}>Approve</ActButton>
           )}
           <Menu position="bottom-end">
             <Menu.Target><Button size="xs" variant="default" leftSection={<Icon name="more" />}>Actions</Button></Menu.Target>
-            <Menu.Dropdown>
-              <Menu.Item onClick={() => setOpen("labels")}>Edit labels…</Menu.Item>
-              {status.connection !== "revoked" && <Menu.Item color="red" onClick={() => setOpen("revoke")}>Revoke…</Menu.Item>}
-              <Menu.Item color="red" onClick={() => setOpen("forget")}>Delete…</Menu.Item>
+            <Menu.Dropdown maw={320}>
+              <ActItem may="device.label" device={name} onClick={() => setOpen("labels")}>Edit labels…</ActItem>
+              {status.connection !== "revoked" && <ActItem may="device.revoke" device={name} color="red" onClick={() => setOpen("revoke")}>Revoke…</ActItem>}
+              <ActItem may="device.delete" device={name} color="red" onClick={() => setOpen("forget")}>Delete…</ActItem>
             </Menu.Dropdown>
           </Menu>
         </>
@@ -70,7 +71,7 @@ export default function DevicePage() {
         <>
           <span className="hf-kind">{status.heardAt ? <>heard <Heard at={status.heardAt} late={status.overdue} /></> : "never heard"}</span>
           <Labels of={metadata.labels} to="/devices" />
-          <Button size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</Button>
+          <ActButton may="device.label" device={name} size="compact-xs" variant="subtle" onClick={() => setOpen("labels")}>Edit labels</ActButton>
           <PageLink to="/compare" search={{ a: name }}>Compare</PageLink>
         </>
       )}

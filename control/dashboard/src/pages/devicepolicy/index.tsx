@@ -1,6 +1,5 @@
 // One device policy: on which devices it holds and who of them is away, its document to edit, and
 // its end.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
@@ -25,6 +24,7 @@ import { Time } from "../../ui/Time";
 import { useName } from "../../ui/useName";
 import { useSearch } from "../../ui/useSearch";
 import { policyAt } from "../away";
+import { ActButton } from "../../ui/rights";
 
 const ALL = "/devicepolicies";
 
@@ -53,14 +53,14 @@ export default function DevicePolicyPage() {
   return (
     <div className="hf-stack">
       <PageHead title={name} aside={<span className="hf-kind">device policy</span>}>
-        <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>
+        <ActButton may="policy.delete" size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</ActButton>
       </PageHead>
       <div className="hf-row"><span className="hf-kind">when offline: {rule(spec)}; changed <Time at={metadata.updatedAt} /></span></div>
       <Tabs
         label="Parts of the device policy"
         parts={[
           { key: "devices", title: "Where it holds", show: () => <Where of={data} /> },
-          { key: "edit", title: "Edit", show: () => <Edit of={data} /> },
+          { key: "edit", title: "Edit", needs: "document.apply", show: () => <Edit of={data} /> },
           { key: "raw", title: "YAML", show: () => <Raw of={data} label={`The document of ${name}`} /> },
         ]}
       />

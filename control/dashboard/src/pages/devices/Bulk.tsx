@@ -13,6 +13,7 @@ import { count, some } from "../../lib/words";
 import { Dialog } from "../../ui/Dialog";
 import { Notice } from "../../ui/Notice";
 import { say } from "../../ui/say";
+import { ActButton } from "../../ui/rights";
 
 /** Requests under way at once: the server groups commits, a browser has six connections. */
 const WIDTH = 4;
@@ -61,12 +62,12 @@ export function Bulk({ selected, setSelected, filter, total }: Props) {
         {selected.size < total && <Button size="xs" variant="default" loading={reading} onClick={() => void all()}>Select all {total.toLocaleString("en")}</Button>}
         <Button size="xs" variant="subtle" onClick={() => setSelected(new Set())}>Select none</Button>
         <Compare names={[...selected].sort()} />
-        <Button size="xs" variant="default" onClick={() => setOpen("label")}>Label…</Button>
-        <Button size="xs" variant="default" onClick={() => setOpen("approve")}>Approve…</Button>
+        <ActButton may="device.label" size="xs" variant="default" onClick={() => setOpen("label")}>Label…</ActButton>
+        <ActButton may="device.approve" size="xs" variant="default" onClick={() => setOpen("approve")}>Approve…</ActButton>
       </div>
       <div className="hf-row hf-apart" role="group" aria-label="Shut out or forget">
-        <Button size="xs" color="red" variant="outline" onClick={() => setOpen("revoke")}>Revoke {selected.size.toLocaleString("en")}…</Button>
-        <Button size="xs" color="red" variant="outline" onClick={() => setOpen("forget")}>Delete {selected.size.toLocaleString("en")}…</Button>
+        <ActButton may="device.revoke" size="xs" color="red" variant="outline" onClick={() => setOpen("revoke")}>Revoke {selected.size.toLocaleString("en")}…</ActButton>
+        <ActButton may="device.delete" size="xs" color="red" variant="outline" onClick={() => setOpen("forget")}>Delete {selected.size.toLocaleString("en")}…</ActButton>
       </div>
       {open && <Work kind={open} names={[...selected].sort()} close={(left) => { setOpen(undefined); setSelected(new Set(left)); }} cancel={() => setOpen(undefined)} />}
     </div>

@@ -10,6 +10,7 @@ import { ttl as lengthOf } from "../../lib/ttl";
 import { Card } from "../../ui/Card";
 import { Notice } from "../../ui/Notice";
 import { Made } from "./Made";
+import { ActButton } from "../../ui/rights";
 
 export function NewToken({ close }: { close: () => void }) {
   const [ttl, setTtl] = useState("24h");
@@ -53,7 +54,7 @@ export function NewToken({ close }: { close: () => void }) {
         <Checkbox label="Devices wait until somebody approves them" checked={manual} onChange={(event) => setManual(event.currentTarget.checked)} />
         {failure && <Notice tone="bad" title="No token was made" alert>{failure}</Notice>}
         <div className="hf-row">
-          <Button type="submit" loading={busy} disabled={pairs.fault !== undefined || keys.fault !== undefined || length.fault !== undefined || Number(uses) < 1}>Make the token</Button>
+          <ActButton may="token.create" type="submit" loading={busy} disabled={pairs.fault !== undefined || keys.fault !== undefined || length.fault !== undefined || Number(uses) < 1}>Make the token</ActButton>
           <Button variant="default" onClick={close}>Cancel</Button>
         </div>
       </form>

@@ -1,5 +1,4 @@
 // The waiting room: devices that enrolled and wait for a person.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { approve, forget } from "../../api/actions";
@@ -14,6 +13,7 @@ import { Failed } from "../../ui/Notice";
 import { deviceAt, PageLink } from "../../ui/PageLink";
 import { say } from "../../ui/say";
 import { Time } from "../../ui/Time";
+import { ActButton } from "../../ui/rights";
 
 export function Waiting() {
   const { data, error, refetch } = useQuery(read.devices({ connection: "pending", sort: "-createdAt" }, 0));
@@ -46,8 +46,8 @@ export function Waiting() {
                 <td data-label="Labels"><Labels of={metadata.labels} /></td>
                 <td>
                   <span className="hf-row hf-tight">
-                    <Button size="compact-sm" loading={busy === metadata.name} onClick={() => void let_in(metadata.name)} aria-label={`Approve ${metadata.name}`}>Approve</Button>
-                    <Button size="compact-sm" variant="outline" color="red" onClick={() => setRefusing(metadata.name)} aria-label={`Refuse ${metadata.name}`}>Refuse…</Button>
+                    <ActButton may="device.approve" device={metadata.name} size="compact-sm" loading={busy === metadata.name} onClick={() => void let_in(metadata.name)} aria-label={`Approve ${metadata.name}`}>Approve</ActButton>
+                    <ActButton may="device.delete" device={metadata.name} size="compact-sm" variant="outline" color="red" onClick={() => setRefusing(metadata.name)} aria-label={`Refuse ${metadata.name}`}>Refuse…</ActButton>
                   </span>
                 </td>
               </tr>

@@ -18,6 +18,7 @@ import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
 import { NewToken } from "./NewToken";
 import { Waiting } from "./Waiting";
+import { ActButton } from "../../ui/rights";
 
 const STATES: Record<string, Tone> = { active: "good", expired: "idle", used: "idle", revoked: "idle" };
 
@@ -26,7 +27,7 @@ export default function Enrolment() {
   return (
     <div className="hf-stack">
       <PageHead title="Enrolment">
-        <Button size="xs" onClick={() => setSearch({ new: "token" })}>Make a token</Button>
+        <ActButton may="token.create" size="xs" onClick={() => setSearch({ new: "token" })}>Make a token</ActButton>
       </PageHead>
       {search.new === "token" && <NewToken close={() => setSearch({ new: undefined })} />}
       <Waiting />
@@ -58,7 +59,7 @@ function Tokens() {
                 <td data-label="Approval">{token.approve === "manual" ? "by a person" : "automatic"}</td>
                 <td data-label="Labels"><Labels of={token.metadata.labels} /></td>
                 <td data-label="May claim">{(token.allowLabels ?? []).length > 0 ? <span className="hf-mono">{(token.allowLabels ?? []).map((key) => (key === "*" ? "all" : key)).join(", ")}</span> : "none"}</td>
-                <td>{token.state === "active" && <Button size="compact-xs" variant="outline" color="red" onClick={() => setEnding(token)} aria-label={`Revoke token ${token.metadata.name}`}>Revoke…</Button>}</td>
+                <td>{token.state === "active" && <ActButton may="token.revoke" size="compact-xs" variant="outline" color="red" onClick={() => setEnding(token)} aria-label={`Revoke token ${token.metadata.name}`}>Revoke…</ActButton>}</td>
               </tr>
             ))}
           </tbody>

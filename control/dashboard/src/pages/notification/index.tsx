@@ -1,5 +1,4 @@
 // One notification: where it leads and whether that works, its document to edit, and a test.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
@@ -17,10 +16,11 @@ import { Time } from "../../ui/Time";
 import { useName } from "../../ui/useName";
 import { useSearch } from "../../ui/useSearch";
 import { Delivery } from "./Delivery";
+import { ActButton } from "../../ui/rights";
 
 const PARTS: readonly Part<Notification>[] = [
   { key: "status", title: "How it stands", show: (of) => <Status of={of} /> },
-  { key: "edit", title: "Edit", show: (of) => <Edit of={of} /> },
+  { key: "edit", title: "Edit", needs: "document.apply", show: (of) => <Edit of={of} /> },
 ];
 
 interface Answer {
@@ -55,8 +55,8 @@ export default function NotificationPage() {
       state={({ status }) => <Delivery of={status.delivery} brief />}
       actions={() => (
         <>
-          <Button size="xs" onClick={() => void test()} loading={testing}>Send a test</Button>
-          <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>
+          <ActButton may="notification.test" size="xs" onClick={() => void test()} loading={testing}>Send a test</ActButton>
+          <ActButton may="policy.delete" size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</ActButton>
         </>
       )}
       about={({ metadata, status }) => <span className="hf-kind">{status.delivery?.receiver} · alarms of {count(status.devices, "device")} · changed <Time at={metadata.updatedAt} /></span>}

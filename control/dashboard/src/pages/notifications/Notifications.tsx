@@ -1,5 +1,4 @@
 // The notifications: where each leads, and whether its receiver is reached.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { notifications } from "../../api/alarms";
 import { notificationAt } from "../../lib/notification";
@@ -10,15 +9,16 @@ import { PageLink } from "../../ui/PageLink";
 import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
 import { New } from "./New";
+import { ActButton, Allowed } from "../../ui/rights";
 
 export function Notifications() {
   const { data, error, refetch } = useQuery(notifications());
   const [search, setSearch] = useSearch();
-  if (search.new) return <New close={() => setSearch({ new: undefined })} />;
+  if (search.new) return <Allowed may="document.apply"><New close={() => setSearch({ new: undefined })} /></Allowed>;
   if (!data) return error ? <Failed error={error} what="The notifications could not be read" retry={() => void refetch()} /> : <Loading rows={4} />;
   return (
     <div className="hf-stack">
-      <div className="hf-row"><Button size="xs" onClick={() => setSearch({ new: "webhook" }, true)}>New notification</Button></div>
+      <div className="hf-row"><ActButton may="document.apply" size="xs" onClick={() => setSearch({ new: "webhook" }, true)}>New notification</ActButton></div>
       {data.items.length === 0 ? (
         <Notice tone="idle" title="Nobody is told of alarms">Alarms stand on these pages alone. A notification sends them to a webhook, by mail or to an Alertmanager.</Notice>
       ) : (

@@ -1,5 +1,4 @@
 // What is acknowledged and silenced, by whom, why and until when; each can be ended early.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { silences, unmute, type Silence } from "../../api/alarms";
@@ -11,6 +10,7 @@ import { Failed } from "../../ui/Notice";
 import { say } from "../../ui/say";
 import { State } from "../../ui/State";
 import { Time } from "../../ui/Time";
+import { ActButton } from "../../ui/rights";
 
 const matcher = ({ kind, code, device, labelSelector }: Silence): Matcher => ({ kind: kind ?? undefined, code: code ?? undefined, device: device ?? undefined, labelSelector: labelSelector ?? undefined });
 
@@ -33,7 +33,7 @@ export function Silences() {
               <td data-label="Made"><Time at={one.at} /></td>
               <td data-label="Ends">{one.until ? <Time at={one.until} /> : "with its alarms"}</td>
               <td data-label="Note">{one.note}</td>
-              <td><Button size="compact-xs" variant="outline" color="red" onClick={() => setEnding(one)} aria-label={`End the ${one.type} of ${matcherWords(matcher(one))}`}>End…</Button></td>
+              <td><ActButton may="silence.end" size="compact-xs" variant="outline" color="red" onClick={() => setEnding(one)} aria-label={`End the ${one.type} of ${matcherWords(matcher(one))}`}>End…</ActButton></td>
             </tr>
           ))}
         </tbody>

@@ -7,9 +7,9 @@ import { Silences } from "./Silences";
 
 const PARTS = [
   { key: "alarms", title: "Active alarms", show: () => <Alarms /> },
-  { key: "silences", title: "Acknowledged and silenced", show: () => <Silences /> },
-  { key: "notifications", title: "Notifications", show: () => <Notifications /> },
-];
+  { key: "silences", title: "Acknowledged and silenced", needs: "silence.list", show: () => <Silences /> },
+  { key: "notifications", title: "Notifications", needs: "policy.list", show: () => <Notifications /> },
+] as const;
 
 export default function NotificationsPage() {
   return (

@@ -1,5 +1,4 @@
 // One document about data, a secret or a configuration: where it applies and how it does there, its text to edit, its end.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate, useParams } from "@tanstack/react-router";
 import { useState } from "react";
@@ -25,6 +24,7 @@ import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
 import { Words } from "../../ui/Words";
 import { Devices } from "./Devices";
+import { ActButton } from "../../ui/rights";
 
 type Policy = components["schemas"]["DataPolicy"];
 
@@ -48,7 +48,7 @@ export default function PolicyPage() {
 function parts(kind: PolicyKind): readonly Part<Policy>[] {
   return [
     { key: "devices", title: "Where it applies", show: (policy) => <><Misfits of={policy} /><Devices kind={kind} name={policy.metadata.name} /></> },
-    { key: "edit", title: "Edit", show: (policy) => <Edit kind={kind} policy={policy} /> },
+    { key: "edit", title: "Edit", needs: "document.apply", show: (policy) => <Edit kind={kind} policy={policy} /> },
     { key: "raw", title: "Document", show: (policy) => <Raw of={policy} label={`The document of ${policy.metadata.name}`} /> },
   ];
 }
@@ -65,7 +65,7 @@ function One({ kind, name }: { kind: PolicyKind; name: string }) {
       of={useQuery(read.policy(kind, name))}
       parts={parts(kind)}
       state={({ status }) => (status.devices === 0 ? <State tone="idle">{hasValues(kind) ? "on no device" : "applies to none"}</State> : status.applied === status.devices ? <State tone="good">in force on {count(status.devices, "device")}</State> : <State tone="move">in force on {status.applied} of {count(status.devices, "device")}</State>)}
-      actions={() => <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>}
+      actions={() => <ActButton may="policy.delete" size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</ActButton>}
       about={({ metadata, status }) => (
         <>
           <span className="hf-kind">{one}, changed <Time at={metadata.updatedAt} />{hasValues(kind) && `, used by ${some(status.values?.usedBy ?? [], status.values?.users, 5) || "nothing"}`}{kind === "streams" && `, decides for ${count(status.streams ?? 0, "stream")}`}</span>

@@ -1,10 +1,11 @@
 // A backup: who can open it is chosen before it is made.
-import { Button, Checkbox, PasswordInput, Select, TextInput } from "@mantine/core";
+import { Checkbox, PasswordInput, Select, TextInput } from "@mantine/core";
 import { useState } from "react";
 import { backedUp, missing, type Choice } from "../../api/backup";
 import { reason } from "../../api/client";
 import { Card } from "../../ui/Card";
 import { Notice } from "../../ui/Notice";
+import { ActButton } from "../../ui/rights";
 import { save } from "../../ui/save";
 
 const KINDS = [
@@ -47,7 +48,7 @@ export function Backup() {
           {kind === "unencrypted" ? "Keys and secrets stay sealed in it: only a control plane with the same master key can restore it." : "Whoever opens the file can act as the control plane."}
         </Notice>
         {failure && <Notice tone="bad" title="No backup" alert>{failure}</Notice>}
-        <div><Button type="submit" disabled={lacks !== undefined} loading={busy} title={lacks}>Download a backup</Button></div>
+        <div><ActButton may={kind === "unencrypted" ? "backup.read-unencrypted" : "backup.read"} type="submit" disabled={lacks !== undefined} loading={busy} title={lacks}>Download a backup</ActButton></div>
       </form>
     </Card>
   );

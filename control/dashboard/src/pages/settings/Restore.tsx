@@ -1,5 +1,5 @@
 // A backup in the place of everything: the file looked at, the one who asks asked in return, sent.
-import { Button, FileButton, PasswordInput } from "@mantine/core";
+import { FileButton, PasswordInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useRef, useState } from "react";
 import * as read from "../../api/queries";
@@ -12,6 +12,7 @@ import { Card } from "../../ui/Card";
 import { Confirm } from "../../ui/Confirm";
 import { Notice } from "../../ui/Notice";
 import { Restored } from "../../ui/Restored";
+import { ActButton } from "../../ui/rights";
 import { Sending } from "../../ui/Sending";
 import { Time } from "../../ui/Time";
 
@@ -42,7 +43,7 @@ export function Restore() {
       {!busy(now) && (
         <div>
           <FileButton resetRef={reset} onChange={(file) => void choose(file)} accept=".tar,.age,application/x-tar">
-            {(props) => <Button {...props} variant="default">Choose a backup…</Button>}
+            {(props) => <ActButton may="backup.restore" {...props} variant="default">Choose a backup…</ActButton>}
           </FileButton>
         </div>
       )}

@@ -16,6 +16,7 @@ import { State } from "../../ui/State";
 import { Time } from "../../ui/Time";
 import { useSearch } from "../../ui/useSearch";
 import { GoBack } from "./GoBack";
+import { ActButton, useCan } from "../../ui/rights";
 
 /** Changed paths that a row names. */
 const PATHS = 3;
@@ -27,6 +28,7 @@ export function Revisions({ workload }: { workload: Workload }) {
   const name = workload.metadata.name;
   const { data, error, refetch } = useQuery(read.revisions(name));
   const [search, setSearch] = useSearch();
+  const can = useCan();
   if (!data) return error ? <Failed error={error} what="The revisions could not be read" retry={() => void refetch()} /> : <Loading />;
   const all = [...data.items].sort((a, b) => b.revision - a.revision);
   const find = (number: string | undefined) => all.find((one) => String(one.revision) === number);
@@ -49,7 +51,7 @@ export function Revisions({ workload }: { workload: Workload }) {
                   <span className="hf-row hf-tight">
                     <Button size="compact-xs" variant="subtle" aria-label={`Show revision ${one.revision}`} onClick={() => setSearch({ show: search.show === String(one.revision) ? undefined : String(one.revision) })}>Show</Button>
                     {all[index + 1] && <Button size="compact-xs" variant="subtle" aria-label={`What changed in revision ${one.revision}`} onClick={() => setSearch({ from: String(all[index + 1]?.revision), to: String(one.revision) })}>What changed</Button>}
-                    {!one.current && <Button size="compact-xs" variant="subtle" aria-label={`Go back to revision ${one.revision}`} onClick={() => setSearch({ back: String(one.revision) })}>Go back…</Button>}
+                    {!one.current && <ActButton may="workload.rollback" size="compact-xs" variant="subtle" aria-label={`Go back to revision ${one.revision}`} onClick={() => setSearch({ back: String(one.revision) })}>Go back…</ActButton>}
                   </span>
                 </td>
               </tr>
@@ -63,7 +65,7 @@ export function Revisions({ workload }: { workload: Workload }) {
         </Card>
       )}
       <Compare all={all} />
-      {back && <GoBack workload={workload} to={back.revision} close={() => setSearch({ back: undefined })} />}
+      {back && can("workload.rollback").allowed && <GoBack workload={workload} to={back.revision} close={() => setSearch({ back: undefined })} />}
     </div>
   );
 }

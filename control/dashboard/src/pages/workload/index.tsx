@@ -1,5 +1,4 @@
 // One workload: where it runs, its revisions, its document to edit, and its end.
-import { Button } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
@@ -23,6 +22,7 @@ import { Devices } from "./Devices";
 import { Edit } from "./Edit";
 import { Logs } from "./Logs";
 import { Revisions } from "./Revisions";
+import { ActButton } from "../../ui/rights";
 
 /** From so many devices on the name is typed before it is deleted. */
 const MANY = 2;
@@ -30,9 +30,9 @@ const MANY = 2;
 /** The tabs: a further one is a line here and a file beside this one. */
 const PARTS: readonly Part<Workload>[] = [
   { key: "devices", title: "Where it runs", show: (workload) => <Devices workload={workload} /> },
-  { key: "logs", title: "Logs", show: (workload) => <Logs workload={workload} /> },
-  { key: "edit", title: "Edit", show: (workload) => <Edit workload={workload} /> },
-  { key: "revisions", title: "Revisions", show: (workload) => <Revisions workload={workload} /> },
+  { key: "logs", title: "Logs", needs: "device.log", show: (workload) => <Logs workload={workload} /> },
+  { key: "edit", title: "Edit", needs: "document.apply", show: (workload) => <Edit workload={workload} /> },
+  { key: "revisions", title: "Revisions", needs: "workload.revisions", show: (workload) => <Revisions workload={workload} /> },
   { key: "raw", title: "YAML", show: (workload) => <Raw of={workload} label={`The document of ${workload.metadata.name}`} /> },
 ];
 
@@ -50,7 +50,7 @@ export default function WorkloadPage() {
       actions={({ paused }) => (
         <>
           <WorkloadActions workload={name} paused={paused ? (paused.everywhere && !paused.exceptCount ? true : undefined) : false} />
-          <Button size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</Button>
+          <ActButton may="workload.delete" size="xs" color="red" variant="outline" onClick={() => setDeleting(true)}>Delete…</ActButton>
         </>
       )}
       about={({ metadata, status, paused }) => (
