@@ -171,8 +171,15 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 6] =
-    [&WORKLOAD, &STREAM, &LINK_BUDGET, &NOTIFICATION, &DEVICE_POLICY, &ROLE_BINDING];
+pub static ALL: [&DocumentKind; 7] = [
+    &WORKLOAD,
+    &STREAM,
+    &LINK_BUDGET,
+    &NOTIFICATION,
+    &DEVICE_POLICY,
+    &ROLE_BINDING,
+    &IDENTITY_PROVIDER,
+];
 
 /// `Workload`.
 pub static WORKLOAD: DocumentKind = DocumentKind {
@@ -338,6 +345,24 @@ pub static ROLE_BINDING: DocumentKind = DocumentKind {
         column("ROLE", &[value("/spec/role")]),
         column("SUBJECTS", &[value("/spec/subjects")]),
         column("ON", &[shown("/spec/devices", Show::Devices)]),
+        CHANGED,
+        LABELS,
+    ],
+    sections: &[Section::Document],
+};
+
+/// `IdentityProvider`.
+pub static IDENTITY_PROVIDER: DocumentKind = DocumentKind {
+    document: "IdentityProvider",
+    word: "identityprovider",
+    plural: "identityproviders",
+    short: "idp",
+    about: "Identity providers that people log in by",
+    path: &["policies", "identityproviders"],
+    columns: &[
+        NAME,
+        column("ISSUER", &[value("/spec/issuer")]),
+        column("CLIENT", &[value("/spec/clientId")]),
         CHANGED,
         LABELS,
     ],

@@ -25,6 +25,7 @@ pub mod link;
 pub mod log;
 pub mod path;
 mod people;
+mod providers;
 mod query;
 mod role;
 pub mod selector;
@@ -68,6 +69,9 @@ pub use jobs::{
 pub use people::{
     ChangePassword, ChangeUser, Code, NewUser, OpenSession, SecondFactor, SetPassword, User,
     UserPassword, WithPassword,
+};
+pub use providers::{
+    AskDeviceLogin, DeviceLogin, DeviceLoginState, LoginProvider, LoginProviders, NewDeviceLogin,
 };
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,

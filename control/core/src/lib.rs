@@ -33,6 +33,7 @@ pub mod loading;
 pub mod mark;
 pub mod model;
 pub mod notification;
+pub mod oidc;
 pub mod parameter;
 pub mod pause;
 pub mod people;

@@ -61,7 +61,9 @@ pub use enrolment::Enrolment;
 pub use failure::Failure;
 pub use fleet::{Counts, DevicesQuery, Fleet, TimelineQuery};
 pub use listing::{Listed, Query};
-pub use people::People;
+pub use people::{
+    BegunLogin, Callback, People, ProviderAnswer, ProviderAsk, ProviderHttp, ProviderLogin,
+};
 pub use rights::may;
 pub use settings::{Ports, Settings};
 pub use start::StartError;
@@ -69,6 +71,7 @@ pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;
+use people::Providers;
 
 /// The control plane's service: its parts. Whoever uses one names it.
 #[derive(Debug)]
@@ -162,7 +165,8 @@ impl Service {
         settings: Settings,
         (lease, jobs): (&Renewing, mpsc::Sender<documents::Job>),
     ) -> Result<(Self, data::Queued), StartError> {
-        let Ports { store, data, bus, authority, keyring, passwords, artifacts, notifier } = ports;
+        let Ports { store, data, bus, authority, keyring, passwords, .. } = ports;
+        let Ports { artifacts, notifier, providers, .. } = ports;
         let lease = Arc::clone(&lease.lease);
         let documents = Documents::read(store, lease, jobs, Arc::clone(&bus), &settings)?;
         let documents = Arc::new(documents);
@@ -172,21 +176,25 @@ impl Service {
         let data = Arc::new(data);
         let records = || Arc::clone(&data);
         let access = Arc::new(Access::new(of(), keys()));
+        let random = authority.random().map_err(std::io::Error::other)?;
+        let by_provider = Providers::new(providers, random);
+        let ring = || Arc::clone(&keyring);
         let people =
-            People::new(of(), Arc::clone(&access), keys(), Arc::clone(&keyring), passwords);
+            People::new(of(), Arc::clone(&access), keys(), ring(), (passwords, by_provider));
         let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
         let alarms = Arc::new(Alarms::new(of(), notifier, keys()));
         let Settings { device_ttl, mqtt, api, addresses, .. } = settings;
         let terms = Terms { device_ttl, mqtt, api, addresses };
         let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
-        let workloads = Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts);
+        let workloads =
+            Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts, ring());
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
         let directory =
             Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
             keys(),
-            Arc::clone(&keyring),
+            ring(),
         );
         let service = Self {
             workloads: Arc::new(workloads),

@@ -91,7 +91,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "open routes and counts without names: /healthz, /readyz, /metrics, /api/v1/ca",
+        "open routes and counts without names: /healthz, /readyz, /metrics, /api/v1/ca, /api/v1/providers",
         &[
             "refusing",
             "needs_restart",
@@ -109,6 +109,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "ca_pem",
             "authority",
             "now",
+            "login_providers",
         ],
     ),
     (
@@ -122,6 +123,10 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "enrol",
             "renew",
             "admit_device",
+            "begin_login",
+            "finish_login",
+            "begin_device_login",
+            "ask_device_login",
         ],
     ),
     (

@@ -8,6 +8,7 @@ pub(crate) mod data;
 pub(crate) mod document;
 mod faults;
 mod fields;
+pub(crate) mod identity_provider;
 pub(crate) mod notification;
 mod parts;
 pub(crate) mod workload;

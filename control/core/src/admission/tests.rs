@@ -170,7 +170,26 @@ fn notifications() -> Vec<Value> {
         } })),
         ),
         document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
+        identity_provider(),
     ]
+}
+
+/// Returns an identity provider with every field.
+fn identity_provider() -> Value {
+    json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "IdentityProvider",
+        "metadata": { "name": "k" },
+        "spec": {
+            "issuer": "https://id.example.com", "clientId": "holdfast", "clientSecret": "x",
+            "scopes": ["groups"], "nameClaim": "email", "address": "https://holdfast.example.com",
+            "ca": PEM,
+            "rules": [{
+                "claim": "groups", "value": "ops", "role": "operator",
+                "devices": { "matchLabels": { "site": "kiel" } },
+            }],
+        },
+    })
 }
 
 /// Returns documents of the kinds about data, with every field.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
+use crate::oidc::{MAX_PROVIDERS, Provider};
 use crate::people::Binding;
 use holdfast_api::kinds::{self as words, DocumentKind};
 
@@ -26,6 +27,7 @@ macro_rules! each_policy_kind {
             Notification notification;
             DevicePolicy device_policy;
             RoleBinding role_binding;
+            IdentityProvider identity_provider;
             #[cfg(test)]
             Sample sample;
         }
@@ -33,6 +35,7 @@ macro_rules! each_policy_kind {
 }
 
 mod device_policy;
+mod identity_provider;
 mod kind;
 mod link_budget;
 mod notification;
@@ -49,6 +52,7 @@ mod tests;
 mod workload;
 
 pub(crate) use self::policy::{PolicyRules, Preview};
+pub(crate) use self::role_binding::ROLES;
 pub(crate) use self::sent::cbor_len;
 pub use self::shown::{Looked, Page, Shown};
 
@@ -69,6 +73,8 @@ pub enum PolicyKind {
     DevicePolicy,
     /// `RoleBinding`: roles of people.
     RoleBinding,
+    /// `IdentityProvider`: where people log in, and which roles their claims give them.
+    IdentityProvider,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -105,6 +111,11 @@ pub enum Policy {
     RoleBinding {
         /// The role, and who gets it.
         binding: Box<Binding>,
+    },
+    /// Content of an `IdentityProvider` document.
+    IdentityProvider {
+        /// The provider, the client there, and the table of roles.
+        provider: Box<Provider>,
     },
     /// Content of a `Sample` document.
     #[cfg(test)]
@@ -144,6 +155,7 @@ impl PolicyKind {
             Self::Notification => &NOTIFICATION,
             Self::DevicePolicy => &DEVICE_POLICY,
             Self::RoleBinding => &ROLE_BINDING,
+            Self::IdentityProvider => &IDENTITY_PROVIDER,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -357,5 +369,17 @@ static ROLE_BINDING: Facts = Facts {
         MAX_POLICIES,
         "Gives people a role, on all devices or on some.",
         "it says which role, and who gets it",
+    )
+};
+
+/// `IdentityProvider`.
+static IDENTITY_PROVIDER: Facts = Facts {
+    administers: true,
+    chooses: false,
+    ..Facts::of(
+        &words::IDENTITY_PROVIDER,
+        MAX_PROVIDERS,
+        "Lets people log in by an identity provider (OpenID Connect), with roles by their claims.",
+        "it says which provider, and who gets which role",
     )
 };

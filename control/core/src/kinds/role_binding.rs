@@ -16,7 +16,7 @@ use holdfast_base::ids::Name;
 const MAX_SUBJECTS: usize = 1_000;
 
 /// Words of `role`.
-const ROLES: Words<'static, Role> = Words {
+pub(crate) const ROLES: Words<'static, Role> = Words {
     about: "Role that the people get.",
     what: "role",
     list: &[

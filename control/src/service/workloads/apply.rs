@@ -50,11 +50,12 @@ impl Workloads {
     pub(super) async fn apply_admitted(
         &self,
         permit: Permit<'_>,
-        admitted: Vec<Admitted>,
+        mut admitted: Vec<Admitted>,
         dry_run: bool,
         former: Option<u64>,
     ) -> Result<Applied, Failure> {
         let (tenant, by) = (permit.tenant(), permit.by());
+        self.seal_client_secrets(tenant, &mut admitted)?;
         if dry_run {
             return Ok(plan(&self.documents.model(tenant), admitted, self.documents.now())?.applied);
         }

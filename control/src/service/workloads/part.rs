@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ports::artifacts::ArtifactSizes;
+use crate::ports::keyring::ManagedKeyring;
 use crate::service::alarms::Alarms;
 use crate::service::calls::Calls;
 use crate::service::documents::Documents;
@@ -13,6 +14,7 @@ pub struct Workloads {
     pub(super) calls: Arc<Calls>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) artifacts: Arc<dyn ArtifactSizes>,
+    pub(super) keyring: Arc<dyn ManagedKeyring>,
 }
 
 impl std::fmt::Debug for Workloads {
@@ -27,7 +29,8 @@ impl Workloads {
         calls: Arc<Calls>,
         alarms: Arc<Alarms>,
         artifacts: Arc<dyn ArtifactSizes>,
+        keyring: Arc<dyn ManagedKeyring>,
     ) -> Self {
-        Self { documents, calls, alarms, artifacts }
+        Self { documents, calls, alarms, artifacts, keyring }
     }
 }
