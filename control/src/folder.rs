@@ -27,7 +27,7 @@ use crate::adapters::store::{RedbStore, Unusable};
 use crate::core::format::{self, StoreFormat, Upgrade};
 use crate::core::model::{AUTHORITY, FORMAT, KEYRING};
 use crate::ports::authority::{Keys, SealedKeys};
-use crate::ports::keyring::ManagedKeyring as _;
+use crate::ports::keyring::{KeyringTrouble, ManagedKeyring as _};
 use crate::ports::store::{Batch, Store as _};
 
 const STORE: &str = "store.redb";
@@ -173,7 +173,8 @@ impl Folder {
         if store == There::No {
             return Ok(Kept::Nothing);
         }
-        match RedbStore::existing(&path).map_err(Into::into).and_then(|it| open(it, place, now)) {
+        let opened = RedbStore::existing(&path).map_err(Into::into);
+        match opened.and_then(|store| self.open_whole(store, place, now)) {
             Ok(whole) => {
                 self.mark(SERVED, HAS_SERVED).unwrap_or_else(|error| {
                     tracing::warn!(%error, "the file \"{SERVED}\" cannot be written");
@@ -185,6 +186,53 @@ impl Folder {
                 Err(why.context(format!("cannot open {}", path.display())))
             }
         }
+    }
+
+    /// Opens what is in a store, and upgrades an older one.
+    fn open_whole(&self, store: RedbStore, place: Place, now: u64) -> Result<Whole, Unopened> {
+        let refused = |error: KeyringTrouble| Unopened::Refused(error.into());
+        let lost = |why: String| Unopened::Lost(why);
+        let Shared { upgrade, keyring, authority } = read_shared(&store)?;
+        let bad = |error: serde_json::Error| Unopened::Lost(format!("its authority: {error}"));
+        if upgrade == Upgrade::Needed {
+            let keys: Keys = serde_json::from_slice(&authority).map_err(bad)?;
+            let keyring = LocalKeyring::begin(place, now).map_err(refused)?;
+            let upgraded = self.upgrade(store, &keys, &keyring);
+            let store = upgraded.context("it cannot be upgraded, and stays as it was");
+            let store = store.map_err(Unopened::Refused)?;
+            return Ok(Whole { store, keys, keyring });
+        }
+        let row = keyring.ok_or_else(|| lost("it holds no data keys".into()))?;
+        let keyring = LocalKeyring::open(place, &row).map_err(refused)?;
+        let sealed: SealedKeys = serde_json::from_slice(&authority).map_err(bad)?;
+        let keys = sealed.open(&keyring).map_err(|error| lost(error.to_string()))?;
+        Ok(Whole { store, keys, keyring })
+    }
+
+    /// Upgrades a store of format 1, whose authority is in the clear. All else is copied into a new
+    /// file, which takes the place of the old one: a freed page of the old one would keep the keys.
+    /// Until it is renamed the old file is whole, and the next start begins again.
+    fn upgrade(
+        &self,
+        store: RedbStore,
+        keys: &Keys,
+        keyring: &LocalKeyring,
+    ) -> anyhow::Result<RedbStore> {
+        tracing::warn!(
+            "the data folder is upgraded in place: the CA's and the signing key go under the master key"
+        );
+        let (new, path) = (self.join(NEW), self.join(STORE));
+        remove(&new)?;
+        store.copy_without(&new, AUTHORITY)?;
+        let unusable = |unusable| match unusable {
+            Unusable::Damaged(why) | Unusable::System(why) => anyhow::anyhow!(why),
+        };
+        let fresh = RedbStore::existing(&new).map_err(unusable)?;
+        fresh.commit(&[shared(keys, keyring)?])?;
+        drop((fresh, store));
+        fs::rename(&new, &path)?;
+        self.sync()?;
+        RedbStore::existing(&path).map_err(unusable)
     }
 
     /// Returns the usual place of the master key.
@@ -285,11 +333,16 @@ fn shared(keys: &Keys, keyring: &LocalKeyring) -> anyhow::Result<Batch> {
     Ok(batch)
 }
 
-/// Opens what is in a store, and upgrades an older one in place, in one transaction: its authority
-/// was in the clear.
-fn open(store: RedbStore, place: Place, now: u64) -> Result<Whole, Unopened> {
+/// Rows of a store that belong to no tenant.
+struct Shared {
+    upgrade: Upgrade,
+    keyring: Option<Vec<u8>>,
+    authority: Vec<u8>,
+}
+
+/// Reads the rows that belong to no tenant, and decides whether the store must be upgraded.
+fn read_shared(store: &RedbStore) -> Result<Shared, Unopened> {
     let lost = |why: &str| Unopened::Lost(why.to_owned());
-    let refused = |error: anyhow::Error| Unopened::Refused(error);
     let rows = store.pick(&[FORMAT.into(), KEYRING.into(), AUTHORITY.into()]);
     let rows = rows.map_err(|error| Unopened::Lost(error.to_string()))?;
     let mut rows = rows.into_iter().map(|row| row.map(|row| row.value));
@@ -297,25 +350,10 @@ fn open(store: RedbStore, place: Place, now: u64) -> Result<Whole, Unopened> {
     let (format, keyring, authority) = (next(), next(), next());
     let format = format.map(|row| serde_json::from_slice::<StoreFormat>(&row)).transpose();
     let format = format.map_err(|error| Unopened::Lost(format!("its format: {error}")))?;
-    let upgrade = format::check(format, PROGRAM).map_err(|error| refused(error.into()))?;
+    let upgrade =
+        format::check(format, PROGRAM).map_err(|error| Unopened::Refused(error.into()))?;
     let authority = authority.ok_or_else(|| lost("it holds no authority"))?;
-    if upgrade == Upgrade::Needed {
-        let keys: Keys = serde_json::from_slice(&authority)
-            .map_err(|error| Unopened::Lost(format!("its authority: {error}")))?;
-        let keyring = LocalKeyring::begin(place, now).map_err(|error| refused(error.into()))?;
-        let upgraded = || anyhow::Ok(store.commit(&[shared(&keys, &keyring)?])?);
-        upgraded().map_err(|error| refused(error.context("it cannot be upgraded")))?;
-        tracing::warn!(
-            "the data folder is upgraded: the CA's and the signing key lie under the master key"
-        );
-        return Ok(Whole { store, keys, keyring });
-    }
-    let row = keyring.ok_or_else(|| lost("it holds no data keys"))?;
-    let keyring = LocalKeyring::open(place, &row).map_err(|error| refused(error.into()))?;
-    let sealed: SealedKeys = serde_json::from_slice(&authority)
-        .map_err(|error| Unopened::Lost(format!("its authority: {error}")))?;
-    let keys = sealed.open(&keyring).map_err(|error| Unopened::Lost(error.to_string()))?;
-    Ok(Whole { store, keys, keyring })
+    Ok(Shared { upgrade, keyring, authority })
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -503,6 +541,82 @@ mod tests {
         assert!(matches!(kept(&begun), Kept::Lost(_)), "a restore that was cut short");
         begun.restored().unwrap();
         assert!(matches!(kept(&begun), Kept::Whole(_)));
+    }
+
+    /// Makes the store of a folder of format 1, with these keys and one other row.
+    fn of_format_1(folder: &Folder, keys: &Keys) {
+        let mut batch = Batch::default();
+        batch.put(AUTHORITY.into(), serde_json::to_vec(keys).unwrap());
+        batch.put("meta/default".into(), b"{}".to_vec());
+        RedbStore::open(&folder.join(STORE)).unwrap().commit(&[batch]).unwrap();
+    }
+
+    fn holds(path: &Path, what: &str) -> bool {
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(what.len()).any(|window| window == what.as_bytes())
+    }
+
+    #[test]
+    fn an_older_store_is_upgraded_in_place_and_no_key_is_left_in_it() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = Folder::open(scratch.path().join("data")).unwrap();
+        let keys = keys();
+        of_format_1(&folder, &keys);
+        let secret = keys.signing_key.clone();
+        assert!(holds(&folder.join(STORE), &secret));
+        // An upgrade that was cut short is begun again.
+        fs::write(folder.join(NEW), "half").unwrap();
+        let Kept::Whole(whole) = kept(&folder) else { panic!("not whole") };
+        assert_eq!(whole.keys, keys);
+        let rows = whole.store.read("", 9).unwrap();
+        let names: Vec<&str> = rows.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(names, [AUTHORITY, FORMAT, KEYRING, "meta/default"]);
+        drop(whole);
+        assert!(!holds(&folder.join(STORE), &secret), "not even in a free page");
+        assert!(!folder.join(NEW).exists());
+        let Kept::Whole(whole) = kept(&folder) else { panic!("not whole") };
+        assert_eq!(whole.keys, keys);
+    }
+
+    #[test]
+    fn without_its_master_key_nothing_is_begun_and_nothing_changed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = Folder::open(scratch.path().join("data")).unwrap();
+        begin(&folder, &keys());
+        let key = folder.master();
+        let aside = scratch.path().join("elsewhere");
+        fs::rename(&key, &aside).unwrap();
+        let store = fs::read(folder.join(STORE)).unwrap();
+        let place = || Place::File(folder.master());
+        let Err(said) = folder.kept(place(), 7) else { panic!("it opens") };
+        let said = format!("{said:#}");
+        assert!(
+            said.contains("--master-key") && said.contains("master.key is not there"),
+            "{said}"
+        );
+        assert!(!key.exists(), "none is made in its place");
+        drop(LocalKeyring::begin(Place::File(key.clone()), 7).unwrap());
+        let Err(said) = folder.kept(place(), 7) else { panic!("it opens") };
+        assert!(format!("{said:#}").contains("holds another one"), "{said:#}");
+        let rows = |path: &Path| RedbStore::existing(path).unwrap().read("", 9).unwrap();
+        let before = scratch.path().join("before.redb");
+        fs::write(&before, store).unwrap();
+        assert_eq!(rows(&folder.join(STORE)), rows(&before));
+        let given = folder.kept(Place::File(aside), 7).unwrap();
+        assert!(matches!(given, Kept::Whole(_)));
+    }
+
+    #[test]
+    fn a_store_of_a_newer_program_is_refused_by_its_name_and_not_changed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = Folder::open(scratch.path().join("data")).unwrap();
+        begin(&folder, &keys());
+        let mut batch = Batch::default();
+        batch.put(FORMAT.into(), br#"{"format":99,"program":"holdfast 7.0.0"}"#.to_vec());
+        RedbStore::existing(&folder.join(STORE)).unwrap().commit(&[batch]).unwrap();
+        let Err(said) = folder.kept(Place::File(folder.master()), 7) else { panic!("it opens") };
+        assert!(format!("{said:#}").contains("start holdfast 7.0.0 or a newer one"), "{said:#}");
+        assert!(folder.join(STORE).exists());
     }
 
     #[test]

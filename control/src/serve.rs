@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use holdfast_age::With;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use tokio::sync::watch;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::authority::{self, LocalAuthority, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
-use crate::adapters::http::{self, App, Pages, Requests, Tls};
+use crate::adapters::http::{self, App, Opening, Pages, Reading, Requests, Tls};
 use crate::adapters::keyring::{LocalKeyring, Place};
 use crate::adapters::oidc::IdentityProviders;
 use crate::adapters::passwords::Argon2id;
@@ -61,7 +62,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log);
     raise_file_limit();
     let new_admin_token = args.new_admin_token;
-    let begin = Begin::of(args.restore, args.begin_anew);
+    let opening = opening(args.identity.as_deref(), args.passphrase_file.as_deref())?;
+    let begin = Begin::of(args.restore, opening, args.begin_anew);
     let pages = pages(args.pages.as_deref())?;
     let config = read_config(args.config.as_deref())?;
     let folder = Folder::open(data_folder(args.data)?)?;
@@ -259,19 +261,35 @@ fn master_key(given: Option<PathBuf>, folder: &Folder) -> Place {
     Place::find(given, std::env::var_os("CREDENTIALS_DIRECTORY"), folder.master())
 }
 
+/// Returns what opens the backup to begin from.
+fn opening(identity: Option<&Path>, passphrase: Option<&Path>) -> anyhow::Result<Opening> {
+    let text = |path: &Path| {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    if let Some(path) = identity {
+        let all = holdfast_age::identities(&text(path)?);
+        let all = all.with_context(|| format!("cannot use {}", path.display()))?;
+        return Ok(Opening::With(With::Identities(all)));
+    }
+    let Some(path) = passphrase else { return Ok(Opening::Nothing) };
+    let text = text(path)?;
+    let line = text.lines().next().unwrap_or_default().to_owned();
+    Ok(Opening::With(With::Passphrase(line)))
+}
+
 /// Kind of start that was asked for.
 enum Begin {
     Usual,
     /// Begin as a new control plane where the store was lost.
     Anew,
     /// Begin from this backup, where the store was lost or is not there yet.
-    Restored(PathBuf),
+    Restored(PathBuf, Opening),
 }
 
 impl Begin {
-    fn of(restore: Option<PathBuf>, anew: bool) -> Self {
+    fn of(restore: Option<PathBuf>, opening: Opening, anew: bool) -> Self {
         match restore {
-            Some(file) => Self::Restored(file),
+            Some(file) => Self::Restored(file, opening),
             None if anew => Self::Anew,
             None => Self::Usual,
         }
@@ -302,7 +320,7 @@ fn open_store(
         // Damage inside the store shows only when all of it is read.
         let why = match begin {
             Begin::Usual => None,
-            Begin::Anew | Begin::Restored(_) => {
+            Begin::Anew | Begin::Restored(..) => {
                 Service::check(&whole.store, &TENANT.parse()?).err()
             }
         };
@@ -338,17 +356,19 @@ fn replace_store(
         tracing::warn!(aside = %aside.display(), "the old files are set aside");
         Ok(())
     };
-    if let Begin::Restored(file) = begin {
+    if let Begin::Restored(file, opening) = begin {
         let tenant = TENANT.parse()?;
+        let keyring = LocalKeyring::begin(place, clock::now())?;
         // The old files are not touched before the backup is known to be good.
-        let backup = http::read_backup(file, &artifacts, &tenant)
+        let one = std::sync::Mutex::new(());
+        let with = Reading { artifacts: &artifacts, tenant: &tenant, keyring: &keyring, one: &one };
+        let backup = http::read_backup(file, opening, &with)
             .with_context(|| format!("cannot restore {}", file.display()))?;
         if lost.is_some() {
             aside(false)?;
         }
         folder.restoring()?;
         let keys = backup.keys().clone();
-        let keyring = LocalKeyring::begin(place, clock::now())?;
         let store = folder.begin(&keys, &keyring)?;
         return Ok((Opened { store, keys, keyring, backup: Some(backup) }, artifacts));
     }

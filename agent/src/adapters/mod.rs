@@ -13,6 +13,7 @@ pub mod clock;
 pub mod crash;
 pub mod data_socket;
 pub mod files;
+pub mod format;
 pub mod https;
 pub mod identity;
 pub mod intake;

@@ -265,6 +265,10 @@ fn is_damage(error: &StoreError) -> bool {
                 || error.raw_os_error() == unreadable
         }
         redb::Error::DatabaseAlreadyOpen | redb::Error::Unsupported => false,
+        // Of another format is not damaged: the file stays where it is.
+        redb::Error::UpgradeRequired(_)
+        | redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TypeDefinitionChanged { .. } => false,
         _ => true,
     }
 }

@@ -28,6 +28,7 @@ use crate::adapters::access::Access;
 use crate::adapters::artifacts::Artifacts;
 use crate::adapters::buffer::Buffer;
 use crate::adapters::clock::uptime_ms;
+use crate::adapters::format::{self, TooNew};
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
@@ -64,6 +65,9 @@ pub enum StartError {
         /// Holder of the lock, as far as it can be known; may be empty.
         who: String,
     },
+    /// A newer agent has written the data folder.
+    #[error(transparent)]
+    Newer(#[from] TooNew),
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -84,6 +88,7 @@ impl Driver {
         files::folder(data, 0o711).map_err(failed)?;
         let data = data.canonicalize().map_err(failed)?;
         let lock = lock(&data)?;
+        format::check(&data)?;
         let seed = random()?;
         let (folder, saved) = DataFolder::open(&data, lock);
         let (identity, unreadable) = match Identity::load(&data) {

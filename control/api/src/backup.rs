@@ -30,3 +30,37 @@ pub struct Restored {
     #[serde(default)]
     pub notes: Vec<String>,
 }
+
+/// First line of an encrypted backup: it is in age's format.
+pub const ENCRYPTED_BACKUP: &str = "age-encryption.org/v1\n";
+
+/// Header of `POST /api/v1/restore`: key of the one encrypted file that is sent, in base64, which
+/// the command line opens with an identity or a passphrase.
+pub const BACKUP_KEY: &str = "holdfast-backup-key";
+
+/// Header of `POST /api/v1/restore`: passphrase of the encrypted file, UTF-8 in base64.
+pub const BACKUP_PASSPHRASE: &str = "holdfast-backup-passphrase";
+
+/// Minimum length of a backup's passphrase, in characters.
+pub const SHORTEST_PASSPHRASE: usize = 12;
+
+/// Request of an encrypted backup: to recipients or by a passphrase, and not both.
+#[derive(Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct BackupRequest {
+    /// Recipients in the form of age (`age1…`), 20 at most: whoever has the identity of one opens
+    /// the backup.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<String>,
+    /// Passphrase of at least 12 characters. It is stored nowhere: without it the backup is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+}
+
+impl std::fmt::Debug for BackupRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BackupRequest")
+            .field("recipients", &self.recipients)
+            .field("passphrase", &self.passphrase.as_ref().map(|_| "withheld"))
+            .finish()
+    }
+}

@@ -23,6 +23,7 @@ mod jobs;
 pub mod kinds;
 pub mod link;
 pub mod log;
+mod master_key;
 pub mod path;
 mod people;
 mod providers;
@@ -45,7 +46,10 @@ pub use access::{
 pub use alarms::{Alarm, AlarmState, Delivery, Muting, NewSilence, Silence, Tested};
 pub use answer::{ErrorDocument, Event, Explanation, StoredArtifact};
 pub use apply::{Applied, AppliedAction, AppliedDocument, Apply, ChangedDevices};
-pub use backup::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
+pub use backup::{
+    BACKUP_HEAD, BACKUP_KEY, BACKUP_MANIFEST, BACKUP_PASSPHRASE, BackupRequest, ENCRYPTED_BACKUP,
+    Restored, SHORTEST_PASSPHRASE, begins_like_a_backup,
+};
 pub use code::ApiCode;
 pub use data::{
     DataMeta, DataRecord, DataRecords, DeviceStreams, Fits, Ledger, Link, LinkClass, LinkWait,
@@ -66,6 +70,7 @@ pub use jobs::{
     NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
     RestartResult, Rollback, RolledBack, WorkloadPauses,
 };
+pub use master_key::{MASTER_KEY_PREFIX, MasterKey, RotateMasterKey};
 pub use people::{
     ChangePassword, ChangeUser, Code, NewUser, OpenSession, SecondFactor, SetPassword, User,
     UserPassword, WithPassword,

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:
   holdfast serve                                   # every address, ports 8443 and 8883
   holdfast serve --data ./plane --api 127.0.0.1:0 --mqtt 127.0.0.1:0
-  holdfast serve --data ./plane --restore monday.tar   # its store was lost; then start as before
+  holdfast serve --data ./plane --restore monday.tar.age --identity id.txt   # its store was lost
 
 The first start makes the CA and prints an admin token, once. Logs go to standard error.")]
     Serve(ServeArgs),
@@ -215,21 +215,30 @@ said on standard error.")]
 
 It comes over a connection that is checked against the CA that you logged in with.")]
     Ca,
-    /// Write a backup of the running control plane to a file.
+    /// Write a backup of the running control plane to a file, encrypted.
     #[command(after_help = "Examples:
-  holdfast backup /var/backups/holdfast-$(date +%F).tar
+  holdfast backup /var/backups/holdfast-$(date +%F).tar.age --recipient age1ql3z7hjy54pw3…
+  holdfast backup monday.tar.age --passphrase-file /root/backup.passphrase
+  holdfast backup monday.tar --unencrypted     # needs the same master key to be restored
 
-The file holds the CA's key and every secret: it gets mode 0600. It takes its place once it is
-whole; an older file of that name is replaced then.")]
-    Backup(File),
+The file is in the format of age: `age-keygen -o identity.txt` makes a recipient and its identity.
+An encrypted backup holds the CA's key and every data key: whoever opens it can act as the control
+plane. In an unencrypted one they stay sealed under the master key; documents, names and labels can
+be read. The file gets mode 0600. It takes its place once it is whole; an older file of that name is
+replaced then.")]
+    Backup(Backup),
     /// Put a backup in the place of the control plane's state.
     #[command(after_help = "Examples:
-  holdfast restore /var/backups/holdfast-2026-11-23.tar
-  holdfast restore backup.tar --yes
+  holdfast restore monday.tar.age --identity identity.txt
+  holdfast restore monday.tar.age --passphrase-file /root/backup.passphrase --yes
+  holdfast restore monday.tar        # not encrypted: on a control plane with the same master key
 
-The epoch rises, so that devices follow the restored state even when theirs is newer. On a
-terminal it asks first.")]
+The identity or passphrase opens the key of this one file, and that alone is sent. The epoch rises,
+so that devices follow the restored state even when theirs is newer. On a terminal it asks first.")]
     Restore(Restore),
+    /// Show, rotate or make the master key, under which the CA's key and all secrets lie.
+    #[command(subcommand)]
+    MasterKey(MasterKey),
     /// Print a completion script for a shell.
     #[command(after_help = "Examples:
   holdfast completions bash > /usr/share/bash-completion/completions/holdfast
@@ -976,9 +985,61 @@ pub(crate) struct File {
 }
 
 #[derive(Debug, Args)]
+#[group(id = "to", required = true, multiple = true, args = ["recipient", "passphrase_file", "unencrypted"])]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub(crate) file: File,
+    /// Recipient who can open the backup, age1…; may be repeated.
+    #[arg(long, value_name = "AGE1…", conflicts_with_all = ["passphrase_file", "unencrypted"])]
+    pub(crate) recipient: Vec<String>,
+    /// File whose first line is the passphrase of the backup: at least 12 characters.
+    #[arg(long, value_name = "FILE", conflicts_with = "unencrypted")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// Write it unencrypted: keys and secrets stay sealed under the master key, everything else can
+    /// be read.
+    #[arg(long)]
+    pub(crate) unencrypted: bool,
+}
+
+/// Commands about the master key.
+#[derive(Debug, Subcommand)]
+pub(crate) enum MasterKey {
+    /// Show which master key the control plane has: its id and place, never the key.
+    #[command(after_help = "Examples:
+  holdfast master-key show")]
+    Show,
+    /// Put a new master key in the place of the present one, while everything runs.
+    #[command(after_help = "Examples:
+  holdfast master-key rotate                    # a new key replaces the present file
+  holdfast master-key rotate --data-keys        # and everything sealed is sealed again
+  holdfast master-key rotate --file /etc/holdfast/master-2027.key   # on the control plane's machine
+
+Copy the new key to where you keep the former one: without it the data folder opens no more.")]
+    Rotate {
+        /// File on the control plane's machine that holds the new key. Where the key comes from
+        /// systemd credentials this is the only way.
+        #[arg(long, value_name = "FILE")]
+        file: Option<String>,
+        /// Make a new data key, too, and seal everything again.
+        #[arg(long)]
+        data_keys: bool,
+    },
+    /// Make a new master key in a file that does not exist yet, without a control plane.
+    #[command(after_help = "Examples:
+  holdfast master-key generate /etc/holdfast/master.key")]
+    Generate(File),
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Restore {
     #[command(flatten)]
     pub(crate) file: File,
+    /// File with the identity that opens the backup (AGE-SECRET-KEY-1…).
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file")]
+    pub(crate) identity: Option<PathBuf>,
+    /// File whose first line is the passphrase that opens the backup.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
     /// Restore without asking for confirmation.
     #[arg(short, long)]
     pub(crate) yes: bool,

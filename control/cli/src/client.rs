@@ -210,16 +210,20 @@ impl Client {
         self.json(if body.is_null() { request } else { request.json(body) }).await
     }
 
-    /// Sends a long body while it is read.
+    /// Sends a long body of this length while it is read, with a further header if there is one.
     pub(crate) async fn upload(
         &self,
         method: Method,
         parts: &[&str],
-        body: reqwest::Body,
-        length: u64,
+        (body, length): (reqwest::Body, u64),
+        with: Option<(&'static str, String)>,
     ) -> Outcome<Value> {
-        let request = self
-            .request(method, parts, &[])?
+        let request = self.request(method, parts, &[])?;
+        let request = match with {
+            Some((name, value)) => request.header(name, value),
+            None => request,
+        };
+        let request = request
             .header(header::CONTENT_TYPE, "application/octet-stream")
             .header(header::CONTENT_LENGTH, length)
             .body(body);

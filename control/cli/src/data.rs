@@ -13,7 +13,7 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
-use super::transfer::fetch;
+use super::transfer::{Asked, fetch};
 use holdfast_api::{DataRecord, DataRecords, Ledger, MissingRange, StreamItem};
 use holdfast_base::words::size;
 
@@ -114,7 +114,7 @@ async fn export(client: &Client, output: Output, wanted: &DataExport) -> Outcome
     query.extend(wanted.since.as_deref().map(|since| ("since", since)));
     query.extend(wanted.until.as_deref().map(|until| ("until", until)));
     query.extend(wanted.selector.as_deref().map(|selector| ("labelSelector", selector)));
-    let size = fetch(client, &parts, &query, &wanted.output, "exporting").await?;
+    let size = fetch(client, Asked::Get(&parts, &query), &wanted.output, "exporting").await?;
     let records = records(&wanted.output)
         .map_err(|error| Failure::file("read what was exported to", &wanted.output, error))?;
     output.line(&format!("{records} records, {size} bytes in {}", wanted.output.display()))

@@ -13,6 +13,7 @@ mod activity;
 mod alarms;
 mod apply;
 mod args;
+mod backups;
 mod cells;
 mod clean;
 mod client;
@@ -30,6 +31,7 @@ mod jobs;
 mod login;
 mod logs;
 mod manage;
+mod master_key;
 mod moment;
 mod people;
 mod pinned;
@@ -50,7 +52,7 @@ use std::time::SystemTime;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use self::args::{Admin, Arguments, Artifact, Command};
+use self::args::{Admin, Arguments, Artifact, Command, MasterKey};
 use self::client::Client;
 use self::failure::{Failure, Outcome};
 use self::login::Environment;
@@ -126,6 +128,7 @@ fn dispatch(command: Command, programs: Programs) -> Outcome {
             ));
             output.line(&password)
         }
+        Command::MasterKey(MasterKey::Generate(file)) => master_key::generate(output, &file.file),
         command => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(|error| Failure::failed(error.to_string()))?;
@@ -173,8 +176,9 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Query(wanted) => query::query(client, output, wanted).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
         Command::Ca => transfer::ca(client, output).await,
-        Command::Backup(file) => transfer::backup(client, output, &file.file).await,
-        Command::Restore(wanted) => transfer::restore(client, output, &wanted).await,
+        Command::Backup(wanted) => backups::backup(client, output, &wanted).await,
+        Command::Restore(wanted) => backups::restore(client, output, &wanted).await,
+        Command::MasterKey(wanted) => master_key::master_key(client, output, wanted).await,
         Command::Serve(_)
         | Command::Admin(_)
         | Command::Login(_)

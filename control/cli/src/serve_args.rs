@@ -46,6 +46,13 @@ pub struct ServeArgs {
     /// backup with `holdfast restore`.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
+    /// File with the identity that opens the backup of --restore (AGE-SECRET-KEY-1…, as
+    /// `age-keygen -o FILE` writes it).
+    #[arg(long, value_name = "FILE", requires = "restore", conflicts_with = "passphrase_file")]
+    pub identity: Option<PathBuf>,
+    /// File whose first line is the passphrase that opens the backup of --restore.
+    #[arg(long, value_name = "FILE", requires = "restore")]
+    pub passphrase_file: Option<PathBuf>,
     /// Serve the pages from this folder, read once at the start, instead of those in the program:
     /// for work on the pages.
     #[arg(long, value_name = "DIR", env = "HOLDFAST_PAGES", hide = true)]

@@ -5,7 +5,7 @@
     reason = "the command line reads and writes the files it is given"
 )]
 
-use std::io::{self, BufRead as _, IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,14 +15,12 @@ use holdfast_base::ids::Digest;
 use reqwest::Method;
 use tokio::io::AsyncReadExt as _;
 
-use super::args;
 use super::cells::read;
 use super::client::Client;
-use super::failure::{Exit, Failure, Outcome};
+use super::failure::{Failure, Outcome};
 use super::login::{begin, finish};
-use super::text::{Output, clean, note};
-use holdfast_api::count::count;
-use holdfast_api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
+use super::text::{Output, clean};
+use holdfast_api::StoredArtifact;
 
 /// Silence of the control plane during a backup after which the transfer is given up.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -33,7 +31,7 @@ const CHUNK: usize = 64 * 1024;
 /// Stores a file in the control plane and prints its digest.
 pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcome {
     let (body, length, digest) = upload_of(path, "pushing").await?;
-    let answer = client.upload(Method::PUT, &["artifacts"], body, length).await?;
+    let answer = client.upload(Method::PUT, &["artifacts"], (body, length), None).await?;
     let stored: StoredArtifact = read(&answer)?;
     if let Some(sent) = digest.get()
         && sent.to_string() != stored.digest
@@ -48,7 +46,7 @@ pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcom
 }
 
 /// Digest of a body, set once all of it was sent.
-type Sent = std::sync::Arc<std::sync::OnceLock<Digest>>;
+pub(crate) type Sent = std::sync::Arc<std::sync::OnceLock<Digest>>;
 
 struct Upload {
     file: tokio::fs::File,
@@ -60,7 +58,10 @@ struct Upload {
 }
 
 /// Opens a file as the body of a request, with its length.
-async fn upload_of(path: &Path, verb: &'static str) -> Outcome<(reqwest::Body, u64, Sent)> {
+pub(crate) async fn upload_of(
+    path: &Path,
+    verb: &'static str,
+) -> Outcome<(reqwest::Body, u64, Sent)> {
     let wrong = |error: io::Error| Failure::file("read", path, error);
     let file = tokio::fs::File::open(path).await.map_err(wrong)?;
     let metadata = file.metadata().await.map_err(wrong)?;
@@ -145,18 +146,20 @@ pub(crate) async fn ca(client: &Client, output: Output) -> Outcome {
     Ok(())
 }
 
-/// Writes a backup to a file, which takes its place once it is complete.
-pub(crate) async fn backup(client: &Client, output: Output, path: &Path) -> Outcome {
-    let size = fetch(client, &["backup"], &[], path, "backing up").await?;
-    output.line(&format!("backup of {size} bytes in {}", path.display()))
+/// Request of a long response.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// Path and query parameters.
+    Get(&'a [&'a str], &'a [(&'a str, &'a str)]),
+    /// Path and JSON body.
+    Post(&'a [&'a str], &'a serde_json::Value),
 }
 
 /// Writes a long response to a file and returns its size. Only a complete file takes the place of
 /// an older one.
 pub(crate) async fn fetch(
     client: &Client,
-    parts: &[&str],
-    query: &[(&str, &str)],
+    of: Asked<'_>,
     path: &Path,
     verb: &'static str,
 ) -> Outcome<u64> {
@@ -164,7 +167,7 @@ pub(crate) async fn fetch(
     replaceable(path)?;
     // The temporary file is created first, so that a folder that cannot be written fails at once.
     let (mut file, temporary) = begin(path).map_err(wrong)?;
-    let copied = copy(client, parts, query, &mut file, verb, wrong).await;
+    let copied = copy(client, of, &mut file, verb, wrong).await;
     let done = copied.and_then(|size| finish(file, &temporary, path).map_err(wrong).map(|()| size));
     done.inspect_err(|_| {
         let _left_behind = std::fs::remove_file(&temporary);
@@ -188,13 +191,15 @@ fn replaceable(path: &Path) -> Outcome {
 
 async fn copy(
     client: &Client,
-    parts: &[&str],
-    query: &[(&str, &str)],
+    of: Asked<'_>,
     file: &mut std::fs::File,
     verb: &'static str,
     wrong: impl Fn(io::Error) -> Failure,
 ) -> Outcome<u64> {
-    let mut response = client.stream(parts, query).await?;
+    let mut response = match of {
+        Asked::Get(parts, query) => client.stream(parts, query).await?,
+        Asked::Post(parts, body) => client.post_stream(parts, body).await?,
+    };
     let (mut size, of) = (0_u64, response.content_length());
     let mut progress = Progress::new(verb);
     loop {
@@ -212,59 +217,4 @@ async fn copy(
         return Err(Failure::failed("the control plane sent nothing at all; nothing was written"));
     }
     Ok(size)
-}
-
-/// Replaces the control plane's state by a backup.
-pub(crate) async fn restore(client: &Client, output: Output, wanted: &args::Restore) -> Outcome {
-    let path = &wanted.file.file;
-    check_backup(path)?;
-    let (body, length, _) = upload_of(path, "restoring").await?;
-    if !wanted.yes && io::stdin().is_terminal() && !confirmed(path)? {
-        return Err(Failure {
-            exit: Exit::Failed,
-            message: "nothing was restored".into(),
-            faults: Vec::new(),
-        });
-    }
-    let answer = client.upload(Method::POST, &["restore"], body, length).await?;
-    let restored: Restored = read(&answer)?;
-    output.line(&format!(
-        "restored {} and {}; the epoch is {} from now on",
-        count(restored.devices, "device"),
-        count(restored.workloads, "workload"),
-        restored.epoch
-    ))?;
-    for line in &restored.notes {
-        note(line);
-    }
-    Ok(())
-}
-
-/// Checks that a file looks like a backup, before gigabytes of it are sent.
-fn check_backup(path: &Path) -> Outcome {
-    let wrong = |error: io::Error| Failure::file("read", path, error);
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path).map_err(wrong)?;
-    file.take(BACKUP_HEAD as u64).read_to_end(&mut head).map_err(wrong)?;
-    if begins_like_a_backup(&head) {
-        return Ok(());
-    }
-    Err(Failure::failed(format!(
-        "{} is not a backup of holdfast: `holdfast backup FILE` makes one",
-        path.display()
-    )))
-}
-
-fn confirmed(path: &Path) -> Outcome<bool> {
-    let mut err = io::stderr().lock();
-    let _nobody_reads = write!(
-        err,
-        "This replaces the control plane's whole state by {}; devices will follow it.\nGo on? [y/N] ",
-        path.display()
-    )
-    .and_then(|()| err.flush());
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    read.map_err(|error| Failure::failed(format!("cannot read the answer: {error}")))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }

@@ -519,8 +519,12 @@ mod tests {
         let reason = "paused: it starts when it is resumed";
         for (to, reason, expected) in [
             (Paused, reason, "w: running → paused: it starts when it is resumed"),
-            (Backoff, reason, "w: running → backoff: paused: it starts when it is resumed"),
-            (Backoff, "backoffs: 3", "w: running → backoff: backoffs: 3"),
+            (
+                Backoff,
+                reason,
+                "w: running → waiting to restart: paused: it starts when it is resumed",
+            ),
+            (Backoff, "backoffs: 3", "w: running → waiting to restart: backoffs: 3"),
         ] {
             let (workload, from) = ("w".parse().unwrap(), Some(Running));
             let (to, reason) = (Some(to), reason.into());

@@ -79,7 +79,7 @@ pub enum Refusal {
     /// The workload is paused on every device that is meant.
     #[error(
         "workload {workload} is paused there, by {} since {}: resume it, which starts it",
-        pause.by,
+        pause.who(),
         rfc3339(pause.at)
     )]
     Paused {
@@ -203,7 +203,7 @@ fn where_to(chosen: Option<&[Name]>) -> String {
     match chosen {
         None => "everywhere".into(),
         Some([one]) => format!("on {one}"),
-        Some(many) => format!("on {} devices", many.len()),
+        Some(many) => format!("on {}", counted(many.len(), "device")),
     }
 }
 
@@ -252,7 +252,7 @@ pub fn pause(
     let (name, workload) = known(change.model, name)?;
     let name = name.clone();
     let chosen = chosen(change.model, &name, on)?;
-    let stamp = Stamp { by: by.into(), at: change.now };
+    let stamp = Stamp { by: by.into(), by_name: change.name_of(by), at: change.now };
     let mut record = workload.record.clone();
     let done = match paused {
         true => record.paused.pause(chosen.as_deref(), &stamp),
@@ -319,7 +319,9 @@ pub fn restart(
     }
     let message = match (devices.len(), not_asked.len()) {
         (asked, 0) => format!("asked {}", counted(asked, "device")),
-        (asked, not) => format!("asked {}; {not} offline or paused", counted(asked, "device")),
+        (asked, not) => {
+            format!("asked {}; {not} offline or paused", counted(asked, "device"))
+        }
     };
     let message = format!("{}: {message}", where_to(chosen.as_deref()));
     change.audit(by, "workload.restart", name.as_str(), message);

@@ -79,7 +79,7 @@ export const PAGES = [
   { name: "device-policy", path: "/devicepolicies/ships", ready: "Away as expected" },
   { name: "device-policy-edit", path: "/devicepolicies/ships?tab=edit", ready: "Nothing would change" },
   { name: "settings", path: "/settings", ready: "Certificate authority" },
-  { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await (await page.request.get(new URL("/api/v1/backup", page.url()).href)).body()); await page.getByText(/made .* by holdfast/).waitFor(); } },
+  { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await backupOf(page)); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];
 
 /** Chooses a file by a button, as a person does. */
@@ -124,6 +124,13 @@ export async function seed(world) {
   await until("relay fails on pump-2", async () => (await world.must("GET", "/api/v1/devices/pump-2")).status.workloads.relay?.restarts >= 2);
 }
 
+/** A backup that is not encrypted, as the session of the page may read it. */
+async function backupOf(page) {
+  const at = (path) => new URL(path, page.url()).href;
+  const { csrf } = await (await page.request.get(at("/api/v1/session"))).json();
+  return (await page.request.post(at("/api/v1/backup/unencrypted"), { headers: { "X-CSRF-Token": csrf }, data: {} })).body();
+}
+
 /**
  * Makes `count` devices of one that is there, by way of a backup and a restore: the store is a list
  * of keys and values, and every record of a device has its name at the end of its key,
@@ -132,7 +139,7 @@ export async function seed(world) {
 export async function multiply(world, like, count, change, nameOf) {
   const folder = join(world.folder, "backup");
   mkdirSync(folder, { recursive: true });
-  const { bytes } = await world.ask("GET", "/api/v1/backup");
+  const { bytes } = await world.ask("POST", "/api/v1/backup/unencrypted");
   writeFileSync(join(folder, "backup.tar"), bytes);
   execFileSync("tar", ["xf", "backup.tar"], { cwd: folder });
   const lines = readFileSync(join(folder, "store.ndjson"), "utf8").trim().split("\n");
@@ -150,7 +157,7 @@ export async function multiply(world, like, count, change, nameOf) {
     for (const [kind, value] of Object.entries(record)) fresh.push(JSON.stringify({ key: `${kind}/${tenant}/${name}`, value }));
   }
   writeFileSync(join(folder, "store.ndjson"), `${[...lines, ...fresh].sort((a, b) => (a < b ? -1 : 1)).join("\n")}\n`);
-  execFileSync("tar", ["cf", "restore.tar", "manifest.json", "authority.json", "store.ndjson"], { cwd: folder });
+  execFileSync("tar", ["cf", "restore.tar", "manifest.json", "authority.sealed.json", "keyring.sealed.json", "store.ndjson"], { cwd: folder });
   const answer = await world.ask("POST", "/api/v1/restore", readFileSync(join(folder, "restore.tar")), { "content-type": "application/x-tar" });
   if (answer.status !== 200) throw new Error(`restore: ${answer.status} ${JSON.stringify(answer.body)}`);
   await until("it is ready again", async () => (await world.ask("GET", "/readyz")).status === 200);

@@ -126,16 +126,28 @@ const whole = () => ({ name: basename(saved), buffer: readFileSync(saved) });
 
 test("a backup that is downloaded from the page is whole", async () => {
   await page.goto(`${world.url}/settings`);
-  const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download a backup" }).click()]);
+  const make = page.getByRole("button", { name: "Download a backup" });
+  assert.equal(await make.isDisabled(), true, "who can open it is chosen first");
+  await page.getByRole("textbox", { name: "Passphrase" }).fill("six words of a dice roll");
+  const [encrypted] = await Promise.all([page.waitForEvent("download"), make.click()]);
+  assert.match(encrypted.suggestedFilename(), /^holdfast-\d{4}-\d\d-\d\d\.tar\.age$/);
+  const closed = join(world.folder, encrypted.suggestedFilename());
+  await encrypted.saveAs(closed);
+  assert.ok(readFileSync(closed, "latin1").startsWith("age-encryption.org/v1\n-> scrypt "));
+  await page.getByRole("combobox", { name: "Encryption" }).click();
+  await page.getByRole("option", { name: "Not encrypted" }).click();
+  assert.equal(await make.isDisabled(), true, "it must be asked for");
+  await page.getByRole("checkbox").check();
+  const [download] = await Promise.all([page.waitForEvent("download"), make.click()]);
   assert.match(download.suggestedFilename(), /^holdfast-\d{4}-\d\d-\d\d\.tar$/);
   saved = join(world.folder, download.suggestedFilename());
   await download.saveAs(saved);
   assert.equal(await download.failure(), null);
   // tar reads it to its end, and fails on one that is cut.
   const names = execFileSync("tar", ["tf", saved]).toString().trim().split("\n");
-  assert.deepEqual(names.slice(0, 3), ["manifest.json", "authority.json", "store.ndjson"]);
+  assert.deepEqual(names.slice(0, 3), ["manifest.json", "authority.sealed.json", "keyring.sealed.json"]);
   assert.equal(names.filter((name) => /^artifacts\/sha256\/[0-9a-f]{64}$/.test(name)).length, 3, names.join());
-  for (const name of names.slice(3)) {
+  for (const name of names.slice(4)) {
     const bytes = execFileSync("tar", ["xfO", saved, name], { maxBuffer: 64 * MIB });
     assert.equal(name, `artifacts/sha256/${createHash("sha256").update(bytes).digest("hex")}`);
   }

@@ -94,8 +94,9 @@ pub enum KeyringChange {
         /// Present time, in seconds since 1970.
         now: u64,
     },
-    /// Only the newest data key stays: nothing is sealed under the others any more.
-    OnlyNewest,
+    /// The two newest data keys stay: nothing is sealed under the others any more. The second
+    /// newest opens what was sealed just before the change to the newest, and stored just after.
+    KeepTwo,
     /// Data keys of a backup take the place of all but the newest.
     Import(Vec<DataKey>),
 }
@@ -131,6 +132,12 @@ pub trait ManagedKeyring: Keyring {
     /// # Errors
     /// [`KeyringTrouble`] when they are wrapped by another master key.
     fn unwrap(&self, row: &[u8]) -> Result<Vec<DataKey>, KeyringTrouble>;
+
+    /// Returns a keyring that opens what is sealed under these data keys, which come from a backup.
+    ///
+    /// # Errors
+    /// [`KeyringTrouble`] when one of them is no data key, or there are none or too many.
+    fn of_backup(&self, keys: &[DataKey]) -> Result<Box<dyn Keyring>, KeyringTrouble>;
 
     /// Prepares a change, in place of one that was staged before, and returns the row to store.
     /// What the change needs outside of the store, such as the file of a new master key, is durable

@@ -77,9 +77,7 @@ impl Trouble {
     fn of(error: redb::Error) -> Self {
         match error {
             redb::Error::Corrupted(why) => Self::Damage(why),
-            redb::Error::RepairAborted | redb::Error::UpgradeRequired(_) => {
-                Self::Damage(error.to_string())
-            }
+            redb::Error::RepairAborted => Self::Damage(error.to_string()),
             redb::Error::Io(error)
                 if matches!(
                     error.kind(),
@@ -94,6 +92,10 @@ impl Trouble {
 
     pub(super) fn words(self) -> String {
         match self {
+            // Of another format is not damaged: it is kept, and nothing is begun in its place.
+            Self::System(redb::Error::UpgradeRequired(format)) => format!(
+                "the file has format {format} of another version: start the holdfast that wrote it"
+            ),
             Self::System(error) => error.to_string(),
             Self::Damage(why) => format!("the file is damaged: {why}"),
         }

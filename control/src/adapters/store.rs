@@ -310,6 +310,37 @@ impl RedbStore {
         Ok(Self::of(path, opened))
     }
 
+    /// Copies rows, revisions and epochs into a new file, without the row `without`: what that row
+    /// held is not even in a page of the new file that is free.
+    ///
+    /// # Errors
+    /// Returns an error when the new file cannot be written; this one is not changed.
+    pub fn copy_without(&self, path: &Path, without: &str) -> Result<(), StoreError> {
+        self.with("cannot copy the store", |database| {
+            let (fresh, _) = create(path)?;
+            let (from, to) = (database.begin_read()?, fresh.begin_write()?);
+            let mut rows = to.open_table(TABLE)?;
+            for entry in from.open_table(TABLE)?.iter()? {
+                let (key, value) = entry?;
+                if key.value() != without {
+                    rows.insert(key.value(), value.value())?;
+                }
+            }
+            let mut leases = to.open_table(LEASES)?;
+            for entry in from.open_table(LEASES)?.iter()? {
+                let (shard, epoch) = entry?;
+                leases.insert(shard.value(), epoch.value())?;
+            }
+            let mut meta = to.open_table(META)?;
+            for entry in from.open_table(META)?.iter()? {
+                let (name, value) = entry?;
+                meta.insert(name.value(), value.value())?;
+            }
+            drop((rows, leases, meta));
+            Ok(to.commit()?)
+        })
+    }
+
     fn with<T>(
         &self,
         what: &'static str,

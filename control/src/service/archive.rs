@@ -4,8 +4,9 @@
 //! See decisions 0005 and 0099.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use holdfast_age::{Recipient, To};
 use holdfast_base::ids::Name;
 
 use super::Failure;
@@ -13,28 +14,50 @@ use super::alarms::Alarms;
 use super::data::Data;
 use super::documents::Documents;
 use super::enrolment::Enrolment;
+use super::keys::{MasterKeys, refused};
 use super::rights::may_whole;
 use crate::PROGRAM;
-use crate::api::Restored;
+use crate::api::{BackupRequest, Restored, SHORTEST_PASSPHRASE};
 use crate::core::alarms::Write;
 use crate::core::format;
 use crate::core::model::{AUTHORITY, Device, FORMAT, KEYRING, key};
 use crate::core::records::Meta;
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Permit};
 use crate::core::streams::{Machine, owner};
 use crate::core::tenants::{AllLate, Tenants};
 use crate::ports::authority::{Authority, AuthorityError, Keys};
-use crate::ports::keyring::ManagedKeyring;
+use crate::ports::keyring::{DataKey, KeyringChange, ManagedKeyring};
 use crate::ports::store::Snapshot;
 
 /// Content of a backup besides the artifacts.
 pub struct Backup {
     /// Snapshot of the store.
     pub snapshot: Box<dyn Snapshot>,
-    /// Keys of the authority.
-    pub keys: Keys,
+    /// Keys that the backup carries.
+    pub keys: Carried,
+    /// Receivers of the encrypted backup. None: it is not encrypted.
+    pub to: Option<To>,
     /// Time of the backup, in seconds since 1970.
     pub at: u64,
+}
+
+/// Keys that a backup carries.
+#[derive(Debug)]
+pub enum Carried {
+    /// In the clear, in an encrypted backup alone: it can be restored anywhere.
+    Open {
+        /// Keys of the authority.
+        authority: Keys,
+        /// Data keys, under which the sealed values of the store lie.
+        data_keys: Vec<DataKey>,
+    },
+    /// As the store has them, sealed and wrapped: only with the same master key can they be used.
+    Sealed {
+        /// Row of the authority.
+        authority: Vec<u8>,
+        /// Row of the keyring.
+        keyring: Vec<u8>,
+    },
 }
 
 impl std::fmt::Debug for Backup {
@@ -58,6 +81,7 @@ pub struct Checked {
     records: Vec<(String, Vec<u8>)>,
     tables: Tenants,
     keys: Keys,
+    data_keys: Vec<DataKey>,
 }
 
 fn bad(what: impl std::fmt::Display) -> Failure {
@@ -87,7 +111,8 @@ impl Checking {
         Ok(())
     }
 
-    /// Ends the check: with the authority's keys the backup is complete. `usable` tells whether an
+    /// Ends the check: with the authority's keys, and the data keys of what is sealed in its store,
+    /// the backup is complete. `usable` tells whether an
     /// authority can be made from them.
     ///
     /// # Errors
@@ -96,6 +121,7 @@ impl Checking {
     pub fn finish(
         mut self,
         keys: Keys,
+        data_keys: Vec<DataKey>,
         usable: impl FnOnce(&Keys) -> Result<(), AuthorityError>,
     ) -> Result<Checked, Failure> {
         usable(&keys).map_err(bad)?;
@@ -106,7 +132,7 @@ impl Checking {
         if self.tables.all().all(|model| model.access.is_empty()) {
             return Err(bad("it holds no access token: nobody could log in"));
         }
-        Ok(Checked { records: self.records, tables: self.tables, keys })
+        Ok(Checked { records: self.records, tables: self.tables, keys, data_keys })
     }
 }
 
@@ -117,6 +143,35 @@ impl Checked {
     }
 }
 
+/// Maximum number of recipients of a backup.
+const MAX_RECIPIENTS: usize = 20;
+
+/// Returns who can open a backup that was asked for.
+fn receivers(wanted: BackupRequest) -> Result<To, Failure> {
+    let BackupRequest { recipients, passphrase } = wanted;
+    match (recipients.as_slice(), passphrase) {
+        ([], None) => Err(Failure::invalid(
+            "a backup holds every key of the control plane: say to whom it is encrypted, by recipients or a passphrase",
+        )),
+        ([], Some(passphrase)) if passphrase.chars().count() < SHORTEST_PASSPHRASE => {
+            Err(Failure::invalid(format!(
+                "the passphrase is shorter than {SHORTEST_PASSPHRASE} characters: six words that a dice chose are good"
+            )))
+        }
+        ([], Some(passphrase)) => Ok(To::Passphrase(passphrase)),
+        (_, Some(_)) => {
+            Err(Failure::invalid("either recipients or a passphrase open a backup, not both"))
+        }
+        (all, None) if all.len() > MAX_RECIPIENTS => {
+            Err(Failure::invalid(format!("a backup has {MAX_RECIPIENTS} recipients at most")))
+        }
+        (all, None) => {
+            let all: Result<Vec<Recipient>, _> = all.iter().map(|text| text.parse()).collect();
+            all.map(To::Recipients).map_err(|error| Failure::invalid(error.to_string()))
+        }
+    }
+}
+
 /// Backup and restore of the control plane as a whole.
 pub struct Archive {
     documents: Arc<Documents>,
@@ -124,7 +179,8 @@ pub struct Archive {
     data: Arc<Data>,
     enrolment: Arc<Enrolment>,
     authority: Arc<dyn Authority>,
-    keyring: Arc<dyn ManagedKeyring>,
+    keys: Arc<MasterKeys>,
+    passphrases: Mutex<()>,
 }
 
 impl std::fmt::Debug for Archive {
@@ -142,36 +198,79 @@ impl Archive {
             Arc<Enrolment>,
         ),
         authority: Arc<dyn Authority>,
-        keyring: Arc<dyn ManagedKeyring>,
+        keys: Arc<MasterKeys>,
     ) -> Self {
-        Self { documents, alarms, data, enrolment, authority, keyring }
+        let passphrases = Mutex::new(());
+        Self { documents, alarms, data, enrolment, authority, keys, passphrases }
     }
 
-    /// Takes a backup; changes go on meanwhile. An entry in the audit log is made before the first
-    /// byte is sent, except when the disk takes no writes: a last backup must be possible then.
+    /// Keyring that opens a backup whose keys are sealed.
+    pub fn keyring(&self) -> &dyn ManagedKeyring {
+        self.keys.keyring()
+    }
+
+    /// Lock of the work with passphrases: one at a time, whoever asks, bounds its memory.
+    pub fn passphrases(&self) -> &Mutex<()> {
+        &self.passphrases
+    }
+
+    /// Takes an encrypted backup; changes go on meanwhile. It carries every key.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] when nobody is named who could open it, or the store cannot be read.
+    pub async fn backup(&self, actor: &Actor, wanted: BackupRequest) -> Result<Backup, Failure> {
+        let permit = may_whole(actor, Action::ReadBackup, self.documents.first_tenant())?;
+        let to = receivers(wanted)?;
+        let detail = match &to {
+            To::Recipients(all) => {
+                let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                format!("with every key, encrypted to {}", all.join(", "))
+            }
+            To::Passphrase(_) => "with every key, encrypted by a passphrase".into(),
+        };
+        self.note_reading(&permit, "backup.read", detail).await;
+        let snapshot = self.documents.snapshot()?;
+        let keyring = self.keys.keyring();
+        let (authority, data_keys) = (self.authority.keys().clone(), keyring.export());
+        let keys = Carried::Open { authority, data_keys };
+        Ok(Backup { snapshot, keys, to: Some(to), at: self.documents.now() })
+    }
+
+    /// Takes a backup that is not encrypted; changes go on meanwhile. What is sealed in the store
+    /// stays sealed in it, the authority's keys too: it can be restored with the present master key
+    /// alone.
     ///
     /// # Errors
     /// Returns a [`Failure`] when the store cannot be read.
-    pub async fn backup(&self, actor: &Actor) -> Result<Backup, Failure> {
-        let permit = may_whole(actor, Action::ReadBackup, self.documents.first_tenant())?;
+    pub async fn backup_unencrypted(&self, actor: &Actor) -> Result<Backup, Failure> {
+        let action = Action::ReadUnencryptedBackup;
+        let permit = may_whole(actor, action, self.documents.first_tenant())?;
+        let detail = "not encrypted, with every key sealed".to_owned();
+        self.note_reading(&permit, "backup.read-unencrypted", detail).await;
+        let snapshot = self.documents.snapshot()?;
+        let keyring = self.keys.keyring();
+        let sealed = self.authority.keys().seal(keyring).map_err(Failure::internal)?;
+        let authority = serde_json::to_vec(&sealed).map_err(Failure::internal)?;
+        let keyring = keyring.row().map_err(Failure::internal)?;
+        let keys = Carried::Sealed { authority, keyring };
+        Ok(Backup { snapshot, keys, to: None, at: self.documents.now() })
+    }
+
+    /// Makes an entry in the audit log before the first byte is sent, except when the disk takes no
+    /// writes: a last backup must be possible then.
+    async fn note_reading(&self, permit: &Permit<'_>, action: &'static str, detail: String) {
         let by = permit.by();
-        tracing::info!(by, "a backup is read");
+        tracing::info!(by, action, detail, "a backup is read");
         let audited = self
             .documents
-            .change(&actor.tenant, |change| {
-                let detail = "with the CA's and the signing key".to_owned();
-                change.audit(by, "backup.read", "control plane", detail);
+            .change(permit.tenant(), |change| {
+                change.audit(by, action, "control plane", detail);
                 Ok(())
             })
             .await;
         if let Err(error) = audited {
             tracing::warn!(by, %error, "that a backup is read cannot be written to the audit log");
         }
-        Ok(Backup {
-            snapshot: self.documents.snapshot()?,
-            keys: self.authority.keys().clone(),
-            at: self.documents.now(),
-        })
     }
 
     /// Replaces the whole state by a backup. Its artifacts must be stored already.
@@ -188,7 +287,10 @@ impl Archive {
         }
         let other_authority = checked.keys != *self.authority.keys();
         let now = self.documents.now();
-        let shared = self.shared(&checked.keys)?;
+        let _alone = self.keys.alone().await;
+        let import = KeyringChange::Import(checked.data_keys.clone());
+        let row = self.keys.keyring().stage(import).map_err(refused)?;
+        let shared = self.shared(&checked.keys, row)?;
         let restored = self
             .documents
             .change_all(|tables| {
@@ -212,18 +314,24 @@ impl Archive {
                 Ok((restored, done))
             })
             .await?;
+        self.keys.keyring().adopt().map_err(Failure::internal)?;
         self.documents.reset_events();
         self.documents.note_every_due();
         tracing::warn!(epoch = restored.epoch, by, "restored from a backup");
         Ok(Restored { notes: self.notes(other_authority), ..restored })
     }
 
-    /// Returns the rows that belong to no tenant, with these keys of the authority.
-    fn shared(&self, keys: &Keys) -> Result<[(&'static str, Vec<u8>); 3], Failure> {
-        let sealed = keys.seal(&*self.keyring).map_err(Failure::internal)?;
+    /// Returns the rows that belong to no tenant, with these keys of the authority and this row of
+    /// the keyring. The newest data key is in that row, too.
+    fn shared(
+        &self,
+        keys: &Keys,
+        keyring: Vec<u8>,
+    ) -> Result<[(&'static str, Vec<u8>); 3], Failure> {
+        let sealed = keys.seal(self.keys.keyring()).map_err(Failure::internal)?;
         Ok([
             (FORMAT, serde_json::to_vec(&format::present(PROGRAM)).map_err(Failure::internal)?),
-            (KEYRING, self.keyring.row().map_err(Failure::internal)?),
+            (KEYRING, keyring),
             (AUTHORITY, serde_json::to_vec(&sealed).map_err(Failure::internal)?),
         ])
     }

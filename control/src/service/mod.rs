@@ -5,7 +5,8 @@
 //! the ones named behind it:
 //!
 //! ```text
-//! archive     documents, data, alarms, enrolment
+//! archive     documents, data, alarms, enrolment, keys
+//! keys        documents
 //! directory   documents, data, access, calls
 //! fleet       documents, data, alarms
 //! workloads   documents, calls, alarms
@@ -31,6 +32,7 @@ mod documents;
 mod enrolment;
 mod failure;
 mod fleet;
+mod keys;
 mod listing;
 mod people;
 mod rights;
@@ -48,7 +50,7 @@ use crate::ports::store::{Shard, Store};
 
 pub use access::{Access, Client, Watch};
 pub use alarms::{AlarmCounts, Alarms, AlarmsQuery, Delivery, Notifier, run as run_alarms};
-pub use archive::{Archive, Backup, Checked, Checking};
+pub use archive::{Archive, Backup, Carried, Checked, Checking};
 pub use calls::{Asking, Calls, Cut, LogEnd, LogStream, Part, Piece};
 pub use counters::{AlarmCounters, DataCounters, EnrolmentCounters, InboxCounters, StoreCounters};
 pub use data::{
@@ -60,6 +62,7 @@ pub use documents::{Documents, Events, Page, Uptime};
 pub use enrolment::Enrolment;
 pub use failure::Failure;
 pub use fleet::{Counts, DevicesQuery, Fleet, TimelineQuery};
+pub use keys::{MasterKeys, SealedRows};
 pub use listing::{Listed, Query};
 pub use people::{
     BegunLogin, Callback, People, ProviderAnswer, ProviderAsk, ProviderHttp, ProviderLogin,
@@ -71,7 +74,7 @@ pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;
-use people::Providers;
+use people::{ClientSecrets, Providers, SecondFactors};
 
 /// The control plane's service: its parts. Whoever uses one names it.
 #[derive(Debug)]
@@ -96,6 +99,8 @@ pub struct Service {
     pub enrolment: Arc<Enrolment>,
     /// What the gateway asks about devices.
     pub directory: Arc<Directory>,
+    /// Master key and data keys.
+    pub keys: Arc<MasterKeys>,
     /// Backup and restore.
     pub archive: Arc<Archive>,
 }
@@ -191,10 +196,14 @@ impl Service {
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
         let directory =
             Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
+        // Whoever keeps sealed values in a tenant's tables adds itself here.
+        let owners: Vec<Box<dyn SealedRows>> =
+            vec![Box::new(SecondFactors), Box::new(ClientSecrets)];
+        let master_keys = Arc::new(MasterKeys::new(of(), keys(), keyring, owners));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
             keys(),
-            ring(),
+            Arc::clone(&master_keys),
         );
         let service = Self {
             workloads: Arc::new(workloads),
@@ -202,6 +211,7 @@ impl Service {
             directory: Arc::new(directory),
             archive: Arc::new(archive),
             people: Arc::new(people),
+            keys: master_keys,
             documents,
             access,
             data,

@@ -245,7 +245,7 @@ async fn the_narrowest_document_holds_after_every_change_and_a_restore() {
     let explained = world.get("/api/v1/explain/device/d-2").await;
     assert!(explained["reasons"].to_string().contains("says something else"), "{explained}");
 
-    let (status, tar) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
+    let (status, tar) = world.send("POST", "/api/v1/backup/unencrypted", &[], Body::empty()).await;
     assert_eq!(status, 200);
     let path = "/api/v1/devices/d-2";
     world.request("PATCH", path, json!({ "labels": { "kind": "ship" } })).await;
@@ -345,7 +345,10 @@ async fn what_a_device_does_whose_packet_is_overdue_is_not_known() {
     );
     line.silent.store(40, Ordering::Relaxed);
     assert_eq!(status()["workloads"]["w"]["state"], "running", "any packet is enough");
-    assert_eq!(world.get("/api/v1/fleet").await["settled"], true);
+    // The overview is kept for five seconds.
+    advance(5);
+    let fleet = world.get("/api/v1/fleet").await;
+    assert_eq!(fleet["settled"], true, "{fleet}");
 }
 
 #[tokio::test]

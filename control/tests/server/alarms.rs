@@ -153,7 +153,8 @@ async fn secrets_go_in_and_never_come_out() {
     assert_eq!((status, faults.len()), (422, 2), "{answer}");
     assert_eq!(faults[1]["path"], "spec.to.webhook.secret");
     // The secret is in the backup, since it is needed after a restore.
-    let (_, backup) = world.send("GET", "/api/v1/backup", &[], axum::body::Body::empty()).await;
+    let (_, backup) =
+        world.send("POST", "/api/v1/backup/unencrypted", &[], axum::body::Body::empty()).await;
     assert!(String::from_utf8_lossy(&backup).contains("s3cret-key"));
 }
 

@@ -136,7 +136,7 @@ async fn every_refusal_is_the_same_json() {
     }
     world.admin.push('0');
     for path in
-        ["/api/v1/devices", "/api/v1/backup", "/api/v1/artifacts/sha256:0", "/api/v1/events"]
+        ["/api/v1/devices", "/api/v1/access", "/api/v1/artifacts/sha256:0", "/api/v1/events"]
     {
         let (status, body) = world.request("GET", path, json!(null)).await;
         assert_eq!((status, &body["error"]["code"]), (401, &json!("unauthorized")), "{path}");
@@ -181,7 +181,7 @@ async fn the_description_names_every_route_of_the_map() {
         ("/api/v1/explain/{kind}/{name}", "get"),
         ("/api/v1/events", "get"),
         ("/api/v1/audit", "get"),
-        ("/api/v1/backup", "get"),
+        ("/api/v1/backup", "post"),
         ("/api/v1/restore", "post"),
     ] {
         for method in methods.split(' ') {

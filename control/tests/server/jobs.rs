@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use holdfast_base::codec;
 use holdfast_base::ids::Name;
-use holdfast_control::api::{OnDevices, Scope};
+use holdfast_control::api::{OnDevices, Role};
 use holdfast_control::core::rights::Actor;
 use holdfast_protocol::message::{Method, Reply, ReplyCode, ReplyError};
 use holdfast_protocol::signing;
@@ -180,10 +180,10 @@ async fn a_pause_is_desired_and_stays_until_it_is_resumed() {
 async fn revisions_and_pauses_name_who_made_them_also_when_the_token_is_gone() {
     let world = World::new().await;
     world.device("d-1").await;
-    let token = json!({ "comment": "night duty", "scope": "operate" });
+    let token = json!({ "name": "night duty", "role": "operator" });
     let (_, made) = world.request("POST", "/api/v1/access", token).await;
     let id = made["id"].as_str().unwrap();
-    let night = Actor::operator(world.actor().tenant, id, Scope::Operate);
+    let night = Actor::token(world.actor().tenant, id, Role::Operator);
     let workloads = &world.service.workloads;
     workloads.apply(&night, &[document("w", "1")], false).await.unwrap();
     let on = OnDevices { devices: Some(vec!["d-1".into()]), ..Default::default() };

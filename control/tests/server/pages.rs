@@ -133,7 +133,7 @@ async fn answers_say_how_they_may_be_used() {
         assert!(head(&answer, "permissions-policy").contains("camera=()"), "{path}");
     }
     let bearer = format!("Bearer {}", world.admin);
-    for path in ["/api/v1/devices", "/api/v1/nothing", "/api/v1/openapi.json", "/api/v1/backup"] {
+    for path in ["/api/v1/devices", "/api/v1/nothing", "/api/v1/openapi.json", "/api/v1/access"] {
         let answer = get(&world, path, &[("authorization", &bearer)]).await;
         assert_eq!(head(&answer, "cache-control"), "no-store", "{path}");
         assert_eq!(head(&answer, "x-content-type-options"), "nosniff", "{path}");

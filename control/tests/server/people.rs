@@ -1,7 +1,10 @@
 //! Tests of local users: login with password and second factor, roles by bindings, sessions, and the
 //! last admin.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
+use holdfast_control::adapters::keyring::{LocalKeyring, Place};
 use serde_json::{Value, json};
 
 use crate::world::{World, advance, clock as now};
@@ -200,7 +203,9 @@ fn code(secret: &str) -> String {
 
 #[tokio::test]
 async fn a_second_factor_is_asked_for_and_each_code_counts_once() {
-    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::File(folder.path().join("master.key"));
+    let world = World::with_keyring(Arc::new(LocalKeyring::begin(place, 7).unwrap())).await;
     user(&world, "anna").await;
     bind(&world, "b", "viewer", &["anna"], json!("all")).await;
     let open = login(&world, anna()).await.ok().unwrap();
@@ -229,6 +234,14 @@ async fn a_second_factor_is_asked_for_and_each_code_counts_once() {
     let stored = holdfast_control::ports::store::Store::read(&*world.store, "user/", 9).unwrap();
     let stored = String::from_utf8(stored[0].1.clone()).unwrap();
     assert!(!stored.contains(secret) && !stored.contains("horse"), "{stored}");
+    // It is sealed again under a new data key.
+    let rotated =
+        world.request("POST", "/api/v1/master-key/rotate", json!({ "dataKeys": true })).await;
+    assert_eq!(rotated.0, 200, "{rotated:?}");
+    let again = holdfast_control::ports::store::Store::read(&*world.store, "user/", 9).unwrap();
+    assert_ne!(stored.as_bytes(), again[0].1, "the row was written anew");
+    advance(30);
+    assert!(login(&world, with(code(secret))).await.is_ok(), "and still opens");
     // Who has lost the program is let in by an admin.
     let gone = world.request("DELETE", "/api/v1/users/anna/second-factor", Value::Null).await;
     assert_eq!(gone.0, 204);

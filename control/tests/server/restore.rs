@@ -1,22 +1,67 @@
 //! Tests of restores: a backup is restored completely or not at all, and devices follow the
 //! restored state.
 
+use std::io::Read as _;
+
 use axum::body::Body;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use holdfast_age::{Decrypting, FileKey, Head, Identity, With};
 use holdfast_control::service::Failure;
 use serde_json::{Value, json};
 
 use crate::data::batch;
 use crate::world::{World, advance};
 
-async fn backup(world: &World) -> Vec<u8> {
-    let (status, bytes) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
+/// Reads a backup that is not encrypted.
+pub async fn backup(world: &World) -> Vec<u8> {
+    let path = "/api/v1/backup/unencrypted";
+    let (status, bytes) = world.send("POST", path, &[], Body::empty()).await;
     assert_eq!(status, 200);
     bytes.to_vec()
 }
 
-async fn restore(world: &World, tar: Vec<u8>) -> (u16, Value) {
+pub async fn restore(world: &World, tar: Vec<u8>) -> (u16, Value) {
     let (status, bytes) = world.send("POST", "/api/v1/restore", &[], Body::from(tar)).await;
     (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+/// Backup that is encrypted to a recipient, with the recipient's identity.
+pub struct Encrypted {
+    pub file: Vec<u8>,
+    pub with: With,
+}
+
+impl Encrypted {
+    pub async fn of(world: &World) -> Self {
+        let identity = Identity::make().unwrap();
+        let body = json!({ "recipients": [identity.recipient().to_string()] });
+        let body = Body::from(body.to_string());
+        let (status, bytes) = world.send("POST", "/api/v1/backup", &[], body).await;
+        assert_eq!(status, 200, "{}", String::from_utf8_lossy(&bytes));
+        Self { file: bytes.to_vec(), with: With::Identities(vec![identity]) }
+    }
+
+    pub fn key(&self) -> FileKey {
+        Head::read(&mut &self.file[..]).unwrap().file_key(&self.with).unwrap()
+    }
+
+    /// Returns the tar in it.
+    pub fn opened(&self) -> Vec<u8> {
+        let (mut from, mut tar) = (&self.file[..], Vec::new());
+        let head = Head::read(&mut from).unwrap();
+        Decrypting::begin(&head, &self.key(), from).unwrap().read_to_end(&mut tar).unwrap();
+        tar
+    }
+
+    /// Restores it, as the command line does: with the key of this file alone.
+    pub async fn restore(&self, world: &World) -> (u16, Value) {
+        let key = STANDARD.encode(self.key().bytes());
+        let body = Body::from(self.file.clone());
+        let headers = [("holdfast-backup-key", key.as_str())];
+        let (status, bytes) = world.send("POST", "/api/v1/restore", &headers, body).await;
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
 }
 
 #[tokio::test]
@@ -27,11 +72,11 @@ async fn devices_follow_what_was_restored() {
     let stored = world.send("PUT", "/api/v1/artifacts", &[], Body::from("bytes")).await.1;
     let stored: Value = serde_json::from_slice(&stored).unwrap();
     let before = world.desired("d-1").unwrap();
-    let tar = backup(&world).await;
+    let saved = Encrypted::of(&world).await;
     world.apply("w", "2").await.unwrap();
     world.apply("later", "1").await.unwrap();
     world.device("d-2").await;
-    let (status, answer) = restore(&world, tar.clone()).await;
+    let (status, answer) = saved.restore(&world).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!((&answer["devices"], &answer["workloads"]), (&json!(1), &json!(1)));
     let after = world.desired("d-1").unwrap();
@@ -48,7 +93,7 @@ async fn devices_follow_what_was_restored() {
 
     // A restore into an empty control plane brings the artifacts and asks for a restart.
     let other = World::new().await;
-    let (status, answer) = restore(&other, tar).await;
+    let (status, answer) = saved.restore(&other).await;
     assert_eq!(status, 200, "{answer}");
     assert!(answer["notes"].to_string().contains("restart"), "{answer}");
     assert!(matches!(other.renew(&key).await, Err(Failure::Unavailable(_))), "first a restart");
@@ -68,7 +113,7 @@ async fn what_is_no_whole_backup_changes_nothing() {
     let mut damaged = tar.clone();
     damaged[find(b"bytes of an artifact")] ^= 1;
     let mut other_format = tar.clone();
-    other_format[find(b"\"format\": 1") + 10] = b'2';
+    other_format[find(b"\"format\": 2") + 10] = b'3';
     // Arbitrary bytes in place of the second tar header, and in place of its name only.
     let noise: Vec<u8> = (0..512_u32).map(|number| (number * 7 % 256) as u8).collect();
     let (mut noisy, mut misnamed) = (tar.clone(), tar.clone());
@@ -83,11 +128,11 @@ async fn what_is_no_whole_backup_changes_nothing() {
         ("noise", noise.repeat(20), "this is not a backup of holdfast"),
         ("another tar", tar[1024..].to_vec(), "this is not a backup of holdfast"),
         ("noise in a header", noisy, "it is damaged"),
-        ("another name", misnamed, r#""\u{1b}[2J�\u{7}\n\ry.json" does not belong"#),
-        ("cut", tar[..tar.len() / 2].to_vec(), "store.ndjson, line"),
+        ("another name", misnamed, r#""\u{1b}[2J�\u{7}\n\ry.sealed.json" does not belong"#),
+        ("cut", tar[..find(b"store.ndjson\0") + 700].to_vec(), "store.ndjson, line"),
         ("cut after the store", tar[..find(b"bytes of an artifact") + 4].to_vec(), "artifact"),
         ("an artifact is damaged", damaged, "is damaged"),
-        ("of another format", other_format, "format 2"),
+        ("of another format", other_format, "format 3"),
     ] {
         let (status, answer) = restore(&world, bad).await;
         assert_eq!(status, 400, "{what}: {answer}");
@@ -175,6 +220,8 @@ async fn who_reads_a_backup_and_who_restores_one_is_written_down() {
         let last = audit["items"][0].clone();
         [last["by"].clone(), last["action"].clone()]
     };
+    assert_eq!(audited().await, ["admin", "backup.read-unencrypted"]);
+    Encrypted::of(&world).await;
     assert_eq!(audited().await, ["admin", "backup.read"]);
     assert_eq!(restore(&world, tar).await.0, 200);
     assert_eq!(audited().await, ["admin", "restore"]);

@@ -64,7 +64,7 @@ async fn a_login_gives_a_cookie_that_scripts_cannot_read() {
     }
     let (_, page) = world.request("GET", "/api/v1/audit?order=newest&limit=1", json!(null)).await;
     assert_eq!(page["items"][0]["action"], "session.begin", "{page}");
-    for path in ["/api/v1/devices", "/api/v1/fleet", "/api/v1/backup"] {
+    for path in ["/api/v1/devices", "/api/v1/fleet", "/api/v1/access"] {
         assert_eq!(world.raw("GET", path, &[("cookie", cookie)], "").await.status(), 200, "{path}");
     }
 }
@@ -255,7 +255,7 @@ async fn a_backup_holds_no_session_and_a_restore_ends_them() {
     world.device("d-1").await;
     world.connect("d-1", 1);
     world.disconnect("d-1", 1, "gone");
-    let (_, tar) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
+    let (_, tar) = world.send("POST", "/api/v1/backup/unencrypted", &[], Body::empty()).await;
     let text = String::from_utf8_lossy(&tar);
     assert!(text.contains("access/default/admin") && text.contains("device/default/d-1"));
     assert!(!text.contains("session/"), "a stolen backup opens no session");

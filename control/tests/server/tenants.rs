@@ -144,7 +144,7 @@ async fn what_another_tenant_has_is_not_there_whatever_is_asked() {
         ("POST", "/api/v1/workloads/w/restart"),
         ("POST", "/api/v1/workloads/w/rollback"),
         ("DELETE", "/api/v1/access/admin"),
-        ("GET", "/api/v1/backup"),
+        ("POST", "/api/v1/backup/unencrypted"),
     ] {
         let (status, answer) = ask(&world, method, path, OTHER).await;
         assert_eq!(status, 404, "{method} {path}: {answer}");
@@ -211,7 +211,7 @@ async fn events_data_and_metrics_are_of_one_tenant() {
 #[tokio::test]
 async fn a_backup_holds_all_tenants_and_is_of_the_first_one() {
     let world = two().await;
-    let (status, tar) = world.send("GET", "/api/v1/backup", &[], Body::empty()).await;
+    let (status, tar) = world.send("POST", "/api/v1/backup/unencrypted", &[], Body::empty()).await;
     assert_eq!(status, 200);
     world.service.fleet.delete_device(&zeta(), "pump-2").await.unwrap();
     assert!(matches!(world.service.fleet.device(&zeta(), "pump-2"), Err(Failure::NotFound(_))));

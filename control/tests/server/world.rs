@@ -270,6 +270,7 @@ pub struct World {
     pub bus: Arc<FakeBus>,
     pub store: Arc<Moody>,
     pub data: Arc<MoodyData>,
+    pub keyring: Arc<LocalKeyring>,
     pub admin: String,
     app: App,
     _stop: tokio::sync::watch::Sender<bool>,
@@ -296,18 +297,29 @@ impl Key {
     }
 }
 
+fn in_memory() -> Arc<LocalKeyring> {
+    Arc::new(LocalKeyring::in_memory().unwrap())
+}
+
 impl World {
     pub async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = generate(clock()).unwrap();
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
-        Self::open(folder, Box::new(store), keys, None).await
+        Self::open(folder, Box::new(store), keys, None, in_memory()).await
+    }
+
+    /// Starts a service with this keyring.
+    pub async fn with_keyring(keyring: Arc<LocalKeyring>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        Self::open(folder, Box::new(store), generate(clock()).unwrap(), None, keyring).await
     }
 
     /// Starts a service on this store.
     pub async fn on(store: Box<dyn Store>) -> Self {
         let keys = generate(clock()).unwrap();
-        Self::open(tempfile::tempdir().unwrap(), store, keys, None).await
+        Self::open(tempfile::tempdir().unwrap(), store, keys, None, in_memory()).await
     }
 
     async fn open(
@@ -315,6 +327,7 @@ impl World {
         inner: Box<dyn Store>,
         keys: Keys,
         admin: Option<String>,
+        keyring: Arc<LocalKeyring>,
     ) -> Self {
         let store = Arc::new(Moody {
             inner,
@@ -352,8 +365,8 @@ impl World {
             data: Arc::clone(&data) as Arc<dyn DataStore>,
             bus: Arc::clone(&bus) as Arc<dyn Bus>,
             authority,
-            keyring: Arc::new(LocalKeyring::in_memory().unwrap()),
             passwords: Arc::new(Argon2id::of((8, 1, 1)).unwrap()),
+            keyring: Arc::clone(&keyring) as _,
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
             providers: Arc::new(IdentityProviders),
@@ -377,7 +390,8 @@ impl World {
         while !service.data.knows_streams() {
             tokio::task::yield_now().await;
         }
-        Self { folder, service, writing: Some(writing), bus, store, data, admin, app, _stop: stop }
+        let writing = Some(writing);
+        Self { folder, service, writing, bus, store, data, keyring, admin, app, _stop: stop }
     }
 
     /// Content of a file of the data folder.
@@ -389,11 +403,12 @@ impl World {
     pub async fn restart(mut self) -> Self {
         self.service.close().await;
         self.writing.take().unwrap().join().unwrap();
+        let keyring = Arc::clone(&self.keyring);
         let (keys, admin) = (self.service.enrolment.authority().keys().clone(), self.admin.clone());
         let Self { folder, service, store, data, app, .. } = self;
         drop((service, app, store, data));
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
-        Self::open(folder, Box::new(store), keys, Some(admin)).await
+        Self::open(folder, Box::new(store), keys, Some(admin), keyring).await
     }
 
     pub async fn request(&self, method: &str, path: &str, body: Value) -> (u16, Value) {

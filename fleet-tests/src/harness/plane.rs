@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use holdfast_age::{Decrypting, Head, Identity, With};
 use serde_json::Value;
 
 use super::eventually::tails;
@@ -73,19 +74,30 @@ impl Plane {
     /// Starts a control plane in this data folder.
     pub fn start_in(scratch: Scratch, data: PathBuf, options: Options) -> Self {
         let anywhere = SocketAddr::from((loopback(), 0));
-        let mut plane = Self {
+        let mut plane = Self::closed_in(scratch, data, options, (anywhere, anywhere));
+        plane.up();
+        plane
+    }
+
+    /// Returns a control plane that does not run yet, with this data folder and these addresses of
+    /// the API and the gateway.
+    pub fn closed_in(
+        scratch: Scratch,
+        data: PathBuf,
+        options: Options,
+        (api, mqtt): (SocketAddr, SocketAddr),
+    ) -> Self {
+        Self {
             scratch,
             binaries: Binaries::find(),
             options,
             data,
             child: None,
-            api: anywhere,
-            mqtt: anywhere,
+            api,
+            mqtt,
             ca_sha256: String::new(),
             admin_token: String::new(),
-        };
-        plane.up();
-        plane
+        }
     }
 
     /// Starts the process: the first time on free ports, later on the same ones.
@@ -200,13 +212,22 @@ impl Plane {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Returns the authority's keys, as a thief of a backup would have them.
+    /// Returns the authority's keys, as a thief of an encrypted backup and of its identity would
+    /// have them.
     ///
     /// # Panics
     /// Panics if the backup does not hold them.
     pub fn secrets(&self) -> Secrets {
-        let file = self.scratch.join("secrets.tar");
-        self.cli().run(&["backup", file.to_str().unwrap()]).ok();
+        let (encrypted, file) =
+            (self.scratch.join("secrets.age"), self.scratch.join("secrets.tar"));
+        let identity = Identity::make().unwrap();
+        let to = identity.recipient().to_string();
+        self.cli().run(&["backup", encrypted.to_str().unwrap(), "--recipient", &to]).ok();
+        let mut from = std::fs::File::open(&encrypted).unwrap();
+        let head = Head::read(&mut from).unwrap();
+        let key = head.file_key(&With::Identities(vec![identity])).unwrap();
+        let mut opened = Decrypting::begin(&head, &key, from).unwrap();
+        std::io::copy(&mut opened, &mut std::fs::File::create(&file).unwrap()).unwrap();
         let read = Command::new("tar").arg("-xOf").arg(&file).arg("authority.json").output();
         let authority: Value =
             serde_json::from_slice(&read.unwrap().stdout).expect("a backup holds authority.json");

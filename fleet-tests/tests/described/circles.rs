@@ -20,10 +20,11 @@ use std::path::{Path, PathBuf};
 use crate::root;
 
 /// Folders of the crates.
-const CRATES: [&str; 15] = [
+const CRATES: [&str; 16] = [
     "agent",
     "agent/core",
     "control",
+    "control/age",
     "control/api",
     "control/cli",
     "control/core",

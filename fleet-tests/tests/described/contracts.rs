@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use super::{root, sources};
 
 /// Folders of the shipped sources.
-const SHIPPED: [&str; 13] = [
+const SHIPPED: [&str; 14] = [
+    "control/age/src",
     "protocol/base/src",
     "protocol/records/src",
     "protocol/query/src",

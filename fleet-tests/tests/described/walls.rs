@@ -12,7 +12,8 @@ use crate::{read, root};
 
 /// Crates of the control plane that each of its inner crates may stand on. Crates of the protocol
 /// are free to all.
-const MAY: [(&str, &[&str]); 4] = [
+const MAY: [(&str, &[&str]); 5] = [
+    ("control/age", &[]),
     ("control/rows", &[]),
     ("control/ports", &["holdfast-control-rows"]),
     ("control/core", &["holdfast-api", "holdfast-control-rows"]),
@@ -20,7 +21,8 @@ const MAY: [(&str, &[&str]); 4] = [
 ];
 
 /// Crates of the program, of which the crates above may use none but those that they are allowed.
-const ROOMS: [&str; 6] = [
+const ROOMS: [&str; 7] = [
+    "holdfast-age",
     "holdfast-api",
     "holdfast-cli",
     "holdfast-control",
@@ -39,7 +41,7 @@ const OUTSIDE: [&str; 9] =
 
 /// Parts of the service, each with the parts that it may use. A part uses only those before it, so
 /// that there is no circle.
-const PARTS: [(&str, &[&str]); 10] = [
+const PARTS: [(&str, &[&str]); 11] = [
     ("documents", &[]),
     ("data", &["documents"]),
     ("access", &["documents"]),
@@ -49,7 +51,8 @@ const PARTS: [(&str, &[&str]); 10] = [
     ("workloads", &["documents", "calls", "alarms"]),
     ("fleet", &["documents", "data", "alarms"]),
     ("directory", &["documents", "data", "access", "calls"]),
-    ("archive", &["documents", "data", "alarms", "enrolment"]),
+    ("keys", &["documents"]),
+    ("archive", &["documents", "data", "alarms", "enrolment", "keys"]),
 ];
 
 /// Maximum number of fields of a type of the service.

@@ -364,7 +364,7 @@ fn what_cannot_be_reached_or_believed_is_said_with_what_to_do() {
     let said = cli.run(&["get", "devices"]).fails(1);
     assert_says(&said, &["cannot reach", &plane.api.to_string(), "refused"]);
     let backup = plane.scratch.join("never.tar");
-    cli.run(&["backup", backup.to_str().unwrap()]).fails(1);
+    cli.run(&["backup", backup.to_str().unwrap(), "--unencrypted"]).fails(1);
     let left: Vec<String> = std::fs::read_dir(plane.scratch.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
@@ -510,7 +510,7 @@ fn artifacts_and_backups_are_whole() {
     assert!(outcome.code == 0 || outcome.code == 1, "{outcome}");
 
     let backup = plane.scratch.write("backup.tar", "an older one");
-    cli.run(&["backup", backup.to_str().unwrap()]).ok();
+    cli.run(&["backup", backup.to_str().unwrap(), "--unencrypted"]).ok();
     assert_eq!(std::fs::metadata(&backup).unwrap().permissions().mode() & 0o777, 0o600);
     let listed = Command::new("tar").arg("-tf").arg(&backup).output().unwrap();
     assert!(listed.status.success() && !listed.stdout.is_empty());

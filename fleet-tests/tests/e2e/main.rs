@@ -41,6 +41,7 @@ mod plane_data;
 mod plane_trouble;
 mod restore;
 mod trust;
+mod upgrade;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

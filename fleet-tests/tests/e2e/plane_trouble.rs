@@ -165,13 +165,13 @@ fn a_backup_replaces_files_and_nothing_else() {
         (plane.scratch.join("").to_str().unwrap(), "a folder"),
         ("-", "standard output"),
     ] {
-        assert_says(&cli.run(&["backup", path]).fails(2), &[said]);
+        assert_says(&cli.run(&["backup", path, "--unencrypted"]).fails(2), &[said]);
     }
     assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(socket.exists() && !socket.is_file());
     let file = plane.scratch.join("backup");
     for _ in 0..2 {
-        cli.run(&["backup", file.to_str().unwrap()]).ok();
+        cli.run(&["backup", file.to_str().unwrap(), "--unencrypted"]).ok();
     }
 }
 
@@ -377,7 +377,7 @@ fn a_lost_store_never_becomes_a_new_control_plane() {
     let (ca, token) = (value(&said, "ca-sha256: "), value(&said, "admin-token: "));
     cli(&bare, &said, &token).apply(&script("w", "a", "true", "")).ok();
     let backup = bare.scratch.join("backup.tar");
-    cli(&bare, &said, &token).run(&["backup", backup.to_str().unwrap()]).ok();
+    cli(&bare, &said, &token).run(&["backup", backup.to_str().unwrap(), "--unencrypted"]).ok();
     let stop = |bare: &mut Bare| {
         processes::terminate(bare.child.id());
         assert_eq!(ended(bare), Some(0));

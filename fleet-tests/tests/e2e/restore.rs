@@ -21,7 +21,7 @@ fn devices_follow_a_restored_older_state() {
     await_copies(&first, 1);
     plane.await_settled("d-1");
     let file = plane.scratch.join("backup.tar");
-    plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
+    plane.cli().run(&["backup", file.to_str().unwrap(), "--unencrypted"]).ok();
     let epoch = device.status().unwrap()["epoch"].as_u64().unwrap();
 
     plane.cli().apply(&sleeper("w", "a", &second)).ok();
@@ -63,8 +63,10 @@ fn a_lost_machine_is_replaced_from_its_backup() {
     plane.cli().apply(&sleeper("w", "a", &marker)).ok();
     let pid = device.await_phase("w", "running");
     plane.await_settled("d-1");
-    let file = plane.scratch.join("backup.tar");
-    plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
+    let file = plane.scratch.join("backup.tar.age");
+    let passphrase = plane.scratch.write("passphrase", "six words of a dice roll\n");
+    let by = ["--passphrase-file", passphrase.to_str().unwrap()];
+    plane.cli().run(&["backup", file.to_str().unwrap(), by[0], by[1]]).ok();
 
     // The machine is lost; another takes its addresses, with an empty disk.
     plane.kill();
@@ -73,7 +75,13 @@ fn a_lost_machine_is_replaced_from_its_backup() {
     let old_ca = plane.ca_sha256.clone();
     plane.up();
     assert_ne!(plane.ca_sha256, old_ca, "an empty disk makes a new CA");
-    let said = plane.cli().run(&["restore", file.to_str().unwrap()]).ok();
+    let said = plane.cli().run(&["restore", file.to_str().unwrap()]).fails(2);
+    assert!(said.contains("--passphrase-file"), "{said}");
+    let wrong = plane.scratch.write("wrong", "six words of another roll\n");
+    let of = ["--passphrase-file", wrong.to_str().unwrap()];
+    let said = plane.cli().run(&["restore", file.to_str().unwrap(), of[0], of[1]]).fails(1);
+    assert!(said.contains("the passphrase is not the one"), "{said}");
+    let said = plane.cli().run(&["restore", file.to_str().unwrap(), by[0], by[1]]).ok();
     assert!(!said.is_empty());
     plane.stop();
     plane.admin_token = old_admin;
@@ -151,7 +159,7 @@ fn records_shipped_since_a_backup_outlive_its_restore_and_policies_come_back() {
     let wanted = documents(&plane);
     assert_eq!(wanted.len(), 2, "{wanted:?}");
     let file = plane.scratch.join("backup.tar");
-    plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
+    plane.cli().run(&["backup", file.to_str().unwrap(), "--unencrypted"]).ok();
 
     post(&access, "line", &all[1_000..2_000]);
     post(&access, "new", &all);
@@ -194,7 +202,7 @@ fn a_lost_data_store_gets_what_devices_still_have_and_is_told_what_they_have_not
     plane.cli().apply(little).ok();
     plane.await_settled("d-1");
     let file = plane.scratch.join("backup.tar");
-    plane.cli().run(&["backup", file.to_str().unwrap()]).ok();
+    plane.cli().run(&["backup", file.to_str().unwrap(), "--unencrypted"]).ok();
     // Streams shipped and acknowledged after the backup: one goes on later, one never publishes
     // again, and of one the device has dropped most records.
     let all = telemetry(12, 30_000);

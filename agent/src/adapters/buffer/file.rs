@@ -96,7 +96,11 @@ impl<E: Into<redb::Error>> From<E> for FileError {
             redb::Error::DatabaseAlreadyOpen
             | redb::Error::Unsupported
             | redb::Error::PreviousIo
-            | redb::Error::DatabaseClosed => Self::Other(text),
+            | redb::Error::DatabaseClosed
+            // Of another format is not damaged: the file stays where it is.
+            | redb::Error::UpgradeRequired(_)
+            | redb::Error::TableTypeMismatch { .. }
+            | redb::Error::TypeDefinitionChanged { .. } => Self::Other(text),
             _ => Self::Damaged(text),
         }
     }

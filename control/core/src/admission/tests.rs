@@ -170,6 +170,11 @@ fn notifications() -> Vec<Value> {
         } })),
         ),
         document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
+        document(
+            "RoleBinding",
+            "r",
+            json!({ "role": "operator", "subjects": ["anna", "bob@corp"] }),
+        ),
         identity_provider(),
     ]
 }

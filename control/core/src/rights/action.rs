@@ -91,7 +91,8 @@ actions! {
     PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", OPERATORS, Whole;
     GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", OPERATORS, Anything;
     ListAudit: "audit.list", "GET", "/api/v1/audit", AUDITORS, Whole;
-    ReadBackup: "backup.read", "GET", "/api/v1/backup", ADMINS, Whole;
+    ReadBackup: "backup.read", "POST", "/api/v1/backup", ADMINS, Whole;
+    ReadUnencryptedBackup: "backup.read-unencrypted", "POST", "/api/v1/backup/unencrypted", ADMINS, Whole;
     GetCa: "ca.get", "GET", "/api/v1/ca", OWN, Anything;
     ListDevices: "device.list", "GET", "/api/v1/devices", PROVISIONERS_READ, Whole;
     GetDevice: "device.get", "GET", "/api/v1/devices/{name}", PROVISIONERS_READ, Device;
@@ -118,6 +119,8 @@ actions! {
     GroupDevices: "device.groups", "GET", "/api/v1/groups", READERS, Whole;
     ListLabels: "device.labels", "GET", "/api/v1/labels", PROVISIONERS_READ, Whole;
     ListLicences: "about.licences", "GET", "/api/v1/licences", ANYONE, Anything;
+    GetMasterKey: "master-key.get", "GET", "/api/v1/master-key", ADMINS, Whole;
+    RotateMasterKey: "master-key.rotate", "POST", "/api/v1/master-key/rotate", ADMINS, Whole;
     ReadStreamMetrics: "metrics.streams", "GET", "/api/v1/metrics/streams", METERS, Whole;
     TestNotification: "notification.test", "POST", "/api/v1/notifications/{name}/test", OPERATORS, Whole;
     GetOpenapi: "about.openapi", "GET", "/api/v1/openapi.json", OWN, Anything;

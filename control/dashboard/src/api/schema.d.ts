@@ -245,13 +245,35 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Downloads a backup: a tar file with the whole state, the keys and the artifacts.
-         * @description The backup contains the private keys of the control plane. Store it as safely as those.
-         */
-        get: operations["getBackup"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Makes an encrypted backup: a tar file with the whole state, every key and the artifacts, in the
+         *     format of age.
+         * @description Whoever can open it can act as the control plane.
+         */
+        post: operations["getBackup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backup/unencrypted": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes a backup that is not encrypted: a tar file with the whole state and the artifacts.
+         * @description Documents, labels and names in it can be read by whoever has it. Keys and secrets stay sealed
+         *     under the master key: without that key it cannot be restored.
+         */
+        post: operations["getUnencryptedBackup"];
         delete?: never;
         options?: never;
         head?: never;
@@ -731,6 +753,112 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/master-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Describes the master key, without any key. */
+        get: operations["getMasterKey"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/master-key/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Rotates the master key, while everything runs.
+         * @description The data keys are wrapped anew in one transaction; on request there is a new data key as well, and
+         *     everything that is sealed is sealed again.
+         */
+        post: operations["rotateMasterKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Changes one's own password and ends one's other sessions. */
+        post: operations["changeOwnPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes a secret for one's authenticator program. It counts once a code of it was shown. */
+        post: operations["beginSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Confirms one's second factor with a code of it. From now on each login needs one. */
+        post: operations["confirmSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/second-factor/end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Takes one's own second factor away. */
+        post: operations["endSecondFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics/streams": {
         parameters: {
             query?: never;
@@ -928,6 +1056,9 @@ export interface paths {
          * Replaces the whole state by a backup.
          * @description The backup is checked completely before anything is replaced. The epoch rises, so that devices
          *     follow the restored state.
+         *
+         *     An encrypted backup is sent as it is, with the header `holdfast-backup-key` (its own key, which
+         *     `holdfast restore` opens) or `holdfast-backup-passphrase`, both in base64.
          */
         post: operations["restoreBackup"];
         delete?: never;
@@ -981,12 +1112,47 @@ export interface paths {
         get: operations["getSession"];
         put?: never;
         /**
-         * Logs in with an access token.
-         * @description The response sets a cookie that stands for the token.
+         * Logs in, with an access token or with the name and password of a local user.
+         * @description The response sets a cookie that stands for the login. A user with a second factor is asked for
+         *     its code by the error code `second-factor`.
          */
         post: operations["login"];
         /** Logs out: ends the login of the request's cookie. */
         delete: operations["logout"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the open sessions of the tenant. */
+        get: operations["listSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends a session. */
+        delete: operations["endSession"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1101,6 +1267,86 @@ export interface paths {
          * @description Devices that enrolled with it stay.
          */
         delete: operations["revokeToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists local users in the order of their names. */
+        get: operations["listUsers"];
+        put?: never;
+        /**
+         * Makes a local user.
+         * @description Without a password one is made; the response is the only time that it is shown. The user is
+         *     asked to choose another at the first login. Roles come from `RoleBinding` documents.
+         */
+        post: operations["createUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a local user and ends its sessions.
+         * @description The last admin cannot be deleted.
+         */
+        delete: operations["deleteUser"];
+        options?: never;
+        head?: never;
+        /** Changes a local user. A disabled user cannot log in, and its sessions end. */
+        patch: operations["changeUser"];
+        trace?: never;
+    };
+    "/api/v1/users/{name}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sets a user's password and ends the user's sessions.
+         * @description Without a password one is made; the response is the only time that it is shown.
+         */
+        post: operations["setPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{name}/second-factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Takes a user's second factor away, for somebody who has lost it. */
+        delete: operations["removeSecondFactor"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1483,7 +1729,7 @@ export interface components {
          * @description Stable word for programs: which kind of refusal this is.
          * @enum {string}
          */
-        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "refused" | "too-large" | "too-many" | "unauthorized" | "unavailable";
+        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "refused" | "second-factor" | "too-large" | "too-many" | "unauthorized" | "unavailable";
         /** @description Response to `POST /api/v1/apply`, document by document. */
         Applied: {
             /** @description Results, in the order of the documents. */
@@ -1627,11 +1873,35 @@ export interface components {
              */
             sha256: string;
         };
+        /** @description Request of an encrypted backup: to recipients or by a passphrase, and not both. */
+        BackupRequest: {
+            /** @description Passphrase of at least 12 characters. It is stored nowhere: without it the backup is lost. */
+            passphrase?: string | null;
+            /**
+             * @description Recipients in the form of age (`age1…`), 20 at most: whoever has the identity of one opens
+             *     the backup.
+             */
+            recipients?: string[];
+        };
         /**
          * @description Category of an activity.
          * @enum {string}
          */
         Category: "change" | "login" | "read" | "device";
+        /** @description Request of `POST /api/v1/me/password`. The user's other sessions end. */
+        ChangePassword: {
+            /** @description Password from now on: 12 characters or more. */
+            newPassword: string;
+            /** @description Present password. */
+            password: string;
+        };
+        /** @description Request of `PATCH /api/v1/users/{name}`. What is absent stays. */
+        ChangeUser: {
+            /** @description True: the user may not log in, and its sessions end. */
+            disabled?: boolean | null;
+            /** @description Name of the person: one line of at most 80 characters. */
+            fullName?: string | null;
+        };
         /** @description Devices for which a document changes something. At most 100 of each list are named. */
         ChangedDevices: {
             /** @description Devices that begin to run the workload, or to which the document begins to apply. */
@@ -1658,6 +1928,11 @@ export interface components {
              * @description Number of devices in `update`, also those that are not named.
              */
             updateCount: number;
+        };
+        /** @description Request of `POST /api/v1/me/second-factor/confirm`. */
+        Code: {
+            /** @description Code of six digits that the authenticator program shows. */
+            code: string;
         };
         /**
          * @description Connection state of a device.
@@ -2690,6 +2965,28 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description One page of a list. */
+        List_OpenSession: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /** @description Address that the login came from. Absent: not known. */
+                address?: string | null;
+                /** @description Program that logged in, as it names itself; may be empty. */
+                agent: string;
+                /** @description Who has logged in, such as `user anna` or `access token 0011223344556677`. */
+                caller: string;
+                /** @description Time of the login. */
+                createdAt: string;
+                /** @description Time at which the session ends. */
+                expiresAt: string;
+                /** @description Id of the session. It is no secret. */
+                id: string;
+                /** @description True for the session of this request. */
+                own: boolean;
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
         List_Revision: {
             /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
@@ -2918,6 +3215,32 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description One page of a list. */
+        List_User: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /** @description Time at which the user was made. */
+                createdAt: string;
+                /** @description True if the user may not log in. */
+                disabled: boolean;
+                /** @description Name of the person; may be empty. */
+                fullName: string;
+                /** @description Time of the last login. Absent: never. */
+                lastLoginAt?: string | null;
+                /** @description True if somebody else has set the password, and the user has not chosen another since. */
+                mustChange: boolean;
+                /** @description Name that the user logs in with. */
+                name: string;
+                /** @description True if the user has a password. */
+                password: boolean;
+                /** @description Roles, from role bindings. */
+                roles: components["schemas"]["Granted"][];
+                /** @description True if a login needs a code of the user's authenticator program. */
+                secondFactor: boolean;
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
         List_Workload: {
             /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
@@ -2936,10 +3259,32 @@ export interface components {
             /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
         };
-        /** @description Request of `POST /api/v1/session`: begins a session of the pages. */
+        /**
+         * @description Request of `POST /api/v1/session`: begins a session, with an access token, or with the name and
+         *     password of a local user.
+         */
         Login: {
+            /** @description Code of the user's authenticator program; asked for by the code `second-factor`. */
+            code?: string | null;
+            /** @description Password of the user. */
+            password?: string | null;
+            /** @description Tenant of the user. Absent: the one that the control plane began with. */
+            tenant?: string | null;
             /** @description Access token with its secret: `hfa1.<id>.<secret>`. */
-            token: string;
+            token?: string | null;
+            /** @description Name of a local user. */
+            user?: string | null;
+        };
+        /** @description Response to `GET /api/v1/master-key` and to its rotation. No key is in it. */
+        MasterKey: {
+            /** @description Ids of the data keys that it wraps, the oldest first. The last one seals. */
+            dataKeys: string[];
+            /** @description Id of the master key: 16 hexadecimal digits of its digest. */
+            id: string;
+            /** @description Next steps in words. */
+            notes?: string[];
+            /** @description Place of the master key, in words. */
+            place: string;
         };
         /** @description Name, labels and versions of a resource. */
         Metadata: {
@@ -3119,6 +3464,15 @@ export interface components {
              */
             uses?: number;
         };
+        /** @description Request of `POST /api/v1/users`: a new local user. Roles come from `RoleBinding` documents. */
+        NewUser: {
+            /** @description Name of the person: one line of at most 80 characters. Default: empty. */
+            fullName?: string;
+            /** @description Name that the user logs in with: 1 to 63 characters of a-z, 0-9 and -. */
+            name: string;
+            /** @description Password. Absent: one is made, and shown in the response. */
+            password?: string | null;
+        };
         /** @description A device on which a workload was not restarted. */
         NotRestarted: {
             /** @description Name of the device. */
@@ -3135,6 +3489,23 @@ export interface components {
             devices?: string[] | null;
             /** @description Label selector, applied to the labels that devices have now. */
             labelSelector?: string | null;
+        };
+        /** @description A login that is open. */
+        OpenSession: {
+            /** @description Address that the login came from. Absent: not known. */
+            address?: string | null;
+            /** @description Program that logged in, as it names itself; may be empty. */
+            agent: string;
+            /** @description Who has logged in, such as `user anna` or `access token 0011223344556677`. */
+            caller: string;
+            /** @description Time of the login. */
+            createdAt: string;
+            /** @description Time at which the session ends. */
+            expiresAt: string;
+            /** @description Id of the session. It is no secret. */
+            id: string;
+            /** @description True for the session of this request. */
+            own: boolean;
         };
         /** @description Response to a pause or a resume. At most 100 devices of each list are named. */
         PauseResult: {
@@ -3513,6 +3884,26 @@ export interface components {
              */
             ttlSeconds?: number | null;
         };
+        /** @description Request to rotate the master key. */
+        RotateMasterKey: {
+            /** @description True when a new data key is made as well, and everything that is sealed is sealed again. */
+            dataKeys?: boolean;
+            /**
+             * @description Path of a file on the control plane's machine that holds the new master key. Absent: a new
+             *     one is made and replaces the present file.
+             */
+            file?: string | null;
+        };
+        /**
+         * @description Response to `POST /api/v1/me/second-factor`: the secret for an authenticator program. It counts
+         *     once a code of it was shown.
+         */
+        SecondFactor: {
+            /** @description The same as an address, `otpauth://…`, for a QR code. */
+            address: string;
+            /** @description Secret in base32, to type in by hand. */
+            secret: string;
+        };
         /** @description Response to `GET /api/v1/devices/{name}/streams/{stream}/series`. */
         Series: {
             /**
@@ -3523,15 +3914,17 @@ export interface components {
             /** @description Points in order of time. Parts of the time without a number have no point. */
             points: components["schemas"]["Point"][];
         };
-        /** @description A session of the pages. Its secret is sent in a cookie only. */
+        /** @description A session. Its secret is sent in a cookie only. */
         Session: {
             /** @description Value for the header `X-CSRF-Token`, needed with every request other than GET and HEAD. */
             csrf: string;
             /** @description Time at which the session ends: 12 hours after the login, or earlier with its access token. */
             expiresAt: string;
-            /** @description Id of the access token that began the session. */
+            /** @description True if somebody else has set the user's password: another is to be chosen. */
+            mustChange?: boolean;
+            /** @description Id of the access token that began the session, or `user NAME`. */
             operator: string;
-            /** @description Name of the access token, by which people know its holder. Absent: it has none. */
+            /** @description Name of the access token or of the person. Absent: it has none. */
             operatorName?: string | null;
             /** @description Roles of the session. */
             roles: components["schemas"]["Role"][];
@@ -3542,6 +3935,16 @@ export interface components {
             setup?: boolean;
             /** @description Tenant of the session. */
             tenant: string;
+            /**
+             * @description Person who has logged in: the name of a local user, or `NAME@PROVIDER`. Absent: it was
+             *     begun with an access token.
+             */
+            user?: string | null;
+        };
+        /** @description Request of `POST /api/v1/users/{name}/password`. All sessions of the user end. */
+        SetPassword: {
+            /** @description Password. Absent: one is made, and shown in the response. */
+            password?: string | null;
         };
         /**
          * @description Urgency of an alarm: `critical` (something does not work), `warning` (something will stop
@@ -3889,6 +4292,34 @@ export interface components {
              */
             unhealthy: number;
         };
+        /** @description A local user, without password and second factor. */
+        User: {
+            /** @description Time at which the user was made. */
+            createdAt: string;
+            /** @description True if the user may not log in. */
+            disabled: boolean;
+            /** @description Name of the person; may be empty. */
+            fullName: string;
+            /** @description Time of the last login. Absent: never. */
+            lastLoginAt?: string | null;
+            /** @description True if somebody else has set the password, and the user has not chosen another since. */
+            mustChange: boolean;
+            /** @description Name that the user logs in with. */
+            name: string;
+            /** @description True if the user has a password. */
+            password: boolean;
+            /** @description Roles, from role bindings. */
+            roles: components["schemas"]["Granted"][];
+            /** @description True if a login needs a code of the user's authenticator program. */
+            secondFactor: boolean;
+        };
+        /** @description A user whose password was set. The user is asked to choose another at the next login. */
+        UserPassword: {
+            /** @description Password that was made: the only time that it is shown. Absent: it was given. */
+            password?: string | null;
+            /** @description The user. */
+            user: components["schemas"]["User"];
+        };
         /** @description Response to `GET /api/v1/whoami`: the caller, its roles, and what they allow. */
         WhoAmI: {
             /** @description Every action, and whether it is allowed. */
@@ -3901,6 +4332,11 @@ export interface components {
             grants: components["schemas"]["Granted"][];
             /** @description Tenant of the caller. */
             tenant: string;
+        };
+        /** @description Request about one's own second factor: the password, as a proof that it is the user. */
+        WithPassword: {
+            /** @description Present password. */
+            password: string;
         };
         /** @description A workload: its document and its state over all devices. */
         Workload: {
@@ -4564,6 +5000,37 @@ export interface operations {
         };
     };
     getBackup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackupRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getUnencryptedBackup: {
         parameters: {
             query?: never;
             header?: never;
@@ -5605,6 +6072,182 @@ export interface operations {
             };
         };
     };
+    getMasterKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MasterKey"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rotateMasterKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RotateMasterKey"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MasterKey"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    changeOwnPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangePassword"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    beginSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithPassword"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SecondFactor"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    confirmSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Code"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    endSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithPassword"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getStreamMetrics: {
         parameters: {
             query?: {
@@ -5923,7 +6566,12 @@ export interface operations {
     restoreBackup: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Key of the encrypted file, base64 */
+                "holdfast-backup-key"?: string | null;
+                /** @description Passphrase of the encrypted file, UTF-8 in base64 */
+                "holdfast-backup-passphrase"?: string | null;
+            };
             path?: never;
             cookie?: never;
         };
@@ -6081,6 +6729,65 @@ export interface operations {
                 "X-CSRF-Token": string;
             };
             path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listSessions: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the previous page. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_OpenSession"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    endSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
@@ -6329,6 +7036,189 @@ export interface operations {
             header?: never;
             path: {
                 id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listUsers: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the previous page. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_User"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    createUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserPassword"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deleteUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    changeUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ChangeUser"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["User"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    setPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPassword"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserPassword"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    removeSecondFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
             };
             cookie?: never;
         };

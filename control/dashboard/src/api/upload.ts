@@ -27,7 +27,7 @@ interface To<T> {
 export interface Uploader<T> {
   now: Store<Upload<T>>;
   /** Resolves when it is over, however it ended; `now` says how. */
-  send(file: File): Promise<void>;
+  send(file: File, headers?: Record<string, string>): Promise<void>;
   /** Forgets how the last one ended. */
   forget(): void;
 }
@@ -43,11 +43,11 @@ export function uploader<T>(to: To<T>, done?: (answer: T) => void | Promise<void
   addEventListener("beforeunload", (event) => {
     if (busy(now.get())) event.preventDefault();
   });
-  const send = async (file: File) => {
+  const send = async (file: File, headers: Record<string, string> = {}) => {
     if (busy(now.get())) return;
     const { name, size } = file;
     try {
-      const answer = await transfer<T>(to, file, (step) => now.set(step));
+      const answer = await transfer<T>(to, file, headers, (step) => now.set(step));
       if (answer === undefined) {
         now.set({ kind: "cancelled", name });
         return;
@@ -65,7 +65,7 @@ export function uploader<T>(to: To<T>, done?: (answer: T) => void | Promise<void
 }
 
 /** Undefined: it was cancelled. */
-function transfer<T>(to: To<T>, file: File, step: (upload: Upload<T>) => void): Promise<T | undefined> {
+function transfer<T>(to: To<T>, file: File, headers: Record<string, string>, step: (upload: Upload<T>) => void): Promise<T | undefined> {
   const { name, size } = file;
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -74,6 +74,7 @@ function transfer<T>(to: To<T>, file: File, step: (upload: Upload<T>) => void): 
     request.open(to.method, to.path);
     request.responseType = "text";
     request.setRequestHeader("Content-Type", to.type);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     const open = session.get();
     if (open.kind === "open") request.setRequestHeader("X-CSRF-Token", open.csrf);
     request.upload.onprogress = ({ loaded }) => sending(loaded);

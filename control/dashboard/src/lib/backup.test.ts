@@ -22,3 +22,9 @@ test("another file is no backup, and a strange manifest is the server's to judge
   expect(manifestOf(tar("manifest.json", '{"program":7'))).toEqual({});
   expect(manifestOf(tar("manifest.json", '{"program":7,"createdAt":"x"}'))).toEqual({ createdAt: "x" });
 });
+
+test("an encrypted backup says what opens it", () => {
+  const head = (text: string) => new TextEncoder().encode(`age-encryption.org/v1\n${text}\n`);
+  expect(manifestOf(head("-> scrypt AAAA 16"))).toEqual({ by: "passphrase" });
+  expect(manifestOf(head("-> X25519 AAAA"))).toEqual({ by: "identity" });
+});

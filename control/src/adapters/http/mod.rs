@@ -24,6 +24,7 @@ mod jobs;
 mod listen;
 mod lists;
 mod logs;
+mod master_key;
 mod meaning;
 mod metrics;
 mod pages;
@@ -57,7 +58,7 @@ use crate::service::Failure;
 
 use app::RequestId;
 pub use app::{App, Requests};
-pub use archive::read_backup;
+pub use archive::{Opening, Reading, read_backup};
 pub use files::{File, Pages};
 pub use listen::{Tls, serve};
 
@@ -164,6 +165,9 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(events::events))
         .routes(routes!(artifacts::put))
         .routes(routes!(archive::backup))
+        .routes(routes!(archive::backup_unencrypted))
+        .routes(routes!(master_key::get))
+        .routes(routes!(master_key::rotate))
         .routes(routes!(archive::restore))
 }
 

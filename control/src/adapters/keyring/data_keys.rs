@@ -126,13 +126,21 @@ impl DataKeys {
     }
 
     /// Seals a value under the newest key.
-    pub(super) fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
+    pub(super) fn seal_under_newest(
+        &self,
+        context: &[u8],
+        plain: &[u8],
+    ) -> Result<Vec<u8>, KeyringError> {
         let encrypted = encrypt(&self.newest.bytes, context, plain)?;
         Ok([&[FORM][..], &self.newest.id, &encrypted].concat())
     }
 
     /// Opens a value under the key that it names.
-    pub(super) fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
+    pub(super) fn open_under_any(
+        &self,
+        context: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, KeyringError> {
         let Some(([FORM], rest)) = sealed.split_first_chunk::<1>() else {
             return Err(KeyringError::Form);
         };
@@ -150,32 +158,35 @@ mod tests {
     #[test]
     fn a_value_opens_with_its_context_and_key_alone() {
         let keys = DataKeys::new(Vec::new(), Known::make(7).unwrap());
-        let sealed = keys.seal(b"secret/acme/db/password", b"hunter2").unwrap();
+        let sealed = keys.seal_under_newest(b"secret/acme/db/password", b"hunter2").unwrap();
         assert_eq!(sealed.len(), b"hunter2".len() + 37);
-        assert_eq!(keys.open(b"secret/acme/db/password", &sealed).unwrap(), b"hunter2");
-        assert_eq!(keys.open(b"secret/zeta/db/password", &sealed), Err(KeyringError::Altered));
-        assert_ne!(sealed, keys.seal(b"secret/acme/db/password", b"hunter2").unwrap());
+        assert_eq!(keys.open_under_any(b"secret/acme/db/password", &sealed).unwrap(), b"hunter2");
+        assert_eq!(
+            keys.open_under_any(b"secret/zeta/db/password", &sealed),
+            Err(KeyringError::Altered)
+        );
+        assert_ne!(sealed, keys.seal_under_newest(b"secret/acme/db/password", b"hunter2").unwrap());
         let newer = DataKeys::new(keys.all().cloned().collect(), Known::make(8).unwrap());
-        assert_eq!(newer.open(b"secret/acme/db/password", &sealed).unwrap(), b"hunter2");
+        assert_eq!(newer.open_under_any(b"secret/acme/db/password", &sealed).unwrap(), b"hunter2");
         let other = DataKeys::new(Vec::new(), Known::make(7).unwrap());
         let id = keys.newest().id();
-        let said = other.open(b"secret/acme/db/password", &sealed);
+        let said = other.open_under_any(b"secret/acme/db/password", &sealed);
         assert_eq!(said, Err(KeyringError::UnknownKey(id)));
     }
 
     #[test]
     fn no_flipped_bit_and_no_cut_opens() {
         let keys = DataKeys::new(Vec::new(), Known::make(7).unwrap());
-        let sealed = keys.seal(b"c", b"some value").unwrap();
+        let sealed = keys.seal_under_newest(b"c", b"some value").unwrap();
         for at in 0..sealed.len() {
-            assert!(keys.open(b"c", sealed.get(..at).unwrap()).is_err(), "cut at {at}");
+            assert!(keys.open_under_any(b"c", sealed.get(..at).unwrap()).is_err(), "cut at {at}");
             for bit in 0..8 {
                 let mut bytes = sealed.clone();
                 *bytes.get_mut(at).unwrap() ^= 1 << bit;
-                assert!(keys.open(b"c", &bytes).is_err(), "byte {at}, bit {bit}");
+                assert!(keys.open_under_any(b"c", &bytes).is_err(), "byte {at}, bit {bit}");
             }
         }
-        assert!(keys.open(b"c", &[]).is_err());
+        assert!(keys.open_under_any(b"c", &[]).is_err());
     }
 
     #[test]

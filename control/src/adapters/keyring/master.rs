@@ -14,11 +14,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_base::ids::hex;
 
 use super::data_keys::random;
+use crate::api::MASTER_KEY_PREFIX as PREFIX;
 use crate::core::model::sha256;
 use crate::ports::keyring::{KeyringError, KeyringTrouble};
-
-/// Beginning of a master key in text, by which it is known when it turns up somewhere.
-const PREFIX: &str = "hfmk1.";
 
 /// Maximum size of a master key's file, in bytes.
 const MAX_FILE: u64 = 4_096;

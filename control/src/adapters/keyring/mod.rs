@@ -63,7 +63,7 @@ impl Row {
     fn unwrap(&self, master: &MasterKey) -> Result<DataKeys, KeyringTrouble> {
         let damaged = |id: &str| {
             KeyringTrouble(format!(
-                "data key {id} in the store is damaged: restore a backup (holdfast serve --restore FILE)"
+                "data key {id} in the store is damaged: restore a backup (--restore FILE)"
             ))
         };
         let open = |key: &Wrapped| {
@@ -83,7 +83,7 @@ impl Row {
     fn read(row: &[u8]) -> Result<Self, KeyringTrouble> {
         serde_json::from_slice(row).map_err(|error| {
             KeyringTrouble(format!(
-                "the store's row of data keys cannot be read: {error}. Restore a backup (holdfast serve --restore FILE)"
+                "the store's row of data keys cannot be read: {error}. Restore a backup (--restore FILE)"
             ))
         })
     }
@@ -146,9 +146,9 @@ impl LocalKeyring {
         let what = if there { "holds another one" } else { "is not there" };
         Err(KeyringTrouble(format!(
             "what is secret in the store is under master key {id}, and {said} {what}.\n\
-             Is the disk with it mounted? Give the file that holds the key: holdfast serve --master-key FILE\n\
+             Is the disk with it mounted? Give the file that holds the key: --master-key FILE\n\
              Without it the CA's key and all secrets are lost; an encrypted backup brings its own keys: \
-             set store.redb aside and start with holdfast serve --restore BACKUP.age"
+             set store.redb aside and start with --restore BACKUP.age"
         )))
     }
 
@@ -217,7 +217,7 @@ fn other_master(held: &Held, file: Option<&Path>) -> Result<Staged, KeyringTroub
     let there = master::read(file)?.and_then(|keys| keys.into_iter().next());
     let master = there.ok_or_else(|| {
         KeyringTrouble(format!(
-            "there is no file {} on the control plane's machine: make one with `holdfast master-key generate`",
+            "there is no file {} on the control plane's machine: make one with the command line (master-key generate)",
             file.display()
         ))
     })?;
@@ -234,25 +234,31 @@ fn other_keys(held: &Held, older: Vec<Known>, newest: Known) -> Result<Staged, K
     Ok(Staged { held: Held { keys, ..held.clone() }, replaces: false })
 }
 
-fn imported(keys: &[DataKey], newest: &Known) -> Result<Vec<Known>, KeyringTrouble> {
-    let mut known = Vec::with_capacity(keys.len());
-    for key in keys {
-        let read = Known::import(key);
-        let read = read.ok_or_else(|| KeyringTrouble(format!("data key {:?} is none", key.id)))?;
-        if read.id() != newest.id() {
-            known.push(read);
-        }
+fn imported(keys: &[DataKey]) -> Result<Vec<Known>, KeyringTrouble> {
+    let read = |key: &DataKey| {
+        let said = || KeyringTrouble(format!("data key {:?} of the backup is none", key.id));
+        Known::import(key).ok_or_else(said)
+    };
+    keys.iter().map(read).collect()
+}
+
+impl Keyring for DataKeys {
+    fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        self.seal_under_newest(context, plain)
     }
-    Ok(known)
+
+    fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
+        self.open_under_any(context, sealed)
+    }
 }
 
 impl Keyring for LocalKeyring {
     fn seal(&self, context: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyringError> {
-        self.held(|held| held.keys.seal(context, plain))
+        self.held(|held| held.keys.seal_under_newest(context, plain))
     }
 
     fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyringError> {
-        self.held(|held| held.keys.open(context, sealed))
+        self.held(|held| held.keys.open_under_any(context, sealed))
     }
 }
 
@@ -278,13 +284,22 @@ impl ManagedKeyring for LocalKeyring {
         self.held(|held| {
             if row.master != held.master.id() {
                 return Err(KeyringTrouble(format!(
-                    "it is not encrypted, so what is secret in it lies under master key {}, and this control plane has master key {}: restore it with that one, in an empty data folder (holdfast serve --restore FILE --master-key KEY)",
+                    "it is not encrypted, so what is secret in it lies under master key {}, and this control plane has master key {}: restore it with that one, in an empty data folder (--restore FILE --master-key KEY)",
                     row.master,
                     held.master.id()
                 )));
             }
             Ok(row.unwrap(&held.master)?.all().map(Known::export).collect())
         })
+    }
+
+    fn of_backup(&self, keys: &[DataKey]) -> Result<Box<dyn Keyring>, KeyringTrouble> {
+        let mut known = imported(keys)?;
+        let newest = known.pop().filter(|_| known.len() < MOST);
+        let newest = newest.ok_or_else(|| {
+            KeyringTrouble(format!("the backup has no data keys, or more than {MOST}"))
+        })?;
+        Ok(Box::new(DataKeys::new(known, newest)))
     }
 
     fn stage(&self, change: KeyringChange) -> Result<Vec<u8>, KeyringTrouble> {
@@ -297,8 +312,16 @@ impl ManagedKeyring for LocalKeyring {
             KeyringChange::NewDataKey { now } => {
                 other_keys(&held, held.keys.all().cloned().collect(), Known::make(now)?)?
             }
-            KeyringChange::OnlyNewest => other_keys(&held, Vec::new(), newest)?,
-            KeyringChange::Import(keys) => other_keys(&held, imported(&keys, &newest)?, newest)?,
+            KeyringChange::KeepTwo => {
+                let older: Vec<Known> = held.keys.all().cloned().collect();
+                let second = older.into_iter().rev().skip(1).take(1).collect();
+                other_keys(&held, second, newest)?
+            }
+            KeyringChange::Import(keys) => {
+                let mut older = imported(&keys)?;
+                older.retain(|key| key.id() != newest.id());
+                other_keys(&held, older, newest)?
+            }
         };
         let row = Row::wrap(&next.held.master, &next.held.keys)?.bytes()?;
         *staged = Some(next);

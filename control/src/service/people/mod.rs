@@ -11,6 +11,7 @@ mod own;
 mod part;
 mod provider_http;
 mod provider_login;
+mod sealed;
 mod sessions;
 mod users;
 
@@ -18,3 +19,4 @@ pub(in crate::service) use known::Providers;
 pub use part::People;
 pub use provider_http::{ProviderAnswer, ProviderAsk, ProviderHttp};
 pub use provider_login::{BegunLogin, Callback, ProviderLogin};
+pub(in crate::service) use sealed::{ClientSecrets, SecondFactors};

@@ -56,8 +56,6 @@ impl People {
         may(actor, Action::BeginSecondFactor, "")?;
         let user = self.own(actor, proof.password).await?;
         let secret: [u8; totp::SECRET] = self.authority.random().map_err(Failure::internal)?;
-        let sealed = self.keyring.seal(&context(&actor.tenant, &user), &secret);
-        let sealed = STANDARD.encode(sealed.map_err(Failure::internal)?);
         self.documents
             .change(&actor.tenant, |change| {
                 let record = known(change.model, user.as_str())?.clone();
@@ -66,6 +64,9 @@ impl People {
                         "there is a second factor already: remove it first".into(),
                     ));
                 }
+                // Within the change: data keys are exchanged between changes.
+                let sealed = self.keyring.seal(&context(&actor.tenant, &user), &secret);
+                let sealed = STANDARD.encode(sealed.map_err(Failure::internal)?);
                 let totp = TotpRecord { sealed: sealed.into(), confirmed: false, last_step: 0 };
                 put(change, UserRecord { totp: Some(totp), ..record });
                 Ok(())

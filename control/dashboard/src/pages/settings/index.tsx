@@ -5,10 +5,11 @@ import * as read from "../../api/queries";
 import { Card } from "../../ui/Card";
 import { CopyButton } from "../../ui/Copy";
 import { Loading } from "../../ui/Loading";
-import { Failed, Notice } from "../../ui/Notice";
+import { Failed } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
 import { Time } from "../../ui/Time";
 import { AccessTokens } from "./AccessTokens";
+import { Backup } from "./Backup";
 import { Licences } from "./Licences";
 import { Restore } from "./Restore";
 
@@ -35,11 +36,7 @@ export default function Settings() {
             </div>
           </Card>
           <div className="hf-stack">
-            <Card title="Backup">
-              <p>The control plane's store, its certificate authority and all artifacts in one file, taken while it runs.</p>
-              <Notice tone="warn" title="It contains every private key">Whoever has the file can act as the control plane: store it like a private key.</Notice>
-              <div><Button component="a" href="/api/v1/backup" download={`holdfast-${new Date().toISOString().slice(0, 10)}.tar`}>Download a backup</Button></div>
-            </Card>
+            <Backup />
             <Restore />
           </div>
           <Card title="Version">
