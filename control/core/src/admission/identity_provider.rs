@@ -6,7 +6,7 @@ use super::at::At;
 use super::data::OR_NOT;
 use super::document::devices;
 use super::notification::{pem, text};
-use crate::kinds::ROLES;
+use super::roles::ROLES;
 use crate::notification::HIDDEN;
 use crate::oidc::{ClientSecret, Discovery, Provider, Rule, check_address};
 use crate::records::Policy;
@@ -26,14 +26,14 @@ pub(crate) fn provider(at: &At<'_>) -> Option<(Selector, Policy)> {
             "Issuer of the ID tokens: the address under which the provider describes itself, letter by letter. It begins with https:// unless it is of this machine.",
             "the provider's address, such as https://id.example.com",
             |at| at.put("pattern", "^https?://").parsed(|text| {
-                Discovery::address(text).map(|_| Box::from(text))
+                Discovery::address(text).map(|_| Box::<str>::from(text))
             }),
         );
         let client_id = spec.required(
             "clientId",
             "Id of this control plane at the provider, where it is registered with the address `https://HOST:PORT/api/v1/login/NAME/callback`.",
             "the id that the provider gave this control plane",
-            |at| text(at, 1).map(Box::from),
+            |at| text(at, 1).map(Box::<str>::from),
         );
         let client_secret = spec.maybe(
             "clientSecret",
@@ -60,7 +60,7 @@ pub(crate) fn provider(at: &At<'_>) -> Option<(Selector, Policy)> {
         let ca = spec.maybe(
             "ca",
             "Certificates of the authorities to trust, in PEM. Default: those of the system.",
-            |at| pem(at).map(Box::from),
+            |at| pem(at).map(Box::<str>::from),
         );
         let rules = spec.required(
             "rules",
@@ -95,7 +95,7 @@ fn rule(at: &At<'_>) -> Option<Rule> {
             "value",
             "Value of the claim, or one of its values if it is a list; upper and lower case count.",
             "which value, such as ops",
-            |at| text(at, 1).map(Box::from),
+            |at| text(at, 1).map(Box::<str>::from),
         );
         let role = rule.required(
             "role",

@@ -11,6 +11,7 @@ mod fields;
 pub(crate) mod identity_provider;
 pub(crate) mod notification;
 mod parts;
+pub(crate) mod roles;
 pub(crate) mod workload;
 
 #[cfg(test)]

@@ -52,7 +52,6 @@ mod tests;
 mod workload;
 
 pub(crate) use self::policy::{PolicyRules, Preview};
-pub(crate) use self::role_binding::ROLES;
 pub(crate) use self::sent::cbor_len;
 pub use self::shown::{Looked, Page, Shown};
 

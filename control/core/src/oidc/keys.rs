@@ -8,7 +8,7 @@ use ring::signature::{
 };
 use serde_json::Value;
 
-use super::token::BadToken;
+use super::refusal::BadToken;
 
 /// Most keys of a provider that are looked at. A provider that rotates has two or three.
 pub const MAX_KEYS: usize = 64;
@@ -92,7 +92,7 @@ impl Key {
                 if x.len() != 32 || y.len() != 32 {
                     return None;
                 }
-                Material::P256([&[4], &*x, &*y].concat())
+                Material::P256([&[4_u8][..], x.as_slice(), y.as_slice()].concat())
             }
             ("OKP", Some("Ed25519")) => Material::Ed25519(number("x").filter(|x| x.len() == 32)?),
             _ => return None,

@@ -6,6 +6,7 @@
 mod discovery;
 mod keys;
 mod provider;
+mod refusal;
 mod request;
 mod ticket;
 mod token;
@@ -13,9 +14,10 @@ mod token;
 pub use self::discovery::{BadDiscovery, Discovery, MAX_ANSWER, UnsafeAddress, check_address};
 pub use self::keys::{BadKeys, Keys, MAX_KEYS};
 pub use self::provider::{ClientSecret, MAX_PROVIDERS, NoRole, Provider, Rule, secret_context};
+pub use self::refusal::BadToken;
 pub use self::request::{
     BadAnswer, Body, DeviceBegun, DeviceState, Form, begin_device, code_form, device_form,
     device_state, id_token,
 };
 pub use self::ticket::{BadTicket, RETURN, TICKET_COOKIE, TICKET_LIFE, Ticket, TicketKey, Where};
-pub use self::token::{BadToken, Claims, Expected, SKEW, verify};
+pub use self::token::{Claims, Expected, SKEW, verify};

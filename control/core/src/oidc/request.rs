@@ -57,7 +57,9 @@ impl Form<'_> {
         form.extend_pairs(fields);
         let mut authorization = None;
         match self.secret {
-            None => drop(form.append_pair("client_id", client)),
+            None => {
+                form.append_pair("client_id", client);
+            }
             Some(secret) if self.discovery.secret_in_body => {
                 form.append_pair("client_id", client).append_pair("client_secret", secret);
             }

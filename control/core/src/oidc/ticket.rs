@@ -9,9 +9,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use holdfast_base::ids::{Name, hex, unhex};
-use ring::hmac;
-
-use crate::model::sha256;
+use ring::{digest, hmac};
 
 /// Name of the cookie. It comes along when the provider sends the browser back, which is a
 /// navigation from another site: hence `SameSite=Lax`.
@@ -131,7 +129,7 @@ impl Ticket {
 
     /// Returns the PKCE challenge (S256).
     pub fn challenge(&self, key: &TicketKey) -> String {
-        URL_SAFE_NO_PAD.encode(sha256(self.verifier(key).as_bytes()))
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, self.verifier(key).as_bytes()))
     }
 
     /// Checks that an answer of this provider with this state is the one to this ticket, in time.

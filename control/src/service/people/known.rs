@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use holdfast_base::ids::Name;
 use tokio::sync::Semaphore;
 
-use super::device_login::DeviceLogins;
 use super::provider_http::{ProviderAnswer, ProviderAsk, ProviderHttp};
+use super::waiting::DeviceLogins;
 use crate::core::oidc::{Body, Discovery, Keys, Provider, TicketKey};
 use crate::service::Failure;
 

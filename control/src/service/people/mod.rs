@@ -14,6 +14,7 @@ mod provider_login;
 mod sealed;
 mod sessions;
 mod users;
+mod waiting;
 
 pub(in crate::service) use known::Providers;
 pub use part::People;
