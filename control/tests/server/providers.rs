@@ -426,7 +426,7 @@ async fn the_client_secret_lies_nowhere_in_the_clear() {
     // Applied again, hidden or as it is, nothing changes; for another issuer it must be written.
     for again in [json!({ "clientSecret": "(hidden)" }), json!({})] {
         let (status, answer) = apply(&world, &corp, again).await;
-        assert_eq!((status, &answer["items"][0]["action"]), (200, &json!("unchanged")), "{answer}");
+        assert_eq!((status, &answer["results"][0]["action"]), (200, &json!("unchanged")), "{answer}");
     }
     let elsewhere = json!({ "issuer": "https://evil.example", "clientSecret": "(hidden)" });
     let (status, answer) = apply(&world, &corp, elsewhere).await;
