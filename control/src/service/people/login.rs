@@ -132,7 +132,7 @@ impl People {
     }
 
     /// Counts a failure, and writes it to the audit log.
-    async fn failed(&self, tried: Tried, by: &str, tenant: &Name) {
+    pub(super) async fn failed(&self, tried: Tried, by: &str, tenant: &Name) {
         let from = tried.0;
         self.note_failure(tried);
         let written = self.documents.change(tenant, |change| {
