@@ -24,6 +24,7 @@ use crate::adapters::authority::{self, LocalAuthority, SERVER_TTL};
 use crate::adapters::gateway::{Gateway, Limits};
 use crate::adapters::http::{self, App, Opening, Pages, Reading, Requests, Tls};
 use crate::adapters::keyring::{LocalKeyring, Place};
+use crate::adapters::oidc::IdentityProviders;
 use crate::adapters::passwords::Argon2id;
 use crate::adapters::{clock, data_store::RedbDataStore, notify::Receivers, store::RedbStore};
 use crate::config::Config;
@@ -87,6 +88,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         passwords: Arc::new(Argon2id::new()?),
         artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
         notifier: Arc::new(Receivers),
+        providers: Arc::new(IdentityProviders),
     };
     let (service, writing) =
         Service::start(ports, settings).map_err(|error| explain(error, &folder))?;
@@ -160,6 +162,7 @@ pub async fn reset(args: ResetArgs) -> anyhow::Result<String> {
         passwords: Arc::new(Argon2id::new()?),
         artifacts: Arc::new(artifacts) as Arc<dyn ArtifactSizes>,
         notifier: Arc::new(Receivers),
+        providers: Arc::new(IdentityProviders),
     };
     let settings = settings(&config, nowhere, nowhere, None)?;
     let (service, writing) =

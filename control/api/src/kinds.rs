@@ -173,7 +173,7 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 8] = [
+pub static ALL: [&DocumentKind; 9] = [
     &WORKLOAD,
     &STREAM,
     &LINK_BUDGET,
@@ -182,6 +182,7 @@ pub static ALL: [&DocumentKind; 8] = [
     &ROLE_BINDING,
     &SECRET,
     &CONFIG,
+    &IDENTITY_PROVIDER,
 ];
 
 /// `Workload`.
@@ -389,6 +390,24 @@ static VALUES: [Column; 8] = [
     CHANGED,
     LABELS,
 ];
+
+/// `IdentityProvider`.
+pub static IDENTITY_PROVIDER: DocumentKind = DocumentKind {
+    document: "IdentityProvider",
+    word: "identityprovider",
+    plural: "identityproviders",
+    short: "idp",
+    about: "Identity providers that people log in by",
+    path: &["policies", "identityproviders"],
+    columns: &[
+        NAME,
+        column("ISSUER", &[value("/spec/issuer")]),
+        column("CLIENT", &[value("/spec/clientId")]),
+        CHANGED,
+        LABELS,
+    ],
+    sections: &[Section::Document],
+};
 
 #[cfg(test)]
 mod tests {

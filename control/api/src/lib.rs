@@ -26,6 +26,7 @@ pub mod log;
 mod master_key;
 pub mod path;
 mod people;
+mod providers;
 mod query;
 mod role;
 mod secrets;
@@ -74,6 +75,9 @@ pub use master_key::{MASTER_KEY_PREFIX, MasterKey, RotateMasterKey};
 pub use people::{
     ChangePassword, ChangeUser, Code, NewUser, OpenSession, SecondFactor, SetPassword, User,
     UserPassword, WithPassword,
+};
+pub use providers::{
+    AskDeviceLogin, DeviceLogin, DeviceLoginState, LoginProvider, LoginProviders, NewDeviceLogin,
 };
 pub use query::{
     FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryBytes, QueryLine, QueryProgress,

@@ -52,10 +52,16 @@ pub(crate) enum Command {
 
 The first start makes the CA and prints an admin token, once. Logs go to standard error.")]
     Serve(ServeArgs),
-    /// Check an access token and store it for the commands that follow.
+    /// Log in: check an access token, or log in by an identity provider, and store the login for
+    /// the commands that follow.
     #[command(after_help = "Examples:
   holdfast login https://10.0.0.5:8443 --token hfa1.… --ca-sha256 4f0c…
   HOLDFAST_TOKEN=hfa1.… holdfast login 10.0.0.5:8443 --ca-sha256 4f0c…   # not in the process list
+  holdfast login https://10.0.0.5:8443 --provider corp --ca-sha256 4f0c…
+  holdfast login --provider corp        # again, where the last login was
+
+With --provider it prints a code and an address: log in there, in any browser. That login ends after
+8 hours.
 
 `holdfast serve` prints the address, ca-sha256 and, at its first start, admin-token.")]
     Login(Login),
@@ -259,14 +265,25 @@ so that devices follow the restored state even when theirs is newer. On a termin
 #[derive(Debug, Args)]
 pub(crate) struct Login {
     /// Address of the control plane: https://HOST:PORT.
-    #[arg(env = "HOLDFAST_URL")]
-    pub(crate) url: String,
+    #[arg(env = "HOLDFAST_URL", required_unless_present = "provider")]
+    pub(crate) url: Option<String>,
     /// Access token, hfa1.….
-    #[arg(long, env = "HOLDFAST_TOKEN", hide_env_values = true)]
-    pub(crate) token: String,
+    #[arg(
+        long,
+        env = "HOLDFAST_TOKEN",
+        hide_env_values = true,
+        required_unless_present = "provider"
+    )]
+    pub(crate) token: Option<String>,
+    /// Identity provider to log in by; the pages list them.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) provider: Option<String>,
+    /// Tenant of the identity provider. Default: the one that the control plane began with.
+    #[arg(long, requires = "provider")]
+    pub(crate) tenant: Option<String>,
     /// SHA-256 of the control plane's CA (64 hexadecimal digits), or the path of its PEM file.
-    #[arg(long, value_name = "HEX", env = "HOLDFAST_CA")]
-    pub(crate) ca_sha256: String,
+    #[arg(long, value_name = "HEX", env = "HOLDFAST_CA", required_unless_present = "provider")]
+    pub(crate) ca_sha256: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

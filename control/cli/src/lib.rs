@@ -37,6 +37,7 @@ mod moment;
 mod people;
 mod pinned;
 mod progress;
+mod provider_login;
 mod query;
 mod rows;
 mod secrets;
@@ -140,8 +141,7 @@ fn dispatch(command: Command, programs: Programs) -> Outcome {
 
 async fn ask(environment: &Environment, output: Output, command: Command) -> Outcome {
     if let Command::Login(wanted) = &command {
-        return login::login(environment, output, &wanted.url, &wanted.token, &wanted.ca_sha256)
-            .await;
+        return login::login(environment, output, wanted).await;
     }
     let client = environment.client()?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

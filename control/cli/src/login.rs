@@ -13,9 +13,11 @@ use holdfast_base::ids::{hex, unhex};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
+use super::args::Login;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::pinned::sha256;
+use super::provider_login::{self, Entered};
 use super::text::Output;
 use holdfast_api::words;
 
@@ -110,29 +112,52 @@ impl Environment {
     }
 }
 
-/// Checks an access token against the control plane, then stores it.
-pub(crate) async fn login(
-    environment: &Environment,
-    output: Output,
-    url: &str,
-    token: &str,
-    ca: &str,
-) -> Outcome {
-    let url = parse_url(url)?;
-    let token = bare(token);
+/// Checks an access token against the control plane, or logs in by an identity provider; then stores
+/// the login.
+pub(crate) async fn login(environment: &Environment, output: Output, wanted: &Login) -> Outcome {
+    let (url, ca) = place(environment, wanted)?;
+    let file = environment.file()?;
+    if let Some(provider) = &wanted.provider {
+        let client = Client::new(&url, "", ca)?;
+        let entered = provider_login::enter(&client, output, provider, wanted.tenant.as_deref());
+        let Entered { token, who } = entered.await?;
+        let stored = Stored { url: url.to_string(), token, ca_sha256: hex(&ca) };
+        store(&file, &stored).map_err(|error| Failure::file("write", &file, error))?;
+        return output.line(&format!("logged in to {url} as {who}; stored in {}", file.display()));
+    }
+    let token = bare(wanted.token.as_deref().unwrap_or_default());
     if token.starts_with("hf1.") {
         return Err(Failure::usage(
             "that is an enrolment token, for devices; log in with an access token (hfa1...): \
              `holdfast serve` prints one at its first start",
         ));
     }
-    let ca = read_ca(ca)?;
-    let file = environment.file()?;
     let client = Client::new(&url, token, ca)?;
     client.get(&["devices"], &[("limit", "1")]).await?;
     let stored = Stored { url: url.to_string(), token: token.to_owned(), ca_sha256: hex(&ca) };
     store(&file, &stored).map_err(|error| Failure::file("write", &file, error))?;
     output.line(&format!("logged in to {url}; stored in {}", file.display()))
+}
+
+/// Address and CA of the control plane: as they are given, or those of the last login.
+fn place(environment: &Environment, wanted: &Login) -> Outcome<(Url, [u8; 32])> {
+    let complete = wanted.url.is_some() && wanted.ca_sha256.is_some();
+    let stored = if complete { None } else { environment.stored()? };
+    let missing = |what: &str| {
+        Failure::usage(format!(
+            "{what} is not known: holdfast login URL --provider NAME --ca-sha256 HEX"
+        ))
+    };
+    let of_stored = || stored.as_ref().map(|stored| stored.url.as_str());
+    let url = wanted.url.as_deref().or_else(of_stored).ok_or_else(|| missing("the address"))?;
+    let ca = match &wanted.ca_sha256 {
+        Some(ca) => read_ca(ca)?,
+        None => stored
+            .as_ref()
+            .and_then(|stored| unhex::<32>(&stored.ca_sha256))
+            .ok_or_else(|| missing("the CA"))?,
+    };
+    Ok((parse_url(url)?, ca))
 }
 
 /// Removes what editors put around a token: blanks, a newline, a byte order mark.

@@ -35,6 +35,7 @@ pub mod mark;
 pub mod model;
 pub mod nonce;
 pub mod notification;
+pub mod oidc;
 pub mod parameter;
 pub mod pause;
 pub mod people;

@@ -721,6 +721,10 @@ pub struct SessionRecord {
     /// Roles that the identity provider's claims gave at the login.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given: Vec<Grant>,
+    /// Issuer of the identity provider by which the person has logged in. The login ends when the
+    /// provider's document names another one, or is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<Box<str>>,
     /// Address that the login came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<std::net::IpAddr>,

@@ -19,6 +19,14 @@ pub const COOKIE: &str = "__Host-holdfast";
 /// Validity of a login in seconds: 12 hours, a long shift.
 pub const LIFE: u64 = 12 * 3_600;
 
+/// Validity of a login by an identity provider, in seconds: 8 hours. Its roles are those that the
+/// provider's claims gave at the login, so they must not grow old.
+pub const PROVIDER_LIFE: u64 = 8 * 3_600;
+
+/// Beginning of a login's secret as an access token of the command line: `hfs1.` and 64 hexadecimal
+/// digits.
+const BEARER: &str = "hfs1.";
+
 /// Most logins at a time; a further one replaces the oldest.
 pub const MAX_SESSIONS: usize = 1_000;
 
@@ -47,6 +55,16 @@ impl Secret {
         let mut pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
         let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
         unhex::<32>(value).map(Self)
+    }
+
+    /// Reads the secret from a bearer token. None: it is a token of another kind.
+    pub fn of_bearer(token: &str) -> Option<Self> {
+        unhex::<32>(token.strip_prefix(BEARER)?).map(Self)
+    }
+
+    /// Returns the secret as a bearer token, for the command line.
+    pub fn bearer(&self) -> String {
+        format!("{BEARER}{}", hex(&self.0))
     }
 
     /// Returns the value of `Set-Cookie` that stores the secret in the browser.
@@ -98,6 +116,11 @@ mod tests {
             assert!(Secret::of_cookies(none).is_none(), "{none}");
         }
         assert_eq!(format!("{secret:?}"), "Secret(withheld)");
+        let again = Secret::of_bearer(&secret.bearer()).unwrap();
+        assert_eq!(again.digest(), secret.digest());
+        for none in ["", "hfs1.", "hfa1.a.b", &format!("{}0", secret.bearer())] {
+            assert!(Secret::of_bearer(none).is_none(), "{none}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 // what the pages need comes while the token is pasted. Somebody: the pages.
 // See decision 0114.
 import { whoami, type Found } from "./login/ask";
-import { loginForm } from "./login/form";
+import { changeForm, loginForm } from "./login/form";
 
 /** Between attempts to learn who is logged in. */
 const AGAIN = 2_000;
@@ -66,6 +66,7 @@ async function begin(): Promise<void> {
   for (;;) {
     try {
       const found = await whoami();
+      if (found?.mustChange) return void changeForm(frame(), found, undefined, show);
       if (found) return await show(found);
       break;
     } catch (error) {

@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod http;
 pub mod keyring;
 pub mod notify;
+pub mod oidc;
 pub mod parquet;
 pub mod passwords;
 mod seats;

@@ -67,7 +67,9 @@ pub use failure::Failure;
 pub use fleet::{Counts, DevicesQuery, Fleet, TimelineQuery};
 pub use keys::{MasterKeys, SealedRows};
 pub use listing::{Listed, Query};
-pub use people::People;
+pub use people::{
+    BegunLogin, Callback, People, ProviderAnswer, ProviderAsk, ProviderHttp, ProviderLogin,
+};
 pub use rights::may;
 pub use settings::{Ports, Settings};
 pub use start::StartError;
@@ -75,7 +77,7 @@ pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;
-use people::SecondFactors;
+use people::{ClientSecrets, Providers, SecondFactors};
 use vault::{Vault, VaultRows};
 
 /// The control plane's service: its parts. Whoever uses one names it.
@@ -173,7 +175,8 @@ impl Service {
         settings: Settings,
         (lease, jobs): (&Renewing, mpsc::Sender<documents::Job>),
     ) -> Result<(Self, data::Queued), StartError> {
-        let Ports { store, data, bus, authority, keyring, passwords, artifacts, notifier } = ports;
+        let Ports { store, data, bus, authority, keyring, passwords, .. } = ports;
+        let Ports { artifacts, notifier, providers, .. } = ports;
         let lease = Arc::clone(&lease.lease);
         let documents = Documents::read(store, lease, jobs, Arc::clone(&bus), &settings)?;
         let documents = Arc::new(documents);
@@ -183,8 +186,11 @@ impl Service {
         let data = Arc::new(data);
         let records = || Arc::clone(&data);
         let access = Arc::new(Access::new(of(), keys()));
+        let random = authority.random().map_err(std::io::Error::other)?;
+        let by_provider = Providers::new(providers, random);
+        let ring = || Arc::clone(&keyring);
         let people =
-            People::new(of(), Arc::clone(&access), keys(), Arc::clone(&keyring), passwords);
+            People::new(of(), Arc::clone(&access), keys(), ring(), (passwords, by_provider));
         let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
         let sealing: Arc<dyn Keyring> = keyring.clone();
         let vault = Arc::new(Vault::new(of(), sealing, keys()));
@@ -194,7 +200,7 @@ impl Service {
         let terms = Terms { device_ttl, mqtt, api, addresses };
         let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
         let above = (Arc::clone(&calls), Arc::clone(&alarms), secrets());
-        let workloads = Workloads::new(of(), above, artifacts);
+        let workloads = Workloads::new(of(), above, artifacts, ring());
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
         let directory = Directory::new(
             of(),
@@ -205,7 +211,8 @@ impl Service {
             (keys(), secrets()),
         );
         // Whoever keeps sealed values in a tenant's tables adds itself here.
-        let owners: Vec<Box<dyn SealedRows>> = vec![Box::new(SecondFactors), Box::new(VaultRows)];
+        let owners: Vec<Box<dyn SealedRows>> =
+            vec![Box::new(SecondFactors), Box::new(VaultRows), Box::new(ClientSecrets)];
         let master_keys = Arc::new(MasterKeys::new(of(), keys(), keyring, owners));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),

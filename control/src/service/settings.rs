@@ -6,6 +6,7 @@ use holdfast_base::ids::Name;
 
 use super::alarms::Notifier;
 use super::documents::Uptime;
+use super::people::ProviderHttp;
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::authority::Authority;
 use crate::ports::bus::Bus;
@@ -54,6 +55,8 @@ pub struct Ports {
     pub artifacts: Arc<dyn ArtifactSizes>,
     /// Delivery of messages about alarms.
     pub notifier: Arc<dyn Notifier>,
+    /// Questions to identity providers.
+    pub providers: Arc<dyn ProviderHttp>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -33,6 +33,7 @@ mod parameters;
 mod people;
 mod ping;
 mod policies;
+mod providers;
 mod query;
 mod restore;
 mod roles;

@@ -93,7 +93,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "open routes and counts without names: /healthz, /readyz, /metrics, /api/v1/ca",
+        "open routes and counts without names: /healthz, /readyz, /metrics, /api/v1/ca, /api/v1/providers",
         &[
             "refusing",
             "needs_restart",
@@ -111,6 +111,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "ca_pem",
             "authority",
             "now",
+            "login_providers",
         ],
     ),
     (
@@ -125,6 +126,10 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "nonce",
             "renew",
             "admit_device",
+            "begin_login",
+            "finish_login",
+            "begin_device_login",
+            "ask_device_login",
         ],
     ),
     (

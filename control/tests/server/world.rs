@@ -20,6 +20,7 @@ use holdfast_control::adapters::gateway::{Gateway, Limits};
 use holdfast_control::adapters::http::{App, File, Pages, Requests, openapi, router};
 use holdfast_control::adapters::keyring::LocalKeyring;
 use holdfast_control::adapters::notify::Receivers;
+use holdfast_control::adapters::oidc::IdentityProviders;
 use holdfast_control::adapters::passwords::Argon2id;
 use holdfast_control::adapters::store::RedbStore;
 use holdfast_control::api::Role;
@@ -369,6 +370,7 @@ impl World {
             keyring: Arc::clone(&keyring) as _,
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
+            providers: Arc::new(IdentityProviders),
         };
         let (service, writing) = Service::start(ports, settings).unwrap();
         let first = service.access.first_start().await.unwrap();

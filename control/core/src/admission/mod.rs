@@ -8,9 +8,11 @@ pub(crate) mod data;
 pub(crate) mod document;
 mod faults;
 mod fields;
+pub(crate) mod identity_provider;
 pub(crate) mod notification;
 mod parts;
 mod references;
+pub(crate) mod roles;
 pub(crate) mod secret;
 pub(crate) mod workload;
 

@@ -430,7 +430,7 @@ fn checked_url(text: &str) -> Result<String, &'static str> {
 }
 
 /// Decodes a text of one line with at least `least` characters.
-fn text(at: &At<'_>, least: usize) -> Option<String> {
+pub(super) fn text(at: &At<'_>, least: usize) -> Option<String> {
     if least > 1 {
         at.put("minLength", least);
     }
@@ -502,7 +502,7 @@ fn labels(at: &At<'_>) -> Option<BTreeMap<String, String>> {
     (labels.len() == count).then_some(labels)
 }
 
-fn pem(at: &At<'_>) -> Option<String> {
+pub(super) fn pem(at: &At<'_>) -> Option<String> {
     at.parsed(|text| {
         let mut count = 0;
         for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {

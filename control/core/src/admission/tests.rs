@@ -184,6 +184,7 @@ fn notifications() -> Vec<Value> {
         ),
         valued("Secret", json!({ "a": "x", "b": { "base64": "AA==" }, "c": { "generate": {} } })),
         valued("Config", json!({ "a": "x", "b": { "base64": "AA==" } })),
+        identity_provider(),
     ]
 }
 
@@ -194,6 +195,24 @@ fn valued(kind: &str, data: Value) -> Value {
         "kind": kind,
         "metadata": { "name": "v", "labels": { "team": "water" }, "resourceVersion": 7 },
         "spec": { "data": data },
+    })
+}
+
+/// Returns an identity provider with every field.
+fn identity_provider() -> Value {
+    json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "IdentityProvider",
+        "metadata": { "name": "k" },
+        "spec": {
+            "issuer": "https://id.example.com", "clientId": "holdfast", "clientSecret": "x",
+            "scopes": ["groups"], "nameClaim": "email", "address": "https://holdfast.example.com",
+            "ca": PEM,
+            "rules": [{
+                "claim": "groups", "value": "ops", "role": "operator",
+                "devices": { "matchLabels": { "site": "kiel" } },
+            }],
+        },
     })
 }
 

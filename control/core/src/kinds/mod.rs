@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
+use crate::oidc::{MAX_PROVIDERS, Provider};
 use crate::people::Binding;
 use crate::secrets::value::{Config, Secret};
 use holdfast_api::kinds::{self as words, DocumentKind};
@@ -29,6 +30,7 @@ macro_rules! each_policy_kind {
             RoleBinding role_binding;
             Secret secret;
             Config config;
+            IdentityProvider identity_provider;
             #[cfg(test)]
             Sample sample;
         }
@@ -37,6 +39,7 @@ macro_rules! each_policy_kind {
 
 mod config;
 mod device_policy;
+mod identity_provider;
 mod kind;
 mod link_budget;
 mod notification;
@@ -79,6 +82,8 @@ pub enum PolicyKind {
     Secret,
     /// `Config`: values for workloads.
     Config,
+    /// `IdentityProvider`: where people log in, and which roles their claims give them.
+    IdentityProvider,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -126,6 +131,11 @@ pub enum Policy {
         /// Values by their keys.
         config: Config,
     },
+    /// Content of an `IdentityProvider` document.
+    IdentityProvider {
+        /// The provider, the client there, and the table of roles.
+        provider: Box<Provider>,
+    },
     /// Content of a `Sample` document.
     #[cfg(test)]
     Sample {
@@ -166,6 +176,7 @@ impl PolicyKind {
             Self::RoleBinding => &ROLE_BINDING,
             Self::Secret => &SECRET,
             Self::Config => &CONFIG,
+            Self::IdentityProvider => &IDENTITY_PROVIDER,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -401,5 +412,17 @@ static CONFIG: Facts = Facts {
         MAX_POLICIES,
         "Values for workloads.",
         "it holds the values, such as { data: { level: info } }",
+    )
+};
+
+/// `IdentityProvider`.
+static IDENTITY_PROVIDER: Facts = Facts {
+    administers: true,
+    chooses: false,
+    ..Facts::of(
+        &words::IDENTITY_PROVIDER,
+        MAX_PROVIDERS,
+        "Lets people log in by an identity provider (OpenID Connect), with roles by their claims.",
+        "it says which provider, and who gets which role",
     )
 };

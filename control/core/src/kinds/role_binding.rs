@@ -3,40 +3,17 @@
 //! See decision 0158.
 
 use super::{PolicyRules, Preview};
+use crate::admission::At;
 use crate::admission::document::devices;
-use crate::admission::{At, Words};
+use crate::admission::roles::ROLES;
 use crate::people::Binding;
 use crate::policies::some;
 use crate::records::Policy;
-use holdfast_api::Role;
 use holdfast_api::selector::Selector;
 use holdfast_base::ids::Name;
 
 /// Most people of a binding.
 const MAX_SUBJECTS: usize = 1_000;
-
-/// Words of `role`.
-const ROLES: Words<'static, Role> = Words {
-    about: "Role that the people get.",
-    what: "role",
-    list: &[
-        ("viewer", "Reads devices, workloads, logs, streams and alarms.", Role::Viewer),
-        (
-            "operator",
-            "Also changes workloads, documents, devices and enrolment tokens.",
-            Role::Operator,
-        ),
-        ("admin", "May do everything in the tenant.", Role::Admin),
-        (
-            "device-provisioner",
-            "Makes enrolment tokens and admits devices.",
-            Role::DeviceProvisioner,
-        ),
-        ("auditor", "Reads and verifies the audit log and who may do what.", Role::Auditor),
-        ("metrics", "Reads figures for Prometheus.", Role::Metrics),
-    ],
-    or: &[],
-};
 
 /// Implementation of the kind `RoleBinding`.
 #[derive(Debug)]
@@ -95,6 +72,7 @@ fn subject(at: &At<'_>) -> Option<Box<str>> {
 
 #[cfg(test)]
 mod tests {
+    use holdfast_api::Role;
     use serde_json::{Value, json};
 
     use super::*;

@@ -168,6 +168,11 @@ actions! {
     EndSecondFactor: "me.second-factor-end", "POST", "/api/v1/me/second-factor/end", ANYONE, Anything;
     WhoAmI: "auth.whoami", "GET", "/api/v1/whoami", ANYONE, Anything;
     CanI: "auth.can", "GET", "/api/v1/can", ANYONE, Anything;
+    ListProviders: "provider.list", "GET", "/api/v1/providers", OWN, Anything;
+    BeginProviderLogin: "login.begin", "GET", "/api/v1/login/{provider}", OWN, Anything;
+    FinishProviderLogin: "login.finish", "GET", "/api/v1/login/{provider}/callback", OWN, Anything;
+    BeginDeviceLogin: "login.device", "POST", "/api/v1/login/{provider}/device", OWN, Anything;
+    AskDeviceLogin: "login.device-ask", "POST", "/api/v1/login/{provider}/device/ask", OWN, Anything;
     GetHealth: "about.health", "GET", "/healthz", OWN, Anything;
     ReadMetrics: "metrics.read", "GET", "/metrics", OWN, Anything;
     GetReady: "about.ready", "GET", "/readyz", OWN, Anything;

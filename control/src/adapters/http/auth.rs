@@ -123,7 +123,11 @@ fn bearer(service: &Service, headers: &HeaderMap) -> Result<Actor, Failure> {
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Failure::Unauthorized("Authorization: only Bearer is served".into()));
     }
-    service.access.authorize(token.trim())
+    match Secret::of_bearer(token.trim()) {
+        // The command line's token of a login by an identity provider.
+        Some(secret) => service.access.authorize_session(&secret),
+        None => service.access.authorize(token.trim()),
+    }
 }
 
 /// Marks the request's connection as authenticated, so that it no longer counts as a stranger's.

@@ -32,6 +32,7 @@ mod parameters;
 mod people;
 mod ping;
 mod policies;
+mod providers;
 mod query;
 mod session;
 mod short;
@@ -174,6 +175,10 @@ fn operators() -> OpenApiRouter<App> {
 fn anybody() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(session::login))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::begin))
+        .routes(routes!(providers::begin_device))
+        .routes(routes!(providers::ask_device))
         .routes(routes!(enrol::enrol))
         .routes(routes!(enrol::renew))
         .routes(routes!(enrol::nonce))
@@ -183,6 +188,11 @@ fn anybody() -> OpenApiRouter<App> {
         .routes(routes!(system::openapi))
         .routes(routes!(system::ca))
         .routes(routes!(metrics::metrics))
+}
+
+/// Route that identity providers send browsers to, with whatever parameters they like.
+fn callback() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(providers::finish))
 }
 
 /// Routes that need the cookie of a login; a token does not open them.
@@ -201,6 +211,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         .merge(operators())
         .merge(devices())
         .merge(anybody())
+        .merge(callback())
         .merge(sessions())
         .split_for_parts();
     api.info.version = env!("CARGO_PKG_VERSION").into();
@@ -243,6 +254,7 @@ pub fn router(app: App) -> Router {
     operators
         .merge(devices)
         .merge(held(anybody()))
+        .merge(callback().split_for_parts().0)
         .merge(sessions)
         .fallback(pages::pages)
         .method_not_allowed_fallback(method_not_allowed)

@@ -6,7 +6,7 @@
 mod alertmanager;
 mod limits;
 mod smtp;
-mod tls;
+pub(super) mod tls;
 mod webhook;
 
 use futures_util::future::BoxFuture;

@@ -10,7 +10,7 @@ use crate::core::alarms::{NotDelivered, Outcome};
 const ANSWER: usize = 2_048;
 
 /// Makes a client for one address. It uses the environment's proxy, except for loopback addresses.
-pub(super) fn client(url: &str, ca: Option<&str>) -> Result<Client, NotDelivered> {
+pub(in crate::adapters) fn client(url: &str, ca: Option<&str>) -> Result<Client, NotDelivered> {
     // reqwest needs a default provider of rustls.
     let _was_installed = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -72,7 +72,7 @@ async fn read(mut response: Response) -> Outcome {
 }
 
 /// Text that says why there was no response.
-fn unreached(error: &reqwest::Error, host: &str) -> String {
+pub(in crate::adapters) fn unreached(error: &reqwest::Error, host: &str) -> String {
     let mut deepest: &dyn std::error::Error = error;
     while let Some(source) = deepest.source() {
         deepest = source;

@@ -17,9 +17,9 @@ use crate::core::change::Change;
 use crate::core::granted;
 use crate::core::model::{Model, key};
 use crate::core::people;
-use crate::core::records::{ADMIN, SessionRecord};
+use crate::core::records::{ADMIN, Policy, PolicyKind, SessionRecord};
 use crate::core::rights::{Actor, Who};
-use crate::core::session::{LIFE, MAX_SESSIONS, Secret};
+use crate::core::session::{LIFE, MAX_SESSIONS, PROVIDER_LIFE, Secret};
 use crate::core::tenants::Tenants;
 use crate::core::throttle::network;
 use crate::service::Failure;
@@ -73,9 +73,10 @@ impl Access {
                 let Some(end) = end_of(change.model, &record, now) else {
                     return Err(Failure::Unauthorized("this login was just ended".into()));
                 };
+                let life = if record.issuer.is_some() { PROVIDER_LIFE } else { LIFE };
                 let record = SessionRecord {
                     created_at: now,
-                    expires_at: end.min(now + LIFE),
+                    expires_at: end.min(now + life),
                     from: Some(from.address),
                     agent: from.agent.chars().take(MAX_AGENT).collect(),
                     ..record
@@ -196,7 +197,17 @@ pub(in crate::service) fn caller_of(record: &SessionRecord) -> Box<str> {
 /// Time at which what a login stands on ends. None: it has ended, or is no longer there.
 fn end_of(model: &Model, record: &SessionRecord, now: u64) -> Option<u64> {
     match record.person.as_deref() {
-        Some(person) if person.contains('@') => Some(u64::MAX),
+        Some(person) if person.contains('@') => {
+            let provider = person.rsplit_once('@')?.1.parse().ok()?;
+            let known = model.policies.get(&(PolicyKind::IdentityProvider, provider))?;
+            match &known.record.policy {
+                // Another issuer's people are others, whatever they are called.
+                Policy::IdentityProvider { provider } => {
+                    (Some(&provider.issuer) == record.issuer.as_ref()).then_some(u64::MAX)
+                }
+                _ => None,
+            }
+        }
         Some(person) => model.users.get(person).filter(|user| !user.disabled).map(|_| u64::MAX),
         None => {
             let known = model.access.get(&record.access).filter(|known| known.counts(now))?;

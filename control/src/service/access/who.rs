@@ -35,9 +35,7 @@ impl Access {
         may(actor, Action::CanI, "")?;
         let action = Action::of_word(word).ok_or_else(|| {
             let shown: String = word.chars().take(80).collect();
-            Failure::invalid(format!(
-                "action: {shown:?} is none: the answer of whoami lists them"
-            ))
+            Failure::invalid(format!("action: {shown:?} is none: the answer of whoami lists them"))
         })?;
         let model = self.documents.model(&actor.tenant);
         let known = (action.reach() == Reach::Device && !name.is_empty())

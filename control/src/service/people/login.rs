@@ -39,7 +39,9 @@ impl People {
         from: &Client,
     ) -> Result<(Secret, api::Session), Failure> {
         let (Some(user), Some(password)) = (&login.user, &login.password) else {
-            return Err(Failure::invalid("a login needs an access token, or the name of a user with the password"));
+            return Err(Failure::invalid(
+                "a login needs an access token, or the name of a user with the password",
+            ));
         };
         let tenant = match login.tenant.as_deref() {
             Some(tenant) => tenant.parse().map_err(|_| wrong())?,
@@ -132,7 +134,7 @@ impl People {
     }
 
     /// Counts a failure, and writes it to the audit log.
-    async fn failed(&self, tried: Tried, by: &str, tenant: &Name) {
+    pub(super) async fn failed(&self, tried: Tried, by: &str, tenant: &Name) {
         let from = tried.0;
         self.note_failure(tried);
         let written = self.documents.change(tenant, |change| {

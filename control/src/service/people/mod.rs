@@ -1,14 +1,23 @@
-//! People: local users, their passwords and second factors, and everybody's sessions.
+//! People: local users with their passwords and second factors, logins by identity providers, and
+//! everybody's sessions.
 //!
-//! See decision 0158.
+//! See decisions 0158 and NEW-identity-providers.
 
+mod device_login;
 mod hashing;
+mod known;
 mod login;
 mod own;
 mod part;
+mod provider_http;
+mod provider_login;
 mod sealed;
 mod sessions;
 mod users;
+mod waiting;
 
+pub(in crate::service) use known::Providers;
 pub use part::People;
-pub(in crate::service) use sealed::SecondFactors;
+pub use provider_http::{ProviderAnswer, ProviderAsk, ProviderHttp};
+pub use provider_login::{BegunLogin, Callback, ProviderLogin};
+pub(in crate::service) use sealed::{ClientSecrets, SecondFactors};

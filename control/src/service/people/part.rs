@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::hashing::Hashing;
+use super::known::Providers;
 use crate::core::throttle::Throttle;
 use crate::ports::authority::Authority;
 use crate::ports::keyring::ManagedKeyring;
@@ -24,6 +25,7 @@ pub struct People {
     /// Logins that failed, by address and user: somebody who guesses one password from one place
     /// holds up nobody else.
     pub(super) throttle: Mutex<Throttle<Tried>>,
+    pub(super) providers: Providers,
 }
 
 impl std::fmt::Debug for People {
@@ -38,9 +40,9 @@ impl People {
         access: Arc<Access>,
         authority: Arc<dyn Authority>,
         keyring: Arc<dyn ManagedKeyring>,
-        passwords: Arc<dyn Passwords>,
+        (passwords, providers): (Arc<dyn Passwords>, Providers),
     ) -> Self {
-        let throttle = Mutex::default();
-        Self { documents, access, authority, keyring, hashing: Hashing::new(passwords), throttle }
+        let (hashing, throttle) = (Hashing::new(passwords), Mutex::default());
+        Self { documents, access, authority, keyring, hashing, throttle, providers }
     }
 }

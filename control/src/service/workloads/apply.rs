@@ -1,11 +1,13 @@
 //! Applies documents, all or nothing, and deletes them. What that comes to is planned in
 //! `core::apply`; here it is carried out.
 
+use std::sync::Arc;
+
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::enrol::Fault;
 use serde_json::{Value, json};
 
-use super::Workloads;
+use super::{Workloads, client_secrets};
 use crate::api::{API_VERSION, Applied};
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
@@ -56,10 +58,14 @@ impl Workloads {
     ) -> Result<Applied, Failure> {
         let (tenant, by) = (permit.tenant(), permit.by());
         self.vault.seal_documents(tenant, &mut admitted, self.documents.now())?;
+        let keyring = Arc::clone(&self.keyring);
         if dry_run {
-            return Ok(plan(&self.documents.model(tenant), admitted, self.documents.now())?.applied);
+            let model = self.documents.model(tenant);
+            client_secrets::seal(&model, &*keyring, &mut admitted)?;
+            return Ok(plan(&model, admitted, self.documents.now())?.applied);
         }
         let applied = self.documents.change(tenant, |change| {
+            client_secrets::seal(change.model, &*keyring, &mut admitted)?;
             let plan = plan(change.model, admitted, change.now)?;
             let rules = plan.changes_rules();
             Ok((plan.carry_out(change, by, former), rules))

@@ -4,6 +4,7 @@
 //! See decision 0155.
 
 mod apply;
+mod client_secrets;
 mod jobs;
 mod part;
 mod policies;

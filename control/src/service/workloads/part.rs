@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::ports::artifacts::ArtifactSizes;
+use crate::ports::keyring::ManagedKeyring;
 use crate::service::alarms::Alarms;
 use crate::service::calls::Calls;
 use crate::service::documents::Documents;
@@ -15,6 +16,7 @@ pub struct Workloads {
     pub(super) alarms: Arc<Alarms>,
     pub(super) vault: Arc<Vault>,
     pub(super) artifacts: Arc<dyn ArtifactSizes>,
+    pub(super) keyring: Arc<dyn ManagedKeyring>,
 }
 
 impl std::fmt::Debug for Workloads {
@@ -28,7 +30,8 @@ impl Workloads {
         documents: Arc<Documents>,
         (calls, alarms, vault): (Arc<Calls>, Arc<Alarms>, Arc<Vault>),
         artifacts: Arc<dyn ArtifactSizes>,
+        keyring: Arc<dyn ManagedKeyring>,
     ) -> Self {
-        Self { documents, calls, alarms, vault, artifacts }
+        Self { documents, calls, alarms, vault, artifacts, keyring }
     }
 }

@@ -1,4 +1,4 @@
-// Login with an access token, where the pages are already here: after a log out, and above the pages
+// Login, where the pages are already here: after a log out, and above the pages
 // when a session ended. The form itself is `login/form.ts`.
 import { Title } from "@mantine/core";
 import { useEffect, useRef } from "react";
