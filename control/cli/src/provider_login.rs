@@ -1,7 +1,7 @@
 //! `holdfast login --provider`: prints a code and an address, and waits until the person has logged
 //! in there.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use std::time::Duration;
 

@@ -70,7 +70,7 @@ async function ofFolder(route) {
   if (extname(pathname) in KINDS) return existsSync(file) ? route.fulfill({ body: readFileSync(file), contentType: KINDS[extname(pathname)] }) : route.fulfill({ status: 404 });
   const response = await route.fetch();
   const nonce = /'nonce-([^']+)'/.exec(response.headers()["content-security-policy"] ?? "")?.[1] ?? "";
-  const { "content-encoding": _, "content-length": __, ...headers } = response.headers();
+  const headers = Object.fromEntries(Object.entries(response.headers()).filter(([name]) => !["content-encoding", "content-length"].includes(name)));
   return route.fulfill({ status: 200, headers, body: readFileSync(join(DIST, "index.html"), "utf8").replaceAll("__CSP_NONCE__", nonce) });
 }
 

@@ -1,7 +1,7 @@
 //! Questions to identity providers over HTTP: one attempt each, bounded in time and size, without
 //! redirects, so that no answer leads to another machine.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Form of `IdentityProvider` documents.
 //!
-//! See decisions 0147 and NEW-identity-providers.
+//! See decisions 0147 and 0165.
 
 use super::at::At;
 use super::data::OR_NOT;

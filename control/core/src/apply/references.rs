@@ -153,7 +153,7 @@ impl Faults<'_> {
                 let without = chosen().filter(|it| !it.labels.contains_key(key));
                 if let Some(names) = named(without.map(|it| &it.name)) {
                     found.push((path_of(below, name), format!(
-                        "{names}: no label {key}; give the devices one (holdfast device label NAME {key}=VALUE), or write a default, as ${{label.{key}:-none}}"
+                        "{names}: no label {key}; give the devices one, or write a default, as ${{label.{key}:-none}}"
                     )));
                 }
             }

@@ -1,6 +1,6 @@
 //! `IdentityProvider`: where people log in, and which roles their claims give them.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use holdfast_protocol::enrol::Fault;
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! Login by an identity provider (OpenID Connect): what is sent to it, and what its answers are
 //! worth. Bytes and the time go in, claims or a named reason come out; the service fetches.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 mod discovery;
 mod keys;

@@ -1,7 +1,7 @@
 //! Content of an `IdentityProvider` document, and what the claims of a person are worth by its
 //! rules.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use holdfast_api::Role;
 use holdfast_api::selector::Selector;

@@ -4,7 +4,7 @@
 //! State, nonce and PKCE verifier are derived from the ticket under a key that this process made at
 //! its start: whoever has the cookie alone knows none of them.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,7 +1,7 @@
 //! Verification of ID tokens. A token is believed only when a key of the provider has signed it by
 //! one of three algorithms, for this client, for this login, and now.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,6 +1,6 @@
 // What whoever is logged in may do: asked once per session, and again when roles change or something
 // is refused. A read that is not allowed is not sent: it would be refused, and audited as refused.
-// See decision NEW-pages-know-rights.
+// See decision 0164.
 import { queryOptions } from "@tanstack/react-query";
 import { judge, verdictOf, type Rights, type Verdict } from "../lib/rights";
 import { ask, client, reason, Refusal } from "./client";

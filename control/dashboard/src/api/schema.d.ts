@@ -753,6 +753,82 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/login/{provider}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sends a browser to an identity provider.
+         * @description The answer sets a cookie that ties the login to the browser. When the provider cannot be asked,
+         *     the browser is sent to the login page, which says why.
+         */
+        get: operations["beginProviderLogin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/{provider}/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Takes a browser back from an identity provider and logs the person in.
+         * @description The answer sets the cookie of the session and leads to the page where the login was begun. When
+         *     the login does not count, it leads to the login page, which says why.
+         */
+        get: operations["finishProviderLogin"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/{provider}/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begins a login of the command line by an identity provider (device flow). */
+        post: operations["beginDeviceLogin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/login/{provider}/device/ask": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Asks whether the person has logged in. The answer has the token then, once. */
+        post: operations["askDeviceLogin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/master-key": {
         parameters: {
             query?: never;
@@ -978,6 +1054,23 @@ export interface paths {
          *     used, for a `Secret` or `Config` which of its values the device has.
          */
         get: operations["listPolicyDevices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the identity providers that one can log in by: their names alone. */
+        get: operations["listLoginProviders"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1829,6 +1922,11 @@ export interface components {
          * @enum {string}
          */
         Approve: "auto" | "manual";
+        /** @description Request of `POST /api/v1/login/{provider}/device/ask`. */
+        AskDeviceLogin: {
+            /** @description Handle of the login. */
+            handle: string;
+        };
         /** @description Something that needs a person, with the devices that it concerns. */
         AttentionItem: {
             /**
@@ -2357,6 +2455,43 @@ export interface components {
              * @description Number of further groups that are not listed.
              */
             more: number;
+        };
+        /** @description Login that waits for a person: the code, and where to type it in. */
+        DeviceLogin: {
+            /**
+             * Format: int64
+             * @description Seconds after which the code counts no more.
+             */
+            expiresIn: number;
+            /** @description Handle to ask with. It is a secret: whoever has it gets the token. */
+            handle: string;
+            /**
+             * Format: int64
+             * @description Seconds between two questions.
+             */
+            interval: number;
+            /** @description Code that the person types in. */
+            userCode: string;
+            /** @description Address at which the person logs in. */
+            verificationUri: string;
+            /** @description The same address with the code in it. */
+            verificationUriComplete?: string | null;
+        };
+        /** @description State of a login that waits for a person. */
+        DeviceLoginState: {
+            /** @description Person who has logged in, as `user NAME@PROVIDER`. */
+            caller?: string | null;
+            /** @description End of the token, RFC 3339. */
+            expiresAt?: string | null;
+            /** @description Roles of the person. */
+            roles?: components["schemas"]["Role"][];
+            /** @description Token of the command line, `hfs1.…`. It counts until `expiresAt`. */
+            token?: string | null;
+            /**
+             * Format: int64
+             * @description Seconds until the next question makes sense. Absent: the person has logged in.
+             */
+            wait?: number | null;
         };
         /** @description Reported state of a device, and what the control plane derives from it. */
         DeviceStatus: {
@@ -3369,6 +3504,16 @@ export interface components {
             /** @description Name of a local user. */
             user?: string | null;
         };
+        /** @description Identity provider that one can log in by. */
+        LoginProvider: {
+            /** @description Name of its `IdentityProvider` document. */
+            name: string;
+        };
+        /** @description Identity providers of a tenant, for the login page. Anyone may read their names. */
+        LoginProviders: {
+            /** @description Providers in the order of their names. */
+            items: components["schemas"]["LoginProvider"][];
+        };
         /** @description Response to `GET /api/v1/master-key` and to its rotation. No key is in it. */
         MasterKey: {
             /** @description Ids of the data keys that it wraps, the oldest first. The last one seals. */
@@ -3452,6 +3597,14 @@ export interface components {
              * @description Life of the token in seconds, at most ten years. Absent: 90 days, unless it is endless.
              */
             ttlSeconds?: number | null;
+        };
+        /**
+         * @description Request of `POST /api/v1/login/{provider}/device`: begins a login without a browser on the same
+         *     machine.
+         */
+        NewDeviceLogin: {
+            /** @description Tenant of the provider. Absent: the one that the control plane began with. */
+            tenant?: string | null;
         };
         /** @description Records that a device should ship unreduced. */
         NewFetch: {
@@ -6185,6 +6338,160 @@ export interface operations {
             };
         };
     };
+    beginProviderLogin: {
+        parameters: {
+            query?: {
+                /** @description Tenant of the provider. Default: the one that the control plane began with. */
+                tenant?: string;
+                /** @description Path of the page to come back to. Default: `/`. */
+                back?: string;
+            };
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description to the provider, or back to the login page */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    finishProviderLogin: {
+        parameters: {
+            query?: {
+                /** @description Code that is exchanged for tokens. */
+                code?: string;
+                /** @description State of the login. */
+                state?: string;
+                /** @description Error, as a word. */
+                error?: string;
+                /** @description Error in words. */
+                error_description?: string;
+                /** @description Issuer that answers. */
+                iss?: string;
+            };
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description to the page, or to the login page */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    beginDeviceLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewDeviceLogin"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceLogin"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    askDeviceLogin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                provider: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskDeviceLogin"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceLoginState"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     getMasterKey: {
         parameters: {
             query?: never;
@@ -6572,6 +6879,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["List_DataPolicyDevice"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listLoginProviders: {
+        parameters: {
+            query?: {
+                /** @description Tenant. Default: the one that the control plane began with. */
+                tenant?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginProviders"];
                 };
             };
             "4XX": {

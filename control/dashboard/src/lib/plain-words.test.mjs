@@ -44,6 +44,7 @@ const TERMINAL = [
   /^control\/src\/(serve|folder|config|main)(\.rs|\/)/,
   /^control\/core\/src\/(enrolment|exposition)\.rs/, // whoever enrols a device stands at its terminal
   /^control\/core\/src\/values\//, // paths into records
+  /^control\/core\/src\/oidc\/ticket\.rs/, // what is authenticated, which nobody reads
   /^control\/src\/adapters\/(parquet|authority)\.rs/,
   /^control\/src\/adapters\/http\/(pages|files|mod)\.rs/,
   /^agent\/src\/(cli|main|config|lib)(\.rs|\/)/,

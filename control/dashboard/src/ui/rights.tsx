@@ -1,6 +1,6 @@
 // What the reader may do, on the page: buttons and menu entries that are not allowed stand there,
 // disabled, with the reason for eyes and screen readers; a page that may not be read says so in words.
-// See decision NEW-pages-know-rights.
+// See decision 0164.
 import { Button, Menu, type ButtonProps, type MenuItemProps } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useId, type ComponentPropsWithoutRef, type ReactNode } from "react";

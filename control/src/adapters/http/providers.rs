@@ -5,7 +5,7 @@
 //! along with that (`SameSite=Lax`); the session's cookie (`SameSite=Strict`) is set by the answer,
 //! and first sent by the page's own requests, which come from this site.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What is known of identity providers: their addresses and keys, fetched when they are needed, kept
 //! for an hour, and fetched again for a key that is not among them.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

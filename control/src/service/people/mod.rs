@@ -1,7 +1,7 @@
 //! People: local users with their passwords and second factors, logins by identity providers, and
 //! everybody's sessions.
 //!
-//! See decisions 0158 and NEW-identity-providers.
+//! See decisions 0158 and 0165.
 
 mod device_login;
 mod hashing;

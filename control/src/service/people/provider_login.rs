@@ -1,6 +1,6 @@
 //! Login of people by an identity provider: in a browser with a code, and what an ID token is worth.
 //!
-//! See decision NEW-identity-providers.
+//! See decision 0165.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
