@@ -68,7 +68,7 @@ mod tests {
                     Policy::IdentityProvider { provider } => Ok((**provider).clone()),
                     _ => panic!("another kind"),
                 },
-                What::Workload(_) => panic!("a workload"),
+                What::Workload(..) => panic!("a workload"),
             },
             Err(faults) => Err(format!("{}: {}", faults[0].path, faults[0].message)),
         }
