@@ -58,6 +58,10 @@ fn pages(folder: Option<&Path>) -> anyhow::Result<Pages> {
 ///
 /// # Errors
 /// The reason why it cannot start, with what to do about it.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the parts are made in the order in which they stand on each other"
+)]
 pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     log_to_stderr(args.log);
     raise_file_limit();

@@ -1386,7 +1386,7 @@ fn secrets_that_cannot_be_opened_stop_nothing() {
     bench.follows(
         "it is started again as it was, and waits for its back-off",
         &[
-            ("exited 7 1", "sweep 7 spare -", "backoff 2 0"),
+            ("exited 7 1", "sweep 7 spare - kill", "backoff 2 0"),
             ("swept 0", "", "backoff 2 0"),
             ("wait 1000", "prepare 1", "starting 2 0"),
         ],

@@ -442,7 +442,13 @@ impl Workload {
             }
             None => Vec::new(),
         };
-        self.uncounted = std::mem::take(&mut self.again) || self.saved.paused;
+        let version = |of: &Revision| of.secrets.as_ref().map(|secrets| secrets.sealed.version);
+        // A start for other values of secrets is no restart that somebody should worry about.
+        let rotated =
+            self.saved.current.as_ref().is_some_and(|current| {
+                current.spec == goal.spec && version(current) != version(&goal)
+            });
+        self.uncounted = std::mem::take(&mut self.again) || self.saved.paused || rotated;
         world.out.push(Effect::Prepare {
             name: self.name.clone(),
             revision: goal.clone(),

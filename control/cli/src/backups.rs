@@ -63,7 +63,7 @@ pub(crate) async fn backup(client: &Client, output: Output, wanted: &args::Backu
         note(
             "it is not encrypted: documents, names and labels can be read; keys and secrets stay sealed, and only a control plane with the same master key restores it",
         );
-        (&["backup", "unencrypted"], serde_json::Value::Object(serde_json::Map::default()))
+        (&["backup", "unencrypted"], serde_json::Value::Null)
     } else {
         let body = serde_json::to_value(&request);
         (&["backup"], body.map_err(|error| Failure::failed(error.to_string()))?)

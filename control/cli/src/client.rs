@@ -256,7 +256,9 @@ impl Client {
 
     /// Posts a JSON body that somebody typed, and returns a long response.
     pub(crate) async fn post_stream(&self, parts: &[&str], body: &Value) -> Outcome<Response> {
-        self.answer_to(self.request(Method::POST, parts, &[])?.json(body), Exit::Usage).await
+        let request = self.request(Method::POST, parts, &[])?;
+        let request = if body.is_null() { request } else { request.json(body) };
+        self.answer_to(request, Exit::Usage).await
     }
 
     /// Returns all items of a list, over all its pages.

@@ -22,10 +22,8 @@ use holdfast_api::{self as api, OpenSession, UserPassword};
 pub(crate) async fn user(client: &Client, output: Output, now: u64, command: &User) -> Outcome {
     match command {
         User::Create { name, full_name, password_file } => {
-            let mut body = json!({ "name": name, "fullName": full_name });
-            if let Some(file) = password_file {
-                body["password"] = password(file)?.into();
-            }
+            let given = password_file.as_deref().map(password).transpose()?;
+            let body = json!({ "name": name, "fullName": full_name, "password": given });
             let answer = client.send(Method::POST, &["users"], &[], &body).await?;
             let made: UserPassword = read(&answer)?;
             if made.user.roles.is_empty() {

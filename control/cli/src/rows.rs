@@ -109,7 +109,7 @@ fn workloads(device: &Device) -> (String, Mood) {
     if device.status.connection != Connection::Online || is_silent {
         return (format!("?/{desired}"), Mood::Faint);
     }
-    let good = |name: &&String| matches!(state(*name), Some(State::Running | State::Done));
+    let good = |name: &&String| matches!(state(name), Some(State::Running | State::Done));
     let good = device.desired.keys().filter(good).count();
     let mood = match device.status.health.state {
         HealthState::Failing => Mood::Bad,

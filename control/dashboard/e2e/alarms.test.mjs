@@ -124,7 +124,8 @@ test("the test button shows what the receiver answers, and the secret is never s
   const { delivered } = await world.must("POST", "/api/v1/notifications/night/test");
   assert.equal(delivered, true);
   const backup = (await world.ask("POST", "/api/v1/backup/unencrypted")).bytes.toString("latin1");
-  assert.ok(backup.includes(SECRET), "a backup can restore it");
+  assert.ok(!backup.includes(SECRET), "it is in no backup in the clear");
+  assert.ok(backup.includes("notification/default/night"), "and the document is there");
 });
 
 test("an alarm whose message nobody took is not said to be sent", async () => {

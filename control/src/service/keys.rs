@@ -156,10 +156,12 @@ impl MasterKeys {
             sealed += self
                 .documents
                 .change(&tenant, |change| {
-                    let again = |owner: &Box<dyn SealedRows>| {
-                        owner.seal_again(change, &*self.keyring).map_err(Failure::internal)
-                    };
-                    self.owners.iter().map(again).sum::<Result<u64, Failure>>()
+                    let mut again = 0;
+                    for owner in &self.owners {
+                        let sealed = owner.seal_again(change, &*self.keyring);
+                        again += sealed.map_err(Failure::internal)?;
+                    }
+                    Ok(again)
                 })
                 .await?;
         }

@@ -321,7 +321,7 @@ async fn secrets_are_searched_for_everywhere_and_not_found() {
 async fn a_document_that_was_read_keeps_the_stored_values() {
     let world = World::new().await;
     let made = secret("db", json!({ "password": "one", "made": { "generate": {} } }));
-    world.puts(&[made.clone()]).await;
+    world.puts(std::slice::from_ref(&made)).await;
     let read = |world: &World| {
         let answer = world.service.workloads.policy(
             &world.actor(),
@@ -343,7 +343,10 @@ async fn a_document_that_was_read_keeps_the_stored_values() {
         "spec": first["spec"],
     });
     for same in [&again, &made] {
-        assert_eq!(world.puts(&[same.clone()]).await["results"][0]["action"], "unchanged");
+        assert_eq!(
+            world.puts(std::slice::from_ref(&same)).await["results"][0]["action"],
+            "unchanged"
+        );
     }
     assert_eq!(read(&world)["spec"], first["spec"]);
     again["spec"]["data"]["more"] = json!("two");
@@ -430,7 +433,7 @@ async fn what_is_referred_to_must_be_there() {
     let faults = world.refuses(&[db.clone(), one(from("secret", "db", "pasword"))]).await;
     let at = "documents[1] (Workload/w): spec.run.process.env.X";
     assert_eq!(faults, [format!("{at}: secret db has no key pasword; it has blob, password")]);
-    world.puts(&[db.clone()]).await;
+    world.puts(std::slice::from_ref(&db)).await;
     let files =
         |template: &str| workload("w", json!({}), json!({ "a.conf": { "template": template } }));
     for (document, said) in [

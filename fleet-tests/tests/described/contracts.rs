@@ -30,18 +30,23 @@ const SHIPPED: [&str; 14] = [
 ];
 
 /// Files with `Result<_, String>`, how many each may have, and why.
-const TEXTS: [(&str, usize, &str); 4] = [
+const TEXTS: [(&str, usize, &str); 6] = [
     ("control/cli/src/args.rs", 2, PARSER),
     ("control/cli/src/args/format.rs", 1, PARSER),
     ("control/cli/src/moment.rs", 3, PARSER),
     ("control/cli/src/serve_args.rs", 1, PARSER),
+    ("control/src/adapters/oidc.rs", 2, PROVIDER),
+    ("control/src/service/people/provider_http.rs", 1, PROVIDER),
 ];
 
 /// Reason of a text in the value parsers of the command lines.
 const PARSER: &str = "a value parser of clap, which prints the text after the option's name";
 
+/// Reason of the text in what a provider did not answer.
+const PROVIDER: &str = "what failed on the way to a provider, which is shown and decides nothing";
+
 /// Sources that look into texts, and why that decides nothing.
-const READERS: [(&str, &str); 10] = [
+const READERS: [(&str, &str); 11] = [
     ("control/api/src/words.rs", "translates serde_json's texts, which has no types for them"),
     ("control/cli/src/yaml.rs", "translates a text of the YAML parser without a type"),
     ("control/cli/src/client.rs", "translates texts of the HTTP library without types"),
@@ -51,6 +56,7 @@ const READERS: [(&str, &str); 10] = [
     ("control/core/src/activity.rs", "says once what a reason begins with"),
     ("control/core/src/secrets/template.rs", "reads a template, whose default stands behind `:-`"),
     ("control/core/src/kinds/sample.rs", "a kind of the tests alone"),
+    ("control/dashboard/src/login/form.ts", "chooses the words beside its own label"),
     ("control/dashboard/src/lib/activity.ts", "leaves out a name that stands beside the text"),
 ];
 

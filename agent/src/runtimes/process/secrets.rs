@@ -226,8 +226,11 @@ fn fill(own: &Path, content: &SealedContent, user: Option<User>) -> io::Result<(
     make_folder(own, user)?;
     let home = open_folder(CWD, own.as_os_str().as_encoded_bytes())?;
     let now = rustix::fs::readlinkat(&home, NOW, Vec::new());
-    let is_first = now.as_ref().is_ok_and(|now| now.as_bytes() == HALVES[0].as_bytes());
-    let half = HALVES[usize::from(is_first)];
+    let is_first = now
+        .as_ref()
+        .is_ok_and(|now| now.as_bytes() == HALVES.first().map_or(&[][..], |half| half.as_bytes()));
+    let [first, second] = HALVES;
+    let (half, other) = if is_first { (second, first) } else { (first, second) };
     let path = own.join(half);
     folder::remove(&path)?;
     let filled = (|| {
@@ -240,7 +243,7 @@ fn fill(own: &Path, content: &SealedContent, user: Option<User>) -> io::Result<(
         rustix::fs::symlinkat(half, &home, NEXT)?;
         Ok(rustix::fs::renameat(&home, NEXT, &home, NOW)?)
     })();
-    let over = if filled.is_ok() { HALVES[usize::from(!is_first)] } else { half };
+    let over = if filled.is_ok() { other } else { half };
     folder::remove(&own.join(over))?;
     filled
 }

@@ -8,7 +8,7 @@ use super::document::devices;
 use super::notification::{pem, text};
 use super::roles::ROLES;
 use crate::notification::HIDDEN;
-use crate::oidc::{ClientSecret, Discovery, Provider, Rule, check_address};
+use crate::oidc::{ClientSecret, Discovery, Provider, Rule, UnsafeAddress, check_address};
 use crate::records::Policy;
 use holdfast_api::selector::Selector;
 
@@ -135,11 +135,22 @@ fn claim(at: &At<'_>) -> Option<Box<str>> {
     })
 }
 
+/// Reason why a text is no address of the pages.
+#[derive(Debug, thiserror::Error)]
+enum NoPages {
+    /// It is no address that may be asked.
+    #[error(transparent)]
+    Unsafe(#[from] UnsafeAddress),
+    /// It has a path, a query or another scheme.
+    #[error("not an address of pages: https://HOST or https://HOST:PORT")]
+    Form,
+}
+
 /// Address without a path, as the callback is put behind it.
-fn own_address(text: &str) -> Result<Box<str>, String> {
-    let url = check_address(text).map_err(|why| why.to_string())?;
+fn own_address(text: &str) -> Result<Box<str>, NoPages> {
+    let url = check_address(text)?;
     if url.scheme() != "https" || url.path() != "/" || url.query().is_some() {
-        return Err("not an address of pages: https://HOST or https://HOST:PORT".into());
+        return Err(NoPages::Form);
     }
     Ok(text.trim_end_matches('/').into())
 }

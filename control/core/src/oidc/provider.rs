@@ -181,7 +181,7 @@ impl Provider {
     /// Returns the roles that the rules give, in their order. `provider` is the document's name.
     pub fn grants(&self, provider: &str, claims: &Claims) -> Vec<Grant> {
         let fits = |rule: &&Rule| {
-            claim(&claims.0, &rule.claim).is_some_and(|found| texts(found).contains(&*rule.value))
+            claim(&claims.0, &rule.claim).is_some_and(|found| texts(found).contains(&rule.value))
         };
         let grant = |rule: &Rule| Grant {
             role: rule.role,

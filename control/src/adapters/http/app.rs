@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
 use tokio::sync::watch;
 
 use super::files::Pages;
 use crate::adapters::artifacts::Artifacts;
+use crate::adapters::clock;
 use crate::adapters::gateway::Gateway;
 use crate::service::Service;
 
@@ -39,16 +39,14 @@ pub(super) struct RequestId(pub(super) Box<str>);
 #[derive(Debug)]
 pub struct Requests {
     pub(super) classes: [AtomicU64; 5],
-    /// Time at which the process started, in nanoseconds: ids of two runs differ.
+    /// Time at which the process started, in seconds since 1970: ids of two runs differ.
     run: u64,
     next: AtomicU64,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let run = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
-        Self { classes: Default::default(), run, next: AtomicU64::new(1) }
+        Self { classes: Default::default(), run: clock::now(), next: AtomicU64::new(1) }
     }
 }
 

@@ -88,6 +88,10 @@ impl Enrolment {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a malformed token, [`Failure::Refused`] for a bad proof or
     /// token, and [`Failure::Conflict`] when the name is taken.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "checks in the order in which a stranger is told of them"
+    )]
     pub async fn enrol(&self, request: EnrolRequest) -> Result<EnrolAnswer, Failure> {
         self.check_open()?;
         let token: EnrolToken = request.token.parse().map_err(|error: enrol::NotAToken| {

@@ -42,7 +42,7 @@ impl People {
         keyring: Arc<dyn ManagedKeyring>,
         (passwords, providers): (Arc<dyn Passwords>, Providers),
     ) -> Self {
-        let (hashing, throttle) = (Hashing::new(passwords), Mutex::default());
+        let (hashing, throttle) = (Hashing::new(&passwords), Mutex::default());
         Self { documents, access, authority, keyring, hashing, throttle, providers }
     }
 }
