@@ -68,7 +68,7 @@ fn no_cut_and_no_flipped_bit_passes() {
     // Cut at the end of a piece: the last one is marked.
     let whole = encrypt(&recipient(), &vec![7; 131_072]);
     assert!(decrypt(&whole[..whole.len() - 65_552], &identity()).is_err());
-    for at in (0..260).chain(65_700..65_800).chain([file.len() - 1]) {
+    for at in (0..260).chain(65_700..file.len()) {
         let mut bytes = file.clone();
         bytes[at] ^= 1;
         assert!(decrypt(&bytes, &identity()).is_err(), "byte {at}");

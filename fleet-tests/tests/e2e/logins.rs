@@ -85,7 +85,7 @@ fn a_storm_of_logins_and_ten_thousand_guesses_take_little_memory_and_hold_up_nob
         user(&plane, name);
     }
     let pid = plane.pid().unwrap();
-    let taken = || machine::memory(pid).0.max(0.0).round() as u64;
+    let taken = || machine::memory(pid).1.max(0.0).round() as u64;
     let before = taken();
     let users: Vec<String> = (0..40).map(|number| format!("u-{number}")).collect();
     let https = plane.https();

@@ -202,7 +202,11 @@ fn a_lost_data_store_gets_what_devices_still_have_and_is_told_what_they_have_not
     plane.cli().apply(little).ok();
     plane.await_settled("d-1");
     let file = plane.scratch.join("backup.tar");
-    plane.cli().run(&["backup", file.to_str().unwrap(), "--unencrypted"]).ok();
+    // Its keys come along in an encrypted one alone, and the lost folder had the master key.
+    let words = plane.scratch.join("passphrase");
+    std::fs::write(&words, "correct horse battery staple").unwrap();
+    let by = ["--passphrase-file", words.to_str().unwrap()];
+    plane.cli().run(&["backup", file.to_str().unwrap(), by[0], by[1]]).ok();
     // Streams shipped and acknowledged after the backup: one goes on later, one never publishes
     // again, and of one the device has dropped most records.
     let all = telemetry(12, 30_000);
@@ -228,7 +232,7 @@ fn a_lost_data_store_gets_what_devices_still_have_and_is_told_what_they_have_not
     std::fs::remove_dir_all(plane.data()).unwrap();
     let old_admin = std::mem::take(&mut plane.admin_token);
     plane.up();
-    plane.cli().run(&["restore", file.to_str().unwrap()]).ok();
+    plane.cli().run(&["restore", file.to_str().unwrap(), by[0], by[1]]).ok();
     plane.stop();
     plane.admin_token = old_admin;
     plane.up();

@@ -16,7 +16,7 @@ use holdfast_protocol::workload::{
     Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
 };
 use ring::digest::{SHA256, digest};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::assert_says;
 
@@ -262,6 +262,10 @@ fn secrets_are_had_by_the_workload_alone_and_by_no_file() {
     assert_eq!(device.await_phase("w", "running"), second);
 
     // Rotated with a restart, which counts as none.
+    let restarts = |status: &Value| status["workloads"]["w"]["restarts"].as_u64().unwrap_or(0);
+    let counted = restarts(
+        &device.await_status("it runs", |status| status["workloads"]["w"]["phase"] == "running"),
+    );
     device.stop_agent();
     control.wants(&device, Some((&key, restart, &content("three", "tres"))));
     device.up();
@@ -270,7 +274,7 @@ fn secrets_are_had_by_the_workload_alone_and_by_no_file() {
         let is = &status["workloads"]["w"];
         is["phase"] == "running" && is["pid"] != second
     });
-    assert_eq!(status["workloads"]["w"]["restarts"].as_u64().unwrap_or(0), 0, "{status}");
+    assert_eq!(restarts(&status), counted, "{status}");
     let third = device.await_phase("w", "running");
 
     // Sealed to another key: it goes on, says why, and is started again as it was.
