@@ -75,6 +75,7 @@ fn desired_so(generation: u64, wanted: &BTreeMap<u8, u8>, paused: &BTreeSet<u8>)
         generation,
         workloads: wanted.iter().map(workload).collect(),
         data: None,
+        audit: None,
     }
 }
 

@@ -32,3 +32,4 @@ pub mod runtime;
 pub mod saved;
 mod unidentified;
 pub mod version;
+pub mod witness;

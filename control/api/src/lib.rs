@@ -11,7 +11,9 @@ mod access;
 mod alarms;
 mod answer;
 mod apply;
+pub mod audit;
 mod backup;
+pub mod chain;
 mod code;
 pub mod count;
 mod data;
@@ -43,6 +45,10 @@ pub use access::{
 pub use alarms::{Alarm, AlarmState, Delivery, Muting, NewSilence, Silence, Tested};
 pub use answer::{ErrorDocument, Event, Explanation, StoredArtifact};
 pub use apply::{Applied, AppliedAction, AppliedDocument, Apply, ChangedDevices};
+pub use audit::{
+    AUDIT_FORMAT, AuditCheckpoint, AuditFault, AuditHead, AuditRecord, AuditResult, Verification,
+    Witness, WitnessCounts,
+};
 pub use backup::{BACKUP_HEAD, BACKUP_MANIFEST, Restored, begins_like_a_backup};
 pub use code::ApiCode;
 pub use data::{

@@ -6,15 +6,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{Name, hex};
 
-use super::Failure;
 use super::alarms::Alarms;
+use super::audit::Audit;
 use super::data::Data;
 use super::documents::Documents;
 use super::enrolment::Enrolment;
 use super::rights::may_whole;
+use super::{Failure, origin};
 use crate::api::Restored;
+use crate::api::chain::{Hash, RESTORE};
 use crate::core::alarms::Write;
 use crate::core::model::{Device, key};
 use crate::core::records::Meta;
@@ -76,7 +78,11 @@ impl Checking {
         // Logins, timelines and the delivery state of notifications belong to the past and are not
         // restored.
         let told = key::TOLD.iter().any(|told| key.starts_with(told));
-        if told || key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
+        if told
+            || key.starts_with(key::SESSIONS)
+            || key.starts_with(key::HISTORIES)
+            || key.starts_with(key::SUNK)
+        {
             return Ok(());
         }
         self.tables.take(&mut self.late, &key, &value).map_err(bad)?;
@@ -114,12 +120,27 @@ impl Checked {
     }
 }
 
+/// Text and digest of the entry that announces a restore: the history that it replaced, and the
+/// epoch that begins. A witness of the former history is told by it from one of a hidden restore.
+fn announced(replaced: Option<(u64, Hash)>, epoch: u64) -> (String, Option<Box<str>>) {
+    match replaced {
+        Some((number, hash)) => (
+            format!(
+                "restored from a backup: replaces the history up to entry {number}; epoch {epoch}"
+            ),
+            Some(hex(&hash).into()),
+        ),
+        None => (format!("restored from a backup; epoch {epoch}"), None),
+    }
+}
+
 /// Backup and restore of the control plane as a whole.
 pub struct Archive {
     documents: Arc<Documents>,
     alarms: Arc<Alarms>,
     data: Arc<Data>,
     enrolment: Arc<Enrolment>,
+    audit: Arc<Audit>,
     authority: Arc<dyn Authority>,
 }
 
@@ -132,12 +153,17 @@ impl std::fmt::Debug for Archive {
 impl Archive {
     pub(super) fn new(
         documents: Arc<Documents>,
-        alarms: Arc<Alarms>,
+        (alarms, enrolment): (Arc<Alarms>, Arc<Enrolment>),
         data: Arc<Data>,
-        enrolment: Arc<Enrolment>,
+        audit: Arc<Audit>,
         authority: Arc<dyn Authority>,
     ) -> Self {
-        Self { documents, alarms, data, enrolment, authority }
+        Self { documents, alarms, data, enrolment, audit, authority }
+    }
+
+    /// The audit log as a chain.
+    pub(super) fn audit(&self) -> &Arc<Audit> {
+        &self.audit
     }
 
     /// Takes a backup; changes go on meanwhile. An entry in the audit log is made before the first
@@ -179,6 +205,7 @@ impl Archive {
             let writes = self.alarms.told(&tenant);
             told.insert(tenant, writes);
         }
+        let origin = origin::present();
         let other_authority = checked.keys != *self.authority.keys();
         let now = self.documents.now();
         let restored = self
@@ -196,7 +223,10 @@ impl Archive {
                     // says.
                     let told = told.remove(&change.model.tenant).unwrap_or_default();
                     super::alarms::put(change, told);
-                    change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
+                    change.origin = origin.clone();
+                    let (message, before) = announced(change.replaced(), epoch);
+                    let entry = change.audit(by, RESTORE, "control plane", message);
+                    entry.before = before;
                     change.put_authority(&keys);
                 });
                 Ok((restored, done))

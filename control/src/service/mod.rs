@@ -5,14 +5,15 @@
 //! the ones named behind it:
 //!
 //! ```text
-//! archive     documents, data, alarms, enrolment
-//! directory   documents, data, access, calls
+//! archive     documents, data, alarms, enrolment, audit
+//! directory   documents, data, access, calls, audit
 //! fleet       documents, data, alarms
 //! workloads   documents, calls, alarms
 //! enrolment   documents
 //! alarms      documents
 //! calls       documents, data
 //! access      documents
+//! audit       documents, calls
 //! data        documents
 //! documents   (the store, the bus)
 //! ```
@@ -22,6 +23,7 @@
 mod access;
 mod alarms;
 mod archive;
+mod audit;
 mod calls;
 mod counters;
 mod data;
@@ -31,6 +33,7 @@ mod enrolment;
 mod failure;
 mod fleet;
 mod listing;
+pub mod origin;
 mod rights;
 mod settings;
 mod start;
@@ -47,6 +50,7 @@ use crate::ports::store::{Shard, Store};
 pub use access::{Access, Watch};
 pub use alarms::{AlarmCounts, Alarms, AlarmsQuery, Delivery, Notifier, run as run_alarms};
 pub use archive::{Archive, Backup, Checked, Checking};
+pub use audit::{Audit, AuditLines, AuditSender, Forward, Seen, run as run_sinks};
 pub use calls::{Asking, Calls, Cut, LogEnd, LogStream, Part, Piece};
 pub use counters::{AlarmCounters, DataCounters, EnrolmentCounters, InboxCounters, StoreCounters};
 pub use data::{
@@ -88,7 +92,7 @@ pub struct Service {
     pub enrolment: Arc<Enrolment>,
     /// What the gateway asks about devices.
     pub directory: Arc<Directory>,
-    /// Backup and restore.
+    /// Backup, restore, and the audit log.
     pub archive: Arc<Archive>,
 }
 
@@ -157,7 +161,7 @@ impl Service {
         settings: Settings,
         (lease, jobs): (&Renewing, mpsc::Sender<documents::Job>),
     ) -> Result<(Self, data::Queued), StartError> {
-        let Ports { store, data, bus, authority, artifacts, notifier } = ports;
+        let Ports { store, data, bus, authority, artifacts, notifier, sender } = ports;
         let lease = Arc::clone(&lease.lease);
         let documents = Documents::read(store, lease, jobs, Arc::clone(&bus), &settings)?;
         let documents = Arc::new(documents);
@@ -174,10 +178,11 @@ impl Service {
         let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
         let workloads = Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts);
         let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
-        let directory =
-            Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
-        let archive =
-            Archive::new(of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment), keys());
+        let audit = Arc::new(Audit::new(of(), Arc::clone(&calls), keys(), sender));
+        let watched = (Arc::clone(&calls), Arc::clone(&audit));
+        let directory = Directory::new(of(), Arc::clone(&access), records(), watched, bus, keys());
+        let of_archive = (Arc::clone(&alarms), Arc::clone(&enrolment));
+        let archive = Archive::new(of(), of_archive, records(), audit, keys());
         let service = Self {
             workloads: Arc::new(workloads),
             fleet: Arc::new(fleet),
@@ -193,6 +198,11 @@ impl Service {
         Ok((service, batches))
     }
 
+    /// The audit log as a chain.
+    pub fn audit(&self) -> &Arc<Audit> {
+        self.archive.audit()
+    }
+
     /// Ports that a bus calls.
     pub fn bus_ports(&self) -> bus::Ports {
         bus::Ports::of(Arc::clone(&self.directory))
@@ -200,6 +210,7 @@ impl Service {
 
     /// Writes what is queued and ends the writing threads. No change can be made afterwards.
     pub async fn close(&self) {
+        self.audit().end();
         self.data.close();
         self.documents.close().await;
     }

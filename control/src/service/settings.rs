@@ -5,6 +5,7 @@ use std::sync::Arc;
 use holdfast_base::ids::Name;
 
 use super::alarms::Notifier;
+use super::audit::AuditSender;
 use super::documents::Uptime;
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::authority::Authority;
@@ -48,6 +49,8 @@ pub struct Ports {
     pub artifacts: Arc<dyn ArtifactSizes>,
     /// Delivery of messages about alarms.
     pub notifier: Arc<dyn Notifier>,
+    /// Forwarding of the audit log.
+    pub sender: Arc<dyn AuditSender>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -17,8 +17,9 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 21] = [
+const SOURCES: [&str; 22] = [
     "src/message.rs",
+    "src/checkpoint.rs",
     "src/wire.rs",
     "src/workload.rs",
     "src/enrol.rs",

@@ -170,7 +170,25 @@ fn notifications() -> Vec<Value> {
         } })),
         ),
         document("DevicePolicy", "g", json!({ "whenOffline": { "alarmAfter": "12h" } })),
+        sink(
+            "k",
+            json!({ "webhook": {
+            "url": "https://a.example/x", "secret": "0123456789", "headers": { "Authorization": "x" }, "ca": PEM,
+        } }),
+        ),
+        sink("l", json!({ "webhook": { "secretUrl": "https://a.example/x" } })),
+        sink("m", json!({ "syslog": { "address": "logs.example:6514", "ca": PEM } })),
     ]
+}
+
+/// Returns a document that forwards the audit log. It chooses no devices.
+fn sink(name: &str, to: Value) -> Value {
+    json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "AuditSink",
+        "metadata": { "name": name, "labels": { "team": "water" }, "resourceVersion": 7 },
+        "spec": { "fromBeginning": true, "to": to },
+    })
 }
 
 /// Returns documents of the kinds about data, with every field.

@@ -12,6 +12,7 @@ use holdfast_records::{LinkBudget, StreamPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
+use crate::audit_sink::{AuditSink, MAX_SINKS};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
 use holdfast_api::kinds::{self as words, DocumentKind};
@@ -24,12 +25,14 @@ macro_rules! each_policy_kind {
             LinkBudget link_budget;
             Notification notification;
             DevicePolicy device_policy;
+            AuditSink audit_sink;
             #[cfg(test)]
             Sample sample;
         }
     };
 }
 
+mod audit_sink;
 mod device_policy;
 mod kind;
 mod link_budget;
@@ -64,6 +67,8 @@ pub enum PolicyKind {
     Notification,
     /// `DevicePolicy`: whether the absence of devices is expected.
     DevicePolicy,
+    /// `AuditSink`: where the audit log is forwarded to.
+    AuditSink,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -95,6 +100,11 @@ pub enum Policy {
     DevicePolicy {
         /// Meaning of an offline device.
         when_offline: WhenOffline,
+    },
+    /// Content of an `AuditSink` document.
+    AuditSink {
+        /// Receiver, and where a new one begins.
+        sink: Box<AuditSink>,
     },
     /// Content of a `Sample` document.
     #[cfg(test)]
@@ -133,6 +143,7 @@ impl PolicyKind {
             Self::LinkBudget => &LINK_BUDGET,
             Self::Notification => &NOTIFICATION,
             Self::DevicePolicy => &DEVICE_POLICY,
+            Self::AuditSink => &AUDIT_SINK,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -311,6 +322,18 @@ static NOTIFICATION: Facts = Facts {
         MAX_NOTIFICATIONS,
         "Sends messages about alarms to one receiver.",
         "it says of which alarms, and where to",
+    )
+};
+
+/// `AuditSink`.
+static AUDIT_SINK: Facts = Facts {
+    delivers: true,
+    chooses: false,
+    ..Facts::of(
+        &words::AUDIT_SINK,
+        MAX_SINKS,
+        "Forwards the audit log to one receiver.",
+        "it says where the audit log goes to",
     )
 };
 

@@ -7,12 +7,17 @@ use serde_json::Value;
 
 use super::Workloads;
 use crate::api::Applied;
-use crate::core::admission::{self, Admitted};
+use crate::core::admission::{self, Admitted, What};
 use crate::core::apply::{self, plan};
 use crate::core::records::PolicyKind;
 use crate::core::rights::{Action, Actor, Permit};
 use crate::service::Failure;
 use crate::service::rights::may;
+
+/// True if a document forwards the audit log.
+fn is_sink(document: &Admitted) -> bool {
+    matches!(&document.what, What::Policy(policy) if policy.kind() == PolicyKind::AuditSink)
+}
 
 impl Workloads {
     /// Admits documents and applies them, all or nothing. With `dry_run` it only says what applying
@@ -34,6 +39,10 @@ impl Workloads {
             };
             Failure::Invalid { message, faults }
         })?;
+        if admitted.iter().any(is_sink) {
+            // Whoever forwards the audit log reads it.
+            may(actor, Action::ExportAudit, "")?;
+        }
         self.apply_admitted(permit, admitted, dry_run, None).await
     }
 
@@ -99,6 +108,9 @@ impl Workloads {
         expected: Option<u64>,
     ) -> Result<(), Failure> {
         let permit = may(actor, Action::DeletePolicy, name)?;
+        if kind == PolicyKind::AuditSink {
+            may(actor, Action::ExportAudit, "")?;
+        }
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {
