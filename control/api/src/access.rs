@@ -108,7 +108,7 @@ pub struct About {
     pub started_at: String,
     /// Trust domain, as it appears in the SPIFFE ids of certificates.
     pub trust_domain: String,
-    /// Name of the only tenant.
+    /// Name of the caller's tenant.
     pub tenant: String,
     /// Address and port that the API listens on. Absent: not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -171,8 +171,8 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 5] =
-    [&WORKLOAD, &STREAM, &LINK_BUDGET, &NOTIFICATION, &DEVICE_POLICY];
+pub static ALL: [&DocumentKind; 6] =
+    [&WORKLOAD, &STREAM, &LINK_BUDGET, &NOTIFICATION, &DEVICE_POLICY, &TENANT];
 
 /// `Workload`.
 pub static WORKLOAD: DocumentKind = DocumentKind {
@@ -323,6 +323,28 @@ pub static DEVICE_POLICY: DocumentKind = DocumentKind {
         LABELS,
     ],
     sections: &[Section::Absence, Section::Document],
+};
+
+/// `Tenant`.
+pub static TENANT: DocumentKind = DocumentKind {
+    document: "Tenant",
+    word: "tenant",
+    plural: "tenants",
+    short: "",
+    about: "Tenants and their quotas",
+    path: &["policies", "tenants"],
+    columns: &[
+        NAME,
+        column("DEVICES", &[value("/spec/quotas/devices"), usual("-")]),
+        column("ARTIFACTS", &[value("/spec/quotas/artifacts"), usual("-")]),
+        column("DATA A DAY", &[value("/spec/quotas/dataPerDay"), usual("-")]),
+        column("REQUESTS A SECOND", &[value("/spec/quotas/requestsPerSecond"), usual("-")]),
+        column("CPU", &[value("/spec/quotas/cpu"), usual("-")]),
+        column("MEMORY", &[value("/spec/quotas/memory"), usual("-")]),
+        CHANGED,
+        LABELS,
+    ],
+    sections: &[Section::Document],
 };
 
 #[cfg(test)]

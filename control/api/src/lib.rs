@@ -28,6 +28,7 @@ mod query;
 mod scope;
 pub mod selector;
 pub mod strict;
+mod tenant;
 pub mod time;
 mod timeline;
 mod token;
@@ -69,6 +70,7 @@ pub use query::{
     QueryRecords, QueryResult, QueryRow,
 };
 pub use scope::Scope;
+pub use tenant::{ArtifactOfTenant, CreatedTenant, NewTenant, QuotaUse, Tenant, TenantDeletion};
 pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 pub use token::{Approve, CreatedToken, NewToken, Token, TokenDevice, TokenUse};
 pub use workload::{Revision, State, Workload, WorkloadState, WorkloadSummary};

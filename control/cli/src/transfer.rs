@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use holdfast_base::ids::Digest;
 use reqwest::Method;
+use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use super::args;
@@ -20,9 +21,10 @@ use super::cells::read;
 use super::client::Client;
 use super::failure::{Exit, Failure, Outcome};
 use super::login::{begin, finish};
+use super::table::{Cell, table};
 use super::text::{Output, clean, note};
 use holdfast_api::count::count;
-use holdfast_api::{BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
+use holdfast_api::{ArtifactOfTenant, BACKUP_HEAD, Restored, StoredArtifact, begins_like_a_backup};
 
 /// Silence of the control plane during a backup after which the transfer is given up.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -45,6 +47,29 @@ pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcom
         )));
     }
     output.line(&clean(&stored.digest))
+}
+
+/// Prints the artifacts that the tenant has pushed.
+pub(crate) async fn artifacts(client: &Client, output: Output) -> Outcome {
+    let all = client.list(&["artifacts"], &[]).await?;
+    let rows = all
+        .iter()
+        .map(|item| {
+            let artifact: ArtifactOfTenant = read(item)?;
+            Ok(vec![
+                artifact.digest.into(),
+                artifact.size.to_string().into(),
+                artifact.created_at.into(),
+            ])
+        })
+        .collect::<Outcome<Vec<Vec<Cell>>>>()?;
+    output.bytes(table(output, 0, &["DIGEST", "BYTES", "PUSHED"], &rows).as_bytes())
+}
+
+/// Deletes an artifact.
+pub(crate) async fn delete(client: &Client, output: Output, digest: &str) -> Outcome {
+    client.send(Method::DELETE, &["artifacts", digest], &[], &Value::Null).await?;
+    output.line(&format!("artifact {digest} deleted"))
 }
 
 /// Digest of a body, set once all of it was sent.

@@ -59,8 +59,10 @@ actions! {
     AcknowledgeAlarms: "alarm.acknowledge", "POST", "/api/v1/alarms/acknowledge", Need::Scope(Scope::Operate);
     SilenceAlarms: "alarm.silence", "POST", "/api/v1/alarms/silence", Need::Scope(Scope::Operate);
     Apply: "document.apply", "POST", "/api/v1/apply", Need::Scope(Scope::Operate);
+    ListArtifacts: "artifact.list", "GET", "/api/v1/artifacts", Need::Scope(Scope::Read);
     PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", Need::Scope(Scope::Operate);
     GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", Need::Scope(Scope::Operate);
+    DeleteArtifact: "artifact.delete", "DELETE", "/api/v1/artifacts/{digest}", Need::Scope(Scope::Operate);
     ListAudit: "audit.list", "GET", "/api/v1/audit", Need::Scope(Scope::Read);
     ReadBackup: "backup.read", "GET", "/api/v1/backup", Need::Scope(Scope::Admin);
     GetCa: "ca.get", "GET", "/api/v1/ca", Need::Own;
@@ -109,6 +111,9 @@ actions! {
     EndSilence: "silence.end", "DELETE", "/api/v1/silences/{id}", Need::Scope(Scope::Operate);
     ListStreams: "stream.list", "GET", "/api/v1/streams", Need::Scope(Scope::Read);
     ExportStreams: "stream.export-all", "GET", "/api/v1/streams/{stream}/export.parquet", Need::Scope(Scope::Read);
+    ListTenants: "tenant.list", "GET", "/api/v1/tenants", Need::Scope(Scope::Read);
+    CreateTenant: "tenant.create", "POST", "/api/v1/tenants", Need::Scope(Scope::Admin);
+    DeleteTenant: "tenant.delete", "DELETE", "/api/v1/tenants/{name}", Need::Scope(Scope::Admin);
     ListTokens: "token.list", "GET", "/api/v1/tokens", Need::Scope(Scope::Read);
     CreateToken: "token.create", "POST", "/api/v1/tokens", Need::Scope(Scope::Operate);
     GetToken: "token.get", "GET", "/api/v1/tokens/{id}", Need::Scope(Scope::Read);
@@ -121,7 +126,7 @@ actions! {
     ResumeWorkload: "workload.resume", "POST", "/api/v1/workloads/{name}/resume", Need::Scope(Scope::Operate);
     RollBackWorkload: "workload.rollback", "POST", "/api/v1/workloads/{name}/rollback", Need::Scope(Scope::Operate);
     GetHealth: "about.health", "GET", "/healthz", Need::Own;
-    ReadMetrics: "metrics.read", "GET", "/metrics", Need::Own;
+    ReadMetrics: "metrics.read", "GET", "/metrics", Need::Scope(Scope::Read);
     GetReady: "about.ready", "GET", "/readyz", Need::Own;
 }
 

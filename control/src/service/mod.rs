@@ -5,6 +5,7 @@
 //! the ones named behind it:
 //!
 //! ```text
+//! tenants     documents, data, alarms, access, fleet, workloads
 //! archive     documents, data, alarms, enrolment
 //! directory   documents, data, access, calls
 //! fleet       documents, data, alarms
@@ -34,12 +35,13 @@ mod listing;
 mod rights;
 mod settings;
 mod start;
+mod tenants;
+mod waiting;
 mod workloads;
 
 use std::sync::Arc;
 
 use holdfast_base::ids::Name;
-use tokio::sync::mpsc;
 
 use crate::ports::bus;
 use crate::ports::store::{Shard, Store};
@@ -62,6 +64,7 @@ pub use listing::{Listed, Query};
 pub use rights::may;
 pub use settings::{Ports, Settings};
 pub use start::StartError;
+pub use tenants::Tenancy;
 pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
@@ -90,6 +93,8 @@ pub struct Service {
     pub directory: Arc<Directory>,
     /// Backup and restore.
     pub archive: Arc<Archive>,
+    /// Tenants and their quotas.
+    pub tenants: Arc<Tenancy>,
 }
 
 /// Threads that write to the store and the data store, and the one that renews the lease.
@@ -130,14 +135,14 @@ impl Service {
     /// # Errors
     /// Returns a [`StartError`] when the store cannot be read or a thread cannot be started.
     pub fn start(ports: Ports, settings: Settings) -> Result<(Arc<Self>, Threads), StartError> {
-        let (jobs, queue) = mpsc::channel(documents::QUEUE);
-        let lease = Renewing::begin(&ports.store, SHARD, settings.uptime, jobs.clone())?;
-        let begun = Self::begin(ports, settings, (&lease, jobs)).and_then(|(service, batches)| {
+        let jobs = Arc::new(documents::Jobs::new());
+        let lease = Renewing::begin(&ports.store, SHARD, settings.uptime, Arc::clone(&jobs))?;
+        let begun = Self::begin(ports, settings, (&lease, jobs)).and_then(|service| {
             let named = |name: &str| std::thread::Builder::new().name(name.into());
             let documents = Arc::clone(&service.documents);
-            let store = named("store").spawn(move || documents::write(&documents, queue))?;
+            let store = named("store").spawn(move || documents::write(&documents))?;
             let data = Arc::clone(&service.data);
-            let data = named("data").spawn(move || data::store(&data, batches))?;
+            let data = named("data").spawn(move || data::store(&data))?;
             Ok((service, store, data))
         });
         match begun {
@@ -155,16 +160,15 @@ impl Service {
     fn begin(
         ports: Ports,
         settings: Settings,
-        (lease, jobs): (&Renewing, mpsc::Sender<documents::Job>),
-    ) -> Result<(Self, data::Queued), StartError> {
+        (lease, jobs): (&Renewing, Arc<documents::Jobs<Documents>>),
+    ) -> Result<Self, StartError> {
         let Ports { store, data, bus, authority, artifacts, notifier } = ports;
         let lease = Arc::clone(&lease.lease);
         let documents = Documents::read(store, lease, jobs, Arc::clone(&bus), &settings)?;
         let documents = Arc::new(documents);
         let of = || Arc::clone(&documents);
         let keys = || Arc::clone(&authority);
-        let (data, batches) = Data::new(of(), Arc::clone(&bus), data, settings.reserve);
-        let data = Arc::new(data);
+        let data = Arc::new(Data::new(of(), Arc::clone(&bus), data, settings.reserve));
         let records = || Arc::clone(&data);
         let access = Arc::new(Access::new(of(), keys()));
         let calls = Arc::new(Calls::new(of(), records(), Arc::clone(&bus), keys()));
@@ -173,14 +177,24 @@ impl Service {
         let terms = Terms { device_ttl, mqtt, api, addresses };
         let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
         let workloads = Workloads::new(of(), Arc::clone(&calls), Arc::clone(&alarms), artifacts);
-        let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
+        let workloads = Arc::new(workloads);
+        let fleet = Arc::new(Fleet::new(of(), Arc::clone(&alarms), records()));
+        let tenants = Tenancy::new(
+            of(),
+            Arc::clone(&access),
+            Arc::clone(&alarms),
+            records(),
+            Arc::clone(&fleet),
+            Arc::clone(&workloads),
+        );
         let directory =
             Directory::new(of(), Arc::clone(&access), records(), Arc::clone(&calls), bus, keys());
         let archive =
             Archive::new(of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment), keys());
-        let service = Self {
-            workloads: Arc::new(workloads),
-            fleet: Arc::new(fleet),
+        Ok(Self {
+            workloads,
+            fleet,
+            tenants: Arc::new(tenants),
             directory: Arc::new(directory),
             archive: Arc::new(archive),
             documents,
@@ -189,8 +203,7 @@ impl Service {
             calls,
             alarms,
             enrolment,
-        };
-        Ok((service, batches))
+        })
     }
 
     /// Ports that a bus calls.
@@ -201,6 +214,6 @@ impl Service {
     /// Writes what is queued and ends the writing threads. No change can be made afterwards.
     pub async fn close(&self) {
         self.data.close();
-        self.documents.close().await;
+        self.documents.close();
     }
 }

@@ -87,10 +87,12 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "tell_due",
             "tell_withheld",
             "count_trend",
+            "adopt_artifacts",
+            "sweep",
         ],
     ),
     (
-        "open routes and counts without names: /healthz, /readyz, /metrics, /api/v1/ca",
+        "open routes, and sums over all tenants for the first one: /healthz, /readyz, /metrics, /api/v1/ca",
         &[
             "refusing",
             "needs_restart",
@@ -98,7 +100,6 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "check_held",
             "counters",
             "logins_refused",
-            "counts",
             "data_trouble",
             "knows_streams",
             "batches_waiting",
@@ -121,6 +122,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "enrol",
             "renew",
             "admit_device",
+            "take_request",
         ],
     ),
     (

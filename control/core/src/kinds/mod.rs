@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
+use crate::quota::Quotas;
 use holdfast_api::kinds::{self as words, DocumentKind};
 
 /// Calls a macro with the kinds that have a record of their own: variant, and file of the rules.
@@ -24,6 +25,7 @@ macro_rules! each_policy_kind {
             LinkBudget link_budget;
             Notification notification;
             DevicePolicy device_policy;
+            Tenant tenant;
             #[cfg(test)]
             Sample sample;
         }
@@ -41,6 +43,7 @@ mod sample;
 mod sent;
 mod shown;
 mod stream;
+mod tenant;
 #[cfg(test)]
 mod tests;
 mod workload;
@@ -64,6 +67,8 @@ pub enum PolicyKind {
     Notification,
     /// `DevicePolicy`: whether the absence of devices is expected.
     DevicePolicy,
+    /// `Tenant`: a tenant and its quotas.
+    Tenant,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -95,6 +100,12 @@ pub enum Policy {
     DevicePolicy {
         /// Meaning of an offline device.
         when_offline: WhenOffline,
+    },
+    /// Content of a `Tenant` document.
+    Tenant {
+        /// Limits on what the tenant has and uses.
+        #[serde(default)]
+        quotas: Quotas,
     },
     /// Content of a `Sample` document.
     #[cfg(test)]
@@ -133,6 +144,7 @@ impl PolicyKind {
             Self::LinkBudget => &LINK_BUDGET,
             Self::Notification => &NOTIFICATION,
             Self::DevicePolicy => &DEVICE_POLICY,
+            Self::Tenant => &TENANT,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -322,5 +334,16 @@ static DEVICE_POLICY: Facts = Facts {
         MAX_DEVICE_POLICIES,
         "States whether devices may be away (offline), and for how long.",
         "it says whether devices may be away",
+    )
+};
+
+/// `Tenant`.
+static TENANT: Facts = Facts {
+    chooses: false,
+    ..Facts::of(
+        &words::TENANT,
+        MAX_POLICIES,
+        "Tenant with its quotas. Only admins of the tenant that the control plane began with apply it.",
+        "it says what the tenant may have",
     )
 };

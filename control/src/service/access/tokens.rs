@@ -89,6 +89,35 @@ impl Access {
         Ok(token)
     }
 
+    /// Makes the first access token of a tenant, which may everything there, and returns its text.
+    /// `None`: the tenant has one already. Who of the first tenant made it stands in the log of that
+    /// one alone.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for an unknown tenant, and a [`Failure`] when no random bytes are
+    /// to be had or the change cannot be stored.
+    pub(in crate::service) async fn first_of_tenant(
+        &self,
+        tenant: &Name,
+    ) -> Result<Option<String>, Failure> {
+        let id: [u8; 8] = self.authority.random().map_err(Failure::internal)?;
+        let (token, record) = self.new_token(&hex(&id), "made with the tenant")?;
+        self.documents
+            .change(tenant, |change| {
+                if !change.model.access.is_empty() {
+                    return Ok(None);
+                }
+                let record = AccessRecord { created_at: change.now, ..record };
+                change.put(key::access(&record.id), &record);
+                change.event("access", &record.id, "changed", "created".into());
+                let detail = "the first of the tenant".to_owned();
+                change.audit("holdfast", "access.create", &record.id, detail);
+                change.model.access.insert(record.id.clone(), record);
+                Ok(Some(token))
+            })
+            .await
+    }
+
     /// Notes that the admin's token was written to a terminal or a file, so that
     /// [`Access::first_start`] does not replace it.
     ///
@@ -245,10 +274,10 @@ impl Access {
         let tables = self.documents.tables();
         let known = tables
             .all()
-            .find_map(|model| Some((&model.tenant, model.access.get(id)?)))
+            .filter_map(|model| Some((&model.tenant, model.access.get(id)?)))
             // Comparing digests instead of secrets needs no constant time: how far two digests
-            // agree tells nothing about the secret.
-            .filter(|(_, known)| unhex::<32>(&known.secret_sha256) == Some(given))
+            // agree tells nothing about the secret. Ids of two tenants may be the same.
+            .find(|(_, known)| unhex::<32>(&known.secret_sha256) == Some(given))
             .map(|(tenant, known)| {
                 let actor = Actor::operator(tenant.clone(), known.id.clone(), known.scope);
                 (actor, known.counts(now), known.last_used)

@@ -4,10 +4,12 @@
 //! See decision 0155.
 
 mod apply;
+mod artifacts;
 mod jobs;
 mod part;
 mod policies;
 mod read;
 
+pub(super) use artifacts::used as artifact_bytes;
 pub use jobs::Restarting;
 pub use part::Workloads;
