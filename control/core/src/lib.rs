@@ -45,6 +45,7 @@ pub mod retry;
 pub mod revisions;
 pub mod rights;
 pub mod room;
+pub mod seen;
 pub mod session;
 pub mod shipping;
 pub mod state;

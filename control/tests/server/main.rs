@@ -25,6 +25,7 @@ mod jobs;
 mod kept;
 mod listing;
 mod lists;
+mod matrix;
 mod metrics;
 mod outs;
 mod pages;

@@ -184,3 +184,40 @@ fn too_much_for_one_device_is_refused() {
     let paths: Vec<&str> = faults.iter().map(|fault| &*fault.path).collect();
     assert_eq!(paths, ["devices.d-1", "devices.d-2"]);
 }
+
+#[test]
+fn a_document_is_changed_by_whoever_reaches_all_of_its_devices() {
+    use crate::kinds::AnyKind;
+    use crate::rights::Sight;
+
+    let mut model = model();
+    let all = json!({ "devices": "all", "run": { "process": { "path": "/bin/true" } } });
+    let all = json!({
+        "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": "all" }, "spec": all,
+    });
+    apply(&mut model, &[workload("mine", "a", "1"), workload("theirs", "b", "1"), all.clone()]);
+    let of_a = holdfast_api::selector::parse("role=a").unwrap();
+    let sight = Sight::Selected(vec![&of_a]);
+    let may = |document: Value| {
+        let admitted = admitted(&[document]);
+        may_apply(&model, &sight, &admitted).map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(may(workload("mine", "a", "2")), Ok(()));
+    assert_eq!(may(workload("new", "a", "2")), Ok(()));
+    for (document, said) in [
+        (workload("new", "b", "2"), "add role=a to its selector"),
+        (workload("mine", "b", "2"), "add role=a to its selector"),
+        (workload("theirs", "a", "2"), "is taken by a Workload"),
+        (workload("all", "a", "2"), "Workload all is for all devices"),
+        (all, "Workload all is for all devices"),
+    ] {
+        let why = may(document).unwrap_err();
+        assert!(why.contains(said), "{why}");
+    }
+    let name = |text: &str| text.parse().unwrap();
+    let delete = |text: &str| may_change(&model, &sight, AnyKind::Workload, &name(text));
+    assert_eq!((delete("mine"), delete("none")), (Ok(()), Ok(())));
+    assert!(matches!(delete("all"), Err(Refusal::Theirs { .. })));
+    assert!(matches!(delete("theirs"), Err(Refusal::Unknown { .. })), "it is not there");
+    assert_eq!(may_change(&model, &Sight::All, AnyKind::Workload, &name("theirs")), Ok(()));
+}
