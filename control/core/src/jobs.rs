@@ -275,7 +275,7 @@ pub fn pause(
     let (name, workload) = known(change.model, name)?;
     let name = name.clone();
     let chosen = chosen(change.model, sight, &name, on)?;
-    let stamp = Stamp { by: by.into(), at: change.now };
+    let stamp = Stamp { by: by.into(), by_name: change.name_of(by), at: change.now };
     let mut record = workload.record.clone();
     let done = match paused {
         true => record.paused.pause(chosen.as_deref(), &stamp),
