@@ -173,7 +173,7 @@ impl<'a> Seen<'a> {
     /// Returns the workloads that are seen, in the order of their names.
     pub fn workloads(&self) -> impl Iterator<Item = &'a Name> {
         let all = self.model.workloads.iter();
-        all.filter(|(_, known)| self.chooses(&known.record.devices)).map(|(name, _)| name)
+        all.filter(move |(_, known)| self.chooses(&known.record.devices)).map(|(name, _)| name)
     }
 
     /// True if policies of a kind are seen that choose these devices.

@@ -77,7 +77,7 @@ const WALK: &[Line] = &[
     ("POST", "/api/v1/alarms/acknowledge", "", r#"{"device":"nobody"}"#, Of::Missing),
     ("POST", "/api/v1/alarms/silence", "", r#"{"labelSelector":"site={site}","forSeconds":60}"#, Of::All),
     ("POST", "/api/v1/apply", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"Workload","metadata":{"name":"{m}"},"spec":{"devices":{"matchLabels":{"site":"{site}"}},"run":{"process":{"path":"/bin/sleep","args":["2"]}}}}]}"#, Of::Made),
-    ("POST", "/api/v1/apply", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"Stream","metadata":{"name":"{m}"},"spec":{"devices":{"matchLabels":{"site":"{site}"}},"streams":["{m}.*"],"ship":{"priority":3}}}]}"#, Of::Made),
+    ("POST", "/api/v1/apply", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"Stream","metadata":{"name":"{m}"},"spec":{"devices":{"matchLabels":{"site":"{site}"}},"streams":["{m}"],"priority":3}}]}"#, Of::Made),
     ("PUT", "/api/v1/artifacts", "", "bytes", Of::Self_),
     ("GET", "/api/v1/artifacts/{digest}", "/api/v1/artifacts/{digest}", "", Of::Self_),
     ("GET", "/api/v1/audit", "", "", Of::AllWhole),
@@ -208,12 +208,11 @@ fn documents(place: &Place) -> Vec<Value> {
         let run = json!({ "process": { "path": "/bin/sleep", "args": [argument] } });
         document("Workload", json!({ "devices": devices, "run": run }))
     };
-    let pattern = format!("{m}.*");
     let binding = json!({ "role": "viewer", "subjects": [m], "devices": devices });
     let hook = json!({ "webhook": { "url": "https://127.0.0.1:1/x" } });
     vec![
         workload("1"),
-        document("Stream", json!({ "devices": devices, "streams": [pattern] })),
+        document("Stream", json!({ "devices": devices, "streams": [m] })),
         document("LinkBudget", json!({ "devices": devices, "per": "day", "bytes": "1Mi" })),
         document("DevicePolicy", json!({ "devices": devices, "whenOffline": "expected" })),
         document("Notification", json!({ "devices": devices, "to": hook })),

@@ -115,8 +115,9 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
     let policy_key = record.key();
     let (word, name) = (policy_key.0.word(), record.name.to_string());
     change.event(word, &name, "changed", message.clone());
-    if let Some(known) = change.model.policies.get(&policy_key) {
-        change.was(Was::Document(known.record.devices.clone()));
+    let was = change.model.policies.get(&policy_key).map(|known| known.record.devices.clone());
+    if let Some(devices) = was {
+        change.was(Was::Document(devices));
     }
     change.audit(by, &format!("{word}.apply"), &name, message);
     record.version = change.version();

@@ -99,8 +99,9 @@ pub(super) fn put(
     };
     let name = record.name.clone();
     change.event("workload", name.as_str(), "changed", message.clone());
-    if let Some(known) = change.model.workloads.get(&name) {
-        change.was(Was::Document(known.record.devices.clone()));
+    let was = change.model.workloads.get(&name).map(|known| known.record.devices.clone());
+    if let Some(devices) = was {
+        change.was(Was::Document(devices));
     }
     let made = new_revision.then_some(record.revision);
     change.audit_revision(by, action, name.as_str(), message, made);
