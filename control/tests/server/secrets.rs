@@ -193,6 +193,7 @@ async fn everything(world: &World, log: &Log) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one run, and everything that is left of it")]
 async fn secrets_are_searched_for_everywhere_and_not_found() {
     let log = Log::default();
     let writer = log.clone();
@@ -344,7 +345,7 @@ async fn a_document_that_was_read_keeps_the_stored_values() {
     });
     for same in [&again, &made] {
         assert_eq!(
-            world.puts(std::slice::from_ref(&same)).await["results"][0]["action"],
+            world.puts(std::slice::from_ref(same)).await["results"][0]["action"],
             "unchanged"
         );
     }

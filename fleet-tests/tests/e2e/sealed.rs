@@ -225,6 +225,7 @@ fn power_off(device: &mut Device, memory: &Path) {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "one story, from the first start to what is left")]
 fn secrets_are_had_by_the_workload_alone_and_by_no_file() {
     let plane = Plane::start();
     let mut device = plane.bare_device("d-1");
@@ -370,7 +371,7 @@ fn an_agent_that_was_updated_sends_its_key_at_once() {
     device.await_link("up");
     let told = |device: &Device| {
         let identity = std::fs::read(device.data().join("identity.json")).unwrap();
-        let identity: serde_json::Value = serde_json::from_slice(&identity).unwrap();
+        let identity: Value = serde_json::from_slice(&identity).unwrap();
         identity["enrolment"]["sealingKey"].as_str().map(str::to_owned)
     };
     assert_eq!(told(&device), Some(STANDARD.encode(key(&device).public())), "by the enrolment");
