@@ -144,7 +144,6 @@ async fn what_another_tenant_has_is_not_there_whatever_is_asked() {
         ("POST", "/api/v1/workloads/w/restart"),
         ("POST", "/api/v1/workloads/w/rollback"),
         ("DELETE", "/api/v1/access/admin"),
-        ("POST", "/api/v1/backup/unencrypted"),
     ] {
         let (status, answer) = ask(&world, method, path, OTHER).await;
         assert_eq!(status, 404, "{method} {path}: {answer}");

@@ -203,14 +203,17 @@ fn identity_provider() -> Value {
     json!({
         "apiVersion": "holdfast/v1",
         "kind": "IdentityProvider",
-        "metadata": { "name": "k" },
+        "metadata": { "name": "k", "labels": { "team": "water" }, "resourceVersion": 7 },
         "spec": {
             "issuer": "https://id.example.com", "clientId": "holdfast", "clientSecret": "x",
             "scopes": ["groups"], "nameClaim": "email", "address": "https://holdfast.example.com",
             "ca": PEM,
             "rules": [{
                 "claim": "groups", "value": "ops", "role": "operator",
-                "devices": { "matchLabels": { "site": "kiel" } },
+                "devices": {
+                    "matchLabels": { "site": "kiel" },
+                    "matchExpressions": [{ "key": "role", "operator": "Exists", "values": [] }],
+                },
             }],
         },
     })
@@ -1025,7 +1028,6 @@ fn the_schema_has_the_bounds_of_the_decoder() {
             "/properties/to/properties/email/properties/smtp/pattern",
             json!("^smtps?://"),
         ),
-        ("Notification", "/properties/to/properties/webhook/properties/secret/minLength", json!(8)),
         ("DevicePolicy", "/properties/whenOffline/anyOf/1/required", json!(["alarmAfter"])),
     ] {
         assert_eq!(at(kind, path), expected, "{kind} {path}");
@@ -1143,7 +1145,10 @@ fn a_working_folder_and_a_file_in_one_place_are_refused_with_both_paths() {
 
 #[test]
 fn all_devices_are_chosen_by_a_word_in_every_kind() {
-    for mut document in full() {
+    let chooses = |document: &Value| {
+        !["Secret", "Config", "IdentityProvider"].contains(&document["kind"].as_str().unwrap())
+    };
+    for mut document in full().into_iter().filter(chooses) {
         document["spec"]["devices"] = json!("all");
         let admitted = admit(&[document], &size_of).unwrap().remove(0);
         assert_eq!(admitted.written["devices"], "all", "it reads back as it was written");

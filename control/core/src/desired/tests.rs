@@ -255,7 +255,7 @@ fn a_state_that_fits_into_no_message_is_a_fault() {
     assert_eq!(faults[0].path, "devices.d-0");
     model.workloads.insert(large.name.clone(), Workload::new(large));
     let fault = admit_device(&model, &model.devices[&name("d-0")]).unwrap_err();
-    assert!(fault.message.starts_with("its 1 workloads and"), "{fault}");
+    assert!(fault.message.starts_with("its 1 workloads, their secrets"), "{fault}");
 }
 
 /// Applies a document and returns the devices that it changes, with their new desired states.

@@ -146,6 +146,9 @@ mod tests {
             assert!(matches!(done, Err(Failure::TooMany { seconds: AGAIN, .. })), "{done:?}");
             refused += 1;
         }
+        while slow.running.load(Ordering::SeqCst) < AT_ONCE {
+            tokio::task::yield_now().await;
+        }
         slow.go.store(true, Ordering::SeqCst);
         while let Some(done) = all.join_next().await {
             assert!(done.unwrap().unwrap(), "whoever waited had its turn");
