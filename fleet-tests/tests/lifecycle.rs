@@ -541,7 +541,7 @@ fn fetching() {
         "and then makes way",
         &[
             ("fetched", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "starting 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "prepare 2 without plain.conf", "starting 2 0"),
         ],
     );
@@ -696,7 +696,7 @@ fn stopping_and_sweeping() {
         "in good order",
         &[
             ("want nothing", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
             ("swept 1", "", "stopped 1 0"),
             ("wait 50", "sweep 7 spare -", "stopped 1 0"),
             ("swept 1", "", "stopped 1 0"),
@@ -719,7 +719,7 @@ fn stopping_and_sweeping() {
         &[
             ("want nothing", "stop 7 15", "stopped 1 0"),
             ("want 1 plain", "", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "starting 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 1 0"),
             ("swept 0", "prepare 1", "starting 1 0"),
         ],
     );
@@ -732,7 +732,7 @@ fn what_is_left_is_looked_for_ever_less_often() {
         "grace is looked at ever less often, and its end to the millisecond",
         &[
             ("want nothing", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
             ("swept 1", "", "stopped 1 0"),
             ("wait 50", "sweep 7 spare -", "stopped 1 0"),
             ("swept 1", "", "stopped 1 0"),
@@ -767,7 +767,7 @@ fn removing() {
         "a folder that cannot be removed is tried again",
         &[
             ("want nothing", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "stopped 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "stopped 1 0"),
             ("swept 0", "remove", "stopped 1 0"),
             ("stuck it is busy", "", "stopped 1 0"),
         ],
@@ -796,7 +796,7 @@ fn the_way_back() {
         "three failures, and back",
         &[
             ("want 2 plain", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "starting 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "prepare 2 without probed.conf", "starting 2 0"),
             ("prepared 8", "save 2 8 over 1", "starting 2 0"),
             ("exited 8 1", "sweep 8 spare - kill", "backoff 2 0"),
@@ -822,7 +822,7 @@ fn the_way_back() {
         "what can never start is given up with nothing changed",
         &[
             ("want 2 plain", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "starting 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "prepare 2 without probed.conf", "starting 2 0"),
             ("unfit no such user", "", "failed 2 0"),
             ("wait 1000", "prepare 2 without probed.conf", "starting 2 0"),
@@ -837,7 +837,7 @@ fn the_way_back() {
         "a machine in trouble is no revision's fault",
         &[
             ("want 2 plain", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "starting 2 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 2 0"),
             ("swept 0", "prepare 2 without probed.conf", "starting 2 0"),
             ("not-prepared full", "", "failed 2 0"),
             ("wait 1000", "prepare 2 without probed.conf", "starting 2 0"),
@@ -1316,7 +1316,7 @@ fn secrets_that_change_restart_or_signal_as_they_say() {
         "a restart that counts as none",
         &[
             ("want 1 plain restart:2:b:f", "stop 7 15", "stopped 1 0"),
-            ("exited 7 0", "sweep 7 spare - kill", "starting 1 0"),
+            ("exited 7 0", "sweep 7 spare -", "starting 1 0"),
             ("swept 0", "prepare 1", "starting 1 0"),
             ("prepared 8", "save 1 8", "starting 1 0"),
             ("saved", "start 8", "starting 1 0"),
