@@ -300,6 +300,9 @@ async fn somebody_can_always_make_another_token() {
     token(&world, json!({ "role": "admin", "endless": true, "selector": "site=kiel" })).await;
     let (status, answer) = world.request("DELETE", "/api/v1/access/admin", Value::Null).await;
     assert_eq!(status, 409, "{answer}");
+    let rotate = "/api/v1/access/admin/rotate";
+    let (status, answer) = world.request("POST", rotate, json!({ "ttlSeconds": 60 })).await;
+    assert_eq!(status, 409, "an end would lock everybody out: {answer}");
     token(&world, json!({ "role": "admin", "endless": true })).await;
     let (status, answer) = world.request("DELETE", "/api/v1/access/admin", Value::Null).await;
     assert_eq!(status, 204, "{answer}");

@@ -241,6 +241,21 @@ impl Access {
                 let Some(record) = change.model.access.get(id).filter(|it| it.counts(now)) else {
                     return Err(Failure::no("access token", id));
                 };
+                // With an end, the last admin's token would lock everybody out one day.
+                if record.keeps_the_door() && wanted.ttl_seconds.is_some() {
+                    let record = record.clone();
+                    change.model.access.remove(id);
+                    let left = granted::has_admin(change.model);
+                    change.model.access.insert(record.id.clone(), record);
+                    if !left {
+                        return Err(Failure::Conflict(
+                            "it is the last access token of the role admin that does not end, and no local user is an admin: rotate it without an end, or make another first".into(),
+                        ));
+                    }
+                }
+                let Some(record) = change.model.access.get(id) else {
+                    return Err(Failure::no("access token", id));
+                };
                 let was = record.expires_at.map(|end| end.saturating_sub(record.created_at));
                 let ttl = wanted.ttl_seconds.or(was);
                 let former = FormerSecret {
