@@ -60,8 +60,13 @@ demo: dashboard ## A control plane and three devices on this machine, until Ctrl
 	@$(CARGO) build --locked --workspace --bin holdfast --bin holdfast-agent --bin demo
 	exec "$(CARGO_TARGET_DIR)/debug/demo"
 
+# Before the rest is built: what cannot be installed is known in the first minutes.
+.PHONY: aarch64-agent
+aarch64-agent:
+	images/build aarch64 dev holdfast-agent
+
 .PHONY: test
-test: tools-test tools-dashboard dashboard build scale fuzz-short ## Installs what it needs, then the whole suite
+test: tools-test tools-dashboard aarch64-agent dashboard build scale fuzz-short ## Installs what it needs, then the whole suite
 	agent="$$(images/build aarch64 dev holdfast-agent)/holdfast-agent"
 	export HOLDFAST_AARCH64_AGENT="$$agent"
 	$(CARGO) nextest run --locked --workspace
