@@ -548,6 +548,59 @@ fn fetching() {
 }
 
 #[test]
+fn what_ran_goes_on_while_what_is_wanted_is_fetched() {
+    running(7, "plain").follows(
+        "a crash: the former revision is started again, after its back-off",
+        &[
+            ("want 2 artifact", "fetch, keep 1", "running 1 0"),
+            ("exited 7 1", "sweep 7 spare - kill", "backoff 2 0"),
+            ("swept 0", "", "backoff 2 0"),
+            ("wait 1000", "prepare 1", "starting 2 0"),
+            ("prepared 8", "save 1 8", "starting 2 1"),
+            ("saved", "start 8", "starting 2 1"),
+            ("started 8", "", "running 1 1"),
+            ("fetched", "stop 8 15", "stopped 1 1"),
+        ],
+    );
+    running(7, "plain").follows(
+        "what arrives during the back-off is started at once",
+        &[
+            ("want 2 artifact", "fetch, keep 1", "running 1 0"),
+            ("exited 7 1", "sweep 7 spare - kill", "backoff 2 0"),
+            ("swept 0", "", "backoff 2 0"),
+            ("fetched", "prepare 2 without plain.conf", "starting 2 0"),
+        ],
+    );
+    running(7, "probed").follows(
+        "its probe is asked, and counts",
+        &[
+            ("want 2 artifact", "fetch, keep 1", "starting 1 0"),
+            ("well 7", "save 1 7 proven", "running 1 0"),
+            ("wait 1000", "probe 7", "running 1 0"),
+        ],
+    );
+    let artifact = || Some(revision(2, "artifact"));
+    past(Some(saved_state(Some(7), "plain")), &[], artifact()).follows(
+        "a reboot without a link: the former revision is started, and the wanted one asked for",
+        &[
+            ("start", "sweep 7 spare - kill", "starting 2 3"),
+            ("swept 0", "fetch, prepare 1", "starting 2 3"),
+            ("prepared 8", "save 1 8 proven", "starting 2 4"),
+            ("saved", "start 8", "starting 2 4"),
+            ("started 8", "keep 1", "running 1 4"),
+            ("torn the link is down", "", "running 1 4"),
+        ],
+    );
+    let ended = SavedWorkload { ending: Some(Exit::Code(0)), ..saved_state(None, "plain") };
+    past(Some(ended), &[], artifact()).follows(
+        "what has ended for good is not started again",
+        &[("start", "fetch, keep 1", "fetching 2 3")],
+    );
+    past(Some(saved_state(None, "job")), &[], artifact())
+        .follows("nor is a job", &[("start", "fetch, keep 1", "fetching 2 3")]);
+}
+
+#[test]
 fn a_revision_that_is_wanted_again_is_fetched_again() {
     // The collection gives up the download that is not wanted any more: the next one is asked for.
     running(7, "plain").follows(

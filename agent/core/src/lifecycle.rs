@@ -14,15 +14,17 @@
 //! saved state and from what is found on the machine. The old revision is stopped only when
 //! everything that the new one needs is on the device.
 //!
-//! A workload whose secrets cannot be opened does what it did: the former revision goes on running,
-//! and is started again after a reboot.
+//! While what is wanted cannot be started, because its artifact is not on the device or its secrets
+//! cannot be opened, the former revision goes on running, and is started again after a crash or a
+//! reboot.
 //!
-//! See decisions 0002, 0008, 0010, 0023, 0115, 0116 and 0162.
+//! See decisions 0002, 0008, 0010, 0023, 0115, 0116, 0162 and 0166.
 
 mod outcome;
 mod outlook;
 mod refresh;
 mod sealed;
+mod standing_in;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ use super::restart::NotRestarted;
 use super::runtime::{Halt, Handle, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
 use super::secrets::{Opener, Secrets};
-use refresh::{Refresh, is_of};
+use refresh::Refresh;
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
 const PROVEN_AFTER: u64 = 10_000;
@@ -358,9 +360,7 @@ impl Workload {
             }
             (Stage::Waiting { until, tried }, Some(goal)) => {
                 let other = tried.as_ref() != Some(&self::tried(&goal));
-                // Where the goal cannot be opened, a former revision was tried in its place.
-                let hopeless = is_of(self.unopened.as_ref(), &goal);
-                let over = now >= *until || (other && !hopeless);
+                let over = now >= *until || (other && !self.is_blocked(&goal, world));
                 if over {
                     self.stage = Stage::Idle;
                 }
@@ -429,12 +429,20 @@ impl Workload {
     }
 
     fn begin(&mut self, goal: Revision, world: &mut Surroundings<'_>) -> bool {
-        if let Some(missing) = missing(&goal, world.artifacts) {
-            world.out.push(Effect::Fetch(missing));
-            self.stage = Stage::Fetching(missing.digest);
-            return false;
+        let missing = missing(&goal, world.artifacts);
+        let goal = match self.startable(&goal, world) {
+            Some(startable) => startable,
+            None if missing.is_none() => goal,
+            None => {
+                let Some(missing) = missing else { return false };
+                world.out.push(Effect::Fetch(missing));
+                self.stage = Stage::Fetching(missing.digest);
+                return false;
+            }
+        };
+        if let Some(missing) = missing {
+            self.prefetch(missing, world);
         }
-        let goal = self.openable(goal, world);
         let stale_config = match &self.saved.current {
             Some(current) => {
                 let kept = |path: &&String| !goal.spec.config.contains_key(*path);
@@ -460,59 +468,62 @@ impl Workload {
     }
 
     fn keep_running(&mut self, goal: Option<Revision>, world: &mut Surroundings<'_>) -> bool {
-        let Stage::Running(running) = &mut self.stage else { return false };
-        let current = self.saved.current.as_ref();
-        match goal {
-            Some(goal) if current.is_some_and(|current| current.spec == goal.spec) => {
-                // A download of a revision that is not wanted any more is given up.
-                self.prefetching = None;
-                let proven = !self.saved.proven
-                    && running.healthy
-                    && (goal.spec.health.is_some() || world.now >= running.since + PROVEN_AFTER);
-                if running.healthy && world.now >= running.since + PROVEN_AFTER {
-                    self.failures = 0;
-                }
-                let secrets = current.and_then(|current| current.secrets.clone());
-                if let Some(health) = &goal.spec.health
-                    && !running.probing
-                    && world.now >= running.probe_at
-                {
-                    running.probing = true;
-                    world.out.push(Effect::Probe {
-                        name: self.name.clone(),
-                        instance: running.instance.clone(),
-                        probe: health.probe.clone(),
-                        spec: Arc::clone(&goal.spec),
-                        secrets,
-                        timeout_ms: health.timeout_ms,
-                    });
-                }
-                if proven {
-                    self.saved.proven = true;
-                    self.saved.previous = None;
-                    self.persist(world);
-                }
-                self.follow_secrets(&goal, world)
-            }
-            Some(goal) => {
-                if let Some(missing) = missing(&goal, world.artifacts) {
-                    // The old revision runs until everything that the new one needs is on the
-                    // device.
-                    if self.prefetching != Some(missing.digest) {
-                        self.prefetching = Some(missing.digest);
-                        world.out.push(Effect::Fetch(missing));
-                    }
-                    return false;
-                }
-                if self.opens(&goal, world) {
-                    self.stop(Cause::Goal, world);
-                }
-                false
-            }
-            None => {
-                self.stop(Cause::Goal, world);
-                false
-            }
+        let Some(goal) = goal else {
+            self.stop(Cause::Goal, world);
+            return false;
+        };
+        // What runs is watched as long as it runs, whatever is to follow it.
+        self.watch(world);
+        if self.is_current(&goal) {
+            // A download of a revision that is not wanted any more is given up.
+            self.prefetching = None;
+            return self.follow_secrets(&goal, world);
+        }
+        if let Some(missing) = missing(&goal, world.artifacts) {
+            // The old revision runs until everything that the new one needs is on the device.
+            self.prefetch(missing, world);
+        } else if self.opens(&goal, world) {
+            self.stop(Cause::Goal, world);
+        }
+        false
+    }
+
+    /// Asks for the probe that is due, and takes down that the current revision works.
+    fn watch(&mut self, world: &mut Surroundings<'_>) {
+        let Stage::Running(running) = &mut self.stage else { return };
+        let Some(current) = &self.saved.current else { return };
+        let lasts = running.healthy && world.now >= running.since + PROVEN_AFTER;
+        let proven =
+            !self.saved.proven && running.healthy && (current.spec.health.is_some() || lasts);
+        if lasts {
+            self.failures = 0;
+        }
+        if let Some(health) = &current.spec.health
+            && !running.probing
+            && world.now >= running.probe_at
+        {
+            running.probing = true;
+            world.out.push(Effect::Probe {
+                name: self.name.clone(),
+                instance: running.instance.clone(),
+                probe: health.probe.clone(),
+                spec: Arc::clone(&current.spec),
+                secrets: current.secrets.clone(),
+                timeout_ms: health.timeout_ms,
+            });
+        }
+        if proven {
+            self.saved.proven = true;
+            self.saved.previous = None;
+            self.persist(world);
+        }
+    }
+
+    /// Asks for an artifact while another revision runs, once.
+    fn prefetch(&mut self, missing: Artifact, world: &mut Surroundings<'_>) {
+        if self.prefetching != Some(missing.digest) {
+            self.prefetching = Some(missing.digest);
+            world.out.push(Effect::Fetch(missing));
         }
     }
 

@@ -156,6 +156,39 @@ fn an_agent_that_is_killed_in_a_download_goes_on_where_it_was() {
 }
 
 #[test]
+fn a_reboot_while_a_revision_is_fetched_starts_the_one_before() {
+    let plane = Plane::start();
+    let mut device = plane.device("d-1", &["role=a"]);
+    let (old, new) = (marker(), marker());
+    let first = push(&plane, &old, 50_000);
+    plane.cli().apply(&workload("w", &first)).ok();
+    device.await_phase("w", "running");
+    plane.await_settled("d-1");
+
+    let second = push(&plane, &new, LARGE);
+    torn_download(&plane, &device, &workload("w", &second), &second);
+    device.power_off();
+    await_copies(&old, 0);
+    device.up();
+    device.await_status("the revision before runs without a link", |status| {
+        let it = &status["workloads"]["w"];
+        it["phase"] == "running" && it["revision"] == 1
+    });
+    let pid = await_copies(&old, 1)[0];
+    // A crash of its own changes nothing about that.
+    processes::kill(pid);
+    eventually(DEADLINE, "it is started again", || {
+        let now = processes::with_argument(&old);
+        if now.len() == 1 && now[0] != pid { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+
+    device.link.heal();
+    await_copies(&new, 1);
+    await_copies(&old, 0);
+    plane.await_settled("d-1");
+}
+
+#[test]
 fn the_old_revision_runs_until_the_new_artifact_is_whole_and_then_goes() {
     let plane = Plane::start();
     let device = plane.device("d-1", &["role=a"]);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use holdfast_protocol::workload::{Health, RestartPolicy};
 
-use super::refresh::{Refresh, is_of};
+use super::refresh::Refresh;
 use super::{
     Cause, FIRST_PROBES, Running, START_RETRY, SWEEP_LONGEST, SWEEP_TOLD, Stage, Surroundings,
     TRIES, Then, Tried, Workload, clip, tried,
@@ -69,7 +69,7 @@ impl Workload {
         let Stage::Preparing(revision) = &self.stage else { return };
         let revision = revision.clone();
         let is_other =
-            |goal: &Revision| goal.spec != revision.spec && !is_of(self.unopened.as_ref(), goal);
+            |goal: &Revision| goal.spec != revision.spec && !self.is_blocked(goal, world);
         if self.paused || self.goal().is_none_or(is_other) {
             // Another revision is wanted by now: the instance is ended before it runs.
             return self.sweep_after(instance, 0, Then::Plan, world);

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::refresh::{Refresh, is_of};
-use super::{START_RETRY, Stage, Surroundings, Workload, clip, missing};
+use super::{START_RETRY, Stage, Surroundings, Workload, clip};
 use crate::effect::Effect;
 use crate::runtime::{Handle, Reason};
 use crate::saved::Revision;
@@ -51,21 +51,6 @@ impl Workload {
                 false
             }
         }
-    }
-
-    /// Revision to start: the goal or, while its secrets cannot be opened, the one that ran last
-    /// and can be started.
-    pub(super) fn openable(&mut self, goal: Revision, world: &Surroundings<'_>) -> Revision {
-        if self.opens(&goal, world) {
-            return goal;
-        }
-        let can_start = |revision: &&Revision| {
-            let opens = |secrets: &Arc<Secrets>| world.opener.open(&self.name, secrets).is_ok();
-            missing(revision, world.artifacts).is_none()
-                && revision.secrets.as_ref().is_none_or(opens)
-        };
-        let former = [&self.saved.current, &self.saved.previous];
-        former.into_iter().flatten().find(can_start).cloned().unwrap_or(goal)
     }
 
     /// Follows another number or other secrets of the specification that runs. Returns true if
