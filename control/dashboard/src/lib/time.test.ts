@@ -6,7 +6,7 @@ test.each([
 ])("a span of %d seconds is %s", (seconds, words) => expect(span(seconds)).toBe(words));
 
 test.each([
-  [0, "just now"], [-4_000, "just now"], [-61_000, "in 1 min"], [180_000, "3 min ago"], [86_400_000 * 3, "3 d ago"],
+  [0, "just now"], [-4_000, "just now"], [-61_000, "in 1 min"], [-3_600_000 * 4 + 3_000, "in 4 h"], [3_600_000 * 4 - 3_000, "3 h ago"], [180_000, "3 min ago"], [86_400_000 * 3, "3 d ago"],
 ])("%d ms ago is %s", (ago, words) => expect(relative(1_000_000_000_000, 1_000_000_000_000 + ago)).toBe(words));
 
 test("the exact time has its zone", () => {

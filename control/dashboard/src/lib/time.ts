@@ -9,12 +9,12 @@ const STEPS: [number, string][] = [
 ];
 
 /** A span in its largest unit: `45 s`, `3 min`, `2 h`, `5 d`. */
-export function span(seconds: number): string {
-  const whole = Math.max(0, Math.floor(seconds));
+export function span(seconds: number, round = Math.floor): string {
+  const whole = Math.max(0, round(seconds));
   for (const [size, unit] of STEPS) {
     // 90 minutes say more than an hour does: the smaller unit stays until there are two.
     const enough = unit === "h" || unit === "d" ? size * 2 : size;
-    if (whole >= enough) return `${Math.floor(whole / size)} ${unit}`;
+    if (whole >= enough) return `${round(whole / size)} ${unit}`;
   }
   return "0 s";
 }
@@ -24,7 +24,8 @@ export function relative(at: number, now: number): string {
   const seconds = (now - at) / 1000;
   // Clocks of two machines differ a little: the near future is now.
   if (seconds > -5 && seconds < 5) return "just now";
-  return seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
+  // Four hours less a moment, which the click took, are four hours.
+  return seconds < 0 ? `in ${span(-seconds, Math.round)}` : `${span(seconds)} ago`;
 }
 
 /** Making one takes longer than drawing a row of a table: they are kept. */
