@@ -157,7 +157,9 @@ pub fn may<'a>(
             Err(Denied::Device { device: device.clone(), action, needed })
         };
     }
-    let sight = sight(actor, needed).ok_or_else(|| {
+    // What every role may do, like changing one's own password, a person without any may do too.
+    let everybody = (needed == Role::ALL).then_some(Sight::All);
+    let sight = everybody.or_else(|| sight(actor, needed)).ok_or_else(|| {
         let mut has: Vec<Role> = actor.grants.iter().map(|grant| grant.role).collect();
         has.sort_unstable();
         has.dedup();
@@ -203,7 +205,11 @@ fn given(actor: &Actor, action: Action) -> String {
         .map(|grant| format!("role {} of {}", grant.role, grant.by))
         .collect();
     by.dedup();
-    if by.is_empty() { "devices may".into() } else { by.join(", ") }
+    match by.as_slice() {
+        [] if needed == Role::ALL => "everybody may".into(),
+        [] => "devices may".into(),
+        by => by.join(", "),
+    }
 }
 
 /// Describes an actor: its roles, and each action with the decision about it.

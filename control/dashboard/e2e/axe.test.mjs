@@ -93,7 +93,7 @@ test("what is not allowed, one's own account and a secret that is shown once hav
   const emil = await world.person("emil", password, "/settings?tab=me");
   await emil.getByRole("button", { name: "Set up a second factor" }).waitFor();
   await look("my account", emil);
-  await emil.getByLabel(/^Password, to show/).fill(password);
+  await emil.getByLabel(/^Password, to show/).fill(world.passwords.get(password));
   await emil.getByRole("button", { name: "Set up a second factor" }).click();
   await emil.getByRole("img", { name: /QR code/ }).waitFor();
   await look("second factor", emil);

@@ -147,7 +147,7 @@ test("many devices are labelled at once, and revoked with typed confirmation", a
 });
 
 test("a session that ended asks anew, and keeps what was typed", async () => {
-  const { id, token } = await world.must("POST", "/api/v1/access", { name: "for a while" });
+  const { id, token } = await world.must("POST", "/api/v1/access", { name: "for a while", role: "operator" });
   const other = await world.page();
   await other.goto(`${world.url}/apply`);
   await login(other, token);

@@ -4,7 +4,7 @@ import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
 import jsqr from "jsqr";
 import { PNG } from "pngjs";
-import { until, World } from "./world.mjs";
+import { newPassword, until, World } from "./world.mjs";
 
 let world, page;
 before(async () => {
@@ -76,33 +76,28 @@ test("a user is made with a role; the password is shown once", async () => {
   assert.ok(!(await page.content()).includes(password), "the password is still on the page");
 });
 
-test("the user is asked to choose another password, and does", async () => {
-  anna = await world.person("anna", password);
+test("the user is asked to choose another password before all else, and does", async () => {
+  anna = await world.page();
+  const answer = await anna.request.post(`${world.url}/api/v1/session`, { data: { user: "anna", password } });
+  assert.equal((await answer.json()).mustChange, true);
+  await anna.goto(`${world.url}/devices`);
+  await anna.getByText("Choose one that only you know").waitFor();
+  assert.equal(await anna.getByRole("navigation", { name: "Pages" }).count(), 0, "the pages stand open before");
+  const own = "four plain words here";
+  const refused = (why) => anna.getByRole("alert").getByText(why).waitFor();
+  await newPassword(anna, password, own, "four plain words");
+  await refused("The two new passwords differ");
+  await newPassword(anna, "wrong present one", own);
+  await refused("the present password is wrong");
+  await newPassword(anna, password, "anna anna anna");
+  await refused(/it is the user's name/);
+  await newPassword(anna, password, own);
   await anna.getByRole("button", { name: "Logged in as Anna Berg" }).waitFor();
-  const notice = anna.getByRole("region", { name: "Your password" });
+  assert.match(anna.url(), /\/devices$/, "the page that was asked for");
   assert.equal(await anna.getByRole("region", { name: "The first access token" }).count(), 0);
-  await notice.getByRole("link", { name: "To my account" }).click();
-  const fill = async (present, next, again = next) => {
-    await anna.getByLabel(/^Present password/).fill(present);
-    await anna.getByLabel(/^New password(?! again)/).fill(next);
-    await anna.getByLabel(/^New password again/).fill(again);
-  };
-  const change = anna.getByRole("button", { name: "Change the password" });
-  await fill(password, "four plain words here", "four plain words");
-  await anna.getByText("The two are not the same").waitFor();
-  assert.equal(await change.isDisabled(), true);
-  await fill("wrong present one", "four plain words here");
-  await change.click();
-  await anna.getByRole("alert").getByText("the present password is wrong").waitFor();
-  await fill(password, "anna anna anna");
-  await change.click();
-  await anna.getByRole("alert").getByText(/it is the user's name/).waitFor();
-  await fill(password, "four plain words here");
-  await change.click();
-  await anna.getByText("Your password is changed").waitFor();
-  await notice.waitFor({ state: "detached" });
+  await anna.goto(`${world.url}/settings?tab=me`);
   await anna.getByRole("row").filter({ hasText: "Admin" }).getByText(/binding/).waitFor();
-  password = "four plain words here";
+  password = own;
 });
 
 let secret;
@@ -167,12 +162,13 @@ test("a user is disabled, enabled, given another password, renamed and deleted b
   await bert.getByRole("dialog", { name: "Your session has ended" }).waitFor();
   await bert.context().close();
   await act("bert", "Enable");
-  await row("bert").getByText("new password due").waitFor();
+  await row("bert").getByText("active", { exact: true }).waitFor();
   await act("bert", "Set another password…");
   await dialog().getByRole("button", { name: "Make a password" }).click();
   const made = await page.getByTestId("password").innerText();
   assert.notEqual(made, first.password);
   await page.getByRole("button", { name: "Done" }).click();
+  await row("bert").getByText("new password due").waitFor();
   await (await world.person("bert", made)).context().close();
   await act("bert", "Change the full name…");
   await dialog().getByLabel("Full name").fill("Bert Carl");

@@ -143,7 +143,7 @@ export async function seed(world) {
 async function backupOf(page) {
   const at = (path) => new URL(path, page.url()).href;
   const { csrf } = await (await page.request.get(at("/api/v1/session"))).json();
-  return (await page.request.post(at("/api/v1/backup/unencrypted"), { headers: { "X-CSRF-Token": csrf }, data: {} })).body();
+  return (await page.request.post(at("/api/v1/backup/unencrypted"), { headers: { "X-CSRF-Token": csrf } })).body();
 }
 
 /**

@@ -74,9 +74,19 @@ async function ofFolder(route) {
   return route.fulfill({ status: 200, headers, body: readFileSync(join(DIST, "index.html"), "utf8").replaceAll("__CSP_NONCE__", nonce) });
 }
 
+/** Chooses another password where the page asks for one before anything else. */
+export async function newPassword(page, present, next, again = next) {
+  await page.getByLabel("Present password", { exact: true }).fill(present);
+  await page.getByLabel("New password", { exact: true }).fill(next);
+  await page.getByLabel("New password again", { exact: true }).fill(again);
+  await page.getByRole("button", { name: "Change the password" }).click();
+}
+
 export class World {
   folder = mkdtempSync(join(tmpdir(), "holdfast-pages-"));
   agents = new Map();
+  /** Passwords that replaced those that were given. */
+  passwords = new Map();
   log = "";
 
   /** `program`: the control plane, when it is not the one of `BIN`; `config`: its configuration file. */
@@ -212,9 +222,15 @@ export class World {
   /** A page of a local user, at a path. The form of the login is another test's. */
   async person(user, password, path = "/", { code, ...options } = {}) {
     const page = await this.page(options);
-    const answer = await page.request.post(`${this.url}/api/v1/session`, { data: { user, password, ...(code ? { code } : {}) } });
+    const known = this.passwords.get(password) ?? password;
+    const answer = await page.request.post(`${this.url}/api/v1/session`, { data: { user, password: known, ...(code ? { code } : {}) } });
     if (!answer.ok()) throw new Error(`login of ${user}: ${answer.status()} ${await answer.text()}`);
     await page.goto(this.url + path);
+    // One that somebody else has set is changed first.
+    if ((await answer.json()).mustChange) {
+      this.passwords.set(password, `${password} of one's own`);
+      await newPassword(page, known, this.passwords.get(password));
+    }
     await page.getByRole("navigation", { name: "Pages" }).waitFor({ state: "attached" });
     return page;
   }

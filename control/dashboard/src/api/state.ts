@@ -9,8 +9,6 @@ export interface Opened {
   tenant?: string;
   /** Begun with the token of the first start, which is to be replaced. */
   setup?: boolean;
-  /** Somebody else has set the user's password. */
-  mustChange?: boolean;
   /** Logins of the user need a code. */
   secondFactor?: boolean;
   csrf: string;

@@ -1,5 +1,5 @@
 // What is to be done about one's own login, on every page until it is done: the token of the first
-// start replaced, a password that somebody else has set changed.
+// start is replaced.
 import { session } from "../api/state";
 import { useStore } from "../api/store";
 import { Notice } from "./Notice";
@@ -7,20 +7,7 @@ import { PageLink } from "./PageLink";
 
 export function SessionNotice() {
   const now = useStore(session);
-  if (now.kind !== "open") return null;
-  if (now.mustChange) {
-    return (
-      <div className="hf-out" role="region" aria-label="Your password">
-        <Notice tone="warn">
-          <div className="hf-row hf-spread">
-            <span><strong>Choose another password.</strong> Somebody else has set yours, and may know it.</span>
-            <PageLink to="/settings" search={{ tab: "me" }}>To my account</PageLink>
-          </div>
-        </Notice>
-      </div>
-    );
-  }
-  if (!now.setup) return null;
+  if (now.kind !== "open" || !now.setup) return null;
   return (
     <div className="hf-out" role="region" aria-label="The first access token">
       <Notice tone="warn">

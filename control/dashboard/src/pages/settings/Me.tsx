@@ -31,7 +31,7 @@ export function Me() {
     <div className="hf-stack">
       {local ? (
         <div className="hf-grid">
-          <Password mustChange={now.mustChange === true} />
+          <Password />
           <SecondFactor on={now.secondFactor === true} />
         </div>
       ) : (
@@ -62,7 +62,7 @@ function useSend() {
   return { failure, busy, send };
 }
 
-function Password({ mustChange }: { mustChange: boolean }) {
+function Password() {
   const [present, setPresent] = useState("");
   const [next, setNext] = useState("");
   const [again, setAgain] = useState("");
@@ -77,7 +77,6 @@ function Password({ mustChange }: { mustChange: boolean }) {
   };
   return (
     <Card title="Password">
-      {mustChange && <Notice tone="warn">Somebody else has set your password, and may know it: choose another.</Notice>}
       <form className="hf-stack hf-tight" onSubmit={(event) => { event.preventDefault(); void send(go); }}>
         <PasswordInput label="Present password" value={present} onChange={(event) => setPresent(event.currentTarget.value)} autoComplete="current-password" visibilityToggleButtonProps={{ "aria-label": "Show the present password" }} required />
         <PasswordInput label="New password" description={`At least ${SHORTEST} characters; several words are easy to keep`} value={next} onChange={(event) => setNext(event.currentTarget.value)} autoComplete="new-password" minLength={SHORTEST} visibilityToggleButtonProps={{ "aria-label": "Show the new password" }} required />
