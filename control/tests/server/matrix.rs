@@ -1,0 +1,671 @@
+//! Matrix of rights: every route of the OpenAPI document, asked by every role with and without a
+//! label selector, about objects of the own devices, of devices outside of the selector, and of
+//! another tenant. Each place has real objects with a name that occurs nowhere else; every answer is
+//! searched for the names of the places that its caller must not know.
+//!
+//! A new route needs a line in [`WALK`].
+//!
+//! See decisions 0157 and 0166.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use holdfast_base::codec;
+use holdfast_base::ids::{DeviceId, hex};
+use holdfast_control::adapters::http::openapi;
+use holdfast_control::api::{Connection, Muting, NewToken, Role};
+use holdfast_control::core::model::{key, sha256};
+use holdfast_control::core::rights::{Action, Actor, Need, Reach};
+use holdfast_control::ports::bus::{Admission as _, Done, Inbox as _, Outcome};
+use holdfast_control::service::{AlarmsQuery, Query, run_alarms};
+use holdfast_protocol::topic::Channel;
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+
+use crate::data::batch;
+use crate::world::{World, advance};
+
+/// Names of the places: of devices that the selector chooses, of other devices of the tenant, and of
+/// another tenant. Each stands in the name of every object of its place.
+const OWN: &str = "ownq7x";
+const OUTSIDE: &str = "outsideq7x";
+const FOREIGN: &str = "foreignq7x";
+
+/// Relation of a route to the objects of a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// It is about one object, which its path names: one that the caller does not reach is not there.
+    One,
+    /// As `One`; the kind belongs to no devices, so it needs a role without a selector.
+    OneWhole,
+    /// It makes an object for devices, which its body chooses: others than the caller's are refused.
+    Made,
+    /// It is about everything that the caller reaches.
+    All,
+    /// As `All`; the kind belongs to no devices, so it needs a role without a selector.
+    AllWhole,
+    /// It is about the caller, or about nothing of a tenant.
+    Self_,
+    /// It is about one object, of which the walk has none: whoever may ask is told that it is not
+    /// there.
+    Missing,
+    /// It gives away or replaces the control plane as a whole, all tenants included.
+    Plane,
+    /// It never ends; `events_are_of_what_is_seen` reads it.
+    Endless,
+    /// It needs no role: it checks a proof of its own.
+    Open,
+}
+
+/// Line of the walk: method, route, path and body that are asked, and what the route is about.
+type Line = (&'static str, &'static str, &'static str, &'static str, Of);
+
+/// The walk. A path and a body may have `{m}` (name of the place; every object is called so, with
+/// `-d` for its device), `{site}` (value of the label `site`), and `{token}`, `{silence}`, `{access}`,
+/// `{digest}` (ids of objects of the place).
+#[rustfmt::skip]
+const WALK: &[Line] = &[
+    ("GET", "/api/v1/about", "", "", Of::Self_),
+    ("GET", "/api/v1/access", "", "", Of::AllWhole),
+    ("POST", "/api/v1/access", "", r#"{"role":"viewer"}"#, Of::AllWhole),
+    ("POST", "/api/v1/access/{id}/rotate", "/api/v1/access/{access}/rotate", "{}", Of::OneWhole),
+    ("DELETE", "/api/v1/access/{id}", "/api/v1/access/{access}", "", Of::OneWhole),
+    ("GET", "/api/v1/activity", "/api/v1/activity?limit=1000", "", Of::All),
+    ("GET", "/api/v1/alarms", "", "", Of::All),
+    ("POST", "/api/v1/alarms/acknowledge", "", r#"{"device":"nobody"}"#, Of::Missing),
+    ("POST", "/api/v1/alarms/silence", "", r#"{"labelSelector":"site={site}","forSeconds":60}"#, Of::All),
+    ("POST", "/api/v1/apply", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"Workload","metadata":{"name":"{m}"},"spec":{"devices":{"matchLabels":{"site":"{site}"}},"run":{"process":{"path":"/bin/sleep","args":["2"]}}}}]}"#, Of::Made),
+    ("POST", "/api/v1/apply", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"Stream","metadata":{"name":"{m}"},"spec":{"devices":{"matchLabels":{"site":"{site}"}},"streams":["{m}"],"priority":3}}]}"#, Of::Made),
+    ("PUT", "/api/v1/artifacts", "", "bytes", Of::Self_),
+    ("GET", "/api/v1/artifacts/{digest}", "/api/v1/artifacts/{digest}", "", Of::Self_),
+    ("GET", "/api/v1/audit", "", "", Of::AllWhole),
+    ("POST", "/api/v1/backup", "", r#"{"passphrase":"correct horse battery staple"}"#, Of::Plane),
+    ("POST", "/api/v1/backup/unencrypted", "", "", Of::Plane),
+    ("GET", "/api/v1/ca", "", "", Of::Open),
+    ("GET", "/api/v1/devices", "", "", Of::All),
+    ("GET", "/api/v1/devices", "/api/v1/devices?sort=-name&limit=1&offset=0", "", Of::All),
+    ("GET", "/api/v1/devices", "/api/v1/devices?q=q7x", "", Of::All),
+    ("GET", "/api/v1/devices/{name}", "/api/v1/devices/{m}-d", "", Of::One),
+    ("DELETE", "/api/v1/devices/{name}", "/api/v1/devices/{m}-d", "", Of::One),
+    ("PATCH", "/api/v1/devices/{name}", "/api/v1/devices/{m}-d", r#"{"labels":{"x":"y"}}"#, Of::One),
+    ("POST", "/api/v1/devices/{name}/approve", "/api/v1/devices/{m}-d/approve", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/differences", "/api/v1/devices/{m}-d/differences", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/history", "/api/v1/devices/{m}-d/history", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/ping", "/api/v1/devices/{m}-d/ping", "", Of::One),
+    ("POST", "/api/v1/devices/{name}/revoke", "/api/v1/devices/{m}-d/revoke", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/sparklines", "/api/v1/devices/{m}-d/sparklines", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/streams", "/api/v1/devices/{m}-d/streams", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/streams/{stream}/export.parquet", "/api/v1/devices/{m}-d/streams/{m}/export.parquet", "", Of::One),
+    ("POST", "/api/v1/devices/{name}/streams/{stream}/fetch", "/api/v1/devices/{m}-d/streams/{m}/fetch", "{}", Of::One),
+    ("GET", "/api/v1/devices/{name}/streams/{stream}/ledger", "/api/v1/devices/{m}-d/streams/{m}/ledger", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/streams/{stream}/records", "/api/v1/devices/{m}-d/streams/{m}/records", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/streams/{stream}/series", "/api/v1/devices/{m}-d/streams/{m}/series?since=1h", "", Of::One),
+    ("GET", "/api/v1/devices/{name}/workloads/{workload}/logs", "/api/v1/devices/{m}-d/workloads/{m}/logs", "", Of::One),
+    ("POST", "/api/v1/enrol", "", "", Of::Open),
+    ("GET", "/api/v1/events", "", "", Of::Endless),
+    ("GET", "/api/v1/explain/{kind}/{name}", "/api/v1/explain/device/{m}-d", "", Of::One),
+    ("GET", "/api/v1/explain/{kind}/{name}", "/api/v1/explain/workload/{m}", "", Of::One),
+    ("GET", "/api/v1/explain/{kind}/{name}", "/api/v1/explain/devicepolicy/{m}", "", Of::One),
+    ("GET", "/api/v1/explain/{kind}/{name}", "/api/v1/explain/notification/{m}", "", Of::OneWhole),
+    ("GET", "/api/v1/explain/{kind}/{name}", "/api/v1/explain/secret/{m}", "", Of::OneWhole),
+    ("GET", "/api/v1/fleet", "", "", Of::All),
+    ("GET", "/api/v1/fleet/trend", "", "", Of::AllWhole),
+    ("GET", "/api/v1/groups", "/api/v1/groups?by=site", "", Of::All),
+    ("GET", "/api/v1/labels", "", "", Of::All),
+    ("GET", "/api/v1/licences", "", "", Of::Self_),
+    ("GET", "/api/v1/login/{provider}", "/api/v1/login/nowhere", "", Of::Open),
+    ("GET", "/api/v1/login/{provider}/callback", "/api/v1/login/nowhere/callback", "", Of::Open),
+    ("POST", "/api/v1/login/{provider}/device", "/api/v1/login/nowhere/device", "{}", Of::Open),
+    ("POST", "/api/v1/login/{provider}/device/ask", "/api/v1/login/nowhere/device/ask", r#"{"code":"x"}"#, Of::Open),
+    ("GET", "/api/v1/master-key", "", "", Of::AllWhole),
+    ("POST", "/api/v1/master-key/rotate", "", "{}", Of::AllWhole),
+    ("GET", "/api/v1/metrics/streams", "", "", Of::All),
+    ("POST", "/api/v1/notifications/{name}/test", "/api/v1/notifications/{m}/test", "", Of::OneWhole),
+    ("GET", "/api/v1/openapi.json", "", "", Of::Open),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/streams", "", Of::All),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/linkbudgets", "", Of::All),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/devicepolicies", "", Of::All),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/notifications", "", Of::AllWhole),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/rolebindings", "", Of::AllWhole),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/secrets", "", Of::AllWhole),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/configs", "", Of::AllWhole),
+    ("GET", "/api/v1/policies/{kind}", "/api/v1/policies/identityproviders", "", Of::AllWhole),
+    ("GET", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/streams/{m}", "", Of::One),
+    ("GET", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/linkbudgets/{m}", "", Of::One),
+    ("GET", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/devicepolicies/{m}", "", Of::One),
+    ("GET", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/notifications/{m}", "", Of::OneWhole),
+    ("GET", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/rolebindings/{m}", "", Of::OneWhole),
+    ("GET", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/secrets/{m}", "", Of::OneWhole),
+    ("GET", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/configs/{m}", "", Of::OneWhole),
+    ("DELETE", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/streams/{m}", "", Of::One),
+    ("DELETE", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/notifications/{m}", "", Of::OneWhole),
+    ("DELETE", "/api/v1/policies/{kind}/{name}", "/api/v1/policies/secrets/{m}", "", Of::OneWhole),
+    ("GET", "/api/v1/policies/{kind}/{name}/devices", "/api/v1/policies/linkbudgets/{m}/devices", "", Of::One),
+    ("GET", "/api/v1/providers", "", "", Of::Open),
+    ("POST", "/api/v1/query", "", r#"{"stream":"s","select":"count"}"#, Of::All),
+    ("POST", "/api/v1/query/{id}/end", "/api/v1/query/0011223344556677/end", "", Of::Missing),
+    ("POST", "/api/v1/renew", "", "", Of::Open),
+    ("POST", "/api/v1/renew/nonce", "", "", Of::Open),
+    ("POST", "/api/v1/restore", "", "", Of::Plane),
+    ("GET", "/api/v1/revisions", "", "", Of::All),
+    ("GET", "/api/v1/schema.json", "", "", Of::Open),
+    ("POST", "/api/v1/secrets/{name}/rotate", "/api/v1/secrets/{m}/rotate", r#"{"values":{"k":"v"}}"#, Of::OneWhole),
+    ("GET", "/api/v1/session", "", "", Of::Open),
+    ("POST", "/api/v1/session", "", "", Of::Open),
+    ("DELETE", "/api/v1/session", "", "", Of::Open),
+    ("GET", "/api/v1/silences", "", "", Of::All),
+    ("DELETE", "/api/v1/silences/{id}", "/api/v1/silences/{silence}", "", Of::One),
+    ("GET", "/api/v1/streams", "", "", Of::All),
+    ("GET", "/api/v1/streams", "/api/v1/streams?device={m}-d", "", Of::One),
+    ("GET", "/api/v1/streams/{stream}/export.parquet", "/api/v1/streams/{m}/export.parquet", "", Of::One),
+    ("GET", "/api/v1/tokens", "", "", Of::All),
+    ("POST", "/api/v1/tokens", "", r#"{"labels":{"site":"{site}"}}"#, Of::Made),
+    ("GET", "/api/v1/tokens/{id}", "/api/v1/tokens/{token}", "", Of::One),
+    ("DELETE", "/api/v1/tokens/{id}", "/api/v1/tokens/{token}", "", Of::One),
+    ("GET", "/api/v1/workloads", "", "", Of::All),
+    ("GET", "/api/v1/workloads/{name}", "/api/v1/workloads/{m}", "", Of::One),
+    ("DELETE", "/api/v1/workloads/{name}", "/api/v1/workloads/{m}", "", Of::One),
+    ("POST", "/api/v1/workloads/{name}/pause", "/api/v1/workloads/{m}/pause", "{}", Of::One),
+    ("POST", "/api/v1/workloads/{name}/restart", "/api/v1/workloads/{m}/restart", "{}", Of::One),
+    ("POST", "/api/v1/workloads/{name}/resume", "/api/v1/workloads/{m}/resume", "{}", Of::One),
+    ("POST", "/api/v1/workloads/{name}/rollback", "/api/v1/workloads/{m}/rollback", "{}", Of::One),
+    ("GET", "/api/v1/users", "", "", Of::AllWhole),
+    ("POST", "/api/v1/users", "", r#"{"name":"new-one"}"#, Of::AllWhole),
+    ("PATCH", "/api/v1/users/{name}", "/api/v1/users/{m}", "{}", Of::OneWhole),
+    ("DELETE", "/api/v1/users/{name}", "/api/v1/users/{m}", "", Of::OneWhole),
+    ("POST", "/api/v1/users/{name}/password", "/api/v1/users/{m}/password", "{}", Of::OneWhole),
+    ("DELETE", "/api/v1/users/{name}/second-factor", "/api/v1/users/{m}/second-factor", "", Of::OneWhole),
+    ("GET", "/api/v1/sessions", "", "", Of::AllWhole),
+    ("DELETE", "/api/v1/sessions/{id}", "/api/v1/sessions/0011223344556677", "", Of::Missing),
+    ("POST", "/api/v1/me/password", "", r#"{"password":"a","newPassword":"b"}"#, Of::Self_),
+    ("POST", "/api/v1/me/second-factor", "", r#"{"password":"a"}"#, Of::Self_),
+    ("POST", "/api/v1/me/second-factor/confirm", "", r#"{"code":"000000"}"#, Of::Self_),
+    ("POST", "/api/v1/me/second-factor/end", "", r#"{"password":"a"}"#, Of::Self_),
+    ("GET", "/api/v1/whoami", "", "", Of::Self_),
+    ("GET", "/api/v1/can", "/api/v1/can?action=device.get&object={m}-d", "", Of::One),
+    ("GET", "/healthz", "", "", Of::Open),
+    ("GET", "/metrics", "", "", Of::Open),
+    ("GET", "/readyz", "", "", Of::Open),
+];
+
+/// Place with its objects.
+struct Place {
+    name: &'static str,
+    site: &'static str,
+    actor: Actor,
+    token: String,
+    silence: String,
+    access: String,
+}
+
+impl Place {
+    fn fill(&self, text: &str, digest: &str) -> String {
+        text.replace("{m}", self.name)
+            .replace("{site}", self.site)
+            .replace("{token}", &self.token)
+            .replace("{silence}", &self.silence)
+            .replace("{access}", &self.access)
+            .replace("{digest}", digest)
+    }
+
+    fn device(&self) -> DeviceId {
+        format!("{}_{}-d", self.actor.tenant, self.name).parse().unwrap()
+    }
+}
+
+fn documents(place: &Place) -> Vec<Value> {
+    let (m, devices) = (place.name, json!({ "matchLabels": { "site": place.site } }));
+    let document = |kind: &str, spec: Value| {
+        json!({ "apiVersion": "holdfast/v1", "kind": kind,
+            "metadata": { "name": m, "labels": { "of": m } }, "spec": spec })
+    };
+    let workload = |argument: &str| {
+        let run = json!({ "process": { "path": "/bin/sleep", "args": [argument] } });
+        document("Workload", json!({ "devices": devices, "run": run }))
+    };
+    let binding = json!({ "role": "viewer", "subjects": [m], "devices": devices });
+    let hook = json!({ "webhook": { "url": "https://127.0.0.1:1/x" } });
+    vec![
+        workload("1"),
+        document("Stream", json!({ "devices": devices, "streams": [m] })),
+        document("LinkBudget", json!({ "devices": devices, "per": "day", "bytes": "1Mi" })),
+        document("DevicePolicy", json!({ "devices": devices, "whenOffline": "expected" })),
+        document("Notification", json!({ "devices": devices, "to": hook })),
+        document("RoleBinding", binding),
+        document("Secret", json!({ "data": { "k": "v" } })),
+        document("Config", json!({ "data": { "k": m } })),
+    ]
+}
+
+/// Makes what is not there of a place, so that what one caller has deleted is there for the next.
+async fn plant(world: &World, place: &mut Place) {
+    let (actor, m) = (place.actor.clone(), place.name);
+    let of = place.device();
+    let fleet = &world.service.fleet;
+    let device = fleet.device(&actor, of.device.as_str());
+    let revoked = device.as_ref().is_ok_and(|it| it.status.connection == Connection::Revoked);
+    if revoked {
+        fleet.delete_device(&actor, of.device.as_str()).await.unwrap();
+    }
+    if revoked || device.is_err() {
+        assert_ne!(m, FOREIGN, "nobody deletes another tenant's device");
+        world.device(of.device.as_str()).await;
+        let labels = serde_json::from_value(json!({ "labels": { "site": place.site, "tag": m } }));
+        fleet.label(&actor, of.device.as_str(), labels.unwrap()).await.unwrap();
+        ship(world, place).await;
+    }
+    let there = |list: &Value| list.to_string().contains(m);
+    let workload = world.service.workloads.workload(&actor, m);
+    let documents = documents(place);
+    if workload.is_err() {
+        let mut second = documents[0].clone();
+        second["spec"]["run"]["process"]["args"] = json!(["2"]);
+        world.service.workloads.apply(&actor, &documents[..1], false).await.unwrap();
+        world.service.workloads.apply(&actor, &[second], false).await.unwrap();
+    }
+    world.service.workloads.apply(&actor, &documents[1..], false).await.unwrap();
+    let users =
+        serde_json::to_value(world.service.people.users(&actor, &Query::default()).unwrap())
+            .unwrap();
+    if !there(&users) {
+        let new = serde_json::from_value(json!({ "name": m, "fullName": m })).unwrap();
+        world.service.people.create_user(&actor, new).await.unwrap();
+    }
+    let token = world.service.enrolment.token(&actor, &place.token);
+    if !token.is_ok_and(|used| used.token.state == "active") {
+        let new = json!({ "labels": { "site": place.site, "tag": m } });
+        let new: NewToken = serde_json::from_value(new).unwrap();
+        place.token = world.service.enrolment.create_token(&actor, new).await.unwrap().id;
+    }
+    let silences = world.service.alarms.silences(&actor).unwrap().items;
+    if !silences.iter().any(|one| one.id == place.silence) {
+        let site = format!("site={}", place.site);
+        let new = json!({ "labelSelector": site, "note": m, "forSeconds": 900 });
+        let (muting, new) = (Muting::Silence, serde_json::from_value(new).unwrap());
+        place.silence = world.service.alarms.mute(&actor, muting, new).await.unwrap().id;
+    }
+    let listed = world.request("GET", "/api/v1/access", Value::Null).await.1.to_string();
+    if m == FOREIGN {
+        place.access = "0123456789abcdef".into();
+    } else if place.access.is_empty() || !listed.contains(&place.access) {
+        let new = json!({ "name": format!("{m}-{}", place.token), "role": "viewer" });
+        let (status, made) = world.request("POST", "/api/v1/access", new).await;
+        assert_eq!(status, 201, "{made}");
+        place.access = made["id"].as_str().unwrap().to_owned();
+    }
+}
+
+/// Ships records of the place's device.
+async fn ship(world: &World, place: &Place) {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let done = Done::new(move |stored| tell.send(stored).unwrap());
+    let payload = codec::encode(&batch(place.name, 1, 3)).unwrap();
+    let device = place.device();
+    world.service.directory.connected(&device, 1, "192.0.2.1:99".parse().unwrap(), None);
+    world.service.directory.received(&device, Channel::Data, payload.into(), done);
+    assert_eq!(told.await.unwrap(), Outcome::Stored);
+    world.service.directory.disconnected(&device, 1, place.name);
+}
+
+/// Makes the three places with their objects.
+async fn places() -> (World, [Place; 3]) {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let zeta = "zeta".parse().unwrap();
+    let access = json!({
+        "id": "0123456789abcdef", "secretSha256": hex(&sha256(b"secret")), "createdAt": 1,
+        "role": "admin", "name": FOREIGN,
+    });
+    let name = format!("{FOREIGN}-d");
+    let device = json!({
+        "name": name, "shard": 0, "publicKey": format!("zeta {name}"), "standing": "approved",
+        "createdAt": 1, "updatedAt": 1, "version": 1, "token": "",
+        "labels": { "site": "kiel", "tag": FOREIGN },
+    });
+    let rows =
+        [(key::access("0123456789abcdef"), access), (key::device(&name.parse().unwrap()), device)];
+    let rows = rows
+        .into_iter()
+        .map(|(local, value)| (key::of(&zeta, &local), serde_json::to_vec(&value).unwrap()));
+    let world = world.with_records(rows.collect()).await;
+    let place = |name, site, actor| Place {
+        name,
+        site,
+        actor,
+        token: String::new(),
+        silence: String::new(),
+        access: String::new(),
+    };
+    let theirs = Actor::token(zeta, "0123456789abcdef", Role::Admin);
+    let mut all = [
+        place(OWN, "kiel", world.actor()),
+        place(OUTSIDE, OUTSIDE, world.actor()),
+        place(FOREIGN, "kiel", theirs),
+    ];
+    for place in &mut all {
+        plant(&world, place).await;
+        ship(&world, place).await;
+    }
+    world.settle().await;
+    (world, all)
+}
+
+/// Caller of the matrix.
+struct Caller {
+    role: Role,
+    restricted: bool,
+    token: String,
+}
+
+async fn callers(world: &World) -> Vec<Caller> {
+    let mut all = Vec::new();
+    for restricted in [true, false] {
+        for role in Role::ALL {
+            let mut new = json!({ "role": role });
+            if restricted {
+                new["selector"] = json!("site=kiel");
+            }
+            let (status, made) = world.request("POST", "/api/v1/access", new).await;
+            assert_eq!(status, 201, "{made}");
+            let token = made["token"].as_str().unwrap().to_owned();
+            all.push(Caller { role, restricted, token });
+        }
+    }
+    all
+}
+
+async fn ask(
+    world: &World,
+    caller: &Caller,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, String) {
+    let bearer = format!("Bearer {}", caller.token);
+    let head = [("authorization", &*bearer), ("content-type", "application/json")];
+    let head = if body.is_empty() { &head[..1] } else { &head[..] };
+    let asked = world.raw(method, path, head, body);
+    let answer = tokio::time::timeout(Duration::from_secs(60), asked).await;
+    let answer = answer.unwrap_or_else(|_| panic!("{method} {path} never ends: it is Of::Endless"));
+    // Headers are searched too.
+    let head = format!("{:?}", answer.headers());
+    let body = String::from_utf8_lossy(answer.body()).into_owned();
+    (answer.status().as_u16(), format!("{body}\n{head}"))
+}
+
+/// Status that a caller must get for a line about a place, and a part of the sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Allowed,
+    Refused(&'static str),
+    NotThere,
+}
+
+fn expected(line: &Line, action: Action, caller: &Caller, place: &str) -> Expected {
+    let (.., of) = line;
+    let whole = matches!(of, Of::OneWhole | Of::AllWhole | Of::Plane);
+    match of {
+        _ if !action.roles().contains(&caller.role) => Expected::Refused("needs the role"),
+        _ if caller.restricted && (whole || action.reach() == Reach::Whole) => {
+            Expected::Refused("without a selector")
+        }
+        Of::Missing => Expected::NotThere,
+        Of::One | Of::OneWhole if place == FOREIGN => Expected::NotThere,
+        Of::One if place == OUTSIDE && caller.restricted => Expected::NotThere,
+        Of::Made if place == OUTSIDE && caller.restricted => {
+            Expected::Refused(if action == Action::Apply { "" } else { "what you reach" })
+        }
+        _ => Expected::Allowed,
+    }
+}
+
+/// Checks one answer, and that it names nothing that the caller must not know.
+fn check(line: &Line, caller: &Caller, place: &str, expected: Expected, answer: (u16, &str)) {
+    let (method, route, ..) = line;
+    let (status, text) = answer;
+    let who = format!(
+        "{method} {route} ({place}) by {}{}: {status}, expected {expected:?}: {text}",
+        caller.role,
+        if caller.restricted { " of site=kiel" } else { "" }
+    );
+    match expected {
+        // 409, 422 and 503 tell of the object's state, such as a device that is offline.
+        Expected::Allowed => {
+            assert!(matches!(status, 200..=299 | 400 | 409 | 422 | 503), "must be allowed: {who}")
+        }
+        Expected::Refused(why) => assert!(status == 403 && text.contains(why), "{who}"),
+        Expected::NotThere => assert_eq!(status, 404, "{who}"),
+    }
+    if line.4 == Of::Plane {
+        return; // A backup holds all tenants; it belongs to the first one's admins.
+    }
+    // The answer may repeat the name that was asked for.
+    let hidden = |name: &str| name != place && text.contains(name);
+    assert!(!hidden(FOREIGN), "it names another tenant's: {who}");
+    assert!(!(caller.restricted && hidden(OUTSIDE)), "it names what is outside: {who}");
+}
+
+/// Checks that what is not there for a caller is answered as what is nowhere.
+async fn check_nowhere(
+    world: &World,
+    caller: &Caller,
+    place: &str,
+    asked: (&str, &str, &str),
+    said: &str,
+) {
+    let (method, path, body) = asked;
+    let other = |text: &str| text.replace(place, "nowhere");
+    if !path.contains(place) {
+        return;
+    }
+    let (status, nowhere) = ask(world, caller, method, &other(path), &other(body)).await;
+    let message = |text: &str| text.lines().next().unwrap().to_owned();
+    assert_eq!(status, 404, "{method} {path}: {nowhere}");
+    assert_eq!(message(&other(said)), message(&nowhere), "{method} {path} tells that it is there");
+}
+
+#[tokio::test]
+async fn every_route_answers_every_role_by_its_rights_and_names_nothing_else() {
+    let (world, mut places) = places().await;
+    let callers = callers(&world).await;
+    let stored = world.send("PUT", "/api/v1/artifacts", &[], Body::from("bytes")).await.1;
+    let stored: Value = serde_json::from_slice(&stored).unwrap();
+    let digest = stored["digest"].as_str().unwrap().to_owned();
+    let mut asked = 0;
+    for line in WALK {
+        let (method, route, path, body, of) = line;
+        let path = if path.is_empty() { route } else { path };
+        let action = Action::of_route(method, route)
+            .unwrap_or_else(|| panic!("{method} {route} of WALK has no action: take its line out"));
+        assert_eq!(*of == Of::Open, action.need() == Need::Own, "{method} {route}: Of::Open");
+        if matches!(of, Of::Open | Of::Endless) {
+            continue;
+        }
+        for caller in &callers {
+            for at in 0..places.len() {
+                let about_place = matches!(of, Of::One | Of::OneWhole | Of::Made);
+                if !about_place && at > 0 || *of == Of::Made && at == 2 {
+                    continue;
+                }
+                let place = &places[at];
+                let (path, body) = (place.fill(path, &digest), place.fill(body, &digest));
+                let expected = expected(line, action, caller, place.name);
+                let (status, text) = ask(&world, caller, method, &path, &body).await;
+                check(line, caller, place.name, expected, (status, &text));
+                if expected == Expected::NotThere {
+                    let asked = (*method, &*path, &*body);
+                    check_nowhere(&world, caller, place.name, asked, &text).await;
+                }
+                asked += 1;
+                if *method != "GET" && status < 300 {
+                    for place in &mut places {
+                        plant(&world, place).await;
+                    }
+                }
+            }
+        }
+    }
+    assert!(asked > 1_000, "{asked}");
+}
+
+#[test]
+fn every_route_is_in_the_walk() {
+    let api: Value = serde_json::to_value(openapi()).unwrap();
+    let walked: BTreeSet<(&str, &str)> = WALK.iter().map(|line| (line.0, line.1)).collect();
+    let mut missing = Vec::new();
+    for (path, operations) in api["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys().map(|it| it.to_uppercase()) {
+            if !walked.contains(&(&method, path)) {
+                missing.push(format!(
+                    "    (\"{method}\", \"{path}\", \"PATH with {{m}} for the place's name\", \"BODY\", Of::One),"
+                ));
+            }
+            let action = Action::of_route(&method, path);
+            assert!(action.is_some(), "{method} {path} has no action: nobody may use it");
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "routes that nobody walks: add to WALK in control/tests/server/matrix.rs\n{}\nand to `plant` the objects that they are about",
+        missing.join("\n")
+    );
+}
+
+#[tokio::test]
+async fn events_are_of_what_is_seen() {
+    let (world, mut places) = places().await;
+    let callers = callers(&world).await;
+    let action = Action::WatchEvents;
+    let mut open = Vec::new();
+    for caller in callers.iter().filter(|it| action.roles().contains(&it.role)) {
+        let bearer = format!("Bearer {}", caller.token);
+        let answer = world.streamed("/api/v1/events", &[("authorization", &bearer)]).await;
+        assert_eq!(answer.status(), 200);
+        open.push((caller, answer.into_body()));
+    }
+    assert!(open.len() > 6);
+    for place in &mut places {
+        ship(&world, place).await;
+        let (actor, m) = (place.actor.clone(), place.name);
+        let labels = json!({ "labels": { "note": m } });
+        let labels = serde_json::from_value(labels).unwrap();
+        let device = format!("{m}-d");
+        world.service.fleet.label(&actor, &device, labels).await.unwrap();
+        world.service.workloads.delete_workload(&actor, m, None).await.unwrap();
+        plant(&world, place).await;
+    }
+    // A document of both sites is seen, and its text may name a device of the other.
+    let mut both = documents(&places[0])[0].clone();
+    both["metadata"]["name"] = json!("bothq7y");
+    both["spec"]["devices"] =
+        json!({ "matchExpressions": [{ "key": "site", "operator": "Exists" }] });
+    world.service.workloads.apply(&world.actor(), &[both], false).await.unwrap();
+    let on = json!({ "devices": [format!("{OUTSIDE}-d")] });
+    let (status, answer) = world.request("POST", "/api/v1/workloads/bothq7y/pause", on).await;
+    assert_eq!(status, 200, "{answer}");
+    // A device that leaves the site is told of as it goes, and then no more.
+    let (own, away) = (format!("{OWN}-d"), json!({ "labels": { "site": "elsewhere" } }));
+    let path = format!("/api/v1/devices/{own}");
+    assert_eq!(world.request("PATCH", &path, away).await.0, 200);
+    world.apply("last", "1").await.unwrap();
+    world.settle().await;
+    for (caller, mut body) in open {
+        let mut read = String::new();
+        while let Ok(Some(Ok(frame))) =
+            tokio::time::timeout(Duration::from_millis(200), body.frame()).await
+        {
+            read.push_str(&String::from_utf8_lossy(frame.data_ref().unwrap()));
+        }
+        let who = format!("{} {}: {read}", caller.role, caller.restricted);
+        assert!(read.contains(OWN) && read.contains("bothq7y"), "{who}");
+        assert!(!read.contains(FOREIGN), "{who}");
+        assert_eq!(read.contains(OUTSIDE), !caller.restricted, "{who}");
+        assert_eq!(read.contains("\"last\""), !caller.restricted, "{who}");
+        if caller.restricted {
+            let left = read.rfind("labels changed").unwrap();
+            assert!(read[left..].matches(OWN).count() < 2, "it has left: {who}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn alarms_are_those_of_devices_in_sight() {
+    let world = World::new().await;
+    for (name, site) in [("d-1", "kiel"), (OUTSIDE, OUTSIDE)] {
+        world.device(name).await;
+        let path = format!("/api/v1/devices/{name}");
+        let labels = json!({ "labels": { "site": site } });
+        assert_eq!(world.request("PATCH", &path, labels).await.0, 200);
+    }
+    advance(3_600);
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(run_alarms(Arc::clone(&world.service.alarms), stopping));
+    let query = AlarmsQuery::default();
+    while world.service.alarms.list(&world.actor(), &query).unwrap().items.len() < 2 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let callers = callers(&world).await;
+    let kiel = callers.iter().find(|it| it.restricted && it.role == Role::Operator).unwrap();
+    let (_, text) = ask(&world, kiel, "GET", "/api/v1/alarms", "").await;
+    assert!(text.contains("\"total\":1") && !text.contains(OUTSIDE), "{text}");
+    let acknowledge = "/api/v1/alarms/acknowledge";
+    let outside = json!({ "device": OUTSIDE }).to_string();
+    let (status, text) = ask(&world, kiel, "POST", acknowledge, &outside).await;
+    assert_eq!(status, 404, "{text}");
+    let (status, text) = ask(&world, kiel, "POST", acknowledge, r#"{"kind":"never-seen"}"#).await;
+    assert!(status == 201 && text.contains("site=kiel") && text.contains("\"alarms\":1"), "{text}");
+    for (state, count) in [("acknowledged", 1), ("firing", 1)] {
+        let path = format!("/api/v1/alarms?state={state}");
+        let of = world.request("GET", &path, Value::Null).await.1;
+        assert_eq!(of["metadata"]["total"], count, "{of}");
+    }
+    stop.send(true).unwrap();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_document_of_more_devices_is_acted_on_where_it_is_reached() {
+    let world = World::new().await;
+    for (name, site) in [("d-1", "kiel"), (OUTSIDE, OUTSIDE)] {
+        world.device(name).await;
+        let path = format!("/api/v1/devices/{name}");
+        let labels = json!({ "labels": { "site": site } });
+        assert_eq!(world.request("PATCH", &path, labels).await.0, 200);
+    }
+    world.apply("w", "1").await.unwrap();
+    world.apply("w", "2").await.unwrap();
+    let on = json!({ "devices": [OUTSIDE] });
+    assert_eq!(world.request("POST", "/api/v1/workloads/w/pause", on).await.0, 200);
+    let callers = callers(&world).await;
+    let kiel = callers.iter().find(|it| it.restricted && it.role == Role::Operator).unwrap();
+    let (status, text) = ask(&world, kiel, "GET", "/api/v1/workloads/w", "").await;
+    assert!(status == 200 && text.contains("\"desired\":1"), "{text}");
+    assert!(!text.contains(OUTSIDE) && !text.contains("\"paused\":{"), "{text}");
+    for (method, path, body, wanted, said) in [
+        ("POST", "/api/v1/workloads/w/pause", "{}", 403, "labelSelector such as site=kiel"),
+        ("POST", "/api/v1/workloads/w/pause", r#"{"devices":["outsideq7x"]}"#, 404, "no device"),
+        ("POST", "/api/v1/workloads/w/pause", r#"{"labelSelector":"role=a"}"#, 200, "d-1"),
+        ("POST", "/api/v1/workloads/w/resume", r#"{"devices":["d-1"]}"#, 200, "d-1"),
+        ("POST", "/api/v1/workloads/w/restart", "{}", 403, "labelSelector such as site=kiel"),
+        ("POST", "/api/v1/workloads/w/restart", r#"{"devices":["d-1"]}"#, 200, "offline"),
+        (
+            "POST",
+            "/api/v1/workloads/w/rollback",
+            "{}",
+            403,
+            "Workload w is for devices with role=a",
+        ),
+        ("DELETE", "/api/v1/workloads/w", "", 403, "Workload w is for devices with role=a"),
+    ] {
+        let (status, text) = ask(&world, kiel, method, path, body).await;
+        assert!(status == wanted && text.contains(said), "{method} {path} {body}: {status} {text}");
+        assert!(body.contains(OUTSIDE) || !text.contains(OUTSIDE), "{text}");
+    }
+    let (_, text) = ask(&world, kiel, "GET", "/api/v1/activity", "").await;
+    assert!(text.contains("workload.pause") && !text.contains(OUTSIDE), "{text}");
+    let searched = format!("/api/v1/activity?q={OUTSIDE}");
+    let (_, text) = ask(&world, kiel, "GET", &searched, "").await;
+    assert!(text.contains("\"items\":[]"), "what is not shown is not searched: {text}");
+}
