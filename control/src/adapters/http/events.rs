@@ -68,10 +68,11 @@ impl Reader {
             if !self.service.access.holds(&self.actor) {
                 return None; // The token or login has ended.
             }
-            let (read, newest) = self.service.documents.events_after(&self.actor, self.at).ok()?;
+            let read = self.service.documents.events_after(&self.actor, self.at).ok()?;
+            let newest = read.newest;
             let behind = self.at != newest;
             self.at = newest;
-            match read {
+            match read.events {
                 None => return Some(vec![reset(newest, self.service.documents.now())]),
                 Some(events) if !events.is_empty() => {
                     return Some(events.iter().map(|(id, read)| event(*id, read)).collect());

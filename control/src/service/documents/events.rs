@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::api::Event;
 use crate::core::change::Told;
 
 /// Number of events in the ring, about 200 bytes each. It covers some minutes of a busy fleet, so
@@ -39,6 +40,15 @@ pub enum Page {
     Events(Vec<Arc<Told>>),
     /// Events were missed, so everything must be read again. Holds the newest id.
     Reset(u64),
+}
+
+/// Events as one reader may read them.
+#[derive(Debug)]
+pub struct EventsRead {
+    /// Events with their ids, in order. None: events were missed, and everything must be read again.
+    pub events: Option<Vec<(u64, Event)>>,
+    /// Id to go on from.
+    pub newest: u64,
 }
 
 impl Events {
@@ -93,7 +103,6 @@ impl Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Event;
 
     fn event(id: u64) -> Told {
         let text = String::new;

@@ -5,12 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use holdfast_base::ids::Name;
 use tokio::sync::mpsc;
 
-use super::events::{Events, Page};
+use super::events::{Events, EventsRead, Page};
 use super::lease::Lease;
 use super::moments::Due;
 use super::per_tenant::{PerTenant, Tables};
 use super::state::Storing;
-use crate::api::Event;
 use crate::core::attention::Watch;
 use crate::core::change;
 use crate::core::fleet::some;
@@ -219,23 +218,18 @@ impl Documents {
     }
 
     /// Returns the events after an id as the actor may read them: of what it sees now, or saw before
-    /// the event. The second value is the id to go on from. None: events were missed, and everything
-    /// must be read again.
+    /// the event.
     ///
     /// # Errors
     /// Returns [`Failure::Refused`] when the actor may not watch.
-    pub fn events_after(
-        &self,
-        actor: &Actor,
-        id: u64,
-    ) -> Result<(Option<Vec<(u64, Event)>>, u64), Failure> {
+    pub fn events_after(&self, actor: &Actor, id: u64) -> Result<EventsRead, Failure> {
         let permit = may(actor, Action::WatchEvents, "")?;
         let told = match self.events_of(&actor.tenant).after(id) {
-            Page::Reset(newest) => return Ok((None, newest)),
+            Page::Reset(newest) => return Ok(EventsRead { events: None, newest }),
             Page::Events(told) => told,
         };
         let newest = told.last().map_or(id, |last| last.id);
-        let read = match permit.sight() {
+        let events = match permit.sight() {
             Sight::All => told.iter().map(|told| (told.id, told.event.clone())).collect(),
             sight => {
                 let model = self.model(&actor.tenant);
@@ -246,7 +240,7 @@ impl Documents {
                 told.iter().filter_map(read).collect()
             }
         };
-        Ok((Some(read), newest))
+        Ok(EventsRead { events: Some(events), newest })
     }
 
     /// Returns the ring of events of a tenant. For a tenant that came with a restore it is made
