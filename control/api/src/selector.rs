@@ -110,6 +110,28 @@ impl Selector {
         wider.conditions().all(|wanted| own.iter().any(|has| has.implies(&wanted)))
     }
 
+    /// Returns the conditions of `wider` that follow from none of this selector: with them added it
+    /// implies `wider`.
+    pub fn lacks(&self, wider: &Self) -> Self {
+        let own: Vec<Expression> = self.conditions().collect();
+        let lacking = |wanted: &Expression| !own.iter().any(|has| has.implies(wanted));
+        Self { match_expressions: wider.conditions().filter(lacking).collect(), ..Self::default() }
+    }
+
+    /// Returns the selector with the conditions of `wider` that it lacks, so that it implies `wider`.
+    pub fn within(&self, wider: &Self) -> Self {
+        let mut narrow = self.clone();
+        narrow.match_expressions.extend(self.lacks(wider).match_expressions);
+        narrow
+    }
+
+    /// True if the selector matches these labels, whatever values the labels that are not among
+    /// them get whose keys are `open`.
+    pub fn keeps(&self, labels: &Labels, open: impl Fn(&str) -> bool) -> bool {
+        self.conditions()
+            .all(|one| (labels.contains_key(&one.key) || !open(&one.key)) && one.holds(labels))
+    }
+
     /// All conditions, labels that must be present among them.
     fn conditions(&self) -> impl Iterator<Item = Expression> {
         let labels = self.match_labels.iter().map(|(key, value)| Expression {

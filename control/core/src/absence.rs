@@ -203,6 +203,7 @@ mod tests {
 
     use super::*;
     use crate::model::KnownPolicy;
+    use crate::rights::Sight;
 
     const NOW: u64 = 1_000_000;
     const HOUR: u64 = 3_600;
@@ -345,13 +346,13 @@ mod tests {
             model.devices.insert(device.record.name.clone(), device);
         }
         model.settle_rules();
-        let ships = of_policy(&model, &"ships".parse().unwrap(), NOW);
+        let ships = of_policy(&model, &Sight::All, &"ships".parse().unwrap(), NOW);
         assert_eq!((ships.devices, ships.expected, ships.unexpected), (2, 1, 1));
         assert_eq!(
             (ships.unexpected_names, ships.expected_names),
             (vec!["a".into()], vec!["b".into()])
         );
-        let all = of_policy(&model, &"all".parse().unwrap(), NOW);
+        let all = of_policy(&model, &Sight::All, &"all".parse().unwrap(), NOW);
         assert_eq!((all.devices, all.expected, all.overridden), (1, 1, 2));
         assert_eq!(all.overridden_by, ["ships"]);
         let said = reasons(&model.devices["a"], NOW);
@@ -359,7 +360,7 @@ mod tests {
         // Other labels give another rule, and without documents there is none.
         model.devices.get_mut("a").unwrap().record.labels.clear();
         model.settle_rule(&"a".parse().unwrap());
-        assert_eq!(of_policy(&model, &"all".parse().unwrap(), NOW).devices, 2);
+        assert_eq!(of_policy(&model, &Sight::All, &"all".parse().unwrap(), NOW).devices, 2);
     }
 
     #[test]

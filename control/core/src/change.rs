@@ -4,7 +4,7 @@
 //!
 //! See decisions 0018, 0027 and 0126.
 
-use holdfast_base::ids::{DeviceId, Name};
+use holdfast_base::ids::{DeviceId, Labels, Name};
 use serde::Serialize;
 
 use super::desired::Changed;
@@ -12,6 +12,7 @@ use super::model::{Model, key};
 use super::records::{AccessRecord, AuditRecord, DesiredRecord, MAX_AUDIT};
 use super::timeline::{EventRecord, What};
 use holdfast_api::Event;
+use holdfast_api::selector::Selector;
 use holdfast_api::time::rfc3339;
 
 /// Rows of the store that a change writes and deletes.
@@ -23,11 +24,31 @@ pub struct Writes {
     pub rows: Vec<(String, Option<Vec<u8>>)>,
 }
 
+/// What an object was before an event, for readers who no longer see it afterwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Was {
+    /// Labels that a device had.
+    Device(Labels),
+    /// Devices that a document chose.
+    Document(Selector),
+}
+
+/// Event for those who watch a tenant.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Resource version of the tenant at the event, which is its id.
+    pub id: u64,
+    /// Event as whoever sees all devices reads it.
+    pub event: Event,
+    /// What its object was before, if that decides who sees the event.
+    pub was: Option<Box<Was>>,
+}
+
 /// Notices that are sent once the change is durable.
 #[derive(Debug, Default)]
 pub struct After {
-    /// Events for those who watch a tenant, each with the tenant and its resource version there.
-    pub events: Vec<(Name, u64, Event)>,
+    /// Events for those who watch a tenant, each with the tenant.
+    pub events: Vec<(Name, Told)>,
     /// Devices whose desired state changed.
     pub desired: Vec<DeviceId>,
     /// Devices whose connection is to end.
@@ -259,16 +280,23 @@ impl<'a> Change<'a> {
         let (kind, action) = (kind.into(), action.into());
         let at = rfc3339(self.now);
         let event = Event { kind, name: name.into(), action, at, message, parts: Vec::new() };
-        let version = self.version();
-        self.after.events.push((self.model.tenant.clone(), version, event));
+        let id = self.version();
+        self.after.events.push((self.model.tenant.clone(), Told { id, event, was: None }));
+    }
+
+    /// Notes what the object of the last event was before it: who saw it then is told too.
+    pub fn was(&mut self, was: Was) {
+        if let Some((_, told)) = self.after.events.last_mut() {
+            told.was = Some(Box::new(was));
+        }
     }
 
     /// Sends an event that names the parts of a device that changed, so that readers read only
     /// those again.
     pub fn device_event(&mut self, name: &Name, message: String, parts: Vec<String>) {
         self.event("device", name.as_str(), "changed", message);
-        if let Some((_, _, event)) = self.after.events.last_mut() {
-            event.parts = parts;
+        if let Some((_, told)) = self.after.events.last_mut() {
+            told.event.parts = parts;
         }
     }
 

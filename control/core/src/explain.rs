@@ -10,6 +10,7 @@ use super::absence;
 use super::model::{Device, Model, Workload};
 use super::pause::Stamp;
 use super::records::Standing;
+use super::rights::Sight;
 use super::state::{self, Condition, is_done};
 use holdfast_api::count::{count, counted};
 use holdfast_api::time::{rfc3339, words};
@@ -265,15 +266,15 @@ impl NotAsDesired {
     }
 }
 
-/// Explains on which devices a workload is not as desired, or that it is as desired on all.
-pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
+/// Explains on which devices in sight a workload is not as desired, or that it is as desired on all.
+pub fn workload(model: &Model, sight: &Sight<'_>, workload: &Workload, now: u64) -> Explanation {
     let name = &workload.record.name;
     let mut summary = holdfast_api::WorkloadSummary::default();
     let (mut others, mut silent) = (NotAsDesired::default(), 0);
     for device in model.devices.values() {
         let set = &device.desired.workloads;
         let Ok(at) = set.binary_search_by(|(known, _)| known.cmp(name)) else { continue };
-        if device.record.standing != Standing::Approved {
+        if device.record.standing != Standing::Approved || !sight.sees(&device.record.labels) {
             continue;
         }
         let revision = set.get(at).map_or(0, |(_, revision)| *revision);
@@ -299,7 +300,7 @@ pub fn workload(model: &Model, workload: &Workload, now: u64) -> Explanation {
         summary.desired > 0 && summary.running + summary.done + summary.away == summary.desired;
     let (mut reasons, mut hints): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
     if summary.desired == 0 {
-        let (why, hint) = nobody(model);
+        let (why, hint) = nobody(model, sight);
         reasons.push(why);
         hints.push(hint.to_owned());
     }
@@ -352,8 +353,10 @@ fn counts(summary: &holdfast_api::WorkloadSummary, silent: u64) -> String {
 }
 
 /// Returns the reason for which no device is to run a workload, and a command that helps.
-fn nobody(model: &Model) -> (String, &'static str) {
-    let approved = |device: &&Device| device.record.standing == Standing::Approved;
+fn nobody(model: &Model, sight: &Sight<'_>) -> (String, &'static str) {
+    let approved = |device: &&Device| {
+        device.record.standing == Standing::Approved && sight.sees(&device.record.labels)
+    };
     let count = model.devices.values().filter(approved).count();
     match count {
         0 => ("no device is enrolled and approved yet".into(), "holdfast token create"),

@@ -13,6 +13,7 @@ use super::desired::{self, Documents, approved};
 use super::model::{Model, Workload, key};
 use super::pause::{MAX_NAMED, Stamp};
 use super::revisions;
+use super::rights::Sight;
 use holdfast_api::count::counted;
 use holdfast_api::selector::{self, NotASelector};
 use holdfast_api::time::rfc3339;
@@ -47,6 +48,16 @@ pub enum Refusal {
         selector: String,
         /// Name of the workload.
         workload: Name,
+    },
+    /// The workload chooses devices that the caller does not reach, and the request means them too.
+    #[error(
+        "workload {workload} also chooses devices that you do not reach: name those that are meant, or give a labelSelector such as {sight}"
+    )]
+    Outside {
+        /// Name of the workload.
+        workload: Name,
+        /// Selectors of the caller's roles, in words.
+        sight: String,
     },
     /// The request does not say clearly which devices are meant; the text says why.
     #[error("{0}")]
@@ -129,12 +140,19 @@ fn known<'a>(model: &'a Model, name: &str) -> Result<(&'a Name, &'a Workload), R
     model.workloads.get_key_value(name).ok_or_else(|| Refusal::unknown("workload", name))
 }
 
-/// Returns the devices that a request selects, `None` for every device that should run the
+/// Returns the devices in sight that a request selects, `None` for every device that should run the
 /// workload.
 ///
 /// # Errors
-/// [`Refusal`] when a selected device is unknown or should not run the workload.
-fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<Name>>, Refusal> {
+/// [`Refusal`] when a selected device is unknown, out of sight or should not run the workload, and
+/// when every device is meant and not every one is in sight.
+fn chosen(
+    model: &Model,
+    sight: &Sight<'_>,
+    workload: &Name,
+    on: &OnDevices,
+) -> Result<Option<Vec<Name>>, Refusal> {
+    let holds = |known: &Workload| sight.holds(&known.record.devices);
     let runs = |device: &Name| {
         model.devices.get(device).is_some_and(|device| {
             let set = &device.desired.workloads;
@@ -142,7 +160,8 @@ fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<N
         })
     };
     match (&on.devices, &on.label_selector) {
-        (None, None) => Ok(None),
+        (None, None) if model.workloads.get(workload).is_some_and(holds) => Ok(None),
+        (None, None) => Err(Refusal::Outside { workload: workload.clone(), sight: sight.words() }),
         (Some(_), Some(_)) => {
             Err(Refusal::Devices("devices and labelSelector: give only one of them"))
         }
@@ -156,6 +175,7 @@ fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<N
                 let (name, _) = model
                     .devices
                     .get_key_value(device.as_str())
+                    .filter(|(_, known)| sight.sees(&known.record.labels))
                     .ok_or_else(|| Refusal::unknown("device", device))?;
                 if !runs(name) {
                     return Err(Refusal::NotThere {
@@ -173,7 +193,10 @@ fn chosen(model: &Model, workload: &Name, on: &OnDevices) -> Result<Option<Vec<N
                 let text = "labelSelector: it has no conditions; leave it out to select every device that should run the workload";
                 return Err(Refusal::Devices(text));
             }
-            let fitting = approved(model).filter(|device| selector.matches(&device.record.labels));
+            let fitting = approved(model).filter(|device| {
+                let labels = &device.record.labels;
+                selector.matches(labels) && sight.sees(labels)
+            });
             let chosen: Vec<Name> = fitting
                 .map(|device| device.record.name.clone())
                 .filter(|name| runs(name))
@@ -238,7 +261,7 @@ pub fn former(
 }
 
 /// Pauses a workload or resumes it, on all of its devices or on selected ones, as the access token
-/// `by`.
+/// `by`, which reaches the devices in sight.
 ///
 /// # Errors
 /// [`Refusal`]; then nothing was changed.
@@ -247,11 +270,11 @@ pub fn pause(
     name: &str,
     on: &OnDevices,
     paused: bool,
-    by: &str,
+    (by, sight): (&str, &Sight<'_>),
 ) -> Result<PauseResult, Refusal> {
     let (name, workload) = known(change.model, name)?;
     let name = name.clone();
-    let chosen = chosen(change.model, &name, on)?;
+    let chosen = chosen(change.model, sight, &name, on)?;
     let stamp = Stamp { by: by.into(), by_name: change.name_of(by), at: change.now };
     let mut record = workload.record.clone();
     let done = match paused {
@@ -290,11 +313,11 @@ pub fn restart(
     change: &mut Change<'_>,
     name: &str,
     on: &OnDevices,
-    by: &str,
+    (by, sight): (&str, &Sight<'_>),
 ) -> Result<Restart, Refusal> {
     let (name, _) = known(change.model, name)?;
     let name = name.clone();
-    let chosen = chosen(change.model, &name, on)?;
+    let chosen = chosen(change.model, sight, &name, on)?;
     let (mut devices, mut not_asked, mut all_paused) = (Vec::new(), Vec::new(), true);
     let mut pause = None;
     for device in concerned(change.model, &name, chosen.as_deref()) {

@@ -49,6 +49,7 @@ pub mod revisions;
 pub mod rights;
 pub mod room;
 pub mod secrets;
+pub mod seen;
 pub mod session;
 pub mod shipping;
 pub mod state;

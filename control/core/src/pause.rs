@@ -130,19 +130,22 @@ impl Pauses {
         self.except.remove(device);
     }
 
-    /// Converts the pauses to the API's form, which names at most 100 devices of each list. None:
-    /// the workload is paused nowhere.
-    pub fn shown(&self) -> Option<holdfast_api::WorkloadPauses> {
+    /// Converts the pauses to the API's form, which names at most 100 devices of each list, and only
+    /// those that are `seen`. None: the workload is paused nowhere.
+    pub fn shown(&self, seen: &dyn Fn(&Name) -> bool) -> Option<holdfast_api::WorkloadPauses> {
         let on = |(device, by): (&Name, &Stamp)| {
             let holdfast_api::Paused { by, by_name, at } = stamp(by);
             holdfast_api::PausedOn { device: device.to_string(), by, by_name, at }
         };
-        (!self.is_empty()).then(|| holdfast_api::WorkloadPauses {
+        let devices = || self.devices.iter().filter(|(device, _)| seen(device));
+        let except = || self.except.iter().filter(|device| seen(device));
+        let paused = self.everywhere.is_some() || devices().next().is_some();
+        paused.then(|| holdfast_api::WorkloadPauses {
             everywhere: self.everywhere.as_ref().map(stamp),
-            devices: self.devices.iter().take(SHOWN).map(on).collect(),
-            device_count: self.devices.len() as u64,
-            except: self.except.iter().take(SHOWN).map(ToString::to_string).collect(),
-            except_count: self.except.len() as u64,
+            devices: devices().take(SHOWN).map(on).collect(),
+            device_count: devices().count() as u64,
+            except: except().take(SHOWN).map(ToString::to_string).collect(),
+            except_count: except().count() as u64,
         })
     }
 

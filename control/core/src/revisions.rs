@@ -10,15 +10,21 @@ use serde_json::{Value, json};
 
 use super::model::{Model, Workload};
 use super::records::{RevisionRecord, Standing};
+use super::rights::Sight;
 use holdfast_api::time::rfc3339;
 use holdfast_api::{API_VERSION, Metadata};
 
-/// Counts the approved devices that report each revision of each workload. `only`: of the workload
-/// with this name.
-pub fn reported(model: &Model, only: Option<&str>) -> BTreeMap<(Name, u64), u64> {
+/// Counts the approved devices in sight that report each revision of each workload. `only`: of the
+/// workload with this name.
+pub fn reported(
+    model: &Model,
+    sight: &Sight<'_>,
+    only: Option<&str>,
+) -> BTreeMap<(Name, u64), u64> {
     let mut all = BTreeMap::new();
-    let approved =
-        model.devices.values().filter(|device| device.record.standing == Standing::Approved);
+    let approved = model.devices.values().filter(|device| {
+        device.record.standing == Standing::Approved && sight.sees(&device.record.labels)
+    });
     for (name, said) in approved.flat_map(|device| &device.report.workloads) {
         if only.is_none_or(|only| only == name.as_str()) {
             *all.entry((name.clone(), said.revision)).or_insert(0) += 1;

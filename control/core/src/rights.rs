@@ -57,6 +57,22 @@ impl<'a> Permit<'a> {
     pub fn sight(&self) -> &Sight<'a> {
         &self.sight
     }
+
+    /// Checks that the action reaches the tenant as a whole, for objects that belong to no devices.
+    ///
+    /// # Errors
+    /// [`Denied::Whole`] for an actor whose roles reach some devices alone.
+    pub fn whole(&self) -> Result<(), Denied> {
+        match (&self.sight, self.action.need()) {
+            (Sight::All, _) | (_, Need::Own) => Ok(()),
+            (sight, Need::Role(needed)) => Err(Denied::Whole {
+                action: self.action,
+                needed,
+                caller: self.actor.named(),
+                sight: sight.words(),
+            }),
+        }
+    }
 }
 
 /// Reason why an action is not allowed. Its text is shown to the caller.
@@ -165,17 +181,13 @@ pub fn may<'a>(
         has.dedup();
         Denied::Role { action, needed, caller: actor.named(), has }
     })?;
+    let permit = Permit { actor, action, sight };
     match action.reach() {
-        Reach::Anything => Ok(Permit { actor, action, sight }),
-        Reach::Whole if sight.is_all() => Ok(Permit { actor, action, sight }),
-        Reach::Whole => {
-            let (caller, sight) = (actor.named(), sight.words());
-            Err(Denied::Whole { action, needed, caller, sight })
-        }
-        Reach::Device if object.labels.is_some_and(|labels| !sight.sees(labels)) => {
+        Reach::Whole => permit.whole().map(|()| permit),
+        Reach::Device if object.labels.is_some_and(|labels| !permit.sight.sees(labels)) => {
             Err(elsewhere())
         }
-        Reach::Device => Ok(Permit { actor, action, sight }),
+        Reach::Device | Reach::Anything => Ok(permit),
     }
 }
 

@@ -16,6 +16,8 @@ use super::pause;
 use super::records::{
     AccessRecord, KnownProblem, PolicyRecord, Standing, TokenRecord, WorkloadRecord,
 };
+use super::rights::Sight;
+use super::seen::Seen;
 use super::state::{self, Condition};
 use holdfast_api::link;
 use holdfast_api::selector::Selector;
@@ -221,10 +223,11 @@ pub fn policy(
     }
 }
 
-/// Converts a workload to the API's form.
+/// Converts a workload to the API's form. Its pauses name the devices that are seen.
 pub fn workload(
     workload: &Workload,
     summary: holdfast_api::WorkloadSummary,
+    seen: &Seen<'_>,
 ) -> holdfast_api::Workload {
     let summary = holdfast_api::WorkloadSummary { state: overall(&summary), ..summary };
     let record = &workload.record;
@@ -240,13 +243,15 @@ pub fn workload(
         },
         spec: record.written.clone(),
         status: summary,
-        paused: record.paused.shown(),
+        paused: record.paused.shown(&|device| seen.names(device)),
     }
 }
 
-/// Counts the states of workloads over all devices, in one pass. `only`: of this workload alone.
+/// Counts the states of workloads over all devices in sight, in one pass. `only`: of this workload
+/// alone.
 pub fn summaries(
     model: &Model,
+    sight: &Sight<'_>,
     only: Option<&Name>,
     now: u64,
 ) -> BTreeMap<Name, holdfast_api::WorkloadSummary> {
@@ -260,7 +265,7 @@ pub fn summaries(
         })
         .collect();
     for device in model.devices.values() {
-        if device.record.standing != Standing::Approved {
+        if device.record.standing != Standing::Approved || !sight.sees(&device.record.labels) {
             continue;
         }
         for (name, revision) in &device.desired.workloads {

@@ -281,6 +281,14 @@ impl Archive {
         }
     }
 
+    /// Checks that an actor may restore, before its file is read and artifacts in it are stored.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] when it may not.
+    pub fn may_restore(&self, actor: &Actor) -> Result<(), Failure> {
+        may_whole(actor, Action::Restore, self.documents.first_tenant()).map(drop)
+    }
+
     /// Replaces the whole state by a backup. Its artifacts must be stored already.
     ///
     /// # Errors

@@ -100,6 +100,10 @@ impl From<apply::Refusal> for Failure {
         match refusal {
             apply::Refusal::Unknown { .. } => Self::NotFound(message),
             apply::Refusal::Twice { .. } => Self::invalid(message),
+            apply::Refusal::Outside { .. }
+            | apply::Refusal::Theirs { .. }
+            | apply::Refusal::Reference { .. }
+            | apply::Refusal::Taken { .. } => Self::Refused(message),
             apply::Refusal::Stale(_)
             | apply::Refusal::NoAdmin
             | apply::Refusal::Changed { .. }
@@ -124,6 +128,7 @@ impl From<jobs::Refusal> for Failure {
             jobs::Refusal::Devices(_)
             | jobs::Refusal::Selector(_)
             | jobs::Refusal::TooManyNamed => Self::invalid(message),
+            jobs::Refusal::Outside { .. } => Self::Refused(message),
             jobs::Refusal::Paused { .. } => Self::Conflict(message),
         }
     }

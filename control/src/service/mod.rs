@@ -61,7 +61,7 @@ pub use data::{
     take_batch,
 };
 pub use directory::Directory;
-pub use documents::{Documents, Events, Page, Uptime};
+pub use documents::{Documents, Events, EventsRead, Page, Uptime};
 pub use enrolment::Enrolment;
 pub use failure::Failure;
 pub use fleet::{Counts, DevicesQuery, Fleet, TimelineQuery};

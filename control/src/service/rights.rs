@@ -5,8 +5,10 @@
 use holdfast_base::ids::Name;
 
 use super::Failure;
+use crate::core::kinds::AnyKind;
 use crate::core::model::Model;
 use crate::core::rights::{self, Action, Actor, Denied, Object, Permit};
+use crate::core::seen::Seen;
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
@@ -48,6 +50,37 @@ pub(super) fn may_device<'a>(
         (Err(Denied::Elsewhere { .. }), _) | (Ok(_), None) => Err(none()),
         (permit, _) => Ok(permit?),
     }
+}
+
+/// Checks that a permit covers documents of a kind. A kind whose documents belong to no devices
+/// needs a role without a selector.
+///
+/// # Errors
+/// Returns [`Failure::Refused`] with what the actor lacks.
+pub(super) fn may_kind(permit: &Permit<'_>, kind: AnyKind) -> Result<(), Failure> {
+    if kind.of_devices() {
+        return Ok(());
+    }
+    permit.whole().map_err(|denied| {
+        Failure::Refused(format!("{} documents: {denied}", kind.words().document))
+    })
+}
+
+/// Checks that a permit covers a document, which the actor may not see. A document that it does not
+/// see is not there.
+///
+/// # Errors
+/// Returns [`Failure::Refused`] for a kind whose documents belong to no devices, and
+/// [`Failure::NotFound`] for a document that does not exist or is not seen.
+pub(super) fn may_document(
+    permit: &Permit<'_>,
+    model: &Model,
+    kind: AnyKind,
+    name: &str,
+) -> Result<(), Failure> {
+    may_kind(permit, kind)?;
+    let seen = Seen::new(model, permit.sight()).document(kind, name);
+    if seen { Ok(()) } else { Err(Failure::no(kind.words().word, name)) }
 }
 
 /// Decides whether an actor may do an action to the control plane as a whole, all tenants included.

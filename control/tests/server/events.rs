@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_control::api::Event;
+use holdfast_control::core::change::Told;
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 
@@ -74,20 +75,24 @@ impl Stream {
 fn publish(world: &World, count: u64) -> Vec<u64> {
     let newest = *world.service.documents.events(&world.actor()).unwrap().watch().borrow();
     let ids: Vec<u64> = (newest + 1..=newest + count).collect();
-    let event = |id: u64| Event {
-        kind: "device".into(),
-        name: format!("d-{id}"),
-        action: "changed".into(),
-        at: String::new(),
-        message: String::new(),
-        parts: Vec::new(),
+    let event = |id: u64| Told {
+        id,
+        event: Event {
+            kind: "device".into(),
+            name: format!("d-{id}"),
+            action: "changed".into(),
+            at: String::new(),
+            message: String::new(),
+            parts: Vec::new(),
+        },
+        was: None,
     };
     world
         .service
         .documents
         .events(&world.actor())
         .unwrap()
-        .publish(ids.iter().map(|id| (*id, event(*id))).collect());
+        .publish(ids.iter().map(|id| event(*id)).collect());
     ids
 }
 

@@ -26,6 +26,7 @@ mod kept;
 mod listing;
 mod lists;
 mod master_key;
+mod matrix;
 mod metrics;
 mod outs;
 mod pages;

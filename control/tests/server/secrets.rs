@@ -675,3 +675,49 @@ async fn stored_secrets_are_sealed_again_under_a_new_data_key() {
         assert_eq!(again["results"][at]["action"], "unchanged", "{again}");
     }
 }
+
+#[tokio::test]
+async fn a_role_with_a_selector_refers_to_what_its_devices_were_given() {
+    let world = World::new().await;
+    world.sealing_device("d-1", 1).await;
+    let refers = |name: &str, key: &str| {
+        workload(name, json!({ "V": { "secret": "db", "key": key } }), json!({}))
+    };
+    let plain = workload("former", json!({}), json!({}));
+    let (status, answer) = world
+        .put(&[
+            secret("db", json!({ "k1": "v1", "k2": "v2" })),
+            refers("given", "k1"),
+            refers("former", "k2"),
+        ])
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(world.put(&[plain]).await.0, 200);
+    let new = json!({ "role": "operator", "selector": "role=a" });
+    let token = world.request("POST", "/api/v1/access", new).await.1["token"].clone();
+    let bearer = format!("Bearer {}", token.as_str().unwrap());
+    let ask = async |path: &str, body: Value| {
+        let head = [("authorization", &*bearer), ("content-type", "application/json")];
+        let answer = world.raw("POST", path, &head, &body.to_string()).await;
+        (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
+    };
+    for path in ["/api/v1/apply?dryRun=true", "/api/v1/apply"] {
+        for (document, refused) in [
+            (refers("new", "k1"), None),
+            (refers("new", "k2"), Some("refers to key k2 of secret db")),
+            (refers("given", "k2"), Some("refers to key k2 of secret db")),
+            (refers("new", "k3"), Some("refers to key k3 of secret db")),
+        ] {
+            let (status, text) = ask(path, json!({ "documents": [document] })).await;
+            let right = match refused {
+                None => status == 200,
+                Some(said) => status == 403 && text.contains(said),
+            };
+            assert!(right, "{path} {document}: {status} {text}");
+        }
+    }
+    let (status, text) = ask("/api/v1/workloads/former/rollback", json!({ "to": 1 })).await;
+    assert!(status == 403 && text.contains("refers to key k2 of secret db"), "{status} {text}");
+    let (status, text) = ask("/api/v1/workloads/new/restart", json!({})).await;
+    assert_eq!(status, 200, "its own workload is its own: {text}");
+}

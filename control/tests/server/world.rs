@@ -449,6 +449,12 @@ impl World {
         router(self.app.clone()).oneshot(request).await.unwrap()
     }
 
+    /// Returns the routes, for a test that asks thousands of times: making them takes longer than
+    /// most answers.
+    pub fn routes(&self) -> axum::Router {
+        router(self.app.clone())
+    }
+
     /// Sends a request with these headers and no others, and returns the whole response.
     pub async fn raw(
         &self,

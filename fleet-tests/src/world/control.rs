@@ -17,6 +17,7 @@ use holdfast_control::core::desired::{self, Documents, Wanted, project};
 use holdfast_control::core::jobs;
 use holdfast_control::core::loading::Late;
 use holdfast_control::core::model::{Device, Model, key};
+use holdfast_control::core::rights::Sight;
 use holdfast_protocol::message::{DesiredState, StateReport};
 use holdfast_protocol::signing::Signer;
 use holdfast_protocol::workload::{
@@ -212,7 +213,9 @@ impl Control {
         let devices = (!dice.permille(200)).then(|| vec![device]);
         let on = OnDevices { devices, label_selector: None };
         // Refused where the workload is not to run.
-        self.change(|change| jobs::pause(change, name.as_str(), &on, !paused, "x").ok());
+        self.change(|change| {
+            jobs::pause(change, name.as_str(), &on, !paused, ("x", &Sight::All)).ok()
+        });
     }
 
     fn apply(&mut self, name: Name, dice: &mut Dice) {

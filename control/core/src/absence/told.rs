@@ -8,6 +8,7 @@ use super::rule::exactly;
 use super::{LOST_AFTER, Made, NEVER_AFTER, Rule, Rules, WhenOffline, of};
 use crate::model::{Device, Model};
 use crate::records::{PolicyKind, PolicyRecord, Standing};
+use crate::rights::Sight;
 use holdfast_api::Absence;
 use holdfast_api::count::count;
 use holdfast_api::time::{rfc3339, words};
@@ -73,8 +74,13 @@ pub fn reasons(device: &Device, now: u64) -> Vec<String> {
 
 /// Returns the status of a `DevicePolicy` document: counts of its devices, with unexpected absences
 /// counted as problems.
-pub fn policy_status(model: &Model, name: &Name, now: u64) -> holdfast_api::PolicyStatus {
-    let absence = of_policy(model, name, now);
+pub fn policy_status(
+    model: &Model,
+    sight: &Sight<'_>,
+    name: &Name,
+    now: u64,
+) -> holdfast_api::PolicyStatus {
+    let absence = of_policy(model, sight, name, now);
     holdfast_api::PolicyStatus {
         devices: absence.devices,
         applied: absence.devices,
@@ -114,16 +120,19 @@ pub fn changes<'a>(
     changed
 }
 
-/// Returns a warning if on some devices that a document selects another document is in effect.
-/// `all` are the documents to be compared with; at most five of them are named.
+/// Returns a warning if on some devices in sight that a document selects another document is in
+/// effect. `all` are the documents to be compared with; at most five of them are named.
 pub fn shadowed<'a>(
     model: &Model,
+    sight: &Sight<'_>,
     all: impl Iterator<Item = &'a PolicyRecord>,
     record: &PolicyRecord,
 ) -> Option<String> {
     let mut rules = Rules::new(all, model.started, Made::new());
     let (mut count, mut names) = (0_u64, Vec::new());
-    let approved = |device: &&Device| device.record.standing == Standing::Approved;
+    let approved = |device: &&Device| {
+        device.record.standing == Standing::Approved && sight.sees(&device.record.labels)
+    };
     for device in model.devices.values().filter(approved) {
         let rule = rules.of(&device.record.labels);
         let first = rule.policies.first().filter(|first| **first != record.name);
@@ -145,14 +154,19 @@ pub fn shadowed<'a>(
 
 /// Explains a `DevicePolicy`: the devices on which it is in effect, and those that are away
 /// unexpectedly.
-pub fn explain_policy(model: &Model, record: &PolicyRecord, now: u64) -> holdfast_api::Explanation {
-    let absence = of_policy(model, &record.name, now);
+pub fn explain_policy(
+    model: &Model,
+    sight: &Sight<'_>,
+    record: &PolicyRecord,
+    now: u64,
+) -> holdfast_api::Explanation {
+    let absence = of_policy(model, sight, &record.name, now);
     let mut reasons = Vec::new();
     if absence.devices + absence.overridden == 0 {
         reasons.push("its spec.devices matches the labels of no approved device".to_owned());
     }
     let records = model.policies.values().map(|known| &known.record);
-    reasons.extend(shadowed(model, records, record));
+    reasons.extend(shadowed(model, sight, records, record));
     if absence.conflicts > 0 {
         reasons.push(format!(
             "on {} of its devices it holds because its name comes first: another device policy has as many conditions and says something else",
@@ -185,13 +199,21 @@ pub fn explain_policy(model: &Model, record: &PolicyRecord, now: u64) -> holdfas
     }
 }
 
-/// Counts the approved devices that a document selects: those on which it is in effect by their
+/// Counts the approved devices in sight that a document selects: those on which it is in effect by their
 /// connection, and those on which another document is in effect instead.
-pub fn of_policy(model: &Model, name: &Name, now: u64) -> holdfast_api::PolicyAbsence {
+pub fn of_policy(
+    model: &Model,
+    sight: &Sight<'_>,
+    name: &Name,
+    now: u64,
+) -> holdfast_api::PolicyAbsence {
     let mut all = holdfast_api::PolicyAbsence::default();
     for device in model.devices.values() {
         let Some(rule) = device.rule.as_deref() else { continue };
-        if device.record.standing != Standing::Approved || !rule.policies.contains(name) {
+        if device.record.standing != Standing::Approved
+            || !rule.policies.contains(name)
+            || !sight.sees(&device.record.labels)
+        {
             continue;
         }
         if let Some(first) = rule.policies.first().filter(|first| *first != name) {

@@ -6,6 +6,7 @@
 pub(crate) mod impact;
 mod planned;
 mod policy;
+mod reach;
 pub(crate) mod references;
 mod workload;
 
@@ -27,6 +28,7 @@ pub(crate) use self::planned::Planned;
 pub use self::planned::{Refusal, Stale};
 pub use self::policy::delete as delete_policy;
 pub(crate) use self::policy::plan as plan_policy;
+pub use self::reach::{may_apply, may_change};
 pub use self::workload::delete as delete_workload;
 pub(crate) use self::workload::plan as plan_workload;
 

@@ -50,6 +50,56 @@ pub enum Refusal {
         /// Plural word of the kind.
         plural: &'static str,
     },
+    /// The document can choose devices that the caller does not reach.
+    #[error(
+        "{kind} {name} would be for {devices}, and you reach devices with {sight} alone: add {lacking} to its selector"
+    )]
+    Outside {
+        /// Kind, as it stands in the document.
+        kind: &'static str,
+        /// Name of the document.
+        name: Name,
+        /// Devices that it chooses, in words.
+        devices: String,
+        /// Selectors of the caller's roles, in words.
+        sight: String,
+        /// Conditions that are missing, in words.
+        lacking: String,
+    },
+    /// The present document can choose devices that the caller does not reach.
+    #[error(
+        "{kind} {name} is for {devices}, and you reach devices with {sight} alone: somebody whose role reaches all of them changes or deletes it, and a document of your own needs another name"
+    )]
+    Theirs {
+        /// Kind, as it stands in the document.
+        kind: &'static str,
+        /// Name of the document.
+        name: Name,
+        /// Devices that it chooses, in words.
+        devices: String,
+        /// Selectors of the caller's roles, in words.
+        sight: String,
+    },
+    /// The workload refers to a value that was not given to the caller's devices.
+    #[error(
+        "workload {name} refers to {place}, and you reach devices with {sight} alone: you may refer to what a workload refers to already that you may change; somebody whose role has no selector applies the first one"
+    )]
+    Reference {
+        /// Name of the workload.
+        name: Name,
+        /// Value, in words.
+        place: String,
+        /// Selectors of the caller's roles, in words.
+        sight: String,
+    },
+    /// A document that the caller does not see has the name.
+    #[error("the name {name} is taken by a {kind} for other devices: choose another name")]
+    Taken {
+        /// Kind, as it stands in the document.
+        kind: &'static str,
+        /// Name of the document.
+        name: Name,
+    },
     /// Nobody could log in any more who may do everything.
     #[error(
         "nobody could log in any more who may do everything: give somebody else the role admin first (a local user with a password, or an access token that does not end)"

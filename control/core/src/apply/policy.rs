@@ -7,7 +7,7 @@ use super::impact;
 use super::planned::{Next, Planned, Refusal};
 use super::references;
 use crate::admission::{Admitted, What};
-use crate::change::Change;
+use crate::change::{Change, Was};
 use crate::desired::{self, Documents};
 use crate::granted;
 use crate::kinds::PolicyRules;
@@ -116,6 +116,10 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
     let policy_key = record.key();
     let (word, name) = (policy_key.0.word(), record.name.to_string());
     change.event(word, &name, "changed", message.clone());
+    let was = change.model.policies.get(&policy_key).map(|known| known.record.devices.clone());
+    if let Some(devices) = was {
+        change.was(Was::Document(devices));
+    }
     change.audit(by, &format!("{word}.apply"), &name, message);
     record.version = change.version();
     change.put(key::policy(&policy_key), &record);
@@ -152,13 +156,16 @@ pub fn delete(
         return Err(Refusal::NoAdmin);
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
-    change.model.policies.remove(&gone);
+    let was = change.model.policies.remove(&gone);
     change.delete(key::policy(&gone));
     if kind.decides_absence() {
         change.model.settle_rules();
     }
     change.set_all_desired(desired);
     change.event(kind.word(), name, "deleted", format!("deleted by {by}"));
+    if let Some(known) = was {
+        change.was(Was::Document(known.record.devices));
+    }
     change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
     Ok(())
 }

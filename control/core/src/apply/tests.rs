@@ -184,3 +184,72 @@ fn too_much_for_one_device_is_refused() {
     let paths: Vec<&str> = faults.iter().map(|fault| &*fault.path).collect();
     assert_eq!(paths, ["devices.d-1", "devices.d-2"]);
 }
+
+#[test]
+fn a_document_is_changed_by_whoever_reaches_all_of_its_devices() {
+    use crate::kinds::AnyKind;
+    use crate::rights::Sight;
+
+    let mut model = model();
+    let all = json!({ "devices": "all", "run": { "process": { "path": "/bin/true" } } });
+    let all = json!({
+        "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": "all" }, "spec": all,
+    });
+    apply(&mut model, &[workload("mine", "a", "1"), workload("theirs", "b", "1"), all.clone()]);
+    let of_a = holdfast_api::selector::parse("role=a").unwrap();
+    let sight = Sight::Selected(vec![&of_a]);
+    let may = |document: Value| {
+        let admitted = admitted(&[document]);
+        may_apply(&model, &sight, &admitted).map_err(|refusal| refusal.to_string())
+    };
+    assert_eq!(may(workload("mine", "a", "2")), Ok(()));
+    assert_eq!(may(workload("new", "a", "2")), Ok(()));
+    for (document, said) in [
+        (workload("new", "b", "2"), "add role=a to its selector"),
+        (workload("mine", "b", "2"), "add role=a to its selector"),
+        (workload("theirs", "a", "2"), "is taken by a Workload"),
+        (workload("all", "a", "2"), "Workload all is for all devices"),
+        (all, "Workload all is for all devices"),
+    ] {
+        let why = may(document).unwrap_err();
+        assert!(why.contains(said), "{why}");
+    }
+    let name = |text: &str| text.parse().unwrap();
+    let delete = |text: &str| may_change(&model, &sight, AnyKind::Workload, &name(text));
+    assert_eq!((delete("mine"), delete("none")), (Ok(()), Ok(())));
+    assert!(matches!(delete("all"), Err(Refusal::Theirs { .. })));
+    assert!(matches!(delete("theirs"), Err(Refusal::Unknown { .. })), "it is not there");
+    assert_eq!(may_change(&model, &Sight::All, AnyKind::Workload, &name("theirs")), Ok(()));
+}
+
+#[test]
+fn a_workload_refers_to_what_its_devices_were_given() {
+    use crate::rights::Sight;
+
+    let mut model = model();
+    let config = json!({
+        "apiVersion": "holdfast/v1", "kind": "Config", "metadata": { "name": "shared" },
+        "spec": { "data": { "k1": "x", "k2": "y" } },
+    });
+    let refers = |name: &str, role: &str, key: &str| {
+        let env = json!({ "V": { "config": "shared", "key": key } });
+        let run = json!({ "run": { "process": { "path": "/bin/true", "env": env } } });
+        document("Workload", name, role, run)
+    };
+    apply(&mut model, &[config, refers("given", "z", "k1"), refers("theirs", "y", "k2")]);
+    let of_z = holdfast_api::selector::parse("role=z").unwrap();
+    let may = |sight: &Sight<'_>, name: &str, key: &str| {
+        let admitted = admitted(&[refers(name, "z", key)]);
+        may_apply(&model, sight, &admitted).map_err(|refusal| refusal.to_string())
+    };
+    let sight = Sight::Selected(vec![&of_z]);
+    assert_eq!(may(&sight, "given", "k1"), Ok(()));
+    assert_eq!(may(&sight, "new", "k1"), Ok(()), "the devices have it already");
+    assert_eq!(may(&Sight::All, "new", "k2"), Ok(()));
+    for name in ["given", "new"] {
+        let why = may(&sight, name, "k2").unwrap_err();
+        assert!(why.contains("refers to key k2 of config shared"), "{why}");
+        let none = may(&sight, name, "none").unwrap_err();
+        assert_eq!(why.replace("k2", "none"), none, "it does not tell which values there are");
+    }
+}

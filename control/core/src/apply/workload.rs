@@ -6,7 +6,7 @@ use holdfast_protocol::workload::WorkloadSpec;
 use super::impact;
 use super::planned::{Next, Planned, PlannedWorkload, Refusal};
 use crate::admission::{Admitted, What};
-use crate::change::Change;
+use crate::change::{Change, Was};
 use crate::desired::{self, Documents};
 use crate::model::{Model, Workload, key};
 use crate::policies;
@@ -104,6 +104,10 @@ pub(super) fn put(
     };
     let name = record.name.clone();
     change.event("workload", name.as_str(), "changed", message.clone());
+    let was = change.model.workloads.get(&name).map(|known| known.record.devices.clone());
+    if let Some(devices) = was {
+        change.was(Was::Document(devices));
+    }
     let made = new_revision.then_some(record.revision);
     change.audit_revision(by, action, name.as_str(), message, made);
     record.version = change.version();
@@ -165,6 +169,7 @@ pub fn delete(
     change.put(key::gone(&name), &last);
     change.set_all_desired(desired);
     change.event("workload", name.as_str(), "deleted", format!("deleted by {by}"));
+    change.was(Was::Document(workload.record.devices));
     change.audit(by, "workload.delete", name.as_str(), String::new());
     Ok(())
 }

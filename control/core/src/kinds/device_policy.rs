@@ -10,6 +10,7 @@ use crate::apply::impact::CHANGED;
 use crate::desired::Documents;
 use crate::policies::some;
 use crate::records::{Policy, PolicyRecord};
+use crate::rights::Sight;
 use holdfast_api::selector::Selector;
 use holdfast_api::{Explanation, PolicyStatus};
 
@@ -60,7 +61,7 @@ impl PolicyRules for DevicePolicy {
         Preview {
             changed: rules::changes(model, documents.policies(), &record.name, CHANGED),
             streams: 0,
-            warning: rules::shadowed(model, documents.policies(), record),
+            warning: rules::shadowed(model, &Sight::All, documents.policies(), record),
         }
     }
 
@@ -74,11 +75,11 @@ impl PolicyRules for DevicePolicy {
         record: &PolicyRecord,
         _followed: PolicyStatus,
     ) -> PolicyStatus {
-        rules::policy_status(looked.model, &record.name, looked.now)
+        rules::policy_status(looked.model, looked.sight, &record.name, looked.now)
     }
 
     fn explain(&self, looked: &Looked<'_>, record: &PolicyRecord) -> Explanation {
-        rules::explain_policy(looked.model, record, looked.now)
+        rules::explain_policy(looked.model, looked.sight, record, looked.now)
     }
 }
 

@@ -247,6 +247,12 @@ impl AnyKind {
         self.facts().words
     }
 
+    /// True if a document belongs to the devices that it chooses, so that a role with a selector
+    /// reaches it.
+    pub fn of_devices(self) -> bool {
+        self.facts().of_devices
+    }
+
     /// True if the status of a document tells what was delivered to a receiver.
     pub fn delivers(self) -> bool {
         self.facts().delivers
@@ -287,6 +293,9 @@ pub(crate) struct Facts {
     pub(crate) one_a_device: bool,
     /// True if `spec.devices` chooses devices.
     pub(crate) chooses: bool,
+    /// True if a document belongs to the devices that it chooses, so that a role with a selector
+    /// reaches it. The others need a role without one.
+    pub(crate) of_devices: bool,
     /// True if documents of the kind decide when the absence of a device becomes an alarm.
     pub(crate) decides_absence: bool,
     /// True if the status of a document tells what was delivered to a receiver.
@@ -309,7 +318,7 @@ impl Facts {
         says: &'static str,
     ) -> Self {
         let on_devices = false;
-        let (one_a_device, chooses) = (false, true);
+        let (one_a_device, chooses, of_devices) = (false, true, false);
         let (decides_absence, delivers, administers) = (false, false, false);
         Self {
             words,
@@ -317,6 +326,7 @@ impl Facts {
             on_devices,
             one_a_device,
             chooses,
+            of_devices,
             decides_absence,
             delivers,
             administers,
@@ -329,6 +339,7 @@ impl Facts {
 /// `Workload`.
 static WORKLOAD: Facts = Facts {
     on_devices: true,
+    of_devices: true,
     ..Facts::of(
         &words::WORKLOAD,
         usize::MAX,
@@ -340,6 +351,7 @@ static WORKLOAD: Facts = Facts {
 /// `Stream`.
 static STREAM: Facts = Facts {
     on_devices: true,
+    of_devices: true,
     ..Facts::of(
         &words::STREAM,
         MAX_POLICIES,
@@ -351,6 +363,7 @@ static STREAM: Facts = Facts {
 /// `LinkBudget`.
 static LINK_BUDGET: Facts = Facts {
     on_devices: true,
+    of_devices: true,
     one_a_device: true,
     ..Facts::of(
         &words::LINK_BUDGET,
@@ -373,6 +386,7 @@ static NOTIFICATION: Facts = Facts {
 
 /// `DevicePolicy`.
 static DEVICE_POLICY: Facts = Facts {
+    of_devices: true,
     decides_absence: true,
     ..Facts::of(
         &words::DEVICE_POLICY,

@@ -73,12 +73,16 @@ pub(crate) trait PolicyRules: Sync {
     /// Explains why a document is not in force everywhere.
     fn explain(&self, looked: &Looked<'_>, record: &PolicyRecord) -> Explanation {
         let (kind, name) = record.key();
-        let mut followed =
-            policies::statuses(looked.model, kind, Some(&name), &|model, device, all| {
+        let mut followed = policies::statuses(
+            (looked.model, looked.sight),
+            kind,
+            Some(&name),
+            &|model, device, all| {
                 self.gather(model, device, all);
-            });
+            },
+        );
         let status = self.status(looked, record, followed.remove(&name).unwrap_or_default());
-        policies::in_force(looked.model, record, &status)
+        policies::in_force(looked, record, &status)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::apply::{self, Planned, Refusal};
 use crate::model::{self, BadRecord, KnownPolicy, Model};
 use crate::policies;
 use crate::records::PolicyRecord;
+use crate::seen::Seen;
 use crate::view;
 use holdfast_api::selector::Selector;
 use holdfast_api::{Explanation, PolicyStatus};
@@ -65,7 +66,7 @@ impl PolicyKind {
     /// alone.
     fn statuses(self, looked: &Looked<'_>, only: Option<&Name>) -> BTreeMap<Name, PolicyStatus> {
         let rules = self.rules();
-        policies::statuses(looked.model, self, only, &|model, device, all| {
+        policies::statuses((looked.model, looked.sight), self, only, &|model, device, all| {
             rules.gather(model, device, all);
         })
     }
@@ -106,9 +107,11 @@ impl Kind for PolicyKind {
 
     fn list(&self, looked: &Looked<'_>, page: &Page<'_>) -> Vec<(String, Shown)> {
         let mut statuses = self.statuses(looked, None);
+        let seen = Seen::new(looked.model, looked.sight);
         let all = looked.model.policies.iter();
         all.filter(|((kind, name), _)| kind == self && name.as_str() > page.after)
             .filter(|(_, known)| page.chooses(&known.record.labels))
+            .filter(|(_, known)| seen.shows(*self, &known.record.devices))
             .take(page.limit)
             .map(|((_, name), known)| {
                 (name.to_string(), self.shown(looked, &known.record, &mut statuses))
@@ -118,11 +121,13 @@ impl Kind for PolicyKind {
 
     fn show(&self, looked: &Looked<'_>, name: &Name) -> Option<Shown> {
         let record = &looked.model.policies.get(&(*self, name.clone()))?.record;
-        Some(self.shown(looked, record, &mut self.statuses(looked, Some(name))))
+        let seen = Seen::new(looked.model, looked.sight).shows(*self, &record.devices);
+        seen.then(|| self.shown(looked, record, &mut self.statuses(looked, Some(name))))
     }
 
     fn explain(&self, looked: &Looked<'_>, name: &Name) -> Option<Explanation> {
         let record = &looked.model.policies.get(&(*self, name.clone()))?.record;
-        Some(self.rules().explain(looked, record))
+        let seen = Seen::new(looked.model, looked.sight).shows(*self, &record.devices);
+        seen.then(|| self.rules().explain(looked, record))
     }
 }

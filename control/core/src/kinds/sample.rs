@@ -14,6 +14,7 @@ use crate::change::Change;
 use crate::loading::Late;
 use crate::model::{Model, key};
 use crate::records::{Policy, PolicyKind, PolicyRecord};
+use crate::rights::Sight;
 use holdfast_api::PolicyStatus;
 use holdfast_api::kinds::{Case, Column, DocumentKind, Section, Show, Tone};
 use holdfast_api::selector::Selector;
@@ -184,7 +185,7 @@ fn it_is_planned_stored_read_back_listed_and_explained() {
     assert_eq!(record, &model.policies[&wanted].record, "the row reads back");
 
     let told = Standings::new();
-    let looked = Looked { model: &again, told: &told, now: 9 };
+    let looked = Looked { model: &again, sight: &Sight::All, told: &told, now: 9 };
     let (kind, selector) = (AnyKind::parse("samples").unwrap(), Selector::default());
     let list = |after| kind.list(&looked, &Page { after, selector: &selector, limit: 10 });
     assert!(list("s").is_empty(), "nothing comes after it");

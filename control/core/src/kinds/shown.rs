@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::alarms::delivery::Standings;
 use crate::model::Model;
+use crate::rights::Sight;
 use holdfast_api::selector::Selector;
 use holdfast_api::{Policy, Workload};
 use holdfast_base::ids::Labels;
@@ -13,6 +14,8 @@ use holdfast_base::ids::Labels;
 pub struct Looked<'a> {
     /// Documents and devices.
     pub model: &'a Model,
+    /// Devices that the reader reaches: others are not counted, and documents of others not shown.
+    pub sight: &'a Sight<'a>,
     /// Delivery states of notifications; empty when another kind is asked about.
     pub told: &'a Standings,
     /// Time in seconds since 1970.

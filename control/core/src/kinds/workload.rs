@@ -10,6 +10,7 @@ use crate::apply::{self, Planned, Refusal};
 use crate::explain;
 use crate::model::{self, BadRecord, Model};
 use crate::records::WorkloadRecord;
+use crate::seen::Seen;
 use crate::view;
 use holdfast_api::Explanation;
 use holdfast_api::selector::Selector;
@@ -39,26 +40,34 @@ impl Kind for Workload {
     }
 
     fn list(&self, looked: &Looked<'_>, page: &Page<'_>) -> Vec<(String, Shown)> {
-        let summaries = view::summaries(looked.model, None, looked.now);
+        let summaries = view::summaries(looked.model, looked.sight, None, looked.now);
+        let seen = Seen::new(looked.model, looked.sight);
         let all = looked.model.workloads.iter();
         all.filter(|(name, known)| name.as_str() > page.after && page.chooses(&known.record.labels))
+            .filter(|(_, known)| seen.chooses(&known.record.devices))
             .take(page.limit)
             .map(|(name, known)| {
                 let summary = summaries.get(name).copied().unwrap_or_default();
-                (name.to_string(), Shown::Workload(Box::new(view::workload(known, summary))))
+                (name.to_string(), Shown::Workload(Box::new(view::workload(known, summary, &seen))))
             })
             .collect()
     }
 
     fn show(&self, looked: &Looked<'_>, name: &Name) -> Option<Shown> {
+        let seen = Seen::new(looked.model, looked.sight);
         let known = looked.model.workloads.get(name)?;
-        let mut summaries = view::summaries(looked.model, Some(name), looked.now);
+        if !seen.chooses(&known.record.devices) {
+            return None;
+        }
+        let mut summaries = view::summaries(looked.model, looked.sight, Some(name), looked.now);
         let summary = summaries.remove(name).unwrap_or_default();
-        Some(Shown::Workload(Box::new(view::workload(known, summary))))
+        Some(Shown::Workload(Box::new(view::workload(known, summary, &seen))))
     }
 
     fn explain(&self, looked: &Looked<'_>, name: &Name) -> Option<Explanation> {
         let known = looked.model.workloads.get(name)?;
-        Some(explain::workload(looked.model, known, looked.now))
+        let seen = Seen::new(looked.model, looked.sight);
+        let explain = || explain::workload(looked.model, looked.sight, known, looked.now);
+        seen.chooses(&known.record.devices).then(explain)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::is_desired;
 use crate::desired::approved;
-use crate::model::Model;
+use crate::kinds::Looked;
 use crate::records::PolicyRecord;
 use holdfast_api::count::{count, either};
 use holdfast_api::{Explanation, PolicyStatus};
@@ -12,12 +12,17 @@ const REASONS: usize = 20;
 
 /// Explains on which devices a document is not in force. A document that chooses no devices is in
 /// force unless its status has a problem.
-pub(crate) fn in_force(model: &Model, record: &PolicyRecord, status: &PolicyStatus) -> Explanation {
+pub(crate) fn in_force(
+    looked: &Looked<'_>,
+    record: &PolicyRecord,
+    status: &PolicyStatus,
+) -> Explanation {
     let key = record.key();
     let (kind, name) = &key;
     let chooses = kind.facts().chooses;
     let mut reasons = status.misfits.clone();
-    for device in approved(model).filter(|device| is_desired(device, &key)) {
+    let seen = approved(looked.model).filter(|device| looked.sight.sees(&device.record.labels));
+    for device in seen.filter(|device| is_desired(device, &key)) {
         let on = &device.record.name;
         if device.report.applied.generation != device.desired.generation {
             let state = if device.live.connection == 0 { "offline, " } else { "" };

@@ -14,6 +14,7 @@ use holdfast_records::{StreamName, StreamPolicy, narrowest};
 use crate::desired::approved;
 use crate::model::{Device, Model};
 use crate::records::{Policy, PolicyKey, PolicyKind, PolicyRecord};
+use crate::rights::Sight;
 use holdfast_api::link;
 use holdfast_api::{ChangedDevices, PolicyDevice, PolicyStatus, PolicyStream};
 
@@ -82,9 +83,10 @@ fn has_applied(model: &Model, device: &Device) -> bool {
 }
 
 /// Computes the status of all documents of one kind in one pass over all devices. `only`: that of
-/// this document alone. `gather` adds what one device says of them.
+/// this document alone. `gather` adds what one device says of them. Devices out of sight are left
+/// out.
 pub(crate) fn statuses<'a>(
-    model: &'a Model,
+    (model, sight): (&'a Model, &Sight<'_>),
     kind: PolicyKind,
     only: Option<&Name>,
     gather: &dyn Fn(&'a Model, &'a Device, &mut Reaches<'a>),
@@ -95,7 +97,7 @@ pub(crate) fn statuses<'a>(
         .filter(|((of, name), _)| *of == kind && only.is_none_or(|only| only == name));
     let mut all: Reaches<'_> =
         records.clone().map(|((_, name), _)| (name, Reach::default())).collect();
-    for device in approved(model) {
+    for device in approved(model).filter(|device| sight.sees(&device.record.labels)) {
         for (record, revision) in desired(model, device, kind) {
             let Some(reach) = all.get_mut(&record.name) else { continue };
             reach.count(device, has_applied(model, device) && revision == record.revision);

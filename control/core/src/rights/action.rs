@@ -20,7 +20,8 @@ pub enum Need {
 pub enum Reach {
     /// The tenant as a whole: a role with a selector does not suffice.
     Whole,
-    /// Devices, or what is of devices: a role with a selector reaches those that it selects.
+    /// Devices, or what is of devices: a role with a selector reaches those that it selects. A
+    /// service method of such an action filters by `Permit::sight`.
     Device,
     /// Nothing of a device: a selector plays no part.
     Anything,
@@ -83,18 +84,18 @@ actions! {
     CreateAccess: "access.create", "POST", "/api/v1/access", ADMINS, Whole;
     RotateAccess: "access.rotate", "POST", "/api/v1/access/{id}/rotate", ADMINS, Whole;
     DeleteAccess: "access.delete", "DELETE", "/api/v1/access/{id}", ADMINS, Whole;
-    ListActivity: "activity.list", "GET", "/api/v1/activity", READERS, Whole;
-    ListAlarms: "alarm.list", "GET", "/api/v1/alarms", READERS, Whole;
-    AcknowledgeAlarms: "alarm.acknowledge", "POST", "/api/v1/alarms/acknowledge", OPERATORS, Whole;
-    SilenceAlarms: "alarm.silence", "POST", "/api/v1/alarms/silence", OPERATORS, Whole;
-    Apply: "document.apply", "POST", "/api/v1/apply", OPERATORS, Whole;
-    PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", OPERATORS, Whole;
+    ListActivity: "activity.list", "GET", "/api/v1/activity", READERS, Device;
+    ListAlarms: "alarm.list", "GET", "/api/v1/alarms", READERS, Device;
+    AcknowledgeAlarms: "alarm.acknowledge", "POST", "/api/v1/alarms/acknowledge", OPERATORS, Device;
+    SilenceAlarms: "alarm.silence", "POST", "/api/v1/alarms/silence", OPERATORS, Device;
+    Apply: "document.apply", "POST", "/api/v1/apply", OPERATORS, Device;
+    PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", OPERATORS, Anything;
     GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", OPERATORS, Anything;
     ListAudit: "audit.list", "GET", "/api/v1/audit", AUDITORS, Whole;
     ReadBackup: "backup.read", "POST", "/api/v1/backup", ADMINS, Whole;
     ReadUnencryptedBackup: "backup.read-unencrypted", "POST", "/api/v1/backup/unencrypted", ADMINS, Whole;
     GetCa: "ca.get", "GET", "/api/v1/ca", OWN, Anything;
-    ListDevices: "device.list", "GET", "/api/v1/devices", PROVISIONERS_READ, Whole;
+    ListDevices: "device.list", "GET", "/api/v1/devices", PROVISIONERS_READ, Device;
     GetDevice: "device.get", "GET", "/api/v1/devices/{name}", PROVISIONERS_READ, Device;
     DeleteDevice: "device.delete", "DELETE", "/api/v1/devices/{name}", OPERATORS, Device;
     LabelDevice: "device.label", "PATCH", "/api/v1/devices/{name}", OPERATORS, Device;
@@ -112,48 +113,48 @@ actions! {
     GetSeries: "stream.series", "GET", "/api/v1/devices/{name}/streams/{stream}/series", VIEWERS, Device;
     ReadLog: "device.log", "GET", "/api/v1/devices/{name}/workloads/{workload}/logs", VIEWERS, Device;
     EnrolDevice: "device.enrol", "POST", "/api/v1/enrol", OWN, Anything;
-    WatchEvents: "event.watch", "GET", "/api/v1/events", PROVISIONERS_READ, Whole;
-    Explain: "document.explain", "GET", "/api/v1/explain/{kind}/{name}", READERS, Whole;
-    GetFleet: "fleet.get", "GET", "/api/v1/fleet", PROVISIONERS_READ, Whole;
+    WatchEvents: "event.watch", "GET", "/api/v1/events", PROVISIONERS_READ, Device;
+    Explain: "document.explain", "GET", "/api/v1/explain/{kind}/{name}", READERS, Device;
+    GetFleet: "fleet.get", "GET", "/api/v1/fleet", PROVISIONERS_READ, Device;
     GetTrend: "fleet.trend", "GET", "/api/v1/fleet/trend", READERS, Whole;
-    GroupDevices: "device.groups", "GET", "/api/v1/groups", READERS, Whole;
-    ListLabels: "device.labels", "GET", "/api/v1/labels", PROVISIONERS_READ, Whole;
+    GroupDevices: "device.groups", "GET", "/api/v1/groups", READERS, Device;
+    ListLabels: "device.labels", "GET", "/api/v1/labels", PROVISIONERS_READ, Device;
     ListLicences: "about.licences", "GET", "/api/v1/licences", ANYONE, Anything;
     GetMasterKey: "master-key.get", "GET", "/api/v1/master-key", ADMINS, Whole;
     RotateMasterKey: "master-key.rotate", "POST", "/api/v1/master-key/rotate", ADMINS, Whole;
-    ReadStreamMetrics: "metrics.streams", "GET", "/api/v1/metrics/streams", METERS, Whole;
+    ReadStreamMetrics: "metrics.streams", "GET", "/api/v1/metrics/streams", METERS, Device;
     TestNotification: "notification.test", "POST", "/api/v1/notifications/{name}/test", OPERATORS, Whole;
     GetOpenapi: "about.openapi", "GET", "/api/v1/openapi.json", OWN, Anything;
-    ListPolicies: "policy.list", "GET", "/api/v1/policies/{kind}", READERS, Whole;
-    GetPolicy: "policy.get", "GET", "/api/v1/policies/{kind}/{name}", READERS, Whole;
-    DeletePolicy: "policy.delete", "DELETE", "/api/v1/policies/{kind}/{name}", OPERATORS, Whole;
-    ListPolicyDevices: "policy.devices", "GET", "/api/v1/policies/{kind}/{name}/devices", READERS, Whole;
-    Ask: "query.ask", "POST", "/api/v1/query", OPERATORS, Whole;
-    EndQuery: "query.end", "POST", "/api/v1/query/{id}/end", OPERATORS, Whole;
+    ListPolicies: "policy.list", "GET", "/api/v1/policies/{kind}", READERS, Device;
+    GetPolicy: "policy.get", "GET", "/api/v1/policies/{kind}/{name}", READERS, Device;
+    DeletePolicy: "policy.delete", "DELETE", "/api/v1/policies/{kind}/{name}", OPERATORS, Device;
+    ListPolicyDevices: "policy.devices", "GET", "/api/v1/policies/{kind}/{name}/devices", READERS, Device;
+    Ask: "query.ask", "POST", "/api/v1/query", OPERATORS, Device;
+    EndQuery: "query.end", "POST", "/api/v1/query/{id}/end", OPERATORS, Device;
     RenewCertificate: "device.renew", "POST", "/api/v1/renew", OWN, Anything;
     DrawNonce: "device.nonce", "POST", "/api/v1/renew/nonce", OWN, Anything;
     Restore: "backup.restore", "POST", "/api/v1/restore", ADMINS, Whole;
-    ListRevisions: "workload.revisions", "GET", "/api/v1/revisions", READERS, Whole;
+    ListRevisions: "workload.revisions", "GET", "/api/v1/revisions", READERS, Device;
     GetSchema: "about.schema", "GET", "/api/v1/schema.json", OWN, Anything;
     RotateSecret: "secret.rotate", "POST", "/api/v1/secrets/{name}/rotate", OPERATORS, Whole;
     GetSession: "session.get", "GET", "/api/v1/session", OWN, Anything;
     BeginSession: "session.begin", "POST", "/api/v1/session", OWN, Anything;
     EndSession: "session.end", "DELETE", "/api/v1/session", OWN, Anything;
-    ListSilences: "silence.list", "GET", "/api/v1/silences", READERS, Whole;
-    EndSilence: "silence.end", "DELETE", "/api/v1/silences/{id}", OPERATORS, Whole;
-    ListStreams: "stream.list", "GET", "/api/v1/streams", READERS, Whole;
-    ExportStreams: "stream.export-all", "GET", "/api/v1/streams/{stream}/export.parquet", VIEWERS, Whole;
-    ListTokens: "token.list", "GET", "/api/v1/tokens", PROVISIONERS_READ, Whole;
-    CreateToken: "token.create", "POST", "/api/v1/tokens", PROVISIONERS, Whole;
-    GetToken: "token.get", "GET", "/api/v1/tokens/{id}", PROVISIONERS_READ, Whole;
-    RevokeToken: "token.revoke", "DELETE", "/api/v1/tokens/{id}", PROVISIONERS, Whole;
-    ListWorkloads: "workload.list", "GET", "/api/v1/workloads", READERS, Whole;
-    GetWorkload: "workload.get", "GET", "/api/v1/workloads/{name}", READERS, Whole;
-    DeleteWorkload: "workload.delete", "DELETE", "/api/v1/workloads/{name}", OPERATORS, Whole;
-    PauseWorkload: "workload.pause", "POST", "/api/v1/workloads/{name}/pause", OPERATORS, Whole;
-    RestartWorkload: "workload.restart", "POST", "/api/v1/workloads/{name}/restart", OPERATORS, Whole;
-    ResumeWorkload: "workload.resume", "POST", "/api/v1/workloads/{name}/resume", OPERATORS, Whole;
-    RollBackWorkload: "workload.rollback", "POST", "/api/v1/workloads/{name}/rollback", OPERATORS, Whole;
+    ListSilences: "silence.list", "GET", "/api/v1/silences", READERS, Device;
+    EndSilence: "silence.end", "DELETE", "/api/v1/silences/{id}", OPERATORS, Device;
+    ListStreams: "stream.list", "GET", "/api/v1/streams", READERS, Device;
+    ExportStreams: "stream.export-all", "GET", "/api/v1/streams/{stream}/export.parquet", VIEWERS, Device;
+    ListTokens: "token.list", "GET", "/api/v1/tokens", PROVISIONERS_READ, Device;
+    CreateToken: "token.create", "POST", "/api/v1/tokens", PROVISIONERS, Device;
+    GetToken: "token.get", "GET", "/api/v1/tokens/{id}", PROVISIONERS_READ, Device;
+    RevokeToken: "token.revoke", "DELETE", "/api/v1/tokens/{id}", PROVISIONERS, Device;
+    ListWorkloads: "workload.list", "GET", "/api/v1/workloads", READERS, Device;
+    GetWorkload: "workload.get", "GET", "/api/v1/workloads/{name}", READERS, Device;
+    DeleteWorkload: "workload.delete", "DELETE", "/api/v1/workloads/{name}", OPERATORS, Device;
+    PauseWorkload: "workload.pause", "POST", "/api/v1/workloads/{name}/pause", OPERATORS, Device;
+    RestartWorkload: "workload.restart", "POST", "/api/v1/workloads/{name}/restart", OPERATORS, Device;
+    ResumeWorkload: "workload.resume", "POST", "/api/v1/workloads/{name}/resume", OPERATORS, Device;
+    RollBackWorkload: "workload.rollback", "POST", "/api/v1/workloads/{name}/rollback", OPERATORS, Device;
     ListUsers: "user.list", "GET", "/api/v1/users", AUDITORS, Whole;
     CreateUser: "user.create", "POST", "/api/v1/users", ADMINS, Whole;
     ChangeUser: "user.change", "PATCH", "/api/v1/users/{name}", ADMINS, Whole;

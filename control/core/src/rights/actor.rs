@@ -121,6 +121,40 @@ impl Sight<'_> {
         }
     }
 
+    /// True if a device with these labels is reached, whatever further labels with `open` keys it
+    /// gets.
+    pub fn keeps(&self, labels: &Labels, open: impl Fn(&str) -> bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Selected(selectors) => selectors.iter().any(|one| one.keeps(labels, &open)),
+        }
+    }
+
+    /// Returns a selector of those devices of `selector` that are reached. `labels` are those of the
+    /// only device that is meant, if it is one. None: no single selector says so, because the actor
+    /// has several.
+    pub fn narrowed(&self, selector: &Selector, labels: Option<&Labels>) -> Option<Selector> {
+        let Self::Selected(selectors) = self else { return Some(selector.clone()) };
+        if self.holds(selector) {
+            return Some(selector.clone());
+        }
+        let fits = |one: &&&Selector| labels.is_none_or(|labels| one.matches(labels));
+        let mut fitting = selectors.iter().filter(fits);
+        match (fitting.next(), fitting.next()) {
+            (Some(one), None) => Some(selector.within(one)),
+            (Some(one), Some(_)) if labels.is_some() => Some(selector.within(one)),
+            _ => selectors.first().filter(|_| labels.is_some()).map(|one| selector.within(one)),
+        }
+    }
+
+    /// Returns the fewest conditions that would make `selector` one that is held, in words such as
+    /// `site=kiel`.
+    pub fn lacking(&self, selector: &Selector) -> String {
+        let Self::Selected(selectors) = self else { return String::new() };
+        let lacking = selectors.iter().map(|one| selector.lacks(one));
+        lacking.min_by_key(|it| it.match_expressions.len()).unwrap_or_default().words()
+    }
+
     /// True if nothing is left out.
     pub fn is_all(&self) -> bool {
         *self == Self::All

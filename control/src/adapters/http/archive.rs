@@ -279,6 +279,7 @@ pub(super) async fn restore(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Restored>, Failure> {
+    app.service.archive.may_restore(&actor)?;
     let opening = opening(&headers)?;
     let mut upload = app.artifacts.begin().await.map_err(disk)?;
     let spare = spare(&app.artifacts);

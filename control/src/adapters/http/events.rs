@@ -18,7 +18,7 @@ use super::app::App;
 use crate::api::Event;
 use crate::api::time::rfc3339;
 use crate::core::rights::Actor;
-use crate::service::{Failure, Page, Service, Watch};
+use crate::service::{Failure, Service, Watch};
 
 /// Time between two heartbeats. A comment would be enough for a proxy, but a browser hides comments
 /// from the page, which can tell a broken link from a quiet fleet only by an event. Two missed
@@ -68,16 +68,18 @@ impl Reader {
             if !self.service.access.holds(&self.actor) {
                 return None; // The token or login has ended.
             }
-            match self.service.documents.events(&self.actor).ok()?.after(self.at) {
-                Page::Reset(id) => {
-                    self.at = id;
-                    return Some(vec![reset(id, self.service.documents.now())]);
+            let read = self.service.documents.events_after(&self.actor, self.at).ok()?;
+            let newest = read.newest;
+            let behind = self.at != newest;
+            self.at = newest;
+            match read.events {
+                None => return Some(vec![reset(newest, self.service.documents.now())]),
+                Some(events) if !events.is_empty() => {
+                    return Some(events.iter().map(|(id, read)| event(*id, read)).collect());
                 }
-                Page::Events(events) if !events.is_empty() => {
-                    self.at = events.last().map_or(self.at, |last| last.0);
-                    return Some(events.iter().map(|entry| event(entry.0, &entry.1)).collect());
-                }
-                Page::Events(_) => {}
+                // None of these is for this client; there may be more.
+                Some(_) if behind => continue,
+                Some(_) => {}
             }
             tokio::select! {
                 changed = self.newest.changed() => changed.ok()?,

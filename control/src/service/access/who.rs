@@ -2,6 +2,8 @@
 //!
 //! See decision 0157.
 
+use holdfast_base::ids::Labels;
+
 use super::part::Access;
 use crate::api::time::rfc3339;
 use crate::api::{Decision, WhoAmI};
@@ -38,10 +40,18 @@ impl Access {
             Failure::invalid(format!("action: {shown:?} is none: the answer of whoami lists them"))
         })?;
         let model = self.documents.model(&actor.tenant);
-        let known = (action.reach() == Reach::Device && !name.is_empty())
-            .then(|| model.devices.get(name).ok_or_else(|| Failure::no("device", name)))
-            .transpose()?;
-        let labels = known.map(|device| &device.record.labels);
+        let of_one = action.route().1.starts_with("/api/v1/devices/{name}");
+        let known = (action.reach() == Reach::Device && of_one && !name.is_empty())
+            .then(|| model.devices.get(name).map(|device| &device.record.labels))
+            .map(|labels| {
+                // A device that no role of the caller reaches is not there, whatever is asked of it.
+                let reached = |labels: &&Labels| {
+                    let mut selectors = actor.grants.iter().map(|grant| &grant.selector);
+                    selectors.any(|it| it.as_ref().is_none_or(|it| it.matches(labels)))
+                };
+                labels.filter(reached).ok_or_else(|| Failure::no("device", name))
+            });
+        let labels = known.transpose()?;
         Ok(rights::explain(actor, action, &Object { tenant: &actor.tenant, name, labels }))
     }
 }

@@ -61,7 +61,7 @@ impl Alarms {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad limit or page.
     pub fn list(&self, actor: &Actor, query: &AlarmsQuery) -> Listed<api::Alarm> {
-        may(actor, Action::ListAlarms, "")?;
+        let permit = may(actor, Action::ListAlarms, "")?;
         let limit = Query { limit: query.limit, ..Default::default() }.limit()?;
         let bad = || {
             Failure::invalid(
@@ -80,7 +80,8 @@ impl Alarms {
         let engine = self.engine_of(&actor.tenant);
         let engine = lock(&engine);
         let chosen = |(name, labels, known): &(&Name, &Labels, &Known)| {
-            query.kind.as_ref().is_none_or(|kind| *kind == known.kind)
+            permit.sight().sees(labels)
+                && query.kind.as_ref().is_none_or(|kind| *kind == known.kind)
                 && query.code.as_ref().is_none_or(|code| *code == known.code)
                 && query.severity.is_none_or(|least| known.severity <= least)
                 && query.device.as_ref().is_none_or(|device| *device == name.as_str())

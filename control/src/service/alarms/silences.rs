@@ -7,21 +7,25 @@ use holdfast_base::ids::{Name, hex};
 use super::part::{Alarms, lock};
 use crate::api::time::{moment, rfc3339};
 use crate::api::{self, List, ListMeta, Muting, NewSilence, selector};
-use crate::core::alarms::{LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Silence};
+use crate::core::alarms::{Engine, LONGEST_SILENCE, MAX_NOTE, MAX_SILENCES, Matcher, Silence};
 use crate::core::attention::Attention;
 use crate::core::model::key;
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Sight};
+use crate::core::seen::Seen;
 use crate::service::rights::may;
 use crate::service::{Failure, Listed};
 
 impl Alarms {
-    /// Lists acknowledgements and silences that are in force, the newest first.
+    /// Lists acknowledgements and silences that are in force, the newest first. Whoever reaches some
+    /// devices alone gets those that mute alarms of these and of no others.
     pub fn silences(&self, actor: &Actor) -> Listed<api::Silence> {
-        may(actor, Action::ListSilences, "")?;
+        let permit = may(actor, Action::ListSilences, "")?;
         let now = self.documents.now();
         let (mut silences, version) = {
             let model = self.documents.model(&actor.tenant);
-            (model.silences.values().cloned().collect::<Vec<_>>(), model.meta.version)
+            let seen = Seen::new(&model, permit.sight());
+            let seen = model.silences.values().filter(|one| seen.silence(one));
+            (seen.cloned().collect::<Vec<_>>(), model.meta.version)
         };
         silences.retain(|one| one.lasts(now));
         silences.sort_by_key(|one| std::cmp::Reverse(one.at));
@@ -30,10 +34,7 @@ impl Alarms {
         let items = silences
             .iter()
             .map(|one| {
-                let of = engine.active().filter(|(name, labels, known)| {
-                    one.mutes(now, (name, labels), (&known.kind, &known.code), known.since)
-                });
-                let alarms = of.count() as u64;
+                let alarms = count(&engine, permit.sight(), one, now);
                 api::Silence { alarms, ..shown(one) }
             })
             .collect();
@@ -42,7 +43,8 @@ impl Alarms {
     }
 
     /// Acknowledges the matching alarms that are active now, or silences matching alarms including
-    /// future ones.
+    /// future ones. Alarms of devices that the actor does not reach are left out, by a narrower
+    /// choice of devices.
     ///
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad request, [`Failure::NotFound`] when there is nothing
@@ -63,13 +65,25 @@ impl Alarms {
         )?;
         let by = permit.by();
         let now = self.documents.now();
-        let made = admit(
+        let mut made = admit(
             muting,
             new,
             by,
             now,
             hex(&self.authority.random::<8>().map_err(Failure::internal)?),
         )?;
+        let sight = permit.sight();
+        let labels = made.matcher.device.as_ref().map(|name| {
+            let model = self.documents.model(&actor.tenant);
+            model.devices.get(name).map(|known| known.record.labels.clone()).unwrap_or_default()
+        });
+        let narrowed = sight.narrowed(&made.matcher.devices, labels.as_ref());
+        made.matcher.devices = narrowed.ok_or_else(|| {
+            Failure::invalid(format!(
+                "labelSelector: you reach devices with {}: say which of these, with one of the selectors",
+                sight.words()
+            ))
+        })?;
         if muting == Muting::Acknowledgement && self.count(&actor.tenant, &made, now) == 0 {
             return Err(Failure::NotFound(format!(
                 "no alarm matches ({}): there is nothing to acknowledge",
@@ -108,12 +122,7 @@ impl Alarms {
 
     /// Number of active alarms that a silence mutes now.
     fn count(&self, tenant: &Name, one: &Silence, now: u64) -> u64 {
-        let engine = self.engine_of(tenant);
-        let engine = lock(&engine);
-        let of = engine.active().filter(|(name, labels, known)| {
-            one.mutes(now, (name, labels), (&known.kind, &known.code), known.since)
-        });
-        of.count() as u64
+        count(&lock(&self.engine_of(tenant)), &Sight::All, one, now)
     }
 
     /// Ends an acknowledgement or a silence before its time.
@@ -126,8 +135,12 @@ impl Alarms {
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {
-                let gone = change.model.silences.remove(id);
-                let gone = gone.ok_or_else(|| Failure::no("acknowledgement or silence", id))?;
+                let none = || Failure::no("acknowledgement or silence", id);
+                let known = change.model.silences.get(id).ok_or_else(none)?;
+                if !Seen::new(change.model, permit.sight()).silence(known) {
+                    return Err(none());
+                }
+                let gone = change.model.silences.remove(id).ok_or_else(none)?;
                 change.delete(key::silence(id));
                 change.audit(by, "alarm.unmute", id, gone.matcher.words());
                 change.event("alarm", id, "changed", String::new());
@@ -137,6 +150,15 @@ impl Alarms {
         self.asked.notify_one();
         Ok(())
     }
+}
+
+/// Number of active alarms of devices in sight that a silence mutes now.
+fn count(engine: &Engine, sight: &Sight<'_>, one: &Silence, now: u64) -> u64 {
+    let of = engine.active().filter(|(name, labels, known)| {
+        sight.sees(labels)
+            && one.mutes(now, (name, labels), (&known.kind, &known.code), known.since)
+    });
+    of.count() as u64
 }
 
 /// Document of an acknowledgement or a silence, without the number of its alarms.

@@ -14,13 +14,14 @@ use holdfast_base::codec::{self, MAX_MESSAGE};
 use holdfast_base::ids::{DeviceId, Labels, Name};
 use holdfast_protocol::enrol;
 use holdfast_protocol::message::{Fetched, Method, ReplyCode, ReplyError, WITHIN_MS};
-use holdfast_query::{Fault, Partial, Question};
+use holdfast_query::{Fault, Partial};
 use holdfast_records::StreamName;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::Calls;
 use super::answers::{NoAnswer, NotNow};
+use super::questions::Question;
 use crate::api::selector;
 use crate::api::time::{duration, moment};
 use crate::api::{FETCH_BYTES, FetchStarted, NewFetch, NewQuery, QueryProgress, QueryResult};
@@ -52,12 +53,13 @@ struct OpenQuestion {
 }
 
 impl OpenQuestion {
-    fn new(calls: &Arc<Calls>, tenant: &Name) -> Result<Self, Failure> {
+    fn new(calls: &Arc<Calls>, actor: &Actor) -> Result<Self, Failure> {
         let id = calls.authority.random().map(u64::from_le_bytes).map_err(Failure::internal)?;
         let (id, enough) = (format!("{id:016x}"), Arc::<Notify>::default());
-        let tenant = tenant.clone();
+        let tenant = actor.tenant.clone();
         let key = (tenant.clone(), id.clone());
-        calls.questions.open().insert(key, Arc::clone(&enough));
+        let question = Question { enough: Arc::clone(&enough), by: actor.id().into() };
+        calls.questions.open().insert(key, question);
         Ok(Self { calls: Arc::clone(calls), tenant, id, enough })
     }
 }
@@ -133,7 +135,7 @@ impl Calls {
     /// Returns [`Failure::Invalid`] with the place of each fault, and [`Failure::Unavailable`] when
     /// too many questions are under way.
     pub fn query(self: &Arc<Self>, actor: &Actor, wanted: &NewQuery) -> Result<Asking, Failure> {
-        may(actor, Action::Ask, "")?;
+        let permit = may(actor, Action::Ask, "")?;
         let stream = stream_name(&wanted.stream)?;
         let selector = selector::parse(&wanted.label_selector)
             .map_err(|error| invalid("labelSelector", format!("labelSelector: {error}")))?;
@@ -149,6 +151,7 @@ impl Calls {
             let asked = model.devices.values().filter(|device| {
                 device.record.standing == Standing::Approved
                     && selector.matches(&device.record.labels)
+                    && permit.sight().sees(&device.record.labels)
             });
             asked.map(|device| (device.record.name.clone(), device.record.labels.clone())).collect()
         };
@@ -162,7 +165,7 @@ impl Calls {
             Failure::Unavailable("too many questions are being asked already: try again".into())
         })?;
         Ok(Asking {
-            open: OpenQuestion::new(self, &actor.tenant)?,
+            open: OpenQuestion::new(self, actor)?,
             calls: Arc::clone(self),
             stream,
             asked,
@@ -172,16 +175,18 @@ impl Calls {
         })
     }
 
-    /// Ends a question; its result is made of the answers so far.
+    /// Ends a question; its result is made of the answers so far. Whoever reaches some devices alone
+    /// ends its own questions.
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] when no question with this id is under way.
     pub fn end_query(&self, actor: &Actor, id: &str) -> Result<(), Failure> {
-        may(actor, Action::EndQuery, id)?;
+        let permit = may(actor, Action::EndQuery, id)?;
         let open = self.questions.open();
         let key = (actor.tenant.clone(), id.to_owned());
-        let enough = open.get(&key).ok_or_else(|| Failure::no("question", id))?;
-        enough.notify_one();
+        let theirs = |one: &&Question| permit.sight().is_all() || *one.by == *actor.id();
+        let question = open.get(&key).filter(theirs).ok_or_else(|| Failure::no("question", id))?;
+        question.enough.notify_one();
         Ok(())
     }
 
@@ -339,7 +344,7 @@ impl Asking {
     async fn once(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, NoAnswer> {
         let turn = self.calls.questions.answers.acquire().await;
         let _turn = turn.map_err(|_| NoAnswer::Now(NotNow::Stopping))?;
-        let question: Box<Question> = Box::new(self.asked.question.clone());
+        let question = Box::new(self.asked.question.clone());
         let stream = self.stream.clone();
         let device = DeviceId { tenant: self.open.tenant.clone(), device: name.clone() };
         let method = Method::Query { stream, question, within_ms: WITHIN_MS };

@@ -12,8 +12,17 @@ const ANSWERS: usize = 512;
 /// Maximum number of questions under way at the same time.
 const QUESTIONS: usize = 16;
 
-/// Open questions by tenant and id, each with what ends it.
-pub(super) type Open = BTreeMap<(Name, String), Arc<Notify>>;
+/// Open question.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// Notice that ends it.
+    pub(super) enough: Arc<Notify>,
+    /// Id of whoever asked it.
+    pub(super) by: Box<str>,
+}
+
+/// Open questions by tenant and id.
+pub(super) type Open = BTreeMap<(Name, String), Question>;
 
 /// Questions under way.
 #[derive(Debug)]

@@ -30,7 +30,7 @@ impl Data {
         stream: &str,
         devices: &Selector,
     ) -> Result<Vec<Readable>, Failure> {
-        may(actor, Action::ExportStreams, stream)?;
+        let permit = may(actor, Action::ExportStreams, stream)?;
         if !self.knows_streams() {
             return Err(Failure::Unavailable(
                 "the data store is still being opened: ask again in a moment".into(),
@@ -40,8 +40,10 @@ impl Data {
         let name: StreamName = stream.parse().map_err(|_| none())?;
         let chosen: Vec<Name> = {
             let model = self.documents.model(&actor.tenant);
-            let chosen =
-                model.devices.iter().filter(|(_, known)| devices.matches(&known.record.labels));
+            let chosen = model.devices.iter().filter(|(_, known)| {
+                let labels = &known.record.labels;
+                permit.sight().sees(labels) && devices.matches(labels)
+            });
             chosen.map(|(name, _)| name.clone()).collect()
         };
         let row = |device: &Name| {

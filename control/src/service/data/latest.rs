@@ -47,15 +47,14 @@ impl Data {
         streams: &[Pattern],
         age: u64,
     ) -> Result<String, Failure> {
-        may(actor, Action::ReadStreamMetrics, "")?;
+        let permit = may(actor, Action::ReadStreamMetrics, "")?;
         let mut out = Exposition::new(self.documents.now().saturating_mul(1_000), age);
         let chosen: Vec<(Name, Option<String>)> = {
             let model = self.documents.model(&actor.tenant);
             let of = |(name, device): (&Name, &crate::core::model::Device)| {
                 let labels = &device.record.labels;
                 let site = labels.iter().find(|(key, _)| key.as_str() == SITE);
-                devices
-                    .matches(labels)
+                (permit.sight().sees(labels) && devices.matches(labels))
                     .then(|| (name.clone(), site.map(|(_, value)| value.to_string())))
             };
             model.devices.iter().filter_map(of).collect()

@@ -149,7 +149,7 @@ impl Data {
         device: Option<&str>,
         text: Option<&str>,
     ) -> Listed<StreamItem> {
-        may(actor, Action::ListStreams, device.unwrap_or_default())?;
+        let permit = may(actor, Action::ListStreams, device.unwrap_or_default())?;
         let limit = query.limit()?;
         let bad = || {
             Failure::invalid(
@@ -167,6 +167,7 @@ impl Data {
             }
         };
         if let Some(device) = device {
+            may_device(actor, Action::ListStreams, &self.documents.model(&actor.tenant), device)?;
             self.device_of_streams(&actor.tenant, device)?;
         }
         let devices: Vec<Name> = {
@@ -176,6 +177,7 @@ impl Data {
                 device.is_none_or(|only| only == name.as_str())
                     && from.as_ref().is_none_or(|from| from <= *name)
                     && query.chooses(&known.record.labels)
+                    && permit.sight().sees(&known.record.labels)
             });
             chosen.map(|(name, _)| name.clone()).collect()
         };

@@ -10,8 +10,7 @@ use holdfast_base::ids::{DeviceId, Name};
 use tokio::sync::{mpsc, oneshot};
 
 use super::part::{Documents, Job, VERSION_GAP, load};
-use crate::api::Event;
-use crate::core::change::{After, Change, Finished, Writes};
+use crate::core::change::{After, Change, Finished, Told, Writes};
 use crate::core::tenants::Tenants;
 use crate::ports::store::{Batch, StoreError};
 use crate::service::Failure;
@@ -109,17 +108,17 @@ impl Documents {
         let devices: BTreeSet<DeviceId> = after
             .events
             .iter()
-            .filter(|(_, _, event)| event.kind == "device")
-            .filter_map(|(tenant, _, event)| {
-                Some(DeviceId { tenant: tenant.clone(), device: event.name.parse().ok()? })
+            .filter(|(_, told)| told.event.kind == "device")
+            .filter_map(|(tenant, told)| {
+                Some(DeviceId { tenant: tenant.clone(), device: told.event.name.parse().ok()? })
             })
             .collect();
         for device in &devices {
             self.note_due(device);
         }
-        let mut by_tenant: BTreeMap<Name, Vec<(u64, Event)>> = BTreeMap::new();
-        for (tenant, version, event) in after.events {
-            by_tenant.entry(tenant).or_default().push((version, event));
+        let mut by_tenant: BTreeMap<Name, Vec<Told>> = BTreeMap::new();
+        for (tenant, told) in after.events {
+            by_tenant.entry(tenant).or_default().push(told);
         }
         for (tenant, events) in by_tenant {
             self.events_of(&tenant).publish(events);

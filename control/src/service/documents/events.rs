@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use crate::api::Event;
+use crate::core::change::Told;
 
 /// Number of events in the ring, about 200 bytes each. It covers some minutes of a busy fleet, so
 /// that readers can reconnect.
@@ -22,7 +23,7 @@ const PAGE: usize = 256;
 struct Ring {
     /// Id before the ring's oldest event: events up to this id are not in the ring.
     before: u64,
-    events: VecDeque<Arc<(u64, Event)>>,
+    events: VecDeque<Arc<Told>>,
 }
 
 /// Ring of the newest events, and a signal for new ones.
@@ -36,9 +37,18 @@ pub struct Events {
 #[derive(Debug)]
 pub enum Page {
     /// Events after the asked id, in order; empty when there are none.
-    Events(Vec<Arc<(u64, Event)>>),
+    Events(Vec<Arc<Told>>),
     /// Events were missed, so everything must be read again. Holds the newest id.
     Reset(u64),
+}
+
+/// Events as one reader may read them.
+#[derive(Debug)]
+pub struct EventsRead {
+    /// Events with their ids, in order. None: events were missed, and everything must be read again.
+    pub events: Option<Vec<(u64, Event)>>,
+    /// Id to go on from.
+    pub newest: u64,
 }
 
 impl Events {
@@ -49,14 +59,14 @@ impl Events {
     }
 
     /// Adds events and wakes readers. Their ids must rise and be above all before.
-    pub fn publish(&self, events: Vec<(u64, Event)>) {
-        let Some(last) = events.last().map(|(id, _)| *id) else { return };
+    pub fn publish(&self, events: Vec<Told>) {
+        let Some(last) = events.last().map(|told| told.id) else { return };
         let mut ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             if ring.events.len() >= KEPT
                 && let Some(oldest) = ring.events.pop_front()
             {
-                ring.before = oldest.0;
+                ring.before = oldest.id;
             }
             ring.events.push_back(Arc::new(event));
         }
@@ -72,11 +82,11 @@ impl Events {
     /// Returns up to 256 events after this id.
     pub fn after(&self, id: u64) -> Page {
         let ring = self.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = ring.events.back().map_or(ring.before, |event| event.0);
+        let newest = ring.events.back().map_or(ring.before, |told| told.id);
         if id < ring.before || id > newest {
             return Page::Reset(newest);
         }
-        let start = ring.events.partition_point(|event| event.0 <= id);
+        let start = ring.events.partition_point(|told| told.id <= id);
         Page::Events(ring.events.iter().skip(start).take(PAGE).cloned().collect())
     }
 
@@ -94,15 +104,16 @@ impl Events {
 mod tests {
     use super::*;
 
-    fn event(id: u64) -> (u64, Event) {
+    fn event(id: u64) -> Told {
         let text = String::new;
         let (kind, name, action, at, message) = (text(), text(), text(), text(), text());
-        (id, Event { kind, name, action, at, message, parts: Vec::new() })
+        let event = Event { kind, name, action, at, message, parts: Vec::new() };
+        Told { id, event, was: None }
     }
 
     fn ids(page: Page) -> Vec<u64> {
         match page {
-            Page::Events(events) => events.iter().map(|event| event.0).collect(),
+            Page::Events(events) => events.iter().map(|told| told.id).collect(),
             Page::Reset(id) => panic!("reset to {id}"),
         }
     }

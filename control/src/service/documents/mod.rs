@@ -17,7 +17,7 @@ mod state;
 mod storing;
 mod writer;
 
-pub use events::{Events, Page};
+pub use events::{Events, EventsRead, Page};
 pub use lease::Uptime;
 pub use part::Documents;
 pub(super) use part::{Job, load};

@@ -5,15 +5,17 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use holdfast_base::ids::Name;
 use tokio::sync::mpsc;
 
-use super::events::Events;
+use super::events::{Events, EventsRead, Page};
 use super::lease::Lease;
 use super::moments::Due;
 use super::per_tenant::{PerTenant, Tables};
 use super::state::Storing;
 use crate::core::attention::Watch;
+use crate::core::change;
 use crate::core::fleet::some;
 use crate::core::model::{Device, Model, key};
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Sight};
+use crate::core::seen::Seen;
 use crate::core::tenants::{AllLate, Tenants};
 use crate::ports::bus::Bus;
 use crate::ports::store::{Batch, Store, StoreError};
@@ -213,6 +215,32 @@ impl Documents {
     pub fn events(&self, actor: &Actor) -> Result<Arc<Events>, Failure> {
         may(actor, Action::WatchEvents, "")?;
         Ok(self.events_of(&actor.tenant))
+    }
+
+    /// Returns the events after an id as the actor may read them: of what it sees now, or saw before
+    /// the event.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when the actor may not watch.
+    pub fn events_after(&self, actor: &Actor, id: u64) -> Result<EventsRead, Failure> {
+        let permit = may(actor, Action::WatchEvents, "")?;
+        let told = match self.events_of(&actor.tenant).after(id) {
+            Page::Reset(newest) => return Ok(EventsRead { events: None, newest }),
+            Page::Events(told) => told,
+        };
+        let newest = told.last().map_or(id, |last| last.id);
+        let events = match permit.sight() {
+            Sight::All => told.iter().map(|told| (told.id, told.event.clone())).collect(),
+            sight => {
+                let model = self.model(&actor.tenant);
+                let seen = Seen::new(&model, sight);
+                let read = |told: &Arc<change::Told>| {
+                    Some((told.id, seen.event(&told.event, told.was.as_deref())?))
+                };
+                told.iter().filter_map(read).collect()
+            }
+        };
+        Ok(EventsRead { events: Some(events), newest })
     }
 
     /// Returns the ring of events of a tenant. For a tenant that came with a restore it is made

@@ -12,7 +12,8 @@ use crate::api::{CreatedToken, NewToken, TokenDevice, TokenUse};
 use crate::core::enrolment::{MAX_LABELS, check_labels};
 use crate::core::model::{Device, key, sha256};
 use crate::core::records::{ANY_LABEL, TokenRecord};
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Sight};
+use crate::core::seen::Seen;
 use crate::core::view;
 use crate::service::listing::page;
 use crate::service::rights::may;
@@ -26,6 +27,14 @@ const MAX_TOKENS: usize = 10_000;
 
 /// Maximum number of devices listed with a token. A token of a large fleet has thousands.
 const MOST_DEVICES: usize = 100;
+
+/// Refusal of a token whose devices the caller might not reach.
+fn outside(sight: &Sight<'_>) -> Failure {
+    Failure::Refused(format!(
+        "its devices could be outside of what you reach, which is devices with {0}: give the token labels that match {0}, and let no device claim those itself (allowLabels; with approve: manual a device claims any label that the token does not set)",
+        sight.words()
+    ))
+}
 
 impl Enrolment {
     /// Makes an enrolment token. Its secret is in the response and is not stored.
@@ -58,6 +67,22 @@ impl Enrolment {
         let secret: [u8; 32] = self.authority.random().map_err(Failure::internal)?;
         let ca_sha256 = self.authority.ca_sha256();
         let token = EnrolToken { id: hex(&id), secret, ca_sha256 };
+        let made = TokenRecord {
+            id: token.id.as_str().into(),
+            secret_sha256: hex(&sha256(&secret)).into(),
+            created_at: 0,
+            expires_at: 0,
+            uses: new.uses,
+            used: 0,
+            labels: new.labels,
+            allow_labels: new.allow_labels.into_iter().map(String::into_boxed_str).collect(),
+            approve: new.approve,
+            revoked: false,
+            version: 0,
+        };
+        if !permit.sight().keeps(&made.labels, |key| made.lets_claim(key)) {
+            return Err(outside(permit.sight()));
+        }
         self.documents
             .change(&actor.tenant, |change| {
                 let now = change.now;
@@ -73,21 +98,10 @@ impl Enrolment {
                     change.delete(key::token(&over));
                 }
                 let record = TokenRecord {
-                    id: token.id.as_str().into(),
-                    secret_sha256: hex(&sha256(&secret)).into(),
                     created_at: now,
                     expires_at: now + new.ttl_seconds,
-                    uses: new.uses,
-                    used: 0,
-                    labels: new.labels,
-                    allow_labels: new
-                        .allow_labels
-                        .into_iter()
-                        .map(String::into_boxed_str)
-                        .collect(),
-                    approve: new.approve,
-                    revoked: false,
                     version: change.version(),
+                    ..made
                 };
                 change.put(key::token(&token.id), &record);
                 change.model.tokens.insert(record.id.clone(), record);
@@ -104,10 +118,14 @@ impl Enrolment {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown token.
     pub fn token(&self, actor: &Actor, id: &str) -> Result<TokenUse, Failure> {
-        may(actor, Action::GetToken, id)?;
+        let permit = may(actor, Action::GetToken, id)?;
         let model = self.documents.model(&actor.tenant);
-        let record = model.tokens.get(id).ok_or_else(|| Failure::no("token", id))?;
-        let of = |device: &&Device| *device.record.token == *record.id;
+        let seen = Seen::new(&model, permit.sight());
+        let record = model.tokens.get(id).filter(|record| seen.token(record));
+        let record = record.ok_or_else(|| Failure::no("token", id))?;
+        let of = |device: &&Device| {
+            *device.record.token == *record.id && permit.sight().sees(&device.record.labels)
+        };
         let mut devices: Vec<&Device> = model.devices.values().filter(of).collect();
         devices.sort_by_key(|device| std::cmp::Reverse(device.record.created_at));
         let devices = devices.into_iter().take(MOST_DEVICES).map(|device| TokenDevice {
@@ -131,8 +149,12 @@ impl Enrolment {
         self.documents
             .change(&actor.tenant, |change| {
                 let version = change.model.meta.version + 1;
-                let record =
-                    change.model.tokens.get_mut(id).ok_or_else(|| Failure::no("token", id))?;
+                let none = || Failure::no("token", id);
+                let known = change.model.tokens.get(id).ok_or_else(none)?;
+                if !Seen::new(change.model, permit.sight()).token(known) {
+                    return Err(none());
+                }
+                let record = change.model.tokens.get_mut(id).ok_or_else(none)?;
                 if record.revoked {
                     return Ok(());
                 }
@@ -153,14 +175,16 @@ impl Enrolment {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
     pub fn tokens(&self, actor: &Actor, query: &Query) -> Listed<api::Token> {
-        may(actor, Action::ListTokens, "")?;
+        let permit = may(actor, Action::ListTokens, "")?;
         let limit = query.limit()?;
         let after = query.after.as_deref().unwrap_or_default();
         let (model, now) = (self.documents.model(&actor.tenant), self.documents.now());
+        let seen = Seen::new(&model, permit.sight());
         let items = model
             .tokens
             .iter()
             .filter(|(id, record)| ***id > *after && query.chooses(&record.labels))
+            .filter(|(_, record)| seen.token(record))
             .take(limit + 1)
             .map(|(id, record)| (id.to_string(), view::token(record, now)))
             .collect();

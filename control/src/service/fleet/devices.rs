@@ -4,7 +4,7 @@ use holdfast_base::ids::{DeviceId, Name};
 
 use super::Fleet;
 use crate::api::{self, LabelPatch};
-use crate::core::change::Change;
+use crate::core::change::{Change, Was};
 use crate::core::desired;
 use crate::core::enrolment::check_labels;
 use crate::core::jobs;
@@ -87,6 +87,7 @@ impl Fleet {
             let desired = placed(change, &next)?;
             change.model.devices.insert(name.clone(), next);
             changed(change, &name, by, "device.label", "labels changed");
+            change.was(Was::Device(device.record.labels.clone()));
             if let Some(desired) = desired {
                 change.set_desired(&name, desired);
             }
@@ -187,6 +188,7 @@ impl Fleet {
                 jobs::forget(change, &name);
                 change.disconnect(&name);
                 change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));
+                change.was(Was::Device(device.record.labels.clone()));
                 change.audit(by, "device.delete", name.as_str(), String::new());
                 Ok((name, device.record.public_key))
             })

@@ -14,7 +14,8 @@ use crate::api::{self, DeviceGroups, Differences, LabelsInUse, List, ListMeta, T
 use crate::core::fleet::{LabelTally, Tally};
 use crate::core::groups::GroupTally;
 use crate::core::listing::{self, Filter, Order};
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Sight};
+use crate::core::seen::Seen;
 use crate::core::trend::Points;
 use crate::core::{explain, view};
 use crate::service::listing::page;
@@ -45,8 +46,25 @@ impl Fleet {
     /// # Errors
     /// Returns [`Failure::Refused`] when the actor may not read it.
     pub fn summary(&self, actor: &Actor) -> Result<Arc<api::Fleet>, Failure> {
-        may(actor, Action::GetFleet, "")?;
-        Ok(self.summary_of(&actor.tenant))
+        let permit = may(actor, Action::GetFleet, "")?;
+        match permit.sight() {
+            Sight::All => Ok(self.summary_of(&actor.tenant)),
+            sight => Ok(Arc::new(self.made(&actor.tenant, sight))),
+        }
+    }
+
+    /// Makes a summary of the devices in sight, and of the documents that are seen with it.
+    fn made(&self, name: &Name, sight: &Sight<'_>) -> api::Fleet {
+        let silences = self.documents.model(name).silences.values().cloned().collect();
+        let mut tally = Tally::new(self.documents.watch(), silences);
+        self.documents.every_device(name, |device| {
+            if sight.sees(&device.record.labels) {
+                tally.add(device);
+            }
+        });
+        let model = self.documents.model(name);
+        let seen = Seen::new(&model, sight);
+        tally.fleet(seen.workloads())
     }
 
     fn summary_of(&self, name: &Name) -> Arc<api::Fleet> {
@@ -59,10 +77,7 @@ impl Fleet {
         {
             return Arc::clone(&known.fleet);
         }
-        let silences = self.documents.model(name).silences.values().cloned().collect();
-        let mut tally = Tally::new(self.documents.watch(), silences);
-        self.documents.every_device(name, |device| tally.add(device));
-        let mut fleet = tally.fleet(self.documents.model(name).workloads.keys());
+        let mut fleet = self.made(name, &Sight::All);
         // Failing notifications come first: whoever relies on them gets no message about them.
         fleet.attention.splice(0..0, self.alarms.failing_notifications(name));
         let fleet = Arc::new(fleet);
@@ -77,11 +92,11 @@ impl Fleet {
         by: String,
         filter: &Filter,
     ) -> Result<DeviceGroups, Failure> {
-        may(actor, Action::GroupDevices, "")?;
+        let permit = may(actor, Action::GroupDevices, "")?;
         let watch = self.documents.watch();
         let mut tally = GroupTally::new(by);
         self.documents.every_device(&actor.tenant, |device| {
-            if filter.chooses(device, watch) {
+            if permit.sight().sees(&device.record.labels) && filter.chooses(device, watch) {
                 tally.add(device, watch.now);
             }
         });
@@ -115,9 +130,13 @@ impl Fleet {
 
     /// Returns the label keys and values in use.
     pub fn labels(&self, actor: &Actor) -> Result<LabelsInUse, Failure> {
-        may(actor, Action::ListLabels, "")?;
+        let permit = may(actor, Action::ListLabels, "")?;
         let mut tally = LabelTally::default();
-        self.documents.every_device(&actor.tenant, |device| tally.add(device));
+        self.documents.every_device(&actor.tenant, |device| {
+            if permit.sight().sees(&device.record.labels) {
+                tally.add(device);
+            }
+        });
         Ok(LabelsInUse { items: tally.labels() })
     }
 
@@ -140,12 +159,14 @@ impl Fleet {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad limit, page, or combination of both with an order.
     pub fn devices(&self, actor: &Actor, query: &DevicesQuery) -> Listed<api::Device> {
-        may(actor, Action::ListDevices, "")?;
+        let permit = may(actor, Action::ListDevices, "")?;
         let limit = query.query.limit()?;
         let after = query.query.after()?;
         let watch = self.documents.watch();
         let model = self.documents.model(&actor.tenant);
-        let chosen = model.devices.values().filter(|device| query.filter.chooses(device, watch));
+        let chosen = model.devices.values().filter(|device| {
+            permit.sight().sees(&device.record.labels) && query.filter.chooses(device, watch)
+        });
         if query.order.is_none() && query.offset.is_none() {
             let mut total = 0;
             let mut items = Vec::new();

@@ -12,7 +12,8 @@ use crate::api::{self, Activity, Category, EventKind, TimelineEvent};
 use crate::core::activity::{self, Filter};
 use crate::core::model::key;
 use crate::core::records::{AuditRecord, Meta};
-use crate::core::rights::{Action, Actor};
+use crate::core::rights::{Action, Actor, Sight};
+use crate::core::seen::Seen;
 use crate::core::timeline::{EventRecord, Ring};
 use crate::ports::store::StoreError;
 use crate::service::documents::Documents;
@@ -141,10 +142,10 @@ impl Fleet {
     /// Returns [`Failure::Invalid`] for a bad query, or a [`Failure`] when the store cannot be
     /// read.
     pub fn activity(&self, actor: &Actor, query: &Query, filter: &Filter) -> Listed<Activity> {
-        may(actor, Action::ListActivity, "")?;
+        let permit = may(actor, Action::ListActivity, "")?;
         let limit = query.limit()?;
-        let mut feed =
-            Feed::begin(&self.documents, &actor.tenant, filter, query.after.as_deref(), limit)?;
+        let eyes = (&actor.tenant, permit.sight());
+        let mut feed = Feed::begin(&self.documents, eyes, filter, query.after.as_deref(), limit)?;
         let mut items = Vec::new();
         while items.len() <= limit {
             let Some(item) = feed.next()? else { break };
@@ -205,6 +206,7 @@ impl Back {
 struct Feed<'a> {
     documents: &'a Documents,
     tenant: &'a Name,
+    sight: &'a Sight<'a>,
     filter: &'a Filter,
     /// Entries of the audit log, the newest last.
     people: Vec<AuditRecord>,
@@ -217,7 +219,7 @@ struct Feed<'a> {
 impl<'a> Feed<'a> {
     fn begin(
         documents: &'a Documents,
-        tenant: &'a Name,
+        (tenant, sight): (&'a Name, &'a Sight<'a>),
         filter: &'a Filter,
         after: Option<&str>,
         most: usize,
@@ -237,9 +239,14 @@ impl<'a> Feed<'a> {
         };
         let mut people: Vec<AuditRecord> = if audit > 0 {
             let model = documents.model(tenant);
+            let seen = Seen::new(&model, sight);
             let older = model.audit.iter().rev().filter(|record| record.number < audit);
-            let chosen = older.filter(|record| filter.chooses(record));
-            chosen.take(most + 1).cloned().collect()
+            // What the caller does not read must not decide what is found either.
+            let read = |record: &AuditRecord| match sight {
+                Sight::All => filter.chooses(record).then(|| record.clone()),
+                _ => seen.audit(record).filter(|record| filter.chooses(record)),
+            };
+            older.filter_map(read).take(most + 1).collect()
         } else {
             Vec::new()
         };
@@ -259,7 +266,7 @@ impl<'a> Feed<'a> {
             })
             .collect();
         let audit = people.last().map_or(0, |record| record.number + 1);
-        Ok(Self { documents, tenant, filter, people, rings, at: (audit, places) })
+        Ok(Self { documents, tenant, sight, filter, people, rings, at: (audit, places) })
     }
 
     /// Returns the next item.
@@ -305,7 +312,9 @@ impl<'a> Feed<'a> {
             back.below = back.end;
             return None;
         }
-        self.filter.device(&record)
+        let seen = self.sight.is_all()
+            || Seen::new(&self.documents.model(self.tenant), self.sight).happened(&record);
+        self.filter.device(&record).filter(|_| seen)
     }
 
     fn place(&self) -> String {

@@ -12,10 +12,11 @@ use crate::api::{API_VERSION, Applied};
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
 use crate::core::kinds::AnyKind;
+use crate::core::model::Model;
 use crate::core::records::PolicyKind;
-use crate::core::rights::{Action, Actor, Permit};
+use crate::core::rights::{Action, Actor, Permit, Sight};
 use crate::service::Failure;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_kind};
 
 impl Workloads {
     /// Admits documents and applies them, all or nothing. With `dry_run` it only says what applying
@@ -38,7 +39,7 @@ impl Workloads {
             Failure::Invalid { message, faults }
         })?;
         for document in &admitted {
-            may_apply(actor, document.what.kind())?;
+            may_apply(&permit, document.what.kind())?;
         }
         self.apply_admitted(permit, admitted, dry_run, None).await
     }
@@ -61,10 +62,12 @@ impl Workloads {
         let keyring = Arc::clone(&self.keyring);
         if dry_run {
             let model = self.documents.model(tenant);
+            apply::may_apply(&model, permit.sight(), &admitted)?;
             client_secrets::seal(&model, &*keyring, &mut admitted)?;
             return Ok(plan(&model, admitted, self.documents.now())?.applied);
         }
         let applied = self.documents.change(tenant, |change| {
+            apply::may_apply(change.model, permit.sight(), &admitted)?;
             client_secrets::seal(change.model, &*keyring, &mut admitted)?;
             let plan = plan(change.model, admitted, change.now)?;
             let rules = plan.changes_rules();
@@ -92,7 +95,10 @@ impl Workloads {
         let permit = may(actor, Action::DeleteWorkload, name)?;
         let by = permit.by();
         self.documents
-            .change(&actor.tenant, |change| Ok(apply::delete_workload(change, name, expected, by)?))
+            .change(&actor.tenant, |change| {
+                may_change(change.model, permit.sight(), AnyKind::Workload, name)?;
+                Ok(apply::delete_workload(change, name, expected, by)?)
+            })
             .await
     }
 
@@ -110,10 +116,11 @@ impl Workloads {
         expected: Option<u64>,
     ) -> Result<(), Failure> {
         let permit = may(actor, Action::DeletePolicy, name)?;
-        may_apply(actor, AnyKind::Policy(kind))?;
+        may_apply(&permit, AnyKind::Policy(kind))?;
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {
+                may_change(change.model, permit.sight(), AnyKind::Policy(kind), name)?;
                 Ok(apply::delete_policy(change, kind, name, expected, by)?)
             })
             .await?;
@@ -140,14 +147,22 @@ impl Workloads {
 
 /// Checks that an actor may apply or delete documents of a kind: those that say who may do what are
 /// for admins.
-fn may_apply(actor: &Actor, kind: AnyKind) -> Result<(), Failure> {
+fn may_apply(permit: &Permit<'_>, kind: AnyKind) -> Result<(), Failure> {
     if kind.administers() {
-        may(actor, Action::CreateUser, "").map_err(|denied| match denied {
+        may(permit.actor(), Action::CreateUser, "").map_err(|denied| match denied {
             Failure::Refused(why) => {
                 Failure::Refused(format!("{} documents: {why}", kind.words().document))
             }
             other => other,
         })?;
     }
-    Ok(())
+    may_kind(permit, kind)
+}
+
+/// Checks that a document may be changed or deleted; one that is not there may.
+fn may_change(model: &Model, sight: &Sight<'_>, kind: AnyKind, name: &str) -> Result<(), Failure> {
+    match name.parse() {
+        Ok(name) => Ok(apply::may_change(model, sight, kind, &name)?),
+        Err(_) => Ok(()),
+    }
 }

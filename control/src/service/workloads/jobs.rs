@@ -16,10 +16,11 @@ use crate::api::{
     NotRestarted, OnDevices, PauseResult, RestartProgress, RestartResult, Rollback, RolledBack,
 };
 use crate::core::jobs::{self, Restart};
+use crate::core::kinds::AnyKind;
 use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
 use crate::service::calls::{Calls, NoAnswer, NotNow};
-use crate::service::rights::may;
+use crate::service::rights::{may, may_document};
 
 /// Maximum number of devices that restart at the same time, so that the fleet is never down as a
 /// whole.
@@ -55,7 +56,11 @@ impl Workloads {
         dry_run: bool,
     ) -> Result<RolledBack, Failure> {
         let permit = may(actor, Action::RollBackWorkload, name)?;
-        let (to, document) = jobs::former(&self.documents.model(&actor.tenant), name, wanted)?;
+        let (to, document) = {
+            let model = self.documents.model(&actor.tenant);
+            may_document(&permit, &model, AnyKind::Workload, name)?;
+            jobs::former(&model, name, wanted)?
+        };
         let admitted = self.admit_documents(&[document]).map_err(|faults| Failure::Invalid {
             message: format!("revision {to} cannot be applied any more"),
             faults,
@@ -77,9 +82,12 @@ impl Workloads {
     ) -> Result<PauseResult, Failure> {
         let permit =
             may(actor, if paused { Action::PauseWorkload } else { Action::ResumeWorkload }, name)?;
-        let by = permit.by();
+        let by = (permit.by(), permit.sight());
         self.documents
-            .change(&actor.tenant, |change| Ok(jobs::pause(change, name, on, paused, by)?))
+            .change(&actor.tenant, |change| {
+                may_document(&permit, change.model, AnyKind::Workload, name)?;
+                Ok(jobs::pause(change, name, on, paused, by)?)
+            })
             .await
     }
 
@@ -95,10 +103,13 @@ impl Workloads {
         on: &OnDevices,
     ) -> Result<Restarting, Failure> {
         let permit = may(actor, Action::RestartWorkload, name)?;
-        let by = permit.by();
+        let by = (permit.by(), permit.sight());
         let begun = self
             .documents
-            .change(&actor.tenant, |change| Ok(jobs::restart(change, name, on, by)?))
+            .change(&actor.tenant, |change| {
+                may_document(&permit, change.model, AnyKind::Workload, name)?;
+                Ok(jobs::restart(change, name, on, by)?)
+            })
             .await?;
         let Restart { workload, devices, not_asked } = begun;
         Ok(Restarting {

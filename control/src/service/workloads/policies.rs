@@ -10,7 +10,7 @@ use crate::core::policies;
 use crate::core::records::PolicyKind;
 use crate::core::rights::{Action, Actor};
 use crate::service::listing::page;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_document};
 use crate::service::{Failure, Listed, Query};
 
 impl Workloads {
@@ -19,8 +19,8 @@ impl Workloads {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
     pub fn policies(&self, actor: &Actor, kind: PolicyKind, query: &Query) -> Listed<Shown> {
-        may(actor, Action::ListPolicies, "")?;
-        self.list(actor, AnyKind::Policy(kind), query)
+        let permit = may(actor, Action::ListPolicies, "")?;
+        self.list(&permit, AnyKind::Policy(kind), query)
     }
 
     /// Returns one policy.
@@ -28,8 +28,8 @@ impl Workloads {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown name.
     pub fn policy(&self, actor: &Actor, kind: PolicyKind, name: &str) -> Result<Shown, Failure> {
-        may(actor, Action::GetPolicy, name)?;
-        self.show(actor, AnyKind::Policy(kind), name)
+        let permit = may(actor, Action::GetPolicy, name)?;
+        self.show(&permit, AnyKind::Policy(kind), name)
     }
 
     /// Lists the devices whose desired state holds a policy, in the order of their names, with what
@@ -45,16 +45,18 @@ impl Workloads {
         name: &str,
         query: &Query,
     ) -> Listed<api::PolicyDevice> {
-        may(actor, Action::ListPolicyDevices, name)?;
+        let permit = may(actor, Action::ListPolicyDevices, name)?;
         let limit = query.limit()?;
         let none = || Failure::no(kind.word(), name);
         let after = query.after.as_deref().unwrap_or_default();
         let model = self.documents.model(&actor.tenant);
+        may_document(&permit, &model, AnyKind::Policy(kind), name)?;
         let wanted = (kind, name.parse().map_err(|_| none())?);
         let record = &model.policies.get(&wanted).ok_or_else(none)?.record;
         let items = approved(&model)
             .filter(|device| device.record.name.as_str() > after)
             .filter(|device| query.chooses(&device.record.labels))
+            .filter(|device| permit.sight().sees(&device.record.labels))
             .filter(|device| policies::is_desired(device, &wanted))
             .take(limit + 1)
             .map(|device| {

@@ -8,10 +8,11 @@ use crate::api;
 use crate::core::kinds::{AnyKind, Looked, Page, Shown};
 use crate::core::model::Workload;
 use crate::core::records::RevisionRecord;
-use crate::core::rights::{Action, Actor, Who};
+use crate::core::rights::{Action, Actor, Permit, Who};
+use crate::core::seen::Seen;
 use crate::core::{explain, revisions};
 use crate::service::listing::page;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_device, may_kind};
 use crate::service::{Failure, Listed, Query};
 
 impl Workloads {
@@ -20,10 +21,10 @@ impl Workloads {
     /// # Errors
     /// Returns [`Failure::Invalid`] for a bad query.
     pub fn workloads(&self, actor: &Actor, query: &Query) -> Listed<Shown> {
-        may(actor, Action::ListWorkloads, "")?;
+        let permit = may(actor, Action::ListWorkloads, "")?;
         query.limit()?;
         query.after()?;
-        self.list(actor, AnyKind::Workload, query)
+        self.list(&permit, AnyKind::Workload, query)
     }
 
     /// Returns one workload.
@@ -31,28 +32,36 @@ impl Workloads {
     /// # Errors
     /// Returns [`Failure::NotFound`] for an unknown workload.
     pub fn workload(&self, actor: &Actor, name: &str) -> Result<Shown, Failure> {
-        may(actor, Action::GetWorkload, name)?;
-        self.show(actor, AnyKind::Workload, name)
+        let permit = may(actor, Action::GetWorkload, name)?;
+        self.show(&permit, AnyKind::Workload, name)
     }
 
-    /// Lists documents of one kind in the order of their names. The caller has checked that the
-    /// actor may read them.
-    pub(super) fn list(&self, actor: &Actor, kind: AnyKind, query: &Query) -> Listed<Shown> {
+    /// Lists documents of one kind that the actor sees, in the order of their names.
+    pub(super) fn list(&self, permit: &Permit<'_>, kind: AnyKind, query: &Query) -> Listed<Shown> {
+        may_kind(permit, kind)?;
         let (limit, selector) = (query.limit()?, &query.selector);
         let after = query.after.as_deref().unwrap_or_default();
-        let told = self.alarms.standings(&actor.tenant, kind);
-        let model = self.documents.model(&actor.tenant);
-        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
+        let told = self.alarms.standings(permit.tenant(), kind);
+        let model = self.documents.model(permit.tenant());
+        let (sight, now) = (permit.sight(), self.documents.now());
+        let looked = Looked { model: &model, sight, told: &told, now };
         // One more than the page holds tells whether another page follows.
         let items = kind.list(&looked, &Page { after, selector, limit: limit + 1 });
         Ok(page(items, limit, model.meta.version))
     }
 
-    /// Returns one document of a kind. The caller has checked that the actor may read it.
-    pub(super) fn show(&self, actor: &Actor, kind: AnyKind, name: &str) -> Result<Shown, Failure> {
-        let told = self.alarms.standings(&actor.tenant, kind);
-        let model = self.documents.model(&actor.tenant);
-        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
+    /// Returns one document of a kind, if the actor sees it.
+    pub(super) fn show(
+        &self,
+        permit: &Permit<'_>,
+        kind: AnyKind,
+        name: &str,
+    ) -> Result<Shown, Failure> {
+        may_kind(permit, kind)?;
+        let told = self.alarms.standings(permit.tenant(), kind);
+        let model = self.documents.model(permit.tenant());
+        let (sight, now) = (permit.sight(), self.documents.now());
+        let looked = Looked { model: &model, sight, told: &told, now };
         kind.show(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
     }
 
@@ -66,7 +75,7 @@ impl Workloads {
         query: &Query,
         workload: Option<&str>,
     ) -> Listed<api::Revision> {
-        may(actor, Action::ListRevisions, workload.unwrap_or_default())?;
+        let permit = may(actor, Action::ListRevisions, workload.unwrap_or_default())?;
         let limit = query.limit()?;
         let bad = || {
             Failure::invalid(
@@ -81,7 +90,8 @@ impl Workloads {
             }
         };
         let model = self.documents.model(&actor.tenant);
-        let reported = revisions::reported(&model, workload);
+        let reported = revisions::reported(&model, permit.sight(), workload);
+        let seen = Seen::new(&model, permit.sight());
         let shown = |(known, at, record): (&Workload, usize, &RevisionRecord)| {
             let key = (record.workload.clone(), record.revision);
             revisions::shown(known, at, record, reported.get(&key).copied().unwrap_or(0))
@@ -90,6 +100,7 @@ impl Workloads {
             .workloads
             .iter()
             .filter(|(name, _)| workload.is_none_or(|only| only == name.as_str()))
+            .filter(|(_, known)| seen.chooses(&known.record.devices))
             .flat_map(|(_, known)| {
                 let all = known.revisions.iter().enumerate();
                 all.map(move |(at, record)| (known, at, record))
@@ -116,16 +127,19 @@ impl Workloads {
         kind: &str,
         name: &str,
     ) -> Result<api::Explanation, Failure> {
-        may(actor, Action::Explain, name)?;
+        let permit = may(actor, Action::Explain, name)?;
         if let "device" | "devices" = kind {
             let model = self.documents.model(&actor.tenant);
+            may_device(actor, Action::Explain, &model, name)?;
             let known = model.devices.get(name).ok_or_else(|| Failure::no("device", name))?;
             return Ok(explain::device(&model, known, self.documents.now()));
         }
         let kind = AnyKind::parse(kind).ok_or_else(|| Failure::no("kind", kind))?;
+        may_kind(&permit, kind)?;
         let told = self.alarms.standings(&actor.tenant, kind);
         let model = self.documents.model(&actor.tenant);
-        let looked = Looked { model: &model, told: &told, now: self.documents.now() };
+        let (sight, now) = (permit.sight(), self.documents.now());
+        let looked = Looked { model: &model, sight, told: &told, now };
         kind.explain(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
     }
 

@@ -113,7 +113,7 @@ function Edit({ of, close }: { of: Binding | undefined; close: () => void }) {
           {!form.everywhere && (
             <>
               <SelectorInput value={form.selector} onChange={(selector) => set({ selector: selector ?? "" })} fault={undefined} />
-              <p className="hf-kind">With some devices alone, what is about the tenant as a whole is not allowed: lists, documents, people.</p>
+              <p className="hf-kind">With some devices alone, everything is of these devices. What belongs to no device is not allowed: notifications, secrets, people, backups.</p>
             </>
           )}
         </div>
