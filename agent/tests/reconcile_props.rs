@@ -250,17 +250,7 @@ impl Machine {
 
     fn carry_out(&mut self, effect: Effect, luck: u8) {
         match effect {
-            Effect::Fetch(artifact) if self.cut_off => {
-                self.tell(Observed::FetchTrouble(artifact.digest, "the link is down".into()));
-            }
-            Effect::Fetch(artifact) if luck < 60 => {
-                self.tell(Observed::FetchTrouble(artifact.digest, "torn".into()));
-                self.todo.push(Effect::Fetch(artifact));
-            }
-            Effect::Fetch(artifact) => {
-                self.artifacts.insert(artifact.digest);
-                self.tell(Observed::Fetched(artifact.digest));
-            }
+            Effect::Fetch(artifact) => self.fetch(artifact, luck),
             Effect::Prepare { name, .. } if luck < 30 => {
                 self.tell(Observed::Prepared(name, Err(NotPrepared::Machine("no room".into()))));
             }
@@ -322,6 +312,19 @@ impl Machine {
                 panic!("carried out at once")
             }
         }
+    }
+
+    fn fetch(&mut self, artifact: Artifact, luck: u8) {
+        if self.cut_off || luck < 60 {
+            self.tell(Observed::FetchTrouble(artifact.digest, "torn".into()));
+            // Where no link is, nothing more comes of it.
+            if !self.cut_off {
+                self.todo.push(Effect::Fetch(artifact));
+            }
+            return;
+        }
+        self.artifacts.insert(artifact.digest);
+        self.tell(Observed::Fetched(artifact.digest));
     }
 
     fn prepare(&mut self, effect: Effect) {
