@@ -2,7 +2,7 @@
 //!
 //! A folder of an older format is upgraded in place. One of a newer format is refused by the name of
 //! the agent that wrote it, before anything is changed; what runs goes on meanwhile. A file that
-//! older agents cannot read raises [`FORMAT`].
+//! older agents cannot read raises `FORMAT`.
 //!
 //! See decision 0159.
 
