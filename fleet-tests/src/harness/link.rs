@@ -28,6 +28,8 @@ struct State {
     /// Count of bytes down at which the link cuts itself, to tear a download in its middle.
     cut_after: Option<u64>,
     sockets: Vec<TcpStream>,
+    /// Bytes of both directions, if they are kept.
+    recorded: Option<Vec<u8>>,
     /// Diverted connections: port of the real target, and the address used instead.
     diverted: Vec<(u16, SocketAddr)>,
 }
@@ -62,6 +64,7 @@ impl Link {
                 rate: None,
                 cut_after: None,
                 sockets: Vec::new(),
+                recorded: None,
                 diverted: Vec::new(),
             }),
             changed: Condvar::new(),
@@ -130,6 +133,16 @@ impl Link {
     /// Cuts the link once this many more bytes have gone down to the device.
     pub fn cut_after_down(&self, bytes: u64) {
         self.shared.state.lock().unwrap().cut_after = Some(self.down() + bytes);
+    }
+
+    /// Keeps every byte of both directions from now on.
+    pub fn record(&self) {
+        self.shared.state.lock().unwrap().recorded = Some(Vec::new());
+    }
+
+    /// Returns the bytes that were kept, in the order in which they came.
+    pub fn recorded(&self) -> Vec<u8> {
+        self.shared.state.lock().unwrap().recorded.clone().unwrap_or_default()
     }
 
     /// Returns true if the link is cut.
@@ -270,6 +283,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared, count: impl Fn(
             break;
         }
         count(shared, size as u64);
+        if let Some(recorded) = &mut shared.state.lock().unwrap().recorded {
+            recorded.extend(&buffer[..size]);
+        }
         if to.write_all(&buffer[..size]).is_err() {
             break;
         }

@@ -42,6 +42,7 @@ mod plane_data;
 mod plane_trouble;
 mod restore;
 mod sealed;
+mod searched;
 mod trust;
 mod upgrade;
 

@@ -160,7 +160,7 @@ fn await_told(device: &Device, password: &str, token: &str) {
 }
 
 /// Lists every file below a folder; links are not followed.
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let kind = entry.file_type().unwrap();
@@ -183,8 +183,12 @@ fn assert_nothing_told(device: &Device) {
         .collect();
     told.push(("log".into(), device.log().into_bytes()));
     told.push(("status".into(), device.status().unwrap().to_string().into_bytes()));
-    // As it is, and as base64 and hexadecimal digits would have it.
-    let needle = SECRET.as_bytes();
+    assert_in_none(SECRET.as_bytes(), &told);
+}
+
+/// Asserts that a secret stands in none of these, as it is, and as base64 and hexadecimal digits
+/// would have it.
+pub(crate) fn assert_in_none(needle: &[u8], told: &[(String, Vec<u8>)]) {
     let hex = holdfast_base::ids::hex(needle);
     let base64: Vec<String> = (0..3)
         .map(|skipped| {
