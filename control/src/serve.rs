@@ -99,6 +99,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Some(backup) = opened.backup {
         restore(&service, backup, &folder).await?;
     }
+    service.workloads.adopt_artifacts().await?;
+    if let Err(error) = service.tenants.sweep().await {
+        tracing::warn!(%error, "rows of a deleted tenant stay in the store until the next start");
+    }
     let admin = match new_admin_token {
         true => Some(service.access.new_admin_token().await?),
         false => service.access.first_start().await?,
@@ -395,6 +399,7 @@ fn replace_store(
 /// Fills a store that was created for a backup.
 async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow::Result<()> {
     let restored = service.archive.restore(&service.access.host(), backup).await?;
+    service.workloads.adopt_artifacts().await?;
     folder.restored()?;
     tracing::warn!(
         devices = restored.devices,

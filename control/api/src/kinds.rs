@@ -173,7 +173,7 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 9] = [
+pub static ALL: [&DocumentKind; 10] = [
     &WORKLOAD,
     &STREAM,
     &LINK_BUDGET,
@@ -183,6 +183,7 @@ pub static ALL: [&DocumentKind; 9] = [
     &SECRET,
     &CONFIG,
     &IDENTITY_PROVIDER,
+    &TENANT,
 ];
 
 /// `Workload`.
@@ -403,6 +404,28 @@ pub static IDENTITY_PROVIDER: DocumentKind = DocumentKind {
         NAME,
         column("ISSUER", &[value("/spec/issuer")]),
         column("CLIENT", &[value("/spec/clientId")]),
+        CHANGED,
+        LABELS,
+    ],
+    sections: &[Section::Document],
+};
+
+/// `Tenant`.
+pub static TENANT: DocumentKind = DocumentKind {
+    document: "Tenant",
+    word: "tenant",
+    plural: "tenants",
+    short: "",
+    about: "Tenants and their quotas",
+    path: &["policies", "tenants"],
+    columns: &[
+        NAME,
+        column("DEVICES", &[value("/spec/quotas/devices"), usual("-")]),
+        column("ARTIFACTS", &[value("/spec/quotas/artifacts"), usual("-")]),
+        column("DATA A DAY", &[value("/spec/quotas/dataPerDay"), usual("-")]),
+        column("REQUESTS A SECOND", &[value("/spec/quotas/requestsPerSecond"), usual("-")]),
+        column("CPU", &[value("/spec/quotas/cpu"), usual("-")]),
+        column("MEMORY", &[value("/spec/quotas/memory"), usual("-")]),
         CHANGED,
         LABELS,
     ],

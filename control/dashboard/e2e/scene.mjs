@@ -89,6 +89,7 @@ export const PAGES = [
   { name: "settings-access-new", path: "/settings?tab=access&new=access", ready: "Ends after" },
   { name: "settings-access-rotate", path: "/settings?tab=access", ready: "for setting up", act: async (page) => { await page.getByRole("button", { name: /^Rotate/ }).first().click(); await page.getByRole("dialog").getByText("gets a new secret").waitFor(); } },
   { name: "settings-sessions", path: "/settings?tab=sessions", ready: "this session" },
+  { name: "settings-tenants", path: "/settings?tab=tenants", ready: "Make a tenant" },
   { name: "settings-me", path: "/settings?tab=me", ready: "What I may do", act: async (page) => { await page.getByText(/actions allowed/).click(); } },
   { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await backupOf(page)); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];

@@ -281,6 +281,15 @@ impl Archive {
         }
     }
 
+    /// Checks that an actor may restore a backup.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] with what the actor lacks, and [`Failure::NotFound`] for an actor
+    /// of another tenant than the first.
+    pub fn admit_restore(&self, actor: &Actor) -> Result<(), Failure> {
+        may_whole(actor, Action::Restore, self.documents.first_tenant()).map(|_| ())
+    }
+
     /// Replaces the whole state by a backup. Its artifacts must be stored already.
     ///
     /// # Errors

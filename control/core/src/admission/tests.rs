@@ -84,6 +84,15 @@ fn full() -> Vec<Value> {
     };
     let mut all = data_documents();
     all.extend(notifications());
+    all.push(json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "Tenant",
+        "metadata": { "name": "acme", "labels": { "team": "water" }, "resourceVersion": 7 },
+        "spec": { "quotas": {
+            "devices": 500, "artifacts": "20Gi", "dataPerDay": "5Gi", "requestsPerSecond": 50,
+            "cpu": 200, "memory": "64Gi",
+        } },
+    }));
     all.splice(
         0..0,
         [

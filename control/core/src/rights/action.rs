@@ -88,8 +88,10 @@ actions! {
     AcknowledgeAlarms: "alarm.acknowledge", "POST", "/api/v1/alarms/acknowledge", OPERATORS, Whole;
     SilenceAlarms: "alarm.silence", "POST", "/api/v1/alarms/silence", OPERATORS, Whole;
     Apply: "document.apply", "POST", "/api/v1/apply", OPERATORS, Whole;
+    ListArtifacts: "artifact.list", "GET", "/api/v1/artifacts", READERS, Whole;
     PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", OPERATORS, Whole;
     GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", OPERATORS, Anything;
+    DeleteArtifact: "artifact.delete", "DELETE", "/api/v1/artifacts/{digest}", OPERATORS, Whole;
     ListAudit: "audit.list", "GET", "/api/v1/audit", AUDITORS, Whole;
     ReadBackup: "backup.read", "POST", "/api/v1/backup", ADMINS, Whole;
     ReadUnencryptedBackup: "backup.read-unencrypted", "POST", "/api/v1/backup/unencrypted", ADMINS, Whole;
@@ -143,6 +145,9 @@ actions! {
     EndSilence: "silence.end", "DELETE", "/api/v1/silences/{id}", OPERATORS, Whole;
     ListStreams: "stream.list", "GET", "/api/v1/streams", READERS, Whole;
     ExportStreams: "stream.export-all", "GET", "/api/v1/streams/{stream}/export.parquet", VIEWERS, Whole;
+    ListTenants: "tenant.list", "GET", "/api/v1/tenants", READERS, Whole;
+    CreateTenant: "tenant.create", "POST", "/api/v1/tenants", ADMINS, Whole;
+    DeleteTenant: "tenant.delete", "DELETE", "/api/v1/tenants/{name}", ADMINS, Whole;
     ListTokens: "token.list", "GET", "/api/v1/tokens", PROVISIONERS_READ, Whole;
     CreateToken: "token.create", "POST", "/api/v1/tokens", PROVISIONERS, Whole;
     GetToken: "token.get", "GET", "/api/v1/tokens/{id}", PROVISIONERS_READ, Whole;
@@ -174,7 +179,7 @@ actions! {
     BeginDeviceLogin: "login.device", "POST", "/api/v1/login/{provider}/device", OWN, Anything;
     AskDeviceLogin: "login.device-ask", "POST", "/api/v1/login/{provider}/device/ask", OWN, Anything;
     GetHealth: "about.health", "GET", "/healthz", OWN, Anything;
-    ReadMetrics: "metrics.read", "GET", "/metrics", OWN, Anything;
+    ReadMetrics: "metrics.read", "GET", "/metrics", METERS, Whole;
     GetReady: "about.ready", "GET", "/readyz", OWN, Anything;
 }
 

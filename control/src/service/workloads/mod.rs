@@ -5,11 +5,13 @@
 
 mod apply;
 mod client_secrets;
+mod artifacts;
 mod jobs;
 mod part;
 mod policies;
 mod read;
 mod secrets;
 
+pub(super) use artifacts::used as artifact_bytes;
 pub use jobs::Restarting;
 pub use part::Workloads;

@@ -8,7 +8,7 @@ use crate::api;
 use crate::core::kinds::{AnyKind, Looked, Page, Shown};
 use crate::core::model::Workload;
 use crate::core::records::RevisionRecord;
-use crate::core::rights::{Action, Actor, Who};
+use crate::core::rights::{Action, Actor};
 use crate::core::{explain, revisions};
 use crate::service::listing::page;
 use crate::service::rights::may;
@@ -127,30 +127,5 @@ impl Workloads {
         let model = self.documents.model(&actor.tenant);
         let looked = Looked { model: &model, told: &told, now: self.documents.now() };
         kind.explain(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
-    }
-
-    /// Checks that an actor may fetch an artifact: a device only those of the workloads that it
-    /// should run.
-    ///
-    /// # Errors
-    /// Returns [`Failure::Refused`] when it may not.
-    pub fn may_fetch(
-        &self,
-        actor: &Actor,
-        digest: &holdfast_base::ids::Digest,
-    ) -> Result<(), Failure> {
-        may(actor, Action::GetArtifact, &digest.to_string())?;
-        match &actor.who {
-            Who::Token(_) | Who::Person(_) => Ok(()),
-            Who::Device(name)
-                if self.documents.model(&actor.tenant).names_artifact(name, digest) =>
-            {
-                Ok(())
-            }
-            Who::Device(name) => Err(Failure::Refused(format!(
-                "{digest} belongs to no workload that device {}.{name} should run",
-                actor.tenant
-            ))),
-        }
     }
 }

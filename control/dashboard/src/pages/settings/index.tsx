@@ -1,4 +1,5 @@
 // Settings: the control plane itself, who may use it and how, and one's own account.
+import { LIST } from "../../api/tenants";
 import { PageHead } from "../../ui/PageHead";
 import { Tabs } from "../../ui/Tabs";
 import { useSearch } from "../../ui/useSearch";
@@ -8,6 +9,7 @@ import { People } from "./People";
 import { Plane } from "./Plane";
 import { Roles } from "./Roles";
 import { Sessions } from "./Sessions";
+import { Tenants } from "./Tenants";
 
 const PARTS: Parameters<typeof Tabs>[0]["parts"] = [
   { key: "plane", title: "Control plane", show: () => <Plane /> },
@@ -15,6 +17,7 @@ const PARTS: Parameters<typeof Tabs>[0]["parts"] = [
   { key: "roles", title: "Roles", needs: "policy.list", anew: ["new"], show: () => <Roles /> },
   { key: "access", title: "Access tokens", needs: "access.list", anew: ["new"], show: () => <AccessTokens /> },
   { key: "sessions", title: "Sessions", needs: "session.list", anew: ["new"], show: () => <Sessions /> },
+  { key: "tenants", title: "Tenants", needs: LIST, anew: ["new"], show: () => <Tenants /> },
   { key: "me", title: "My account", anew: ["new"], show: () => <Me /> },
 ];
 

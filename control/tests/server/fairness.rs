@@ -1,0 +1,193 @@
+//! A hostile tenant floods applies, reports, records, questions and enrolments, and another tenant
+//! does not become slow by it.
+//!
+//! Measured on two cores that were shared with other work, debug build: see decision 0167.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use holdfast_base::codec;
+use holdfast_base::ids::DeviceId;
+use holdfast_control::api::{NewQuery, NewTenant, NewToken, Role};
+use holdfast_control::core::rights::Actor;
+use holdfast_control::ports::bus::{Admission as _, Done, Inbox as _, Outcome};
+use holdfast_protocol::enrol::{EnrolRequest, EnrolToken, enrol_proof};
+use holdfast_protocol::topic::Channel;
+use serde_json::{Value, json};
+
+use crate::data::batch;
+use crate::world::{Key, World, approved, report};
+
+/// Devices of the hostile tenant.
+const DEVICES: usize = 20;
+
+/// Times that each thing is measured.
+const TIMES: usize = 40;
+
+/// Largest factor by which the median of a calm tenant's times may grow, and time in milliseconds that
+/// is let pass in any case, because the machine of the tests has other work too.
+const FACTOR: u128 = 12;
+const LEAST: u128 = 400;
+
+fn actor(tenant: &str) -> Actor {
+    Actor::token(tenant.parse().unwrap(), "test", Role::Admin)
+}
+
+fn workload(name: &str, argument: String) -> Value {
+    json!({
+        "apiVersion": "holdfast/v1", "kind": "Workload", "metadata": { "name": name },
+        "spec": {
+            "devices": "all",
+            "run": { "process": { "path": "/bin/sleep", "args": [argument] } },
+        },
+    })
+}
+
+async fn enrol(world: &World, key: &Key, token: &str, name: &str) -> bool {
+    let id = token.parse::<EnrolToken>().unwrap().id;
+    let public_key = key.public();
+    let request = EnrolRequest {
+        token: token.to_owned(),
+        name: Some(name.parse().unwrap()),
+        labels: Default::default(),
+        proof: key.sign(&enrol_proof(&id, &public_key, None)),
+        sealing_key: None,
+        public_key,
+    };
+    world.service.enrolment.enrol(request).await.map(approved).is_ok()
+}
+
+/// Makes a tenant with an enrolment token, which is returned.
+async fn tenant(world: &World, name: &str) -> String {
+    let new = NewTenant { name: name.to_owned(), quotas: None };
+    world.service.tenants.create(&world.actor(), &new).await.unwrap();
+    let new: NewToken =
+        serde_json::from_value(json!({ "ttlSeconds": 3600, "uses": 100_000 })).unwrap();
+    world.service.enrolment.create_token(&actor(name), new).await.unwrap().token
+}
+
+async fn publish(world: &World, device: &str, channel: Channel, payload: Vec<u8>) -> Outcome {
+    let device: DeviceId = device.parse().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let done = Done::new(move |outcome| drop(tell.send(outcome)));
+    world.service.directory.received(&device, channel, payload.into(), done);
+    told.await.unwrap()
+}
+
+/// Median times of an apply, a look at a device, a report and a batch of records.
+async fn times(world: &World, tenant: &str, round: u64) -> [Duration; 4] {
+    let mut all: [Vec<Duration>; 4] = Default::default();
+    for time in 0..TIMES {
+        let mut took = |what: usize, began: Instant| all[what].push(began.elapsed());
+        let began = Instant::now();
+        let document = workload("w", format!("{round}-{time}"));
+        world.service.workloads.apply(&actor(tenant), &[document], false).await.unwrap();
+        took(0, began);
+        let began = Instant::now();
+        world.service.fleet.device(&actor(tenant), "d-0").unwrap();
+        took(1, began);
+        let began = Instant::now();
+        let device = format!("{tenant}_d-0");
+        let payload = report(true, 1, 1, &[("w", 1)]);
+        assert_ne!(publish(world, &device, Channel::State, payload).await, Outcome::NotStored);
+        took(2, began);
+        let began = Instant::now();
+        let number = round * 1_000 + time as u64 + 1;
+        let payload = codec::encode(&batch("s", number, number)).unwrap();
+        assert_eq!(publish(world, &device, Channel::Data, payload).await, Outcome::Stored);
+        took(3, began);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    all.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    })
+}
+
+/// Floods the control plane as the tenant `loud` until `over`. Returns how much was done.
+fn flood(world: &Arc<World>, token: &str, over: &Arc<AtomicBool>) -> Arc<[AtomicU64; 5]> {
+    let done: Arc<[AtomicU64; 5]> = Arc::default();
+    let spawn = |what: usize, number: usize| {
+        let (world, over, done) = (Arc::clone(world), Arc::clone(over), Arc::clone(&done));
+        let token = token.to_owned();
+        tokio::spawn(async move {
+            let key = Key::new();
+            let mut round = 0_u64;
+            while !over.load(Ordering::Relaxed) {
+                round += 1;
+                match what {
+                    0 => {
+                        let documents: Vec<Value> = (0..20)
+                            .map(|it| workload(&format!("w-{number}-{it}"), round.to_string()))
+                            .collect();
+                        let loud = actor("loud");
+                        drop(world.service.workloads.apply(&loud, &documents, false).await);
+                    }
+                    1 => {
+                        let device = format!("loud_d-{}", round as usize % DEVICES);
+                        let payload = report(true, 1, round, &[("w", round)]);
+                        publish(&world, &device, Channel::State, payload).await;
+                    }
+                    2 => {
+                        let device = format!("loud_d-{number}");
+                        let (from, to) = (round * 100, round * 100 + 99);
+                        let payload = codec::encode(&batch("s", from, to)).unwrap();
+                        publish(&world, &device, Channel::Data, payload).await;
+                    }
+                    3 => {
+                        let wanted: NewQuery = serde_json::from_value(
+                            json!({ "stream": "s", "select": "count", "wait": "10s" }),
+                        )
+                        .unwrap();
+                        // Its devices never answer, so each question holds what it has.
+                        if let Ok(asking) = world.service.calls.query(&actor("loud"), &wanted) {
+                            let run = asking.run(|_| {});
+                            drop(tokio::time::timeout(Duration::from_millis(500), run).await);
+                        }
+                    }
+                    _ => drop(enrol(&world, &key, &token, &format!("flood-{number}")).await),
+                }
+                done[what].fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        })
+    };
+    for (what, tasks) in [(0, 8), (1, 32), (2, 8), (3, 20), (4, 4)] {
+        for number in 0..tasks {
+            drop(spawn(what, number));
+        }
+    }
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hostile_tenant_slows_down_nobody_else() {
+    let world = Arc::new(World::new().await);
+    let (loud, calm) = (tenant(&world, "loud").await, tenant(&world, "calm").await);
+    assert!(enrol(&world, &Key::new(), &calm, "d-0").await);
+    for number in 0..DEVICES {
+        assert!(enrol(&world, &Key::new(), &loud, &format!("d-{number}")).await);
+        let device: DeviceId = format!("loud_d-{number}").parse().unwrap();
+        let peer = "192.0.2.1:99".parse().unwrap();
+        world.service.directory.connected(&device, number as u64 + 1, peer, None);
+    }
+    times(&world, "calm", 0).await;
+    let alone = times(&world, "calm", 1).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let done = flood(&world, &loud, &over);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let beside = times(&world, "calm", 2).await;
+    over.store(true, Ordering::Relaxed);
+    let done: Vec<u64> = done.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+    let what = ["apply", "get", "report", "records"];
+    for ((what, alone), beside) in what.iter().zip(alone).zip(beside) {
+        println!("{what}: alone {alone:?}, beside a flood {beside:?}");
+    }
+    println!("applies, reports, batches, questions, enrolments of the flood: {done:?}");
+    assert!(done[0] > 5 && done[1] > 50 && done[2] > 5 && done[4] > 5, "it did flood: {done:?}");
+    for ((what, alone), beside) in what.iter().zip(alone).zip(beside) {
+        let most = (alone.as_millis() * FACTOR).max(LEAST);
+        assert!(beside.as_millis() <= most, "{what}: {alone:?} alone, {beside:?} beside a flood");
+    }
+}
