@@ -13,6 +13,8 @@ use holdfast_control::api::{NewQuery, NewTenant, NewToken, Role};
 use holdfast_control::core::rights::Actor;
 use holdfast_control::ports::bus::{Admission as _, Done, Inbox as _, Outcome};
 use holdfast_protocol::enrol::{EnrolRequest, EnrolToken, enrol_proof};
+use holdfast_protocol::message::{Presence, Reply, ReplyCode, ReplyError};
+use holdfast_protocol::signing;
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
 
@@ -75,9 +77,43 @@ async fn publish(world: &World, device: &str, channel: Channel, payload: Vec<u8>
     told.await.unwrap()
 }
 
-/// Median times of an apply, a look at a device, a report and a batch of records.
-async fn times(world: &World, tenant: &str, round: u64) -> [Duration; 4] {
-    let mut all: [Vec<Duration>; 4] = Default::default();
+/// Session of the devices that are present.
+const SESSION: u64 = 77;
+
+/// Connects a device, so that it is asked.
+async fn present(world: &World, device: &str, connection: u64) {
+    let peer = "192.0.2.1:99".parse().unwrap();
+    world.service.directory.connected(&device.parse().unwrap(), connection, peer, None);
+    let presence = Presence { v: holdfast_base::WIRE_VERSION, online: true, session: SESSION };
+    let presence = codec::encode(&presence).unwrap();
+    assert_ne!(publish(world, device, Channel::Presence, presence).await, Outcome::NotStored);
+}
+
+/// Answers the questions to the devices of the tenant `calm` until it is aborted. Those of others
+/// never answer.
+async fn answer(world: Arc<World>) {
+    let key = world.service.enrolment.authority().signer().public_key();
+    loop {
+        let calls = std::mem::take(&mut *world.bus.calls.lock().unwrap());
+        for (device, bytes) in calls.into_iter().filter(|(it, _)| it.tenant.as_str() == "calm") {
+            let call = signing::open_call(&bytes, &key, &device, SESSION).unwrap();
+            let error = Some(ReplyError::new(ReplyCode::Failed, "it has no such stream"));
+            let v = holdfast_base::WIRE_VERSION;
+            let (body, log) = (Vec::new(), Vec::new());
+            let reply = Reply { v, id: call.id, sequence: 0, body, end: true, error, log };
+            let reply = codec::encode(&reply).unwrap();
+            publish(&world, &device.to_string(), Channel::Reply, reply).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Things that are measured.
+const WHAT: [&str; 5] = ["apply", "get", "report", "records", "question"];
+
+/// Median times of each thing in [`WHAT`].
+async fn times(world: &World, tenant: &str, round: u64) -> [Duration; WHAT.len()] {
+    let mut all: [Vec<Duration>; WHAT.len()] = Default::default();
     for time in 0..TIMES {
         let mut took = |what: usize, began: Instant| all[what].push(began.elapsed());
         let began = Instant::now();
@@ -97,6 +133,13 @@ async fn times(world: &World, tenant: &str, round: u64) -> [Duration; 4] {
         let payload = codec::encode(&batch("s", number, number)).unwrap();
         assert_eq!(publish(world, &device, Channel::Data, payload).await, Outcome::Stored);
         took(3, began);
+        let began = Instant::now();
+        let wanted = json!({ "stream": "s", "select": "count" });
+        let wanted: NewQuery = serde_json::from_value(wanted).unwrap();
+        let asking = world.service.calls.query(&actor(tenant), &wanted).unwrap();
+        let result = asking.run(|_| {}).await;
+        assert_eq!(result.reasons["d-0"], "it has no such stream", "it was asked, and answered");
+        took(4, began);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     all.map(|mut times| {
@@ -168,10 +211,10 @@ async fn a_hostile_tenant_slows_down_nobody_else() {
     assert!(enrol(&world, &Key::new(), &calm, "d-0").await);
     for number in 0..DEVICES {
         assert!(enrol(&world, &Key::new(), &loud, &format!("d-{number}")).await);
-        let device: DeviceId = format!("loud_d-{number}").parse().unwrap();
-        let peer = "192.0.2.1:99".parse().unwrap();
-        world.service.directory.connected(&device, number as u64 + 1, peer, None);
+        present(&world, &format!("loud_d-{number}"), number as u64 + 1).await;
     }
+    present(&world, "calm_d-0", 1_000).await;
+    let answering = tokio::spawn(answer(Arc::clone(&world)));
     times(&world, "calm", 0).await;
     let alone = times(&world, "calm", 1).await;
     let over = Arc::new(AtomicBool::new(false));
@@ -179,14 +222,14 @@ async fn a_hostile_tenant_slows_down_nobody_else() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let beside = times(&world, "calm", 2).await;
     over.store(true, Ordering::Relaxed);
+    answering.abort();
     let done: Vec<u64> = done.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-    let what = ["apply", "get", "report", "records"];
-    for ((what, alone), beside) in what.iter().zip(alone).zip(beside) {
+    for ((what, alone), beside) in WHAT.iter().zip(alone).zip(beside) {
         println!("{what}: alone {alone:?}, beside a flood {beside:?}");
     }
     println!("applies, reports, batches, questions, enrolments of the flood: {done:?}");
     assert!(done[0] > 5 && done[1] > 50 && done[2] > 5 && done[4] > 5, "it did flood: {done:?}");
-    for ((what, alone), beside) in what.iter().zip(alone).zip(beside) {
+    for ((what, alone), beside) in WHAT.iter().zip(alone).zip(beside) {
         let most = (alone.as_millis() * FACTOR).max(LEAST);
         assert!(beside.as_millis() <= most, "{what}: {alone:?} alone, {beside:?} beside a flood");
     }

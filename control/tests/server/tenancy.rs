@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use holdfast_base::codec;
-use holdfast_base::ids::DeviceId;
+use holdfast_base::ids::{DeviceId, hex};
 use holdfast_control::adapters::http::openapi;
+use holdfast_control::core::kinds::AnyKind;
+use holdfast_control::core::model::sha256;
 use holdfast_control::ports::bus::{Done, Inbox as _, Outcome};
 use holdfast_protocol::topic::Channel;
 use holdfast_records::Acknowledgement;
@@ -337,6 +339,118 @@ async fn an_artifact_is_of_those_who_pushed_it_whoever_else_has_it() {
     assert!(status == 409 && message(&answer).contains("(w)"), "a workload needs it: {answer}");
 }
 
+#[tokio::test]
+async fn artifacts_from_before_they_had_owners_are_given_to_the_first_tenant_once() {
+    let world = World::new().await;
+    let acme = tenant(&world, "acme", json!({})).await;
+    let digest = hex(&sha256(MARK.as_bytes()));
+    world.write_file(&format!("artifacts/sha256/{digest}"), MARK.as_bytes());
+    let path = format!("/api/v1/artifacts/sha256:{digest}");
+    let world = world.restart().await;
+    assert_eq!(send(&world, &world.admin, "GET", &path, Body::empty()).await.0, 404);
+    for _ in 0..2 {
+        world.service.workloads.adopt_artifacts().await.unwrap();
+        let got = send(&world, &world.admin, "GET", &path, Body::empty()).await;
+        assert_eq!(got, (200, MARK.into()));
+        assert_eq!(send(&world, &acme, "GET", &path, Body::empty()).await.0, 404);
+    }
+    // Bytes that come without an owner later are nobody's.
+    assert_eq!(ask(&world, &world.admin, "DELETE", &path, Value::Null).await.0, 204);
+    world.write_file(&format!("artifacts/sha256/{digest}"), MARK.as_bytes());
+    let world = world.restart().await;
+    world.service.workloads.adopt_artifacts().await.unwrap();
+    assert_eq!(send(&world, &world.admin, "GET", &path, Body::empty()).await.0, 404);
+}
+
+/// Password of the user anna of a tenant.
+fn words(tenant: &str) -> String {
+    format!("correct horse battery of {tenant}")
+}
+
+/// Logs the user anna in.
+async fn login(world: &World, tenant: Option<&str>, password: &str) -> (u16, Value) {
+    let mut body = json!({ "user": "anna", "password": password });
+    if let Some(tenant) = tenant {
+        body["tenant"] = tenant.into();
+    }
+    let head = [("content-type", "application/json")];
+    let answer = world.raw("POST", "/api/v1/session", &head, &body.to_string()).await;
+    (answer.status().as_u16(), serde_json::from_slice(answer.body()).unwrap())
+}
+
+#[tokio::test]
+async fn people_roles_and_tokens_of_a_tenant_are_the_matter_of_its_own_admins() {
+    let world = World::new().await;
+    let acme = tenant(&world, "acme", json!({})).await;
+    let zeta = tenant(&world, "zeta", json!({})).await;
+    furnish(&world, "acme", &acme, "acme-alone").await;
+    let theirs = furnish(&world, "zeta", &zeta, MARK).await;
+    // The same name is two people, with passwords and roles of their own.
+    for (tenant, password) in [
+        (Some("acme"), words("zeta")),
+        (Some("zeta"), words("acme")),
+        (Some("nobodys"), words("acme")),
+        (Some("No tenant!"), words("acme")),
+        (None, words("acme")),
+    ] {
+        let (status, said) = login(&world, tenant, &password).await;
+        let why = "the name or the password is wrong, or the user may not log in";
+        assert_eq!((status, &said["error"]["message"]), (401, &json!(why)), "{tenant:?}");
+    }
+    let (status, open) = login(&world, Some("acme"), &words("acme")).await;
+    assert_eq!((status, &open["tenant"]), (201, &json!("acme")), "{open}");
+    let roles = open["roles"].to_string();
+    assert!(roles.contains("viewer") && !roles.contains("admin"), "{open}");
+    // A login to a tenant that nobody has made stands in the log of the first one.
+    let log = must(&world, &world.admin, "GET", "/api/v1/audit?limit=100", Value::Null).await;
+    assert!(log.to_string().contains("tenant nobodys, which does not exist"), "{log}");
+    assert!(!log.to_string().contains(MARK), "{log}");
+    // The first tenant's admin makes tenants, and is a stranger in them.
+    for (method, path) in [
+        ("DELETE", format!("/api/v1/access/{}", theirs["access"])),
+        ("DELETE", format!("/api/v1/sessions/{}", theirs["session"])),
+        ("DELETE", format!("/api/v1/silences/{}", theirs["silence"])),
+        ("DELETE", "/api/v1/users/anna".to_owned()),
+        ("GET", "/api/v1/policies/rolebindings/p".to_owned()),
+        ("GET", "/api/v1/policies/identityproviders/p".to_owned()),
+    ] {
+        let (status, answer) = ask(&world, &world.admin, method, &path, Value::Null).await;
+        assert_eq!(status, 404, "{method} {path}: {answer}");
+    }
+    // What lets somebody in at one tenant is nothing at another one.
+    let listed = |query: &'static str| {
+        let world = &world;
+        async move {
+            let path = format!("/api/v1/providers{query}");
+            let answer = world.raw("GET", &path, &[], "").await;
+            String::from_utf8(answer.body().to_vec()).unwrap()
+        }
+    };
+    assert!(listed("?tenant=zeta").await.contains("\"p\""));
+    assert_eq!(listed("").await, listed("?tenant=nobodys").await);
+    let own = must(&world, &acme, "GET", "/api/v1/whoami", Value::Null).await;
+    assert_eq!(own["tenant"], "acme");
+}
+
+#[tokio::test]
+async fn metrics_are_for_those_who_scrape_and_for_admins() {
+    let world = World::new().await;
+    let acme = tenant(&world, "acme", json!({})).await;
+    let whole = "holdfast_gateway_connections";
+    for (admin, of_all) in [(world.admin.clone(), true), (acme, false)] {
+        for (role, expected) in
+            [("metrics", 200), ("admin", 200), ("viewer", 403), ("operator", 403), ("auditor", 403)]
+        {
+            let new = json!({ "role": role });
+            let made = must(&world, &admin, "POST", "/api/v1/access", new).await;
+            let token = made["token"].as_str().unwrap();
+            let (status, text) = send(&world, token, "GET", "/metrics", Body::empty()).await;
+            assert_eq!(status, expected, "{role}: {text}");
+            assert_eq!(text.contains(whole), of_all && status == 200, "{role}: {text}");
+        }
+    }
+}
+
 /// Gives a tenant one of everything, each with `mark` in its texts. Returns the ids that are random.
 async fn furnish(world: &World, name: &str, token: &str, mark: &str) -> BTreeMap<String, String> {
     let mut ids = BTreeMap::new();
@@ -362,6 +476,23 @@ async fn furnish(world: &World, name: &str, token: &str, mark: &str) -> BTreeMap
                 "devices": "all", "to": { "webhook": { "url": format!("https://{mark}.example/") } },
             }),
         ),
+        document(
+            "RoleBinding",
+            "p",
+            json!({ "role": "viewer", "subjects": ["anna"], "devices": "all" }),
+        ),
+        document("Secret", "p", json!({ "data": { "password": { "generate": {} } } })),
+        document("Config", "p", json!({ "data": { "motto": mark } })),
+        document(
+            "IdentityProvider",
+            "p",
+            json!({
+                "issuer": format!("https://{mark}.example"), "clientId": mark, "nameClaim": "sub",
+                "rules": [
+                    { "claim": "groups", "value": mark, "role": "viewer", "devices": "all" },
+                ],
+            }),
+        ),
     ];
     for document in &mut all {
         document["metadata"]["labels"] = json!({ "note": mark });
@@ -382,6 +513,15 @@ async fn furnish(world: &World, name: &str, token: &str, mark: &str) -> BTreeMap
     let (_, stored) = send(world, token, "PUT", "/api/v1/artifacts", Body::from(bytes)).await;
     let stored: Value = serde_json::from_str(&stored).unwrap();
     ids.insert("digest".into(), stored["digest"].as_str().unwrap().into());
+    let user = json!({ "name": "anna", "fullName": mark, "password": words(name) });
+    must(world, token, "POST", "/api/v1/users", user).await;
+    let (status, said) = login(world, Some(name), &words(name)).await;
+    assert_eq!(status, 201, "{said}");
+    let sessions = must(world, token, "GET", "/api/v1/sessions", Value::Null).await;
+    ids.insert("session".into(), sessions["items"][0]["id"].as_str().unwrap().into());
+    let new = json!({ "code": mark, "forSeconds": 600, "note": mark });
+    let made = must(world, token, "POST", "/api/v1/alarms/silence", new).await;
+    ids.insert("silence".into(), made["id"].as_str().unwrap().into());
     ids
 }
 
@@ -394,6 +534,100 @@ fn body(operation: &str) -> Value {
     }
 }
 
+/// Lists of the API that hold what a tenant has.
+const LISTS: [&str; 16] = [
+    "/api/v1/devices",
+    "/api/v1/workloads",
+    "/api/v1/tokens",
+    "/api/v1/access",
+    "/api/v1/artifacts",
+    "/api/v1/policies/streams",
+    "/api/v1/policies/linkbudgets",
+    "/api/v1/policies/notifications",
+    "/api/v1/policies/rolebindings",
+    "/api/v1/policies/secrets",
+    "/api/v1/policies/configs",
+    "/api/v1/policies/identityproviders",
+    "/api/v1/users",
+    "/api/v1/sessions",
+    "/api/v1/silences",
+    "/api/v1/devices/d-1/streams/s/records",
+];
+
+/// What a tenant's admin reads of its own.
+async fn seen(world: &World, token: &str) -> Vec<Value> {
+    let mut all = Vec::new();
+    for path in LISTS {
+        let mut answer = must(world, token, "GET", path, Value::Null).await;
+        assert!(!answer["items"].as_array().unwrap().is_empty(), "{path}");
+        for item in answer["items"].as_array_mut().into_iter().flatten() {
+            // Times of use move by themselves.
+            if let Some(item) = item.as_object_mut() {
+                item.retain(|key, _| !key.starts_with("lastUsed"));
+            }
+        }
+        answer["metadata"] = Value::Null;
+        all.push(answer);
+    }
+    all
+}
+
+/// Path of a route with the names that both tenants have, and the ids that are another tenant's.
+fn path(route: &str, operation: &Value, kind: &str, theirs: &BTreeMap<String, String>) -> String {
+    let id = match route {
+        _ if route.contains("/access") => "access",
+        _ if route.contains("/sessions") => "session",
+        _ if route.contains("/silences") => "silence",
+        _ => "token",
+    };
+    let name = match route {
+        _ if route.starts_with("/api/v1/devices") || kind == "device" => "d-1",
+        _ if route.starts_with("/api/v1/workloads") || kind == "workloads" => "w",
+        _ if route.starts_with("/api/v1/tenants") || kind == "tenants" => "zeta",
+        _ if route.starts_with("/api/v1/users") => "anna",
+        _ => "p",
+    };
+    let path = route
+        .replace("{kind}", kind)
+        .replace("{digest}", &theirs["digest"])
+        .replace("{stream}", "s")
+        .replace("{workload}", "w")
+        .replace("{device}", "d-1")
+        .replace("{provider}", "p")
+        .replace("{id}", &theirs[id])
+        .replace("{name}", name);
+    let parameters = operation["parameters"].as_array().into_iter().flatten();
+    let needed = parameters.filter(|it| it["in"] == "query" && it["required"] == true);
+    let needed: Vec<String> =
+        needed.map(|it| format!("{}=s", it["name"].as_str().unwrap())).collect();
+    match needed.is_empty() {
+        true => path,
+        false => format!("{path}?{}", needed.join("&")),
+    }
+}
+
+/// Asks as the tenant acme, and checks that the answer has nothing of zeta. Returns its status.
+async fn look(
+    world: &World,
+    (token, method, path): (&str, &str, &str),
+    wanted: &Value,
+    theirs: &BTreeMap<String, String>,
+) -> u16 {
+    let wanted = if wanted.is_null() { String::new() } else { wanted.to_string() };
+    let sent = send(world, token, method, path, Body::from(wanted));
+    let (status, text) = tokio::time::timeout(Duration::from_secs(60), sent).await.unwrap();
+    assert!(!text.contains(MARK), "{method} {path}: {status} {text}");
+    // A name that the caller has given is repeated in the answer, and tells nothing.
+    let named =
+        if path.contains("/zeta") { text.replace("\\\"zeta\\\"", "") } else { text.clone() };
+    assert!(!named.contains("zeta"), "{method} {path}: {status} {text}");
+    for (what, id) in theirs {
+        let quoted = path.contains(id.as_str());
+        assert!(quoted || !text.contains(id.as_str()), "{what}: {method} {path}: {text}");
+    }
+    status
+}
+
 #[tokio::test]
 async fn no_route_shows_or_changes_anything_of_another_tenant_with_the_same_names() {
     let world = World::new().await;
@@ -401,94 +635,39 @@ async fn no_route_shows_or_changes_anything_of_another_tenant_with_the_same_name
         (tenant(&world, "acme", json!({})).await, tenant(&world, "zeta", json!({})).await);
     furnish(&world, "acme", &acme, "acme-alone").await;
     let theirs = furnish(&world, "zeta", &zeta, MARK).await;
-    let looked = [
-        "/api/v1/devices",
-        "/api/v1/workloads",
-        "/api/v1/tokens",
-        "/api/v1/access",
-        "/api/v1/artifacts",
-        "/api/v1/policies/streams",
-        "/api/v1/policies/notifications",
-        "/api/v1/devices/d-1/streams/s/records",
-    ];
-    let seen = |token: String| {
-        let world = &world;
-        async move {
-            let mut all = Vec::new();
-            for path in looked {
-                let (_, mut answer) = ask(world, &token, "GET", path, Value::Null).await;
-                for item in answer["items"].as_array_mut().into_iter().flatten() {
-                    // Times and counters move by themselves.
-                    if let Some(item) = item.as_object_mut() {
-                        item.remove("lastUsedAt");
-                    }
-                }
-                answer["metadata"] = Value::Null;
-                all.push(answer);
-            }
-            all
-        }
-    };
-    let before = seen(zeta.clone()).await;
-    assert!(before.iter().any(|list| list.to_string().contains(MARK)));
+    let before = seen(&world, &zeta).await;
+    assert!(before.iter().filter(|list| list.to_string().contains(MARK)).count() > 10);
     let api: Value = serde_json::to_value(openapi()).unwrap();
+    let kinds: Vec<&str> =
+        AnyKind::all().map(|kind| kind.words().plural).chain(["device"]).collect();
     let (mut asked, mut not_found) = (0, Vec::new());
     for (route, operations) in api["paths"].as_object().unwrap() {
+        if route == "/api/v1/events" {
+            continue; // It never ends; `events_data_and_metrics_are_of_one_tenant` reads it.
+        }
+        let kinds = if route.contains("{kind}") { kinds.as_slice() } else { &[""] };
         for (method, operation) in operations.as_object().unwrap() {
-            let id = operation["operationId"].as_str().unwrap_or_default();
-            if id == "watchEvents" || route == "/api/v1/events" {
-                continue; // It never ends; `events_data_and_metrics_are_of_one_tenant` reads it.
-            }
-            let mut path = route
-                .replace("{kind}", "streams")
-                .replace("{digest}", &theirs["digest"])
-                .replace("{stream}", "s")
-                .replace("{workload}", "w")
-                .replace("{device}", "d-1");
-            let of = if route.contains("/access") { "access" } else { "token" };
-            path = path.replace("{id}", &theirs[of]);
-            let name = match route {
-                _ if route.starts_with("/api/v1/devices") => "d-1",
-                _ if route.starts_with("/api/v1/workloads") => "w",
-                _ if route.starts_with("/api/v1/tenants") => "zeta",
-                _ => "p",
-            };
-            path = path.replace("{name}", name);
-            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-            let needed =
-                parameters.iter().filter(|it| it["in"] == "query" && it["required"] == true);
-            let needed: Vec<String> =
-                needed.map(|it| format!("{}=s", it["name"].as_str().unwrap())).collect();
-            if !needed.is_empty() {
-                path = format!("{path}?{}", needed.join("&"));
-            }
-            let method = method.to_uppercase();
-            // What would delete the caller's own objects of these names comes last, in a world that is
-            // thrown away: it must not touch the other's.
-            let wanted = if method == "GET" { Value::Null } else { body(id) };
-            let (status, text) = {
-                let wanted = if wanted.is_null() { String::new() } else { wanted.to_string() };
-                let sent = send(&world, &acme, &method, &path, Body::from(wanted));
-                tokio::time::timeout(Duration::from_secs(60), sent).await.unwrap()
-            };
-            asked += 1;
-            let says = path.replace(&theirs["digest"], "").replace(&theirs["token"], "");
-            assert!(!text.contains(MARK), "{method} {says}: {status} {text}");
-            let named = text.replace("there is no tenant \"zeta\"", "");
-            assert!(!named.contains("zeta"), "{method} {says}: {status} {text}");
-            for (what, id) in &theirs {
-                let quoted = path.contains(id.as_str());
-                assert!(quoted || !text.contains(id.as_str()), "{what}: {method} {says}: {text}");
-            }
-            let random = ["{id}", "{digest}"].iter().any(|part| route.contains(part));
-            if random {
-                assert!(status == 404 || status == 400, "{method} {says}: {status} {text}");
-                not_found.push(route.clone());
+            for kind in kinds {
+                let path = path(route, operation, kind, &theirs);
+                let method = method.to_uppercase();
+                let id = operation["operationId"].as_str().unwrap_or_default();
+                let wanted = if method == "GET" { Value::Null } else { body(id) };
+                let status = look(&world, (&acme, &method, &path), &wanted, &theirs).await;
+                asked += 1;
+                if ["{id}", "{digest}"].iter().any(|part| route.contains(part)) {
+                    assert!(status == 404 || status == 400, "{method} {path}: {status}");
+                    not_found.push(route.clone());
+                }
             }
         }
     }
-    assert!(asked > 60 && not_found.len() > 5, "{asked} {not_found:?}");
-    assert_eq!(seen(zeta).await, before, "and nothing of it was changed");
+    assert!(asked > 120 && not_found.len() > 6, "{asked} {not_found:?}");
+    assert_eq!(seen(&world, &zeta).await, before, "and nothing of it was changed");
     // The backup and all tenants are for the first one alone.
-    assert_eq!(ask(&world, &acme, "POST", "/api/v1/backup/unencrypted", Value::Null).await.0, 404);
+    for (backup, wanted) in [
+        ("/api/v1/backup", json!({ "passphrase": "correct horse battery" })),
+        ("/api/v1/backup/unencrypted", Value::Null),
+    ] {
+        assert_eq!(ask(&world, &acme, "POST", backup, wanted).await.0, 404, "{backup}");
+    }
 }

@@ -400,6 +400,11 @@ impl World {
         std::fs::read(self.folder.path().join(name)).unwrap()
     }
 
+    /// Writes a file of the data folder.
+    pub fn write_file(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+    }
+
     /// Stops the service and starts it again on what is on disk.
     pub async fn restart(mut self) -> Self {
         self.service.close().await;

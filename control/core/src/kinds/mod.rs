@@ -16,8 +16,8 @@ use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
 use crate::oidc::{MAX_PROVIDERS, Provider};
 use crate::people::Binding;
-use crate::secrets::value::{Config, Secret};
 use crate::quota::Quotas;
+use crate::secrets::value::{Config, Secret};
 use holdfast_api::kinds::{self as words, DocumentKind};
 
 /// Calls a macro with the kinds that have a record of their own: variant, and file of the rules.

@@ -37,6 +37,7 @@ const ADMINS: Need = Need::Role(&[Admin]);
 const AUDITORS: Need = Need::Role(&[Auditor, Admin]);
 const PROVISIONERS: Need = Need::Role(&[DeviceProvisioner, Operator, Admin]);
 const PROVISIONERS_READ: Need = Need::Role(&[DeviceProvisioner, Viewer, Operator, Admin, Auditor]);
+const SCRAPERS: Need = Need::Role(&[Metrics, Admin]);
 const METERS: Need = Need::Role(&[Metrics, Viewer, Operator, Admin]);
 
 /// Row of the table of actions.
@@ -179,7 +180,7 @@ actions! {
     BeginDeviceLogin: "login.device", "POST", "/api/v1/login/{provider}/device", OWN, Anything;
     AskDeviceLogin: "login.device-ask", "POST", "/api/v1/login/{provider}/device/ask", OWN, Anything;
     GetHealth: "about.health", "GET", "/healthz", OWN, Anything;
-    ReadMetrics: "metrics.read", "GET", "/metrics", METERS, Whole;
+    ReadMetrics: "metrics.read", "GET", "/metrics", SCRAPERS, Whole;
     GetReady: "about.ready", "GET", "/readyz", OWN, Anything;
 }
 

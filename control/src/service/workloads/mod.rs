@@ -4,8 +4,8 @@
 //! See decision 0155.
 
 mod apply;
-mod client_secrets;
 mod artifacts;
+mod client_secrets;
 mod jobs;
 mod part;
 mod policies;
