@@ -1,15 +1,17 @@
 //! A hostile tenant floods applies, reports, records, questions and enrolments, and another tenant
 //! does not become slow by it.
 //!
-//! Measured on two cores that were shared with other work, debug build: see decision 0167.
+//! What was measured stands in decision 0167.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use holdfast_base::codec;
 use holdfast_base::ids::DeviceId;
 use holdfast_control::api::{NewQuery, NewTenant, NewToken, Role};
+use holdfast_control::core::ingest::group::GROUP;
 use holdfast_control::core::rights::Actor;
 use holdfast_control::ports::bus::{Admission as _, Done, Inbox as _, Outcome};
 use holdfast_protocol::enrol::{EnrolRequest, EnrolToken, enrol_proof};
@@ -24,13 +26,11 @@ use crate::world::{Key, World, approved, report};
 /// Devices of the hostile tenant.
 const DEVICES: usize = 20;
 
+/// Messages of one device that are not stored yet, of which the gateway takes no more.
+const IN_FLIGHT: u64 = 16;
+
 /// Times that each thing is measured.
 const TIMES: usize = 40;
-
-/// Largest factor by which the median of a calm tenant's times may grow, and time in milliseconds that
-/// is let pass in any case, because the machine of the tests has other work too.
-const FACTOR: u128 = 12;
-const LEAST: u128 = 400;
 
 fn actor(tenant: &str) -> Actor {
     Actor::token(tenant.parse().unwrap(), "test", Role::Admin)
@@ -69,11 +69,21 @@ async fn tenant(world: &World, name: &str) -> String {
     world.service.enrolment.create_token(&actor(name), new).await.unwrap().token
 }
 
-async fn publish(world: &World, device: &str, channel: Channel, payload: Vec<u8>) -> Outcome {
+/// Publishes a message as a device, and does not wait.
+fn put(
+    world: &World,
+    device: &str,
+    channel: Channel,
+    payload: Vec<u8>,
+    then: impl FnOnce(Outcome) + Send + 'static,
+) {
     let device: DeviceId = device.parse().unwrap();
+    world.service.directory.received(&device, channel, payload.into(), Done::new(then));
+}
+
+async fn publish(world: &World, device: &str, channel: Channel, payload: Vec<u8>) -> Outcome {
     let (tell, told) = tokio::sync::oneshot::channel();
-    let done = Done::new(move |outcome| drop(tell.send(outcome)));
-    world.service.directory.received(&device, channel, payload.into(), done);
+    put(world, device, channel, payload, move |outcome| drop(tell.send(outcome)));
     told.await.unwrap()
 }
 
@@ -108,8 +118,11 @@ async fn answer(world: Arc<World>) {
     }
 }
 
-/// Things that are measured.
-const WHAT: [&str; 5] = ["apply", "get", "report", "records", "question"];
+/// Things that are measured, and the longest median beside a flood, in milliseconds: three times the
+/// largest that was measured, which stands in decision 0167 (a look at a device takes less than one
+/// millisecond, and gets 50).
+const WHAT: [(&str, u128); 5] =
+    [("apply", 360), ("get", 50), ("report", 270), ("records", 130), ("question", 710)];
 
 /// Median times of each thing in [`WHAT`].
 async fn times(world: &World, tenant: &str, round: u64) -> [Duration; WHAT.len()] {
@@ -169,14 +182,20 @@ fn flood(world: &Arc<World>, token: &str, over: &Arc<AtomicBool>) -> Arc<[Atomic
                     }
                     1 => {
                         let device = format!("loud_d-{}", round as usize % DEVICES);
-                        let payload = report(true, 1, round, &[("w", round)]);
-                        publish(&world, &device, Channel::State, payload).await;
+                        let of = |it: u64| report(true, 1, round, &[("w", round * 100 + it)]);
+                        let of = (1..IN_FLIGHT)
+                            .map(|it| publish(&world, &device, Channel::State, of(it)));
+                        join_all(of).await;
                     }
                     2 => {
                         let device = format!("loud_d-{number}");
-                        let (from, to) = (round * 100, round * 100 + 99);
-                        let payload = codec::encode(&batch("s", from, to)).unwrap();
-                        publish(&world, &device, Channel::Data, payload).await;
+                        let of = |it: u64| {
+                            let from = (round * 100 + it) * 10;
+                            codec::encode(&batch("s", from, from + 9)).unwrap()
+                        };
+                        let of = (1..IN_FLIGHT)
+                            .map(|it| publish(&world, &device, Channel::Data, of(it)));
+                        join_all(of).await;
                     }
                     3 => {
                         let wanted: NewQuery = serde_json::from_value(
@@ -224,13 +243,67 @@ async fn a_hostile_tenant_slows_down_nobody_else() {
     over.store(true, Ordering::Relaxed);
     answering.abort();
     let done: Vec<u64> = done.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-    for ((what, alone), beside) in WHAT.iter().zip(alone).zip(beside) {
+    for (((what, _), alone), beside) in WHAT.iter().zip(alone).zip(beside) {
         println!("{what}: alone {alone:?}, beside a flood {beside:?}");
     }
     println!("applies, reports, batches, questions, enrolments of the flood: {done:?}");
     assert!(done[0] > 5 && done[1] > 50 && done[2] > 5 && done[4] > 5, "it did flood: {done:?}");
-    for ((what, alone), beside) in WHAT.iter().zip(alone).zip(beside) {
-        let most = (alone.as_millis() * FACTOR).max(LEAST);
-        assert!(beside.as_millis() <= most, "{what}: {alone:?} alone, {beside:?} beside a flood");
+    for (((what, most), alone), beside) in WHAT.iter().zip(alone).zip(beside) {
+        assert!(beside.as_millis() <= *most, "{what}: {alone:?} alone, {beside:?} beside a flood");
     }
+}
+
+/// Fills the line of the tenant loud with what `of` makes, behind a disk that is held, and puts one of
+/// the tenant calm behind it. Returns how many of loud's were put and found a place, and how many of
+/// them were stored when calm's was.
+async fn behind(
+    world: &World,
+    channel: Channel,
+    many: u64,
+    of: impl Fn(u64) -> Vec<u8>,
+    free: impl FnOnce(),
+) -> (u64, u64, u64) {
+    let (stored, refused) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    for it in 1..=many {
+        let (stored, refused) = (Arc::clone(&stored), Arc::clone(&refused));
+        put(world, "loud_d-0", channel, of(it), move |outcome| {
+            let count = if outcome == Outcome::NotStored { refused } else { stored };
+            count.fetch_add(1, Ordering::SeqCst);
+        });
+    }
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let count = Arc::clone(&stored);
+    put(world, "calm_d-0", channel, of(1), move |outcome| {
+        assert_ne!(outcome, Outcome::NotStored, "it found a place");
+        tell.send(count.load(Ordering::SeqCst)).unwrap();
+    });
+    assert_eq!(stored.load(Ordering::SeqCst), 0, "the disk is held");
+    free();
+    let before = told.await.unwrap();
+    while stored.load(Ordering::SeqCst) + refused.load(Ordering::SeqCst) < many {
+        tokio::task::yield_now().await;
+    }
+    (stored.load(Ordering::SeqCst), refused.load(Ordering::SeqCst), before)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_comes_behind_a_full_line_of_another_tenant_is_in_the_next_group() {
+    let world = World::new().await;
+    let (loud, calm) = (tenant(&world, "loud").await, tenant(&world, "calm").await);
+    assert!(enrol(&world, &Key::new(), &loud, "d-0").await);
+    assert!(enrol(&world, &Key::new(), &calm, "d-0").await);
+    // The group that waits for the disk already, and calm's own, which begins with one of loud.
+    let most = |group: u64| group + 1;
+    world.store.hold();
+    let of = |it: u64| report(true, 1, 1, &[("w", it)]);
+    let free = || world.store.free();
+    let (stored, refused, before) = behind(&world, Channel::State, 5_000, of, free).await;
+    assert!(stored >= 4_096 && refused > 100, "{stored} had a place, {refused} had none");
+    assert!(before <= most(512), "{before} of {stored} reports came first");
+    world.data.hold();
+    let of = |it: u64| codec::encode(&batch("s", it, it)).unwrap();
+    let free = || world.data.free();
+    let (stored, refused, before) = behind(&world, Channel::Data, 2_000, of, free).await;
+    assert!(stored >= 1_024 && refused > 100, "{stored} had a place, {refused} had none");
+    assert!(before <= most(GROUP as u64), "{before} of {stored} batches came first");
 }
