@@ -45,7 +45,7 @@ pub struct NewTenant {
     pub name: String,
     /// Quotas, as `spec.quotas` of its document. Default: no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<std::collections::BTreeMap<String, serde_json::Value>>)]
     pub quotas: Option<serde_json::Value>,
 }
 

@@ -194,7 +194,7 @@ async fn only_admins_of_the_first_tenant_make_and_change_tenants() {
     assert_eq!(ask(&world, &beta, "GET", "/api/v1/devices", Value::Null).await.0, 200);
     let document = "/api/v1/policies/tenants/acme";
     let (status, answer) = ask(&world, &world.admin, "DELETE", document, Value::Null).await;
-    assert!(status == 403 && message(&answer).contains("holdfast tenant delete"), "{answer}");
+    assert!(status == 403 && message(&answer).contains("delete the tenant itself"), "{answer}");
     assert_eq!(ask(&world, &beta, "GET", document, Value::Null).await.0, 404);
 }
 

@@ -1,56 +1,22 @@
 // Tenants and the use of their quotas: reads with their keys, and changes.
 import { queryOptions } from "@tanstack/react-query";
-import type { QuotaUse } from "../lib/tenants";
 import { apply } from "./actions";
-import { ask, client, Refusal } from "./client";
+import { ask, client } from "./client";
 import { queries } from "./query-client";
-import type { Action } from "./routes";
+import type { components } from "./schema";
 
-export interface Tenant {
-  name: string;
-  first: boolean;
-  createdAt?: string | null;
-  quotas: QuotaUse[];
-  heldBack?: string | null;
-}
-
-export interface TenantDeletion {
-  devices: number;
-  workloads: number;
-  documents: number;
-  tokens: number;
-  access: number;
-  artifacts: number;
-  streams: number;
-  records: number;
-}
+export type Tenant = components["schemas"]["Tenant"];
 
 /** Use changes all the time and nobody tells: read again while it is on the page, in milliseconds. */
 const AGAIN = 30_000;
 
-/** What is done to tenants, in the API's words. */
-export const LIST = "tenant.list" as Action;
-export const CREATE = "tenant.create" as Action;
-export const DELETE = "tenant.delete" as Action;
-
-// The paths are typed once the API's description in this folder has them.
-const loose = client as unknown as Record<"GET" | "POST" | "DELETE", (path: string, init?: unknown) => Promise<{ data?: unknown; error?: unknown; response: Response }>>;
-
 const changed = () => Promise.all([["tenants"], ["policies"], ["audit"]].map((queryKey) => queries.invalidateQueries({ queryKey })));
 
-/** Empty: the control plane knows of no tenants but one. */
 export const tenants = () =>
   queryOptions({
     queryKey: ["tenants"],
     refetchInterval: AGAIN,
-    queryFn: async ({ signal }) => {
-      try {
-        return ((await ask(loose.GET("/api/v1/tenants", { signal, params: { query: { limit: 1000 } } }))) as { items: Tenant[] }).items;
-      } catch (error) {
-        if (error instanceof Refusal && error.status === 404) return [];
-        throw error;
-      }
-    },
+    queryFn: async ({ signal }) => (await ask(client.GET("/api/v1/tenants", { signal, params: { query: { limit: 1000 } } }))).items,
   });
 
 /** Quotas as the tenant's document has them, and its version. */
@@ -65,8 +31,8 @@ export const written = (name: string) =>
   });
 
 /** Makes a tenant; the answer is the only one that has its first access token. */
-export async function createTenant(name: string, quotas: unknown): Promise<{ token: string }> {
-  const made = (await ask(loose.POST("/api/v1/tenants", { body: { name, quotas } }))) as { token: string };
+export async function createTenant(name: string, quotas: Record<string, string | number>): Promise<{ token: string }> {
+  const made = await ask(client.POST("/api/v1/tenants", { body: { name, quotas } }));
   await changed();
   return made;
 }
@@ -78,9 +44,9 @@ export async function changeTenant(document: unknown): Promise<void> {
 
 /** What would go with a tenant. */
 export const deletionOf = (name: string) =>
-  queryOptions({ queryKey: ["tenants", name, "deletion"], staleTime: 0, queryFn: async () => (await ask(loose.DELETE("/api/v1/tenants/{name}", { params: { path: { name }, query: { dryRun: true, cascade: true } } }))) as TenantDeletion });
+  queryOptions({ queryKey: ["tenants", name, "deletion"], staleTime: 0, queryFn: () => ask(client.DELETE("/api/v1/tenants/{name}", { params: { path: { name }, query: { dryRun: true, cascade: true } } })) });
 
 export async function deleteTenant(name: string): Promise<void> {
-  await ask(loose.DELETE("/api/v1/tenants/{name}", { params: { path: { name }, query: { cascade: true } } }));
+  await ask(client.DELETE("/api/v1/tenants/{name}", { params: { path: { name }, query: { cascade: true } } }));
   await changed();
 }

@@ -136,7 +136,7 @@ impl Workloads {
         may_apply(actor, AnyKind::Policy(kind))?;
         if kind == PolicyKind::Tenant {
             return Err(Failure::Refused(
-                "a tenant is deleted with all that it has: DELETE /api/v1/tenants/NAME, or `holdfast tenant delete NAME`".into(),
+                "the document of a tenant goes with the tenant and all that it has: delete the tenant itself, not its document".into(),
             ));
         }
         let by = permit.by();

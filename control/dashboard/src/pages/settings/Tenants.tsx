@@ -4,7 +4,7 @@ import { Button, Progress, TextInput } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { reason } from "../../api/client";
-import { changeTenant, CREATE, createTenant, DELETE, deleteTenant, deletionOf, tenants, written, type Tenant } from "../../api/tenants";
+import { changeTenant, createTenant, deleteTenant, deletionOf, tenants, written, type Tenant } from "../../api/tenants";
 import { quotaOf, QUOTAS, share, tenantOf, type QuotaUse } from "../../lib/tenants";
 import { count } from "../../lib/words";
 import { Card } from "../../ui/Card";
@@ -13,10 +13,18 @@ import { Dialog } from "../../ui/Dialog";
 import { Loading } from "../../ui/Loading";
 import { Failed, Notice } from "../../ui/Notice";
 import { Once } from "../../ui/Once";
-import { ActButton } from "../../ui/rights";
+import { ActButton, Shut } from "../../ui/rights";
 import { say } from "../../ui/say";
 import { State } from "../../ui/State";
 import { Time } from "../../ui/Time";
+
+/** Why nothing can be done here in another tenant than the first. */
+const ELSEWHERE = "Only admins of the tenant that the control plane began with make, change and delete tenants";
+
+/** A button for the admins of the first tenant, which is in the list for them alone. */
+function Act({ whole, may, ...props }: { whole: boolean } & React.ComponentProps<typeof ActButton>) {
+  return whole ? <ActButton may={may} {...props} /> : <Shut why={ELSEWHERE} {...props} />;
+}
 
 const COLOURS = { good: "kelp", warn: "orange", bad: "red", idle: "gray" } as const;
 
@@ -25,29 +33,29 @@ export function Tenants() {
   const [editing, setEditing] = useState<{ of?: string }>();
   const [ending, setEnding] = useState("");
   if (!data) return error ? <Failed error={error} what="The tenants could not be read" retry={() => void refetch()} /> : <Loading rows={6} />;
+  const whole = data.some(({ first }) => first);
   return (
     <div className="hf-stack">
       <div className="hf-row hf-spread">
         <p className="hf-kind">A tenant has its own devices, documents, people and data, and sees nothing of another. Quotas bound what it takes.</p>
-        <ActButton may={CREATE} size="xs" onClick={() => setEditing({})}>Make a tenant</ActButton>
+        <Act whole={whole} may="tenant.create" size="xs" onClick={() => setEditing({})}>Make a tenant</Act>
       </div>
-      {data.length === 0 && <Notice tone="idle" title="No tenant is listed">This control plane serves one tenant.</Notice>}
-      <div className="hf-grid">{data.map((tenant) => <One key={tenant.name} of={tenant} edit={() => setEditing({ of: tenant.name })} end={() => setEnding(tenant.name)} />)}</div>
+      <div className="hf-grid">{data.map((tenant) => <One key={tenant.name} whole={whole} of={tenant} edit={() => setEditing({ of: tenant.name })} end={() => setEnding(tenant.name)} />)}</div>
       {editing && (editing.of === undefined ? <Form close={() => setEditing(undefined)} /> : <Change name={editing.of} close={() => setEditing(undefined)} />)}
       {ending && <End name={ending} close={() => setEnding("")} />}
     </div>
   );
 }
 
-function One({ of: { name, first, createdAt, quotas, heldBack }, edit, end }: { of: Tenant; edit: () => void; end: () => void }) {
+function One({ whole, of: { name, first, createdAt, quotas, heldBack }, edit, end }: { whole: boolean; of: Tenant; edit: () => void; end: () => void }) {
   return (
-    <Card title={name} aside={first ? <State tone="idle">the first</State> : <span className="hf-kind">made <Time at={createdAt} /></span>}>
+    <Card title={name} aside={first ? <State tone="idle">the first</State> : createdAt && <span className="hf-kind">made <Time at={createdAt} /></span>}>
       {heldBack && <Notice tone="warn" title="Devices hold data back">{heldBack}</Notice>}
       <ul className="hf-list hf-quotas">{quotas.map((use) => <Use key={use.quota} of={use} tenant={name} />)}</ul>
       {!first && (
         <div className="hf-row">
-          <ActButton may={CREATE} size="compact-xs" variant="default" onClick={edit} aria-label={`Quotas of ${name}`}>Quotas…</ActButton>
-          <ActButton may={DELETE} size="compact-xs" variant="outline" color="red" onClick={end} aria-label={`Delete ${name}`}>Delete…</ActButton>
+          <Act whole={whole} may="tenant.create" size="compact-xs" variant="default" onClick={edit} aria-label={`Quotas of ${name}`}>Quotas…</Act>
+          <Act whole={whole} may="tenant.delete" size="compact-xs" variant="outline" color="red" onClick={end} aria-label={`Delete ${name}`}>Delete…</Act>
         </div>
       )}
     </Card>

@@ -1,5 +1,4 @@
 // Settings: the control plane itself, who may use it and how, and one's own account.
-import { LIST } from "../../api/tenants";
 import { PageHead } from "../../ui/PageHead";
 import { Tabs } from "../../ui/Tabs";
 import { useSearch } from "../../ui/useSearch";
@@ -17,7 +16,7 @@ const PARTS: Parameters<typeof Tabs>[0]["parts"] = [
   { key: "roles", title: "Roles", needs: "policy.list", anew: ["new"], show: () => <Roles /> },
   { key: "access", title: "Access tokens", needs: "access.list", anew: ["new"], show: () => <AccessTokens /> },
   { key: "sessions", title: "Sessions", needs: "session.list", anew: ["new"], show: () => <Sessions /> },
-  { key: "tenants", title: "Tenants", needs: LIST, anew: ["new"], show: () => <Tenants /> },
+  { key: "tenants", title: "Tenants", needs: "tenant.list", anew: ["new"], show: () => <Tenants /> },
   { key: "me", title: "My account", anew: ["new"], show: () => <Me /> },
 ];
 
