@@ -42,6 +42,8 @@ pub enum Section {
     Absence,
     /// Users of values, and which devices have which of them.
     Values,
+    /// Quotas of a tenant with their use.
+    Quotas,
 }
 
 /// Column of a list.
@@ -429,7 +431,7 @@ pub static TENANT: DocumentKind = DocumentKind {
         CHANGED,
         LABELS,
     ],
-    sections: &[Section::Document],
+    sections: &[Section::Document, Section::Quotas],
 };
 
 #[cfg(test)]

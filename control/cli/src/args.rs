@@ -131,6 +131,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast get devices gw-1 -o json        # the one object alone
   holdfast get workloads -o json           # {\"items\":[...]}, the whole list
   holdfast get streams                     # the documents; their records: holdfast data get
+  holdfast get tenants                     # their quotas; the use of each: holdfast tenant list
   holdfast get revisions hello             # those of one workload
   holdfast get alarms                      # what needs a person, the most urgent first
   holdfast get silences                    # what is acknowledged or silenced, by whom, until when
@@ -144,6 +145,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast describe device gw-1
   holdfast describe workload hello
   holdfast describe notification night
+  holdfast describe tenant acme            # its quotas, and how much of each is used
   holdfast describe devicepolicy ships     # who of them is away now, as expected and against it")]
     Describe(Named),
     /// Apply a former revision of a workload again.

@@ -11,10 +11,10 @@ use super::cells::read;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::table::{Cell, table};
-use super::text::{Mood, Output};
+use super::text::{Mood, Output, clean};
 use super::yaml::write as yaml;
 use holdfast_api::count::count;
-use holdfast_api::{CreatedTenant, QuotaUse, TenantDeletion};
+use holdfast_api::{CreatedTenant, Metadata, QuotaUse, TenantDeletion};
 
 /// Runs a subcommand of `tenant`.
 pub(crate) async fn tenant(client: &Client, output: Output, command: &Tenant) -> Outcome {
@@ -64,6 +64,25 @@ fn quotas(wanted: &CreateTenant) -> Value {
     Value::Object(quotas)
 }
 
+/// Describes the quotas of a tenant with their use, which admins of the first tenant alone may see.
+pub(super) async fn described(client: &Client, output: Output, item: &Value) -> Outcome<String> {
+    let metadata: Metadata = read(item.get("metadata").unwrap_or(&Value::Null))?;
+    let all = client.list(&["tenants"], &[]).await?;
+    let all = all.iter().map(read).collect::<Outcome<Vec<holdfast_api::Tenant>>>()?;
+    let Some(tenant) = all.into_iter().find(|one| one.name == metadata.name) else {
+        return Ok("Use\n  Admins of the first tenant see it.\n".to_owned());
+    };
+    let rows: Vec<Vec<Cell>> = tenant.quotas.iter().map(line).collect();
+    let mut said = format!("Use\n{}", table(output, 2, &HEADINGS, &rows));
+    if let Some(why) = tenant.held_back {
+        said.push_str(&format!("  {}\n", output.painted(&clean(&why), Mood::Bad)));
+    }
+    Ok(said)
+}
+
+/// Headings of the columns that tell of a quota.
+const HEADINGS: [&str; 3] = ["QUOTA", "USED", "LIMIT"];
+
 /// Prints a row for each quota that is used or limited.
 fn list(output: Output, all: &[Value]) -> Outcome {
     let mut rows: Vec<Vec<Cell>> = Vec::new();
@@ -73,30 +92,48 @@ fn list(output: Output, all: &[Value]) -> Outcome {
         let shown = tenant.quotas.iter().filter(|it| it.used > 0 || it.limit.is_some());
         let mut lines: Vec<Vec<Cell>> = shown.map(line).collect();
         if let Some(why) = tenant.held_back {
-            lines.push(vec!["".into(), "".into(), "".into(), Cell::new(why, Mood::Bad)]);
+            lines.push(vec![Cell::new(clean(&why), Mood::Bad)]);
         }
         if lines.is_empty() {
-            lines.push(vec!["".into(), "".into(), "".into(), "".into()]);
+            lines.push(vec!["".into()]);
         }
         for mut line in lines {
             line.insert(0, std::mem::take(&mut name).into());
             rows.push(line);
         }
     }
-    let headings = ["TENANT", "QUOTA", "USED", "LIMIT", "UNIT"];
+    let headings: Vec<&str> = std::iter::once("TENANT").chain(HEADINGS).collect();
     output.bytes(table(output, 0, &headings, &rows).as_bytes())
 }
 
 fn line(quota: &QuotaUse) -> Vec<Cell> {
     let full = quota.limit.is_some_and(|limit| quota.used >= limit);
-    let limit = quota.limit.map(|limit| limit.to_string()).unwrap_or_default();
+    let limit = quota.limit.map(|limit| amount(limit, &quota.unit)).unwrap_or_default();
     let mood = if full { Mood::Bad } else { Mood::Plain };
     vec![
         quota.quota.as_str().into(),
-        Cell::new(quota.used.to_string(), mood),
+        Cell::new(amount(quota.used, &quota.unit), mood),
         limit.into(),
-        quota.unit.as_str().into(),
     ]
+}
+
+/// Units of sizes, largest first.
+const SIZES: [(u64, &str); 3] = [(1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
+
+/// An amount as documents have it, such as `1.5Gi`, `512` or `2.5` cores; rounded, with one decimal.
+fn amount(number: u64, unit: &str) -> String {
+    let of = |scale: u64| {
+        let text = format!("{:.1}", number as f64 / scale as f64);
+        text.strip_suffix(".0").unwrap_or(&text).to_owned()
+    };
+    match unit {
+        "bytes" => match SIZES.iter().find(|(scale, _)| number >= *scale) {
+            Some((scale, name)) => of(*scale) + name,
+            None => number.to_string(),
+        },
+        "thousandths of a core" => of(1_000),
+        _ => number.to_string(),
+    }
 }
 
 /// Prints what went, or would go.
@@ -119,4 +156,35 @@ fn deleted(output: Output, told: &TenantDeletion) -> Outcome {
     let with = if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") };
     let verb = if told.deleted { "deleted" } else { "would be deleted" };
     output.line(&format!("tenant/{} {verb}, with {with}", told.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_as_documents_have_them() {
+        for (number, unit, expected) in [
+            (0, "bytes", "0"),
+            (1_023, "bytes", "1023"),
+            (1_536, "bytes", "1.5Ki"),
+            (20 << 30, "bytes", "20Gi"),
+            (500, "thousandths of a core", "0.5"),
+            (2_000, "thousandths of a core", "2"),
+            (12, "", "12"),
+        ] {
+            assert_eq!(amount(number, unit), expected);
+        }
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_marked_and_one_without_a_limit_has_none() {
+        let quota =
+            |used, limit| QuotaUse { quota: "devices".into(), used, limit, unit: String::new() };
+        let rows = [line(&quota(2, Some(2))), line(&quota(7, None))];
+        assert_eq!(
+            table(Output { colour: false }, 0, &HEADINGS, &rows),
+            "QUOTA    USED  LIMIT\ndevices  2     2\ndevices  7\n"
+        );
+    }
 }

@@ -41,6 +41,8 @@ pub struct Data {
 pub(super) struct Used {
     pub(super) now: DayUse,
     pub(super) noted: DayUse,
+    /// Time at which it was written down, in seconds since 1970.
+    pub(super) noted_at: u64,
     /// True if the tenant has a quota of data, so that its use is written down.
     pub(super) limited: bool,
 }

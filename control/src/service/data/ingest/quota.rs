@@ -49,7 +49,7 @@ pub(super) fn within(data: &Data, group: Vec<Arrival>) -> Vec<Arrival> {
         }
         let (quotas, stored) = known.get(tenant).copied().unwrap_or_default();
         let mut all = data.used();
-        let fresh = Used { now: stored, noted: stored, limited: false };
+        let fresh = Used { now: stored, noted: stored, noted_at: now, limited: false };
         let used = match all.get_mut(tenant) {
             Some(used) => used,
             None => all.entry(tenant.clone()).or_insert(fresh),
@@ -82,9 +82,9 @@ pub(super) fn note(data: &Data) {
         let held = is.held > 0 && (stored.held == 0 || stored.day != is.day);
         if used.limited
             && is != stored
-            && (held || now.is_multiple_of(NOTED_EVERY) || stored.day != is.day)
+            && (held || now.abs_diff(used.noted_at) >= NOTED_EVERY || stored.day != is.day)
         {
-            used.noted = is;
+            (used.noted, used.noted_at) = (is, now);
             due.push((tenant.clone(), is));
         }
     }
