@@ -32,9 +32,20 @@ pub struct QuotaUse {
     /// Limit. Absent: there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// Unit of both numbers: `bytes`, `thousandths of a core`; empty for things that are counted.
-    #[serde(default)]
-    pub unit: String,
+    /// Unit of both numbers.
+    pub unit: QuotaUnit,
+}
+
+/// Unit of the numbers of a quota.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum QuotaUnit {
+    /// Things that are counted: devices, or requests.
+    Count,
+    /// Bytes.
+    Bytes,
+    /// Thousandths of a core.
+    Millicores,
 }
 
 /// Request of `POST /api/v1/tenants`: a new tenant.

@@ -14,7 +14,7 @@ use super::table::{Cell, table};
 use super::text::{Mood, Output, clean};
 use super::yaml::write as yaml;
 use holdfast_api::count::count;
-use holdfast_api::{CreatedTenant, Metadata, QuotaUse, TenantDeletion};
+use holdfast_api::{CreatedTenant, Metadata, QuotaUnit, QuotaUse, TenantDeletion};
 
 /// Runs a subcommand of `tenant`.
 pub(crate) async fn tenant(client: &Client, output: Output, command: &Tenant) -> Outcome {
@@ -108,31 +108,27 @@ fn list(output: Output, all: &[Value]) -> Outcome {
 
 fn line(quota: &QuotaUse) -> Vec<Cell> {
     let full = quota.limit.is_some_and(|limit| quota.used >= limit);
-    let limit = quota.limit.map(|limit| amount(limit, &quota.unit)).unwrap_or_default();
+    let limit = quota.limit.map(|limit| amount(limit, quota.unit)).unwrap_or_default();
     let mood = if full { Mood::Bad } else { Mood::Plain };
-    vec![
-        quota.quota.as_str().into(),
-        Cell::new(amount(quota.used, &quota.unit), mood),
-        limit.into(),
-    ]
+    vec![quota.quota.as_str().into(), Cell::new(amount(quota.used, quota.unit), mood), limit.into()]
 }
 
 /// Units of sizes, largest first.
 const SIZES: [(u64, &str); 3] = [(1 << 30, "Gi"), (1 << 20, "Mi"), (1 << 10, "Ki")];
 
 /// An amount as documents have it, such as `1.5Gi`, `512` or `2.5` cores; rounded, with one decimal.
-fn amount(number: u64, unit: &str) -> String {
+fn amount(number: u64, unit: QuotaUnit) -> String {
     let of = |scale: u64| {
         let text = format!("{:.1}", number as f64 / scale as f64);
         text.strip_suffix(".0").unwrap_or(&text).to_owned()
     };
     match unit {
-        "bytes" => match SIZES.iter().find(|(scale, _)| number >= *scale) {
+        QuotaUnit::Bytes => match SIZES.iter().find(|(scale, _)| number >= *scale) {
             Some((scale, name)) => of(*scale) + name,
             None => number.to_string(),
         },
-        "thousandths of a core" => of(1_000),
-        _ => number.to_string(),
+        QuotaUnit::Millicores => of(1_000),
+        QuotaUnit::Count => number.to_string(),
     }
 }
 
@@ -165,13 +161,13 @@ mod tests {
     #[test]
     fn amounts_are_as_documents_have_them() {
         for (number, unit, expected) in [
-            (0, "bytes", "0"),
-            (1_023, "bytes", "1023"),
-            (1_536, "bytes", "1.5Ki"),
-            (20 << 30, "bytes", "20Gi"),
-            (500, "thousandths of a core", "0.5"),
-            (2_000, "thousandths of a core", "2"),
-            (12, "", "12"),
+            (0, QuotaUnit::Bytes, "0"),
+            (1_023, QuotaUnit::Bytes, "1023"),
+            (1_536, QuotaUnit::Bytes, "1.5Ki"),
+            (20 << 30, QuotaUnit::Bytes, "20Gi"),
+            (500, QuotaUnit::Millicores, "0.5"),
+            (2_000, QuotaUnit::Millicores, "2"),
+            (12, QuotaUnit::Count, "12"),
         ] {
             assert_eq!(amount(number, unit), expected);
         }
@@ -180,7 +176,7 @@ mod tests {
     #[test]
     fn a_quota_that_is_used_up_is_marked_and_one_without_a_limit_has_none() {
         let quota =
-            |used, limit| QuotaUse { quota: "devices".into(), used, limit, unit: String::new() };
+            |used, limit| QuotaUse { quota: "devices".into(), used, limit, unit: QuotaUnit::Count };
         let rows = [line(&quota(2, Some(2))), line(&quota(7, None))];
         assert_eq!(
             table(Output { colour: false }, 0, &HEADINGS, &rows),

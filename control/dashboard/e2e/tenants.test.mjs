@@ -64,7 +64,7 @@ test("people of a tenant are its own admin's, and of one name there are two", as
   await theirs.goto(`${world.url}/settings?tab=people`);
   await theirs.getByRole("row").filter({ hasText: "anna" }).waitFor();
   await theirs.goto(`${world.url}/settings?tab=sessions`);
-  await theirs.getByRole("cell", { name: "user anna" }).waitFor();
+  await theirs.getByRole("cell", { name: "user anna", exact: true }).waitFor();
 });
 
 test("quotas are changed, and what is nearly used up says so", async () => {

@@ -116,7 +116,7 @@ async fn a_tenant_is_made_lives_through_a_restart_and_goes_with_all_that_it_has(
     assert_eq!(names, ["acme", "default"]);
     assert_eq!(
         list["items"][0]["quotas"][0],
-        json!({ "quota": "devices", "used": 1, "limit": 2, "unit": "" })
+        json!({ "quota": "devices", "used": 1, "limit": 2, "unit": "count" })
     );
     let own = must(&world, &acme, "GET", "/api/v1/tenants", Value::Null).await;
     assert_eq!(own["items"].as_array().unwrap().len(), 1, "{own}");

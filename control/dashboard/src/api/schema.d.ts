@@ -4108,6 +4108,11 @@ export interface components {
             /** @description Time at which the window begins. Null: there is one window for the whole time. */
             window?: string | null;
         };
+        /**
+         * @description Unit of the numbers of a quota.
+         * @enum {string}
+         */
+        QuotaUnit: "count" | "bytes" | "millicores";
         /** @description Use of one quota. */
         QuotaUse: {
             /**
@@ -4120,8 +4125,8 @@ export interface components {
              *     `requestsPerSecond`, `cpu` or `memory`.
              */
             quota: string;
-            /** @description Unit of both numbers: `bytes`, `thousandths of a core`; empty for things that are counted. */
-            unit?: string;
+            /** @description Unit of both numbers. */
+            unit: components["schemas"]["QuotaUnit"];
             /**
              * Format: int64
              * @description Amount in use. Requests are counted only where they are limited.

@@ -1,12 +1,8 @@
 // Tenants in words: what of each quota is used.
+import type { components } from "../api/schema";
 import { bytes } from "./words";
 
-export interface QuotaUse {
-  quota: string;
-  used: number;
-  limit?: number | null;
-  unit?: string;
-}
+export type QuotaUse = components["schemas"]["QuotaUse"];
 
 /** The quotas, as a tenant's document calls them, with words and an example of how each is written. */
 export const QUOTAS = [
@@ -21,9 +17,9 @@ export const QUOTAS = [
 export const quotaOf = (quota: string): string => QUOTAS.find((one) => one.quota === quota)?.label ?? quota;
 
 /** `1.4 MiB`, `2.5 cores`, `12`. */
-export function amount(number: number, unit = ""): string {
+export function amount(number: number, unit: QuotaUse["unit"]): string {
   if (unit === "bytes") return bytes(number);
-  if (unit === "thousandths of a core") return `${(number / 1000).toLocaleString("en", { maximumFractionDigits: 3 })} ${number === 1000 ? "core" : "cores"}`;
+  if (unit === "millicores") return `${(number / 1000).toLocaleString("en", { maximumFractionDigits: 3 })} ${number === 1000 ? "core" : "cores"}`;
   return number.toLocaleString("en");
 }
 

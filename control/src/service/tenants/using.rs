@@ -4,7 +4,7 @@ use holdfast_base::ids::Name;
 
 use super::Tenancy;
 use crate::api::time::rfc3339;
-use crate::api::{List, QuotaUse, Tenant};
+use crate::api::{List, QuotaUnit, QuotaUse, Tenant};
 use crate::core::model::Model;
 use crate::core::placed::placed;
 use crate::core::quota::{DayUse, Quota};
@@ -67,7 +67,7 @@ impl Tenancy {
             quota: quota.word().to_owned(),
             used: used(quota),
             limit: model.quotas.limit(quota),
-            unit: quota.unit().to_owned(),
+            unit: unit(quota),
         });
         Tenant {
             name: tenant.to_string(),
@@ -76,6 +76,14 @@ impl Tenancy {
             quotas: quotas.into(),
             held_back: held_back(&model, day, self.documents.now()),
         }
+    }
+}
+
+fn unit(quota: Quota) -> QuotaUnit {
+    match quota {
+        Quota::Devices | Quota::RequestsPerSecond => QuotaUnit::Count,
+        Quota::Artifacts | Quota::DataPerDay | Quota::Memory => QuotaUnit::Bytes,
+        Quota::Cpu => QuotaUnit::Millicores,
     }
 }
 
