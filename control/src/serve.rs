@@ -137,7 +137,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     stop.send_replace(true);
     gateway.shutdown().await;
     serving.await?;
-    service.close().await;
+    service.close();
     drop(service);
     stopped(writing, writer_ended).await
 }
@@ -181,7 +181,7 @@ pub async fn reset(args: ResetArgs) -> anyhow::Result<String> {
         Ok(password) => service.workloads.make_admin(&host, &name).await.map(|()| password),
         failed => failed,
     };
-    service.close().await;
+    service.close();
     drop(service);
     stopped(writing, false).await?;
     made.map_err(Into::into)

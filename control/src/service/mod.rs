@@ -255,7 +255,7 @@ impl Service {
     }
 
     /// Writes what is queued and ends the writing threads. No change can be made afterwards.
-    pub async fn close(&self) {
+    pub fn close(&self) {
         self.data.close();
         self.documents.close();
     }

@@ -451,12 +451,8 @@ async fn metrics_are_for_those_who_scrape_and_for_admins() {
     }
 }
 
-/// Gives a tenant one of everything, each with `mark` in its texts. Returns the ids that are random.
-async fn furnish(world: &World, name: &str, token: &str, mark: &str) -> BTreeMap<String, String> {
-    let mut ids = BTreeMap::new();
-    enrol(world, token, "d-1").await.unwrap();
-    let labels = json!({ "labels": { "note": mark } });
-    must(world, token, "PATCH", "/api/v1/devices/d-1", labels).await;
+/// Documents of every kind, each with `mark` in its texts.
+fn documents(mark: &str) -> Vec<Value> {
     let mut one = workload("w", Value::Null);
     one["metadata"]["labels"] = json!({ "note": mark });
     one["spec"]["run"]["process"]["args"] = json!([mark]);
@@ -497,7 +493,16 @@ async fn furnish(world: &World, name: &str, token: &str, mark: &str) -> BTreeMap
     for document in &mut all {
         document["metadata"]["labels"] = json!({ "note": mark });
     }
-    for document in all {
+    all
+}
+
+/// Gives a tenant one of everything, each with `mark` in its texts. Returns the ids that are random.
+async fn furnish(world: &World, name: &str, token: &str, mark: &str) -> BTreeMap<String, String> {
+    let mut ids = BTreeMap::new();
+    enrol(world, token, "d-1").await.unwrap();
+    let labels = json!({ "labels": { "note": mark } });
+    must(world, token, "PATCH", "/api/v1/devices/d-1", labels).await;
+    for document in documents(mark) {
         let (status, answer) = apply(world, token, std::slice::from_ref(&document)).await;
         assert_eq!(status, 200, "{document}: {answer}");
     }

@@ -435,7 +435,7 @@ impl World {
 
     /// Stops the service and starts it again on what is on disk.
     pub async fn restart(mut self) -> Self {
-        self.service.close().await;
+        self.service.close();
         self.writing.take().unwrap().join().unwrap();
         let keyring = Arc::clone(&self.keyring);
         let (keys, admin) = (self.service.enrolment.authority().keys().clone(), self.admin.clone());
