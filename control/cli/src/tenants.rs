@@ -180,7 +180,7 @@ mod tests {
         let rows = [line(&quota(2, Some(2))), line(&quota(7, None))];
         assert_eq!(
             table(Output { colour: false }, 0, &HEADINGS, &rows),
-            "QUOTA    USED  LIMIT\ndevices  2     2\ndevices  7\n"
+            "QUOTA    USED  LIMIT\ndevices  2     2\ndevices  7     -\n"
         );
     }
 }
