@@ -100,7 +100,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         restore(&service, backup, &folder).await?;
     }
     service.workloads.adopt_artifacts().await?;
-    if let Err(error) = service.tenants.sweep().await {
+    if let Err(error) = service.tenancy.sweep().await {
         tracing::warn!(%error, "rows of a deleted tenant stay in the store until the next start");
     }
     let admin = match new_admin_token {

@@ -5,7 +5,7 @@
 //! the ones named behind it:
 //!
 //! ```text
-//! tenants     documents, data, alarms, access, fleet, workloads
+//! tenancy     documents, data, alarms, access, fleet, workloads
 //! archive     documents, data, alarms, enrolment, keys, vault
 //! keys        documents
 //! directory   documents, data, access, calls, vault
@@ -40,7 +40,7 @@ mod people;
 mod rights;
 mod settings;
 mod start;
-mod tenants;
+mod tenancy;
 mod vault;
 mod waiting;
 mod workloads;
@@ -75,7 +75,7 @@ pub use people::{
 pub use rights::may;
 pub use settings::{Ports, Settings};
 pub use start::StartError;
-pub use tenants::Tenancy;
+pub use tenancy::Tenancy;
 pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
@@ -111,7 +111,7 @@ pub struct Service {
     /// Backup and restore.
     pub archive: Arc<Archive>,
     /// Tenants and their quotas.
-    pub tenants: Arc<Tenancy>,
+    pub tenancy: Arc<Tenancy>,
 }
 
 /// Threads that write to the store and the data store, and the one that renews the lease.
@@ -206,7 +206,7 @@ impl Service {
         let above = (Arc::clone(&calls), Arc::clone(&alarms), secrets());
         let workloads = Arc::new(Workloads::new(of(), above, artifacts, ring()));
         let fleet = Arc::new(Fleet::new(of(), Arc::clone(&alarms), records()));
-        let tenants = Tenancy::new(
+        let tenancy = Tenancy::new(
             of(),
             Arc::clone(&access),
             Arc::clone(&alarms),
@@ -235,7 +235,7 @@ impl Service {
         Ok(Self {
             workloads,
             fleet,
-            tenants: Arc::new(tenants),
+            tenancy: Arc::new(tenancy),
             directory: Arc::new(directory),
             archive: Arc::new(archive),
             people: Arc::new(people),

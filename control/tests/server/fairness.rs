@@ -63,7 +63,7 @@ async fn enrol(world: &World, key: &Key, token: &str, name: &str) -> bool {
 /// Makes a tenant with an enrolment token, which is returned.
 async fn tenant(world: &World, name: &str) -> String {
     let new = NewTenant { name: name.to_owned(), quotas: None };
-    world.service.tenants.create(&world.actor(), &new).await.unwrap();
+    world.service.tenancy.create(&world.actor(), &new).await.unwrap();
     let new: NewToken =
         serde_json::from_value(json!({ "ttlSeconds": 3600, "uses": 100_000 })).unwrap();
     world.service.enrolment.create_token(&actor(name), new).await.unwrap().token

@@ -53,7 +53,7 @@ const PARTS: [(&str, &[&str]); 13] = [
     ("directory", &["documents", "data", "access", "calls"]),
     ("keys", &["documents"]),
     ("people", &["documents", "access", "keys"]),
-    ("tenants", &["documents", "data", "access", "alarms", "workloads", "fleet"]),
+    ("tenancy", &["documents", "data", "access", "alarms", "workloads", "fleet"]),
     ("archive", &["documents", "data", "alarms", "enrolment", "keys"]),
 ];
 

@@ -36,7 +36,7 @@ pub(super) async fn list(
     Extension(actor): Extension<Actor>,
     Params(query): Params<PageQuery>,
 ) -> Result<Json<List<Tenant>>, Failure> {
-    app.service.tenants.list(&actor, &query.query()).map(Json)
+    app.service.tenancy.list(&actor, &query.query()).map(Json)
 }
 
 /// Creates a tenant and its first access token.
@@ -52,7 +52,7 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<CreatedTenant>), Failure> {
     let new: NewTenant = json(body, SMALL).await?;
-    let created = app.service.tenants.create(&actor, &new).await?;
+    let created = app.service.tenancy.create(&actor, &new).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 
@@ -70,5 +70,5 @@ pub(super) async fn delete(
     Params(query): Params<DeletionQuery>,
 ) -> Result<Json<TenantDeletion>, Failure> {
     let (cascade, dry_run) = (query.cascade.unwrap_or(false), query.dry_run.unwrap_or(false));
-    app.service.tenants.delete(&actor, &name, cascade, dry_run).await.map(Json)
+    app.service.tenancy.delete(&actor, &name, cascade, dry_run).await.map(Json)
 }
