@@ -99,6 +99,10 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if let Some(backup) = opened.backup {
         restore(&service, backup, &folder).await?;
     }
+    service.workloads.adopt_artifacts().await?;
+    if let Err(error) = service.tenancy.sweep().await {
+        tracing::warn!(%error, "rows of a deleted tenant stay in the store until the next start");
+    }
     let admin = match new_admin_token {
         true => Some(service.access.new_admin_token().await?),
         false => service.access.first_start().await?,
@@ -133,7 +137,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     stop.send_replace(true);
     gateway.shutdown().await;
     serving.await?;
-    service.close().await;
+    service.close();
     drop(service);
     stopped(writing, writer_ended).await
 }
@@ -177,7 +181,7 @@ pub async fn reset(args: ResetArgs) -> anyhow::Result<String> {
         Ok(password) => service.workloads.make_admin(&host, &name).await.map(|()| password),
         failed => failed,
     };
-    service.close().await;
+    service.close();
     drop(service);
     stopped(writing, false).await?;
     made.map_err(Into::into)
@@ -395,6 +399,7 @@ fn replace_store(
 /// Fills a store that was created for a backup.
 async fn restore(service: &Service, backup: Checked, folder: &Folder) -> anyhow::Result<()> {
     let restored = service.archive.restore(&service.access.host(), backup).await?;
+    service.workloads.adopt_artifacts().await?;
     folder.restored()?;
     tracing::warn!(
         devices = restored.devices,

@@ -143,6 +143,17 @@ fn every_kind_of_absence_is_shown() {
     assert!(fs::read_to_string(readme).unwrap().contains("(images/devices/away.yaml)"));
 }
 
+/// Every quota is in the example of a tenant, which the README links.
+#[test]
+fn a_tenant_with_every_quota_is_shown() {
+    let documents = documents("tenants");
+    admit(&documents, &|_| None).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let quotas = documents[0]["spec"]["quotas"].as_object().unwrap();
+    assert_eq!(quotas.len(), 6, "{quotas:?}");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    assert!(fs::read_to_string(readme).unwrap().contains("(images/tenants/acme.yaml)"));
+}
+
 #[test]
 fn each_is_placed_on_the_demos_devices() {
     let devices = [

@@ -64,6 +64,9 @@ api_codes! {
     NothingShipped "nothing-shipped" 404,
         "the device holds the stream, and nothing of it has arrived",
         "ask the device itself, or have records shipped";
+    Quota "quota" 403,
+        "the tenant has used up a quota, which the message names with its use and its limit",
+        "free some of it, or have the limit raised by an admin of the first tenant";
     Refused "refused" 403,
         "the caller may not do this, or the device is not let in",
         "use an access token whose role allows it, as whoami says; approve or enrol the device anew";

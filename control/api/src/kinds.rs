@@ -42,6 +42,8 @@ pub enum Section {
     Absence,
     /// Users of values, and which devices have which of them.
     Values,
+    /// Quotas of a tenant with their use.
+    Quotas,
 }
 
 /// Column of a list.
@@ -173,7 +175,7 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 9] = [
+pub static ALL: [&DocumentKind; 10] = [
     &WORKLOAD,
     &STREAM,
     &LINK_BUDGET,
@@ -183,6 +185,7 @@ pub static ALL: [&DocumentKind; 9] = [
     &SECRET,
     &CONFIG,
     &IDENTITY_PROVIDER,
+    &TENANT,
 ];
 
 /// `Workload`.
@@ -407,6 +410,28 @@ pub static IDENTITY_PROVIDER: DocumentKind = DocumentKind {
         LABELS,
     ],
     sections: &[Section::Document],
+};
+
+/// `Tenant`.
+pub static TENANT: DocumentKind = DocumentKind {
+    document: "Tenant",
+    word: "tenant",
+    plural: "tenants",
+    short: "",
+    about: "Tenants and their quotas",
+    path: &["policies", "tenants"],
+    columns: &[
+        NAME,
+        column("DEVICES", &[value("/spec/quotas/devices"), usual("-")]),
+        column("ARTIFACTS", &[value("/spec/quotas/artifacts"), usual("-")]),
+        column("DATA A DAY", &[value("/spec/quotas/dataPerDay"), usual("-")]),
+        column("REQUESTS A SECOND", &[value("/spec/quotas/requestsPerSecond"), usual("-")]),
+        column("CPU", &[value("/spec/quotas/cpu"), usual("-")]),
+        column("MEMORY", &[value("/spec/quotas/memory"), usual("-")]),
+        CHANGED,
+        LABELS,
+    ],
+    sections: &[Section::Document, Section::Quotas],
 };
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ mod role;
 mod secrets;
 pub mod selector;
 pub mod strict;
+mod tenant;
 pub mod time;
 mod timeline;
 mod token;
@@ -85,6 +86,9 @@ pub use query::{
 };
 pub use role::{NotARole, Role};
 pub use secrets::{RotateSecret, SecretValue};
+pub use tenant::{
+    ArtifactOfTenant, CreatedTenant, NewTenant, QuotaUnit, QuotaUse, Tenant, TenantDeletion,
+};
 pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 pub use token::{Approve, CreatedToken, NewToken, Token, TokenDevice, TokenUse};
 pub use workload::{Revision, State, Workload, WorkloadState, WorkloadSummary};

@@ -83,6 +83,9 @@ With --provider it prints a code and an address: log in there, in any browser. T
     /// Manage access tokens: who may use the API, and for what.
     #[command(subcommand)]
     Access(Access),
+    /// Manage tenants and their quotas, as an admin of the first tenant.
+    #[command(subcommand)]
+    Tenant(Tenant),
     /// Apply documents: all of them or, when one is faulty, none.
     #[command(after_help = "Examples:
   holdfast apply -f hello.yaml
@@ -128,6 +131,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast get devices gw-1 -o json        # the one object alone
   holdfast get workloads -o json           # {\"items\":[...]}, the whole list
   holdfast get streams                     # the documents; their records: holdfast data get
+  holdfast get tenants                     # their quotas; the use of each: holdfast tenant list
   holdfast get revisions hello             # those of one workload
   holdfast get alarms                      # what needs a person, the most urgent first
   holdfast get silences                    # what is acknowledged or silenced, by whom, until when
@@ -141,6 +145,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast describe device gw-1
   holdfast describe workload hello
   holdfast describe notification night
+  holdfast describe tenant acme            # its quotas, and how much of each is used
   holdfast describe devicepolicy ships     # who of them is away now, as expected and against it")]
     Describe(Named),
     /// Apply a former revision of a workload again.
@@ -381,6 +386,67 @@ pub(crate) enum Access {
         /// Id of the token (the part after `hfa1.`), or its name.
         id: String,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Tenant {
+    /// Create a tenant and print its first access token alone. It cannot be shown again.
+    #[command(after_help = "Examples:
+  holdfast tenant create acme
+  holdfast tenant create acme --devices 500 --artifacts 20Gi --data-per-day 5Gi
+  holdfast tenant create acme --requests-per-second 50 --cpu 200 --memory 64Gi
+
+The token may everything in the tenant: `holdfast login … --token` with it. Quotas are changed later
+by applying the tenant's document: `holdfast get tenant acme -o yaml`.")]
+    Create(CreateTenant),
+    /// List the tenants with the use of each quota; anybody else sees the own tenant.
+    #[command(after_help = "Examples:
+  holdfast tenant list
+  holdfast tenant list -o json")]
+    List {
+        /// Format of the output.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Delete a tenant that has no devices, documents or records, or all of it with --cascade.
+    #[command(after_help = "Examples:
+  holdfast tenant delete acme
+  holdfast tenant delete acme --cascade --dry-run     # says what would go
+  holdfast tenant delete acme --cascade")]
+    Delete {
+        /// Name of the tenant.
+        name: String,
+        /// Delete its devices, documents, tokens, artifacts and records with it.
+        #[arg(long)]
+        cascade: bool,
+        /// Print what would go, and delete nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateTenant {
+    /// Name of the tenant.
+    pub(crate) name: String,
+    /// Most devices [default: no limit].
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) devices: Option<u64>,
+    /// Most bytes of artifacts, such as 20Gi [default: no limit].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) artifacts: Option<String>,
+    /// Most bytes of records that are taken in a day, such as 5Gi [default: no limit].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) data_per_day: Option<String>,
+    /// Most requests of the API in a second [default: no limit].
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) requests_per_second: Option<u64>,
+    /// Most processor time of all workloads on all devices: cores, or 500m [default: no limit].
+    #[arg(long, value_name = "CORES")]
+    pub(crate) cpu: Option<String>,
+    /// Most memory of all workloads on all devices, such as 64Gi [default: no limit].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -980,6 +1046,17 @@ pub(crate) enum Artifact {
     #[command(after_help = "Examples:
   holdfast artifact push ./sensor-reader      # prints sha256:…")]
     Push(File),
+    /// List the artifacts that the tenant has pushed.
+    #[command(after_help = "Examples:
+  holdfast artifact list")]
+    List,
+    /// Delete an artifact that no revision of a workload names any more.
+    #[command(after_help = "Examples:
+  holdfast artifact delete sha256:…")]
+    Delete {
+        /// Digest, as `holdfast artifact push` printed it.
+        digest: String,
+    },
 }
 
 #[derive(Debug, Args)]

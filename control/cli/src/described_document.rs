@@ -13,6 +13,7 @@ use super::failure::Outcome;
 use super::jobs;
 use super::moment;
 use super::table::{Cell, facts};
+use super::tenants;
 use super::text::{Output, clean};
 use super::yaml;
 use holdfast_api::kinds::{DocumentKind, Section};
@@ -35,6 +36,7 @@ pub(super) async fn sections(
             Section::LinkUse => link_use(client, output, kind, item).await?,
             Section::Absence => described_absence::of_policy(output, item)?,
             Section::Values => described_values::of_document(client, output, kind, item).await?,
+            Section::Quotas => tenants::described(client, output, item).await?,
         });
     }
     Ok(parts.join("\n"))

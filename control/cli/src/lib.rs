@@ -44,6 +44,7 @@ mod secrets;
 mod serve_args;
 mod status;
 mod table;
+mod tenants;
 mod text;
 mod transfer;
 mod yaml;
@@ -156,6 +157,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Session(command) => people::session(client, output, now, &command).await,
         Command::Auth(command) => access::auth(client, output, now, &command).await,
         Command::Access(command) => access::access(client, output, now, &command).await,
+        Command::Tenant(command) => tenants::tenant(client, output, &command).await,
         Command::Apply(wanted) => apply::apply(client, output, &wanted).await,
         Command::Diff(files) => apply::diff(client, output, &files).await,
         Command::Delete(wanted) => apply::delete(client, output, &wanted).await,
@@ -178,6 +180,10 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Data(command) => data::data(client, output, now, &command).await,
         Command::Query(wanted) => query::query(client, output, wanted).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
+        Command::Artifact(Artifact::List) => transfer::artifacts(client, output).await,
+        Command::Artifact(Artifact::Delete { digest }) => {
+            transfer::delete(client, output, &digest).await
+        }
         Command::Ca => transfer::ca(client, output).await,
         Command::Backup(wanted) => backups::backup(client, output, &wanted).await,
         Command::Restore(wanted) => backups::restore(client, output, &wanted).await,

@@ -13,14 +13,16 @@ use bytes::Bytes;
 use futures_util::stream;
 use holdfast_base::ids::Digest;
 use reqwest::Method;
+use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
 use super::cells::read;
 use super::client::Client;
 use super::failure::{Failure, Outcome};
 use super::login::{begin, finish};
+use super::table::{Cell, table};
 use super::text::{Output, clean};
-use holdfast_api::StoredArtifact;
+use holdfast_api::{ArtifactOfTenant, StoredArtifact};
 
 /// Silence of the control plane during a backup after which the transfer is given up.
 const SILENCE: Duration = Duration::from_secs(120);
@@ -43,6 +45,29 @@ pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcom
         )));
     }
     output.line(&clean(&stored.digest))
+}
+
+/// Prints the artifacts that the tenant has pushed.
+pub(crate) async fn artifacts(client: &Client, output: Output) -> Outcome {
+    let all = client.list(&["artifacts"], &[]).await?;
+    let rows = all
+        .iter()
+        .map(|item| {
+            let artifact: ArtifactOfTenant = read(item)?;
+            Ok(vec![
+                artifact.digest.into(),
+                artifact.size.to_string().into(),
+                artifact.created_at.into(),
+            ])
+        })
+        .collect::<Outcome<Vec<Vec<Cell>>>>()?;
+    output.bytes(table(output, 0, &["DIGEST", "BYTES", "PUSHED"], &rows).as_bytes())
+}
+
+/// Deletes an artifact.
+pub(crate) async fn delete(client: &Client, output: Output, digest: &str) -> Outcome {
+    client.send(Method::DELETE, &["artifacts", digest], &[], &Value::Null).await?;
+    output.line(&format!("artifact {digest} deleted"))
 }
 
 /// Digest of a body, set once all of it was sent.
@@ -152,7 +177,7 @@ pub(crate) enum Asked<'a> {
     /// Path and query parameters.
     Get(&'a [&'a str], &'a [(&'a str, &'a str)]),
     /// Path and JSON body.
-    Post(&'a [&'a str], &'a serde_json::Value),
+    Post(&'a [&'a str], &'a Value),
 }
 
 /// Writes a long response to a file and returns its size. Only a complete file takes the place of

@@ -1,6 +1,6 @@
 //! Reading of the store's rows into the model, at a start and for a restore.
 
-use holdfast_base::ids::{Name, unhex};
+use holdfast_base::ids::{Digest, Name, unhex};
 
 use super::alarms::Silence;
 use super::kinds::AnyKind;
@@ -56,6 +56,11 @@ impl Model {
                 let digest = unhex::<32>(rest).ok_or_else(unknown)?;
                 self.sessions.insert(digest, read(key, value)?);
             }
+            "artifact" => {
+                let digest = unhex::<32>(rest).map(Digest).ok_or_else(unknown)?;
+                self.artifacts.insert(digest, read(key, value)?);
+            }
+            "ended" => drop(self.ended.insert(name()?)),
             "silence" => {
                 let silence: Silence = read(key, value)?;
                 self.silences.insert(silence.id.clone(), silence);

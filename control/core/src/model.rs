@@ -3,7 +3,7 @@
 //!
 //! See decision 0124.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use holdfast_base::ids::{DeviceId, Digest, Labels, Name};
@@ -18,10 +18,11 @@ use super::ingest::Retention;
 use super::kinds::cbor_len;
 use super::liveness::Live;
 use super::people::UserRecord;
+use super::quota::Quotas;
 use super::records::{
-    AccessRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta, Policy, PolicyKey,
-    PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing, TokenRecord,
-    WorkloadRecord,
+    AccessRecord, ArtifactRecord, AuditRecord, DesiredRecord, DeviceRecord, KnownProblem, Meta,
+    Policy, PolicyKey, PolicyRecord, ReportRecord, RevisionRecord, SessionRecord, Standing,
+    TokenRecord, WorkloadRecord,
 };
 use super::timeline::Recent;
 
@@ -187,6 +188,13 @@ pub struct Model {
     pub users: BTreeMap<Name, UserRecord>,
     /// Logins of browsers by the sha256 of their secrets.
     pub sessions: BTreeMap<[u8; 32], SessionRecord>,
+    /// Artifacts that the tenant has pushed. Nobody else fetches them or names them in documents.
+    pub artifacts: BTreeMap<Digest, ArtifactRecord>,
+    /// Limits of the tenant, from its `Tenant` document. See [`super::tenants::Tenants::settle`].
+    pub quotas: Quotas,
+    /// Names of tenants that were deleted and whose rows are not all removed yet. Only in the tables
+    /// of the tenant that the control plane began with.
+    pub ended: BTreeSet<Name>,
     /// Audit log, oldest entry first.
     pub audit: VecDeque<AuditRecord>,
     /// Number of the last batch of this tenant given to the store.
@@ -212,7 +220,7 @@ pub const SHARED: [&str; 3] = [AUTHORITY, FORMAT, KEYRING];
 /// Keys of the rows in the store. Those that are made here are within a tenant; [`key::of`] makes
 /// the store's key, `KIND/TENANT/REST`.
 pub mod key {
-    use holdfast_base::ids::{Name, hex};
+    use holdfast_base::ids::{Digest, Name, hex};
 
     use crate::records::PolicyKey;
     use crate::timeline::Ring;
@@ -307,6 +315,14 @@ pub mod key {
     pub fn session(digest: &[u8; 32]) -> String {
         format!("{SESSIONS}{}", hex(digest))
     }
+    /// Returns the key of an artifact that the tenant has pushed.
+    pub fn artifact(digest: &Digest) -> String {
+        format!("artifact/{}", digest.hex())
+    }
+    /// Returns the key of a deleted tenant whose rows are not all removed yet.
+    pub fn ended(tenant: &Name) -> String {
+        format!("ended/{tenant}")
+    }
     /// Returns the key of an acknowledgement or a silence.
     pub fn silence(id: &str) -> String {
         format!("silence/{id}")
@@ -334,6 +350,9 @@ impl Model {
             access: BTreeMap::new(),
             users: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            artifacts: BTreeMap::new(),
+            quotas: Quotas::default(),
+            ended: BTreeSet::new(),
             audit: VecDeque::new(),
             batches: 0,
             started: 0,
@@ -407,6 +426,16 @@ impl Model {
             known.record.spec.run.artifacts().any(|artifact| artifact.digest == *digest)
                 || known.revisions.iter().any(|revision| holds(&revision.written, &text))
         })
+    }
+
+    /// Returns the workloads of which a stored revision names an artifact.
+    pub fn workloads_with(&self, digest: &Digest) -> Vec<&Name> {
+        let text = digest.to_string();
+        let naming = |known: &Workload| {
+            known.record.spec.run.artifacts().any(|artifact| artifact.digest == *digest)
+                || known.revisions.iter().any(|revision| holds(&revision.written, &text))
+        };
+        self.workloads.iter().filter(|(_, known)| naming(known)).map(|(name, _)| name).collect()
     }
 
     fn data_policies(&self, wanted: &[(PolicyKey, u64)]) -> Option<Box<DataPolicies>> {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::lineage::Lineage;
 use super::mark::{self, Mark};
 use super::pause::{Pauses, Stamp};
+use super::quota::DayUse;
 use super::rights::{Actor, Grant, Who};
 use super::secrets::place::Place;
 use super::secrets::references::References;
@@ -54,6 +55,23 @@ pub struct Meta {
     /// Numbers of events that were ever put into the fleet's rings.
     #[serde(default, skip_serializing_if = "Counts::is_zero")]
     pub events: Counts,
+    /// Bytes of records that were taken on the last day with any. Written now and then.
+    #[serde(default, skip_serializing_if = "DayUse::is_zero")]
+    pub data: DayUse,
+    /// True if artifacts belong to the tenants that pushed them. Before that version all belonged to
+    /// the first tenant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub artifacts_owned: bool,
+}
+
+/// Artifact that a tenant has pushed. Its bytes are stored once for all tenants that did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArtifactRecord {
+    /// Size in bytes, which counts for the tenant's quota.
+    pub size: u64,
+    /// Time of the first push by this tenant, in seconds since 1970.
+    pub created_at: u64,
 }
 
 /// Entry of [`TokenRecord::allow_labels`] that allows every key.

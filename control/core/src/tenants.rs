@@ -8,12 +8,16 @@ use std::collections::BTreeMap;
 use holdfast_base::ids::Name;
 
 use super::change::{Change, Finished};
+use super::kinds::{Policy, PolicyKind};
 use super::loading::Late;
 use super::model::{BadRecord, Model, SHARED, key};
+use super::quota::Quotas;
 
 /// Tables of all tenants.
 #[derive(Debug)]
 pub struct Tenants {
+    /// Tenant that the control plane began with. Its tables have the `Tenant` documents.
+    first: Name,
     tables: BTreeMap<Name, Model>,
     /// Tables of every tenant that there is not. They are always empty.
     nobody: Model,
@@ -29,8 +33,8 @@ impl Tenants {
     /// Creates the state with one tenant, whose tables are empty.
     pub fn new(first: Name) -> Self {
         let nobody = Model::empty(first.clone());
-        let tables = BTreeMap::from([(first.clone(), Model::empty(first))]);
-        Self { tables, nobody, batches: 0 }
+        let tables = BTreeMap::from([(first.clone(), Model::empty(first.clone()))]);
+        Self { first, tables, nobody, batches: 0 }
     }
 
     /// Returns the tables of a tenant. Those of an unknown tenant are empty.
@@ -47,6 +51,11 @@ impl Tenants {
     /// Adds a tenant with empty tables, unless there is one of this name.
     pub fn add(&mut self, tenant: &Name) -> &mut Model {
         self.tables.entry(tenant.clone()).or_insert_with(|| Model::empty(tenant.clone()))
+    }
+
+    /// Returns whether there is a tenant of this name.
+    pub fn has(&self, tenant: &Name) -> bool {
+        self.tables.contains_key(tenant)
     }
 
     /// Names of all tenants, in their order.
@@ -87,11 +96,76 @@ impl Tenants {
         self.add(&tenant).take(waiting, &local, value)
     }
 
-    /// Adds the rows that waited for their device or workload.
+    /// Adds the rows that waited for their device or workload, and gives each tenant its quotas. Rows
+    /// of a tenant that was deleted are left out: they wait to be removed.
     pub fn settle(&mut self, late: AllLate) {
         for (tenant, late) in late.0 {
             self.add(&tenant).settle(late);
         }
+        for ended in self.of(&self.first).ended.clone() {
+            self.tables.remove(&ended);
+        }
+        for tenant in self.settle_quotas() {
+            self.add(&tenant);
+        }
+        self.settle_quotas();
+    }
+
+    /// Gives each tenant the quotas of its document. Returns the tenants that have a document and no
+    /// tables.
+    fn settle_quotas(&mut self) -> Vec<Name> {
+        let mut quotas: BTreeMap<Name, Quotas> = BTreeMap::new();
+        for ((_, name), known) in &self.of(&self.first).policies {
+            if let Policy::Tenant { quotas: of } = &known.record.policy {
+                quotas.insert(name.clone(), *of);
+            }
+        }
+        for model in self.tables.values_mut() {
+            model.quotas = quotas.get(&model.tenant).copied().unwrap_or_default();
+        }
+        quotas.into_keys().filter(|name| !self.tables.contains_key(name)).collect()
+    }
+
+    /// Takes in what a change of `Tenant` documents means: gives each tenant its quotas, and makes
+    /// the tables of those that have none. Their rows are added to `done`. `now` is in seconds since
+    /// 1970.
+    pub fn make(&mut self, now: u64, done: &mut Finished) {
+        let started = self.of(&self.first).started;
+        for tenant in self.settle_quotas() {
+            let model = self.add(&tenant);
+            // A time as the epoch is higher than what devices of an earlier tenant of this name hold.
+            model.meta.epoch = now.max(1);
+            model.meta.artifacts_owned = true;
+            model.started = started;
+            if let Some(mut change) = self.begin(&tenant, now) {
+                change.live();
+                let made = change.finish();
+                done.number = made.number;
+                done.add(made);
+            }
+        }
+        self.settle_quotas();
+    }
+
+    /// Ends a tenant: its tables are gone from memory, its document is deleted, and a row says that
+    /// its rows are to be removed. None: there is no such tenant, or it is the first one.
+    pub fn end(&mut self, tenant: &Name, now: u64, by: &str) -> Option<(Model, Finished)> {
+        if *tenant == self.first {
+            return None;
+        }
+        let gone = self.tables.remove(tenant)?;
+        let mut change = self.begin(&self.first.clone(), now)?;
+        change.model.ended.insert(tenant.clone());
+        change.put(key::ended(tenant), &now);
+        let document = (PolicyKind::Tenant, tenant.clone());
+        if change.model.policies.remove(&document).is_some() {
+            change.delete(key::policy(&document));
+            change.event("tenant", tenant.as_str(), "deleted", format!("deleted by {by}"));
+        }
+        change.audit(by, "tenant.delete", tenant.as_str(), String::new());
+        let mut done = change.finish();
+        done.after.disconnect.extend(gone.devices.keys().map(|name| gone.id(name)));
+        Some((gone, done))
     }
 
     /// Replaces the whole state by that of a backup, in a higher epoch. `records` are the backup's
@@ -135,6 +209,7 @@ impl Tenants {
             whole.after.disconnect.extend(ids);
             self.tables.insert(tenant.clone(), Model::empty(tenant));
         }
+        self.settle_quotas();
         whole
     }
 }
@@ -202,6 +277,63 @@ mod tests {
             assert_eq!(before.meta.version, after.meta.version, "versions are counted alone");
         }
         assert_eq!(tenants.batches, 3, "and the batches together");
+    }
+
+    /// Applies the document of a tenant in the first one, `acme`.
+    fn apply(tenants: &mut Tenants, tenant: &str, devices: u64) -> Finished {
+        let document = serde_json::json!({
+            "apiVersion": "holdfast/v1", "kind": "Tenant", "metadata": { "name": tenant },
+            "spec": { "quotas": { "devices": devices } },
+        });
+        let admitted = crate::admission::admit(&[document], &|_| None).unwrap();
+        let mut change = tenants.begin(&name("acme"), 70).unwrap();
+        crate::apply::plan(change.model, admitted, 70).unwrap().carry_out(&mut change, "me", None);
+        let mut done = change.finish();
+        tenants.make(70, &mut done);
+        done
+    }
+
+    #[test]
+    fn a_document_makes_the_tables_of_its_tenant_and_gives_it_its_quotas() {
+        let mut tenants = Tenants::new(name("acme"));
+        let made = apply(&mut tenants, "beta", 5);
+        let quotas = |tenants: &Tenants| tenants.of(&name("beta")).quotas.devices;
+        assert_eq!((quotas(&tenants), tenants.of(&name("beta")).meta.epoch), (Some(5), 70));
+        assert_eq!(made.number, tenants.batches);
+        let keys: Vec<&str> = made.writes.rows.iter().map(|(key, _)| &**key).collect();
+        assert!(keys.contains(&"tenant/acme/beta") && keys.contains(&"meta/beta"), "{keys:?}");
+        let changed = apply(&mut tenants, "beta", 7);
+        assert_eq!(quotas(&tenants), Some(7));
+        let again = changed.writes.rows.iter().any(|(key, _)| key == "meta/beta");
+        assert!(!again, "it is made once");
+        let (mut loaded, mut late) = (Tenants::new(name("acme")), AllLate::default());
+        for (key, value) in made.writes.rows.iter().chain(&changed.writes.rows) {
+            loaded.take(&mut late, key, value.as_ref().unwrap()).unwrap();
+        }
+        loaded.settle(late);
+        assert_eq!(quotas(&loaded), Some(7), "and read back");
+    }
+
+    #[test]
+    fn a_tenant_that_ended_is_gone_although_its_rows_are_still_there() {
+        let mut tenants = Tenants::new(name("acme"));
+        let mut rows: BTreeMap<String, Option<Vec<u8>>> = BTreeMap::new();
+        rows.extend(apply(&mut tenants, "beta", 5).writes.rows);
+        rows.extend(device(&mut tenants, "beta", "pump-1").writes.rows);
+        assert!(tenants.end(&name("acme"), 80, "me").is_none(), "the first one stays");
+        let (gone, done) = tenants.end(&name("beta"), 80, "me").unwrap();
+        assert_eq!((gone.devices.len(), done.after.disconnect.len()), (1, 1));
+        assert!(
+            tenants.begin(&name("beta"), 81).is_none() && !tenants.names().contains(&name("beta"))
+        );
+        rows.extend(done.writes.rows);
+        let (mut again, mut late) = (Tenants::new(name("acme")), AllLate::default());
+        for (key, value) in rows.iter().filter_map(|(key, value)| Some((key, value.as_ref()?))) {
+            again.take(&mut late, key, value).unwrap();
+        }
+        again.settle(late);
+        assert_eq!(again.names(), [name("acme")]);
+        assert!(again.of(&name("acme")).ended.contains(&name("beta")), "for the sweep");
     }
 
     #[test]

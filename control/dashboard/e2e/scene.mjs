@@ -89,6 +89,7 @@ export const PAGES = [
   { name: "settings-access-new", path: "/settings?tab=access&new=access", ready: "Ends after" },
   { name: "settings-access-rotate", path: "/settings?tab=access", ready: "for setting up", act: async (page) => { await page.getByRole("button", { name: /^Rotate/ }).first().click(); await page.getByRole("dialog").getByText("gets a new secret").waitFor(); } },
   { name: "settings-sessions", path: "/settings?tab=sessions", ready: "this session" },
+  { name: "settings-tenants", path: "/settings?tab=tenants", ready: "no limit" },
   { name: "settings-me", path: "/settings?tab=me", ready: "What I may do", act: async (page) => { await page.getByText(/actions allowed/).click(); } },
   { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await backupOf(page)); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];
@@ -134,6 +135,7 @@ export async function seed(world) {
   await world.must("POST", "/api/v1/users", { name: "bert" });
   await world.apply(binding("operators", "operator", ["anna"], "all"), binding("kiel-night", "viewer", ["bert", "dora@corp"], { matchLabels: { site: "kiel" } }));
   await world.must("POST", "/api/v1/access", { name: "pipeline", role: "operator", ttlSeconds: 2_592_000 });
+  await world.must("POST", "/api/v1/tenants", { name: "acme", quotas: { devices: 500, artifacts: "20Gi", dataPerDay: "5Gi" } });
   await metered(world, "pump-1", 20);
   await until("hello runs on pump-1", async () => (await world.must("GET", "/api/v1/devices/pump-1")).status.workloads.hello?.phase === "running");
   await until("relay fails on pump-2", async () => (await world.must("GET", "/api/v1/devices/pump-2")).status.workloads.relay?.restarts >= 2);

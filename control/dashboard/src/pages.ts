@@ -35,5 +35,5 @@ export const pages: readonly Page[] = [
   { path: "/artifact", title: "Push an artifact", finds: "upload file program binary digest store", needs: "artifact.put", load: () => import("./pages/artifact") },
   { path: "/enrolment", title: "Enrolment", icon: "enrolment", finds: "token new device approve waiting qr", needs: "token.list", load: () => import("./pages/enrolment") },
   { path: "/activity", title: "Activity", icon: "activity", finds: "audit log who did what", needs: "activity.list", load: () => import("./pages/activity") },
-  { path: "/settings", title: "Settings", icon: "settings", finds: "people users roles bindings access tokens sessions my account password second factor ca certificate backup restore version licences", load: () => import("./pages/settings") },
+  { path: "/settings", title: "Settings", icon: "settings", finds: "people users roles bindings access tokens sessions tenants quotas my account password second factor ca certificate backup restore version licences", load: () => import("./pages/settings") },
 ];

@@ -6,4 +6,9 @@ use holdfast_base::ids::Digest;
 pub trait ArtifactSizes: Send + Sync + 'static {
     /// Returns the size of an artifact in bytes. `None`: it is not stored.
     fn size(&self, digest: &Digest) -> Option<u64>;
+    /// Returns the digests and sizes of all stored artifacts.
+    fn all(&self) -> Vec<(Digest, u64)>;
+    /// Removes an artifact when `unowned` says that no tenant has it. Nothing is stored under the
+    /// digest while that is asked. An artifact that cannot be removed stays, which is logged.
+    fn remove(&self, digest: &Digest, unowned: &dyn Fn() -> bool);
 }

@@ -28,6 +28,20 @@ impl ArtifactSizes for Artifacts {
     fn size(&self, digest: &Digest) -> Option<u64> {
         self.size(digest)
     }
+
+    fn all(&self) -> Vec<(Digest, u64)> {
+        self.all()
+    }
+
+    fn remove(&self, digest: &Digest, unowned: &dyn Fn() -> bool) {
+        let mut sizes = self.sizes.write().unwrap_or_else(PoisonError::into_inner);
+        if sizes.contains_key(digest) && unowned() {
+            match std::fs::remove_file(self.path(digest)) {
+                Ok(()) => drop(sizes.remove(digest)),
+                Err(error) => tracing::warn!(%digest, %error, "an artifact that nobody has stays"),
+            }
+        }
+    }
 }
 
 impl Artifacts {
@@ -93,17 +107,18 @@ impl Artifacts {
         Ok(Upload { temporary, file, hash, size: 0 })
     }
 
-    /// Moves a complete file that is durable to the name of its digest.
+    /// Moves a complete file that is durable to the name of its digest. A file of that name has the
+    /// same bytes and is replaced: what is stored already takes as long as what is not, so that a
+    /// tenant cannot tell by the time whether another one has it.
     ///
     /// # Errors
     /// Returns the disk's error.
     pub fn adopt(&self, temporary: &Temporary, digest: Digest, size: u64) -> io::Result<()> {
-        if self.size(&digest) != Some(size) {
-            std::fs::rename(&temporary.0, self.path(&digest))?;
-            std::fs::File::open(&self.whole)?.sync_all()?;
-            self.sizes.write().unwrap_or_else(PoisonError::into_inner).insert(digest, size);
-        }
-        Ok(())
+        let mut sizes = self.sizes.write().unwrap_or_else(PoisonError::into_inner);
+        std::fs::rename(&temporary.0, self.path(&digest))?;
+        sizes.insert(digest, size);
+        drop(sizes);
+        std::fs::File::open(&self.whole)?.sync_all()
     }
 }
 
@@ -147,16 +162,15 @@ impl Upload {
         Ok(self.size)
     }
 
-    /// Ends the upload. When this returns, the artifact is durable under its final name.
+    /// Ends the upload. When this returns, the bytes are durable; [`Artifacts::adopt`] then gives them
+    /// their name.
     ///
     /// # Errors
     /// Returns the disk's error.
-    pub async fn finish(mut self, artifacts: &Artifacts) -> io::Result<(Digest, u64)> {
+    pub async fn finish(mut self) -> io::Result<(Temporary, Digest, u64)> {
         self.file.flush().await?;
         self.file.sync_all().await?;
-        let digest = digest(self.hash);
-        artifacts.adopt(&self.temporary, digest, self.size)?;
-        Ok((digest, self.size))
+        Ok((self.temporary, digest(self.hash), self.size))
     }
 
     /// Ends an upload that is not an artifact. Returns its flushed temporary file.

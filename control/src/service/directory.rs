@@ -159,7 +159,7 @@ impl Desired for Directory {
         let (mut state, key, parcels) = {
             let model = self.documents.model(&device.tenant);
             let known = model.devices.get(&device.device)?;
-            if !self.documents.is_durable(known.desired_in) {
+            if !self.documents.is_durable(&device.tenant, known.desired_in) {
                 return None; // The writer tells the gateway when it is durable.
             }
             let state = model.desired_state(&device.device)?;

@@ -3,6 +3,7 @@
 use holdfast_protocol::enrol::Fault;
 
 use crate::core::parameter::BadParameter;
+use crate::core::quota::Over;
 use crate::core::{apply, jobs};
 use crate::ports::store::StoreError;
 
@@ -29,6 +30,9 @@ pub enum Failure {
     /// Action that the caller may not do.
     #[error("{0}")]
     Refused(String),
+    /// Request beyond a quota of the caller's tenant.
+    #[error(transparent)]
+    Quota(#[from] Over),
     /// Change that came with a login's cookie and without the CSRF token which shows that the user
     /// meant it.
     #[error("{0}")]
@@ -109,8 +113,10 @@ impl From<apply::Refusal> for Failure {
             | apply::Refusal::Changed { .. }
             | apply::Refusal::Used { .. }
             | apply::Refusal::Full { .. } => Self::Conflict(message),
+            apply::Refusal::Quota(over) => Self::Quota(over),
             apply::Refusal::Secret(faults)
             | apply::Refusal::References(faults)
+            | apply::Refusal::Uncounted(faults)
             | apply::Refusal::TooLarge(faults) => Self::Invalid { message, faults },
         }
     }

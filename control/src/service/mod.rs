@@ -5,6 +5,7 @@
 //! the ones named behind it:
 //!
 //! ```text
+//! tenancy     documents, data, alarms, access, fleet, workloads
 //! archive     documents, data, alarms, enrolment, keys, vault
 //! keys        documents
 //! directory   documents, data, access, calls, vault
@@ -39,13 +40,14 @@ mod people;
 mod rights;
 mod settings;
 mod start;
+mod tenancy;
 mod vault;
+mod waiting;
 mod workloads;
 
 use std::sync::Arc;
 
 use holdfast_base::ids::Name;
-use tokio::sync::mpsc;
 
 use crate::ports::bus;
 use crate::ports::keyring::Keyring;
@@ -73,6 +75,7 @@ pub use people::{
 pub use rights::may;
 pub use settings::{Ports, Settings};
 pub use start::StartError;
+pub use tenancy::Tenancy;
 pub use workloads::{Restarting, Workloads};
 
 use documents::Renewing;
@@ -107,6 +110,8 @@ pub struct Service {
     pub keys: Arc<MasterKeys>,
     /// Backup and restore.
     pub archive: Arc<Archive>,
+    /// Tenants and their quotas.
+    pub tenancy: Arc<Tenancy>,
 }
 
 /// Threads that write to the store and the data store, and the one that renews the lease.
@@ -147,14 +152,14 @@ impl Service {
     /// # Errors
     /// Returns a [`StartError`] when the store cannot be read or a thread cannot be started.
     pub fn start(ports: Ports, settings: Settings) -> Result<(Arc<Self>, Threads), StartError> {
-        let (jobs, queue) = mpsc::channel(documents::QUEUE);
-        let lease = Renewing::begin(&ports.store, SHARD, settings.uptime, jobs.clone())?;
-        let begun = Self::begin(ports, settings, (&lease, jobs)).and_then(|(service, batches)| {
+        let jobs = Arc::new(documents::Jobs::new());
+        let lease = Renewing::begin(&ports.store, SHARD, settings.uptime, Arc::clone(&jobs))?;
+        let begun = Self::begin(ports, settings, (&lease, jobs)).and_then(|service| {
             let named = |name: &str| std::thread::Builder::new().name(name.into());
             let documents = Arc::clone(&service.documents);
-            let store = named("store").spawn(move || documents::write(&documents, queue))?;
+            let store = named("store").spawn(move || documents::write(&documents))?;
             let data = Arc::clone(&service.data);
-            let data = named("data").spawn(move || data::store(&data, batches))?;
+            let data = named("data").spawn(move || data::store(&data))?;
             service.archive.seal_old();
             Ok((service, store, data))
         });
@@ -173,8 +178,8 @@ impl Service {
     fn begin(
         ports: Ports,
         settings: Settings,
-        (lease, jobs): (&Renewing, mpsc::Sender<documents::Job>),
-    ) -> Result<(Self, data::Queued), StartError> {
+        (lease, jobs): (&Renewing, Arc<documents::Jobs<Documents>>),
+    ) -> Result<Self, StartError> {
         let Ports { store, data, bus, authority, keyring, passwords, .. } = ports;
         let Ports { artifacts, notifier, providers, .. } = ports;
         let lease = Arc::clone(&lease.lease);
@@ -182,8 +187,7 @@ impl Service {
         let documents = Arc::new(documents);
         let of = || Arc::clone(&documents);
         let keys = || Arc::clone(&authority);
-        let (data, batches) = Data::new(of(), Arc::clone(&bus), data, settings.reserve);
-        let data = Arc::new(data);
+        let data = Arc::new(Data::new(of(), Arc::clone(&bus), data, settings.reserve));
         let records = || Arc::clone(&data);
         let access = Arc::new(Access::new(of(), keys()));
         let random = authority.random().map_err(std::io::Error::other)?;
@@ -200,8 +204,16 @@ impl Service {
         let terms = Terms { device_ttl, mqtt, api, addresses };
         let enrolment = Arc::new(Enrolment::new(of(), keys(), terms));
         let above = (Arc::clone(&calls), Arc::clone(&alarms), secrets());
-        let workloads = Workloads::new(of(), above, artifacts, ring());
-        let fleet = Fleet::new(of(), Arc::clone(&alarms), records());
+        let workloads = Arc::new(Workloads::new(of(), above, artifacts, ring()));
+        let fleet = Arc::new(Fleet::new(of(), Arc::clone(&alarms), records()));
+        let tenancy = Tenancy::new(
+            of(),
+            Arc::clone(&access),
+            Arc::clone(&alarms),
+            records(),
+            Arc::clone(&fleet),
+            Arc::clone(&workloads),
+        );
         let directory = Directory::new(
             of(),
             Arc::clone(&access),
@@ -220,9 +232,10 @@ impl Service {
             keys(),
             Arc::clone(&master_keys),
         );
-        let service = Self {
-            workloads: Arc::new(workloads),
-            fleet: Arc::new(fleet),
+        Ok(Self {
+            workloads,
+            fleet,
+            tenancy: Arc::new(tenancy),
             directory: Arc::new(directory),
             archive: Arc::new(archive),
             people: Arc::new(people),
@@ -233,8 +246,7 @@ impl Service {
             calls,
             alarms,
             enrolment,
-        };
-        Ok((service, batches))
+        })
     }
 
     /// Ports that a bus calls.
@@ -243,8 +255,8 @@ impl Service {
     }
 
     /// Writes what is queued and ends the writing threads. No change can be made afterwards.
-    pub async fn close(&self) {
+    pub fn close(&self) {
         self.data.close();
-        self.documents.close().await;
+        self.documents.close();
     }
 }

@@ -135,13 +135,17 @@ async fn every_refusal_is_the_same_json() {
         assert!(!body["error"]["message"].as_str().unwrap().is_empty());
     }
     world.admin.push('0');
-    for path in
-        ["/api/v1/devices", "/api/v1/access", "/api/v1/artifacts/sha256:0", "/api/v1/events"]
-    {
+    for path in [
+        "/metrics",
+        "/api/v1/devices",
+        "/api/v1/access",
+        "/api/v1/artifacts/sha256:0",
+        "/api/v1/events",
+    ] {
         let (status, body) = world.request("GET", path, json!(null)).await;
         assert_eq!((status, &body["error"]["code"]), (401, &json!("unauthorized")), "{path}");
     }
-    for path in ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json", "/api/v1/schema.json"] {
+    for path in ["/healthz", "/readyz", "/api/v1/openapi.json", "/api/v1/schema.json"] {
         assert_eq!(world.request("GET", path, json!(null)).await.0, 200, "{path} needs no token");
     }
     let ca = world.raw("GET", "/api/v1/ca", &[], "").await;

@@ -53,6 +53,8 @@ enum Of {
     All,
     /// As `All`; the kind belongs to no devices, so it needs a role without a selector.
     AllWhole,
+    /// It is about an object of the tenant that belongs to no devices, and a selector plays no part.
+    Tenants,
     /// It is about the caller, or about nothing of a tenant.
     Self_,
     /// It is about one object, of which the walk has none: whoever may ask is told that it is not
@@ -108,8 +110,10 @@ const WALK: &[Line] = &[
     ("POST", "/api/v1/apply", "oa", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"Stream","metadata":{"name":"{m}"},"spec":{"devices":{"matchLabels":{"site":"{site}"}},"streams":["{m}"],"priority":3}}]}"#, Of::MadeAgain),
     ("POST", "/api/v1/apply", "oa", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"Config","metadata":{"name":"new-one"},"spec":{"data":{"k":"v"}}}]}"#, Of::AllWhole),
     ("POST", "/api/v1/apply", "a", "", r#"{"documents":[{"apiVersion":"holdfast/v1","kind":"RoleBinding","metadata":{"name":"new-one"},"spec":{"role":"viewer","subjects":["new-one"],"devices":"all"}}]}"#, Of::AllWhole),
+    ("GET", "/api/v1/artifacts", "voau", "", "", Of::AllWhole),
     ("PUT", "/api/v1/artifacts", "oa", "", "bytes", Of::Self_),
-    ("GET", "/api/v1/artifacts/{digest}", "oa", "/api/v1/artifacts/{digest}", "", Of::Self_),
+    ("GET", "/api/v1/artifacts/{digest}", "oa", "/api/v1/artifacts/{digest}", "", Of::Tenants),
+    ("DELETE", "/api/v1/artifacts/{digest}", "oa", "/api/v1/artifacts/sha256:0000000000000000000000000000000000000000000000000000000000000000", "", Of::MissingWhole),
     ("GET", "/api/v1/audit", "au", "", "", Of::AllWhole),
     ("POST", "/api/v1/backup", "a", "", r#"{"passphrase":"correct horse battery staple"}"#, Of::Plane),
     ("POST", "/api/v1/backup/unencrypted", "a", "", "", Of::Plane),
@@ -162,6 +166,7 @@ const WALK: &[Line] = &[
     ("GET", "/api/v1/policies/{kind}", "voau", "/api/v1/policies/secrets", "", Of::AllWhole),
     ("GET", "/api/v1/policies/{kind}", "voau", "/api/v1/policies/configs", "", Of::AllWhole),
     ("GET", "/api/v1/policies/{kind}", "voau", "/api/v1/policies/identityproviders", "", Of::AllWhole),
+    ("GET", "/api/v1/policies/{kind}", "voau", "/api/v1/policies/tenants", "", Of::AllWhole),
     ("GET", "/api/v1/policies/{kind}/{name}", "voau", "/api/v1/policies/streams/{m}", "", Of::One),
     ("GET", "/api/v1/policies/{kind}/{name}", "voau", "/api/v1/policies/linkbudgets/{m}", "", Of::One),
     ("GET", "/api/v1/policies/{kind}/{name}", "voau", "/api/v1/policies/devicepolicies/{m}", "", Of::One),
@@ -191,6 +196,9 @@ const WALK: &[Line] = &[
     ("GET", "/api/v1/streams", "voau", "", "", Of::All),
     ("GET", "/api/v1/streams", "voau", "/api/v1/streams?device={m}-d", "", Of::One),
     ("GET", "/api/v1/streams/{stream}/export.parquet", "voa", "/api/v1/streams/{m}/export.parquet", "", Of::One),
+    ("GET", "/api/v1/tenants", "voau", "", "", Of::AllWhole),
+    ("POST", "/api/v1/tenants", "a", "", r#"{"name":"new-one"}"#, Of::Plane),
+    ("DELETE", "/api/v1/tenants/{name}", "a", "/api/v1/tenants/nowhere", "", Of::MissingWhole),
     ("GET", "/api/v1/tokens", "voadu", "", "", Of::All),
     ("POST", "/api/v1/tokens", "oad", "", r#"{"labels":{"site":"{site}"}}"#, Of::Made),
     ("GET", "/api/v1/tokens/{id}", "voadu", "/api/v1/tokens/{token}", "", Of::One),
@@ -217,7 +225,7 @@ const WALK: &[Line] = &[
     ("GET", "/api/v1/whoami", "voadum", "", "", Of::Self_),
     ("GET", "/api/v1/can", "voadum", "/api/v1/can?action=device.get&object={m}-d", "", Of::One),
     ("GET", "/healthz", "-", "", "", Of::Open),
-    ("GET", "/metrics", "-", "", "", Of::Open),
+    ("GET", "/metrics", "am", "", "", Of::AllWhole),
     ("GET", "/readyz", "-", "", "", Of::Open),
 ];
 
@@ -501,6 +509,7 @@ fn expected(line: &Line, caller: &Caller, relation: Relation) -> Expected {
         _ if caller.restricted() && whole => Expected::Refused("without a selector"),
         Of::Plane if caller.column.of != 0 => Expected::NotThere,
         Of::Missing | Of::MissingWhole | Of::Lacking => Expected::NotThere,
+        Of::Tenants if relation == Relation::Foreign => Expected::NotThere,
         Of::One | Of::OneWhole if relation != Relation::Own => Expected::NotThere,
         Of::Made if relation == Relation::Outside => Expected::Refused("site=kiel"),
         Of::MadeAgain if relation == Relation::Outside => Expected::Refused("is taken"),
@@ -571,7 +580,10 @@ async fn every_route_answers_every_role_by_its_rights_and_names_nothing_else() {
     let (world, mut places) = places().await;
     let callers = callers(&world, &places).await;
     let routes = world.routes();
-    let stored = world.send("PUT", "/api/v1/artifacts", &[], Body::from("bytes")).await.1;
+    let stored = world
+        .send("PUT", "/api/v1/artifacts", &[], Body::from("bytes that nobody else has"))
+        .await
+        .1;
     let stored: Value = serde_json::from_slice(&stored).unwrap();
     let digest = stored["digest"].as_str().unwrap().to_owned();
     let (mut asked, mut faults) = (0, Vec::new());

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::body::Body;
 use holdfast_base::codec;
 use holdfast_base::ids::Name;
 use holdfast_control::service::Failure;
@@ -257,8 +258,8 @@ async fn with_the_reserve_alone_left_no_data_is_taken_and_all_else_goes_on() {
     assert_eq!(said.status(), 200, "everything else works");
     let text = String::from_utf8(said.body().to_vec()).unwrap();
     assert!(text.starts_with("ready\nbut 1023 MiB are free on the disk"), "{text}");
-    let metrics = world.raw("GET", "/metrics", &[], "").await;
-    let metrics = String::from_utf8(metrics.body().to_vec()).unwrap();
+    let metrics = world.send("GET", "/metrics", &[], Body::empty()).await.1;
+    let metrics = String::from_utf8(metrics.to_vec()).unwrap();
     assert!(metrics.contains("\nholdfast_data_store_trouble 1\n"), "{metrics}");
     assert!(metrics.contains("\nholdfast_disk_reserve_bytes 1073741824\n"), "{metrics}");
     assert_eq!(world.tally("d-1", "s").received, 10);

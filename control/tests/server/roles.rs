@@ -90,10 +90,12 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "tell_due",
             "tell_withheld",
             "count_trend",
+            "adopt_artifacts",
+            "sweep",
         ],
     ),
     (
-        "open routes and counts without names: /healthz, /readyz, /metrics, /api/v1/ca, /api/v1/providers",
+        "open routes, and sums over all tenants for the first one: /healthz, /readyz, /metrics, /api/v1/ca, /api/v1/providers",
         &[
             "refusing",
             "needs_restart",
@@ -101,7 +103,6 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "check_held",
             "counters",
             "logins_refused",
-            "counts",
             "data_trouble",
             "knows_streams",
             "batches_waiting",
@@ -130,6 +131,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "finish_login",
             "begin_device_login",
             "ask_device_login",
+            "take_request",
         ],
     ),
     (

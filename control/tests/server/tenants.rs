@@ -188,16 +188,24 @@ async fn events_data_and_metrics_are_of_one_tenant() {
         let export = "/api/v1/streams/s/export.parquet";
         assert_eq!(ask(&world, "GET", export, token).await.0, if streams == 0 { 404 } else { 200 });
     }
-    let text = world.send("GET", "/metrics", &[], Body::empty()).await.1;
-    let text = String::from_utf8(text.into()).unwrap();
-    for line in [
-        "holdfast_devices{connection=\"online\",tenant=\"default\"} 0\n",
-        "holdfast_devices{connection=\"online\",tenant=\"zeta\"} 1\n",
-        "holdfast_data_records_kept{tenant=\"default\"} 0\n",
-        "holdfast_data_records_kept{tenant=\"zeta\"} 3\n",
-    ] {
-        assert!(text.contains(line), "{line}: {text}");
+    for (token, tenant, other, online, kept) in
+        [(world.admin.as_str(), "default", "zeta", 0, 0), (OTHER, "zeta", "default", 1, 3)]
+    {
+        let bearer = format!("Bearer {token}");
+        let text = world.raw("GET", "/metrics", &[("authorization", &bearer)], "").await;
+        let text = String::from_utf8(text.body().to_vec()).unwrap();
+        for line in [
+            format!("holdfast_devices{{connection=\"online\",tenant=\"{tenant}\"}} {online}\n"),
+            format!("holdfast_data_records_kept{{tenant=\"{tenant}\"}} {kept}\n"),
+        ] {
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+        assert!(!text.contains(other), "{text}");
+        // Sums over all tenants are for the first one alone.
+        let whole = ["holdfast_gateway_connections", "holdfast_data_records_total"];
+        assert!(whole.iter().all(|name| text.contains(name) == (tenant == "default")), "{text}");
     }
+    assert_eq!(world.raw("GET", "/metrics", &[], "").await.status(), 401);
     let values = |actor: &Actor| {
         let all = Default::default();
         world.service.data.latest_values(actor, &all, &[], u64::MAX).unwrap()

@@ -109,27 +109,43 @@ pub struct Moody {
     /// Number of times that a renewal of the lease was asked for.
     pub renewals: AtomicU64,
     pub refuses_renewals: AtomicBool,
+    gate: Gate,
+}
+
+/// Holds back whoever commits.
+#[derive(Default)]
+struct Gate {
     held: Mutex<bool>,
     freed: Condvar,
 }
 
+impl Gate {
+    fn pass(&self) {
+        let mut held = self.held.lock().unwrap();
+        while *held {
+            held = self.freed.wait(held).unwrap();
+        }
+    }
+
+    fn set(&self, held: bool) {
+        *self.held.lock().unwrap() = held;
+        self.freed.notify_all();
+    }
+}
+
 impl Moody {
     pub fn hold(&self) {
-        *self.held.lock().unwrap() = true;
+        self.gate.set(true);
     }
 
     pub fn free(&self) {
-        *self.held.lock().unwrap() = false;
-        self.freed.notify_all();
+        self.gate.set(false);
     }
 }
 
 impl Store for Moody {
     fn commit(&self, batches: &[Batch]) -> Result<Vec<Result<Revision, Refused>>, StoreError> {
-        let mut held = self.held.lock().unwrap();
-        while *held {
-            held = self.freed.wait(held).unwrap();
-        }
+        self.gate.pass();
         if self.fails.load(Ordering::Relaxed) {
             return Err(StoreError { what: "cannot write", cause: "no space left".into() });
         }
@@ -187,6 +203,17 @@ pub struct MoodyData {
     pub free: AtomicU64,
     /// First sequence numbers of blocks that count as damaged.
     pub harmed: Mutex<Vec<u64>>,
+    gate: Gate,
+}
+
+impl MoodyData {
+    pub fn hold(&self) {
+        self.gate.set(true);
+    }
+
+    pub fn free(&self) {
+        self.gate.set(false);
+    }
 }
 
 impl DataStore for MoodyData {
@@ -195,6 +222,7 @@ impl DataStore for MoodyData {
     }
 
     fn commit(&self, batch: &DataBatch) -> Result<(), DataError> {
+        self.gate.pass();
         if self.full.load(Ordering::Relaxed) {
             let error = StoreError { what: "cannot write", cause: "no space left".into() };
             return Err(error.into());
@@ -335,8 +363,7 @@ impl World {
             fails: AtomicBool::new(false),
             renewals: AtomicU64::new(0),
             refuses_renewals: AtomicBool::new(false),
-            held: Mutex::new(false),
-            freed: Condvar::new(),
+            gate: Gate::default(),
         });
         let authority = Arc::new(LocalAuthority::new(keys, "holdfast").unwrap());
         let identity = authority.server_identity(clock()).unwrap();
@@ -358,6 +385,7 @@ impl World {
             full: AtomicBool::new(false),
             free: AtomicU64::new(u64::MAX),
             harmed: Mutex::default(),
+            gate: Gate::default(),
         });
         let artifacts = Artifacts::open(&folder.path().join("artifacts"), 1_000_000).unwrap();
         let artifacts = Arc::new(artifacts);
@@ -400,9 +428,14 @@ impl World {
         std::fs::read(self.folder.path().join(name)).unwrap()
     }
 
+    /// Writes a file of the data folder.
+    pub fn write_file(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.folder.path().join(name), content).unwrap();
+    }
+
     /// Stops the service and starts it again on what is on disk.
     pub async fn restart(mut self) -> Self {
-        self.service.close().await;
+        self.service.close();
         self.writing.take().unwrap().join().unwrap();
         let keyring = Arc::clone(&self.keyring);
         let (keys, admin) = (self.service.enrolment.authority().keys().clone(), self.admin.clone());

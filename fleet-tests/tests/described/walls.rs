@@ -41,7 +41,7 @@ const OUTSIDE: [&str; 9] =
 
 /// Parts of the service, each with the parts that it may use. A part uses only those before it, so
 /// that there is no circle.
-const PARTS: [(&str, &[&str]); 12] = [
+const PARTS: [(&str, &[&str]); 13] = [
     ("documents", &[]),
     ("data", &["documents"]),
     ("access", &["documents"]),
@@ -53,6 +53,7 @@ const PARTS: [(&str, &[&str]); 12] = [
     ("directory", &["documents", "data", "access", "calls"]),
     ("keys", &["documents"]),
     ("people", &["documents", "access", "keys"]),
+    ("tenancy", &["documents", "data", "access", "alarms", "workloads", "fleet"]),
     ("archive", &["documents", "data", "alarms", "enrolment", "keys"]),
 ];
 

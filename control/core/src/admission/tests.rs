@@ -84,6 +84,15 @@ fn full() -> Vec<Value> {
     };
     let mut all = data_documents();
     all.extend(notifications());
+    all.push(json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "Tenant",
+        "metadata": { "name": "acme", "labels": { "team": "water" }, "resourceVersion": 7 },
+        "spec": { "quotas": {
+            "devices": 500, "artifacts": "20Gi", "dataPerDay": "5Gi", "requestsPerSecond": 50,
+            "cpu": 200, "memory": "64Gi",
+        } },
+    }));
     all.splice(
         0..0,
         [
@@ -1146,7 +1155,8 @@ fn a_working_folder_and_a_file_in_one_place_are_refused_with_both_paths() {
 #[test]
 fn all_devices_are_chosen_by_a_word_in_every_kind() {
     let chooses = |document: &Value| {
-        !["Secret", "Config", "IdentityProvider"].contains(&document["kind"].as_str().unwrap())
+        !["Secret", "Config", "IdentityProvider", "Tenant"]
+            .contains(&document["kind"].as_str().unwrap())
     };
     for mut document in full().into_iter().filter(chooses) {
         document["spec"]["devices"] = json!("all");

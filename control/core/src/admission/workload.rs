@@ -42,11 +42,11 @@ const LONGEST_GRACE: u64 = 3_600_000;
 const OWN_ENV: &str = "HOLDFAST_";
 
 /// Regular expressions of CPU time and sizes, for the schema.
-const CPU: &str = r"^[0-9]+(\.[0-9]{1,3})?m?$";
+pub(crate) const CPU: &str = r"^[0-9]+(\.[0-9]{1,3})?m?$";
 const MEMORY: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
 
 /// Size in bytes. A number without a unit is bytes.
-pub(super) const SIZE: Quantity<u64> =
+pub(crate) const SIZE: Quantity<u64> =
     Quantity { parse: units::memory, pattern: MEMORY, bare: "integer" };
 
 /// Decodes the spec of a `Workload`. `None` if faults were noted.

@@ -21,8 +21,10 @@ use super::change::Change;
 use super::desired::{self, Documents};
 use super::granted;
 use super::model::Model;
+use super::placed;
 use super::records::PolicyRecord;
 use holdfast_api::Applied;
+use holdfast_protocol::enrol::Fault;
 
 pub(crate) use self::planned::Planned;
 pub use self::planned::{Refusal, Stale};
@@ -99,6 +101,12 @@ pub fn plan(model: &Model, admitted: Vec<Admitted>, now: u64) -> Result<Plan, Re
     if !faults.is_empty() {
         return Err(Refusal::TooLarge(faults));
     }
+    let lacking = workloads.iter().flat_map(|one| placed::lacking(&model.quotas, &one.record));
+    let lacking: Vec<Fault> = lacking.collect();
+    if !lacking.is_empty() {
+        return Err(Refusal::Uncounted(lacking));
+    }
+    placed::check_documents(&documents, &desired).map_err(Refusal::Quota)?;
     Ok(Plan { workloads, policies, desired, applied: Applied { results } })
 }
 

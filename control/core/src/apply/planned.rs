@@ -5,6 +5,7 @@
 use holdfast_base::ids::Name;
 use holdfast_protocol::enrol::Fault;
 
+use crate::quota::Over;
 use crate::records::{PolicyRecord, WorkloadRecord};
 use holdfast_api::{AppliedAction, AppliedDocument};
 
@@ -121,6 +122,12 @@ pub enum Refusal {
         /// Documents that refer to it, such as `workload pump`.
         by: Vec<String>,
     },
+    /// A workload lacks a limit by which a quota of the tenant counts.
+    #[error("refused, a quota of the tenant counts what a workload does not say")]
+    Uncounted(Vec<Fault>),
+    /// More would be placed than a quota of the tenant allows.
+    #[error("{0}")]
+    Quota(Over),
     /// Devices would get more than fits into one message.
     #[error("a device's desired state would be too large to send")]
     TooLarge(Vec<Fault>),

@@ -16,6 +16,7 @@ use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
 use crate::oidc::{MAX_PROVIDERS, Provider};
 use crate::people::Binding;
+use crate::quota::Quotas;
 use crate::secrets::value::{Config, Secret};
 use holdfast_api::kinds::{self as words, DocumentKind};
 
@@ -31,6 +32,7 @@ macro_rules! each_policy_kind {
             Secret secret;
             Config config;
             IdentityProvider identity_provider;
+            Tenant tenant;
             #[cfg(test)]
             Sample sample;
         }
@@ -52,6 +54,7 @@ mod secret;
 mod sent;
 mod shown;
 mod stream;
+mod tenant;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -84,6 +87,8 @@ pub enum PolicyKind {
     Config,
     /// `IdentityProvider`: where people log in, and which roles their claims give them.
     IdentityProvider,
+    /// `Tenant`: a tenant and its quotas.
+    Tenant,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -136,6 +141,12 @@ pub enum Policy {
         /// The provider, the client there, and the table of roles.
         provider: Box<Provider>,
     },
+    /// Content of a `Tenant` document.
+    Tenant {
+        /// Limits on what the tenant has and uses.
+        #[serde(default)]
+        quotas: Quotas,
+    },
     /// Content of a `Sample` document.
     #[cfg(test)]
     Sample {
@@ -177,6 +188,7 @@ impl PolicyKind {
             Self::Secret => &SECRET,
             Self::Config => &CONFIG,
             Self::IdentityProvider => &IDENTITY_PROVIDER,
+            Self::Tenant => &TENANT,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -438,5 +450,16 @@ static IDENTITY_PROVIDER: Facts = Facts {
         MAX_PROVIDERS,
         "Lets people log in by an identity provider (OpenID Connect), with roles by their claims.",
         "it says which provider, and who gets which role",
+    )
+};
+
+/// `Tenant`.
+static TENANT: Facts = Facts {
+    chooses: false,
+    ..Facts::of(
+        &words::TENANT,
+        MAX_POLICIES,
+        "Tenant with its quotas. Only admins of the tenant that the control plane began with apply it.",
+        "it says what the tenant may have",
     )
 };

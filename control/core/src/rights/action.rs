@@ -38,6 +38,7 @@ const ADMINS: Need = Need::Role(&[Admin]);
 const AUDITORS: Need = Need::Role(&[Auditor, Admin]);
 const PROVISIONERS: Need = Need::Role(&[DeviceProvisioner, Operator, Admin]);
 const PROVISIONERS_READ: Need = Need::Role(&[DeviceProvisioner, Viewer, Operator, Admin, Auditor]);
+const SCRAPERS: Need = Need::Role(&[Metrics, Admin]);
 const METERS: Need = Need::Role(&[Metrics, Viewer, Operator, Admin]);
 
 /// Row of the table of actions.
@@ -89,8 +90,10 @@ actions! {
     AcknowledgeAlarms: "alarm.acknowledge", "POST", "/api/v1/alarms/acknowledge", OPERATORS, Device;
     SilenceAlarms: "alarm.silence", "POST", "/api/v1/alarms/silence", OPERATORS, Device;
     Apply: "document.apply", "POST", "/api/v1/apply", OPERATORS, Device;
+    ListArtifacts: "artifact.list", "GET", "/api/v1/artifacts", READERS, Whole;
     PutArtifact: "artifact.put", "PUT", "/api/v1/artifacts", OPERATORS, Anything;
     GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", OPERATORS, Anything;
+    DeleteArtifact: "artifact.delete", "DELETE", "/api/v1/artifacts/{digest}", OPERATORS, Whole;
     ListAudit: "audit.list", "GET", "/api/v1/audit", AUDITORS, Whole;
     ReadBackup: "backup.read", "POST", "/api/v1/backup", ADMINS, Whole;
     ReadUnencryptedBackup: "backup.read-unencrypted", "POST", "/api/v1/backup/unencrypted", ADMINS, Whole;
@@ -144,6 +147,9 @@ actions! {
     EndSilence: "silence.end", "DELETE", "/api/v1/silences/{id}", OPERATORS, Device;
     ListStreams: "stream.list", "GET", "/api/v1/streams", READERS, Device;
     ExportStreams: "stream.export-all", "GET", "/api/v1/streams/{stream}/export.parquet", VIEWERS, Device;
+    ListTenants: "tenant.list", "GET", "/api/v1/tenants", READERS, Whole;
+    CreateTenant: "tenant.create", "POST", "/api/v1/tenants", ADMINS, Whole;
+    DeleteTenant: "tenant.delete", "DELETE", "/api/v1/tenants/{name}", ADMINS, Whole;
     ListTokens: "token.list", "GET", "/api/v1/tokens", PROVISIONERS_READ, Device;
     CreateToken: "token.create", "POST", "/api/v1/tokens", PROVISIONERS, Device;
     GetToken: "token.get", "GET", "/api/v1/tokens/{id}", PROVISIONERS_READ, Device;
@@ -175,7 +181,7 @@ actions! {
     BeginDeviceLogin: "login.device", "POST", "/api/v1/login/{provider}/device", OWN, Anything;
     AskDeviceLogin: "login.device-ask", "POST", "/api/v1/login/{provider}/device/ask", OWN, Anything;
     GetHealth: "about.health", "GET", "/healthz", OWN, Anything;
-    ReadMetrics: "metrics.read", "GET", "/metrics", OWN, Anything;
+    ReadMetrics: "metrics.read", "GET", "/metrics", SCRAPERS, Whole;
     GetReady: "about.ready", "GET", "/readyz", OWN, Anything;
 }
 

@@ -185,7 +185,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Lists the artifacts that the caller's tenant has pushed, in the order of their digests. */
+        get: operations["listArtifacts"];
         /**
          * Stores an artifact, which is the request's body.
          * @description The response contains the digest by which workloads refer to it.
@@ -212,7 +213,8 @@ export interface paths {
         get: operations["getArtifact"];
         put?: never;
         post?: never;
-        delete?: never;
+        /** Deletes an artifact that no revision of a workload names any more. */
+        delete: operations["deleteArtifact"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1366,6 +1368,53 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tenants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists tenants with the use of their quotas, in the order of their names.
+         * @description An admin of the tenant that the control plane began with sees all of them, anybody else the own
+         *     one.
+         */
+        get: operations["listTenants"];
+        put?: never;
+        /**
+         * Creates a tenant and its first access token.
+         * @description It applies a `Tenant` document. The response contains the token's secret, which cannot be read
+         *     again. Only for admins of the tenant that the control plane began with.
+         */
+        post: operations["createTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tenants/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a tenant, or says what would go with it.
+         * @description Its devices lose their connection and go on running what they ran. Only for admins of the tenant
+         *     that the control plane began with, which cannot be deleted itself.
+         */
+        delete: operations["deleteTenant"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -1645,7 +1694,8 @@ export interface paths {
         };
         /**
          * Returns metrics of the control plane in Prometheus's text format.
-         * @description They are counts without names but those of tenants, and need no access token.
+         * @description They are counts of the caller's tenant, without names but the tenant's. Figures of the process as
+         *     a whole are sums over all tenants, and are there for the tenant that the control plane began with.
          */
         get: operations["getMetrics"];
         put?: never;
@@ -1865,7 +1915,7 @@ export interface components {
          * @description Stable word for programs: which kind of refusal this is.
          * @enum {string}
          */
-        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "refused" | "second-factor" | "too-large" | "too-many" | "unauthorized" | "unavailable";
+        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "quota" | "refused" | "second-factor" | "too-large" | "too-many" | "unauthorized" | "unavailable";
         /** @description Response to `POST /api/v1/apply`, document by document. */
         Applied: {
             /** @description Results, in the order of the documents. */
@@ -1922,6 +1972,18 @@ export interface components {
          * @enum {string}
          */
         Approve: "auto" | "manual";
+        /** @description Artifact that a tenant has pushed. */
+        ArtifactOfTenant: {
+            /** @description Time at which the tenant pushed it first. */
+            createdAt: string;
+            /** @description Digest: `sha256:<64 hex>`. */
+            digest: string;
+            /**
+             * Format: int64
+             * @description Size in bytes.
+             */
+            size: number;
+        };
         /** @description Request of `POST /api/v1/login/{provider}/device/ask`. */
         AskDeviceLogin: {
             /** @description Handle of the login. */
@@ -2085,6 +2147,13 @@ export interface components {
             /** @description Id of the token, by which it is listed and revoked. */
             id: string;
             /** @description The token with its secret: `hfa1.<id>.<secret>`. */
+            token: string;
+        };
+        /** @description Response to `POST /api/v1/tenants`: the only time that the token is shown. */
+        CreatedTenant: {
+            /** @description Name of the tenant. */
+            name: string;
+            /** @description First access token of the tenant, which may everything in it: `hfa1.<id>.<secret>`. */
             token: string;
         };
         /** @description Response to `POST /api/v1/tokens`: the only time that the secret is shown. */
@@ -3097,6 +3166,23 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description One page of a list. */
+        List_ArtifactOfTenant: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /** @description Time at which the tenant pushed it first. */
+                createdAt: string;
+                /** @description Digest: `sha256:<64 hex>`. */
+                digest: string;
+                /**
+                 * Format: int64
+                 * @description Size in bytes.
+                 */
+                size: number;
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
         List_AuditRecord: {
             /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
@@ -3348,6 +3434,24 @@ export interface components {
                 reported?: unknown;
                 /** @description Name of the stream. */
                 stream: string;
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
+        List_Tenant: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /** @description Time at which its document was applied first. Absent: it has no document. */
+                createdAt?: string | null;
+                /** @description True for the tenant that the control plane began with, which has the documents of all. */
+                first: boolean;
+                /** @description Reason why its devices hold records back, in words. Absent: they need not. */
+                heldBack?: string | null;
+                /** @description Name of the tenant. */
+                name: string;
+                /** @description Use of each quota, limited or not. */
+                quotas: components["schemas"]["QuotaUse"][];
             }[];
             /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
@@ -3684,6 +3788,15 @@ export interface components {
             /** @description Time at which the entry ends, RFC 3339; at most 366 days ahead. */
             until?: string | null;
         };
+        /** @description Request of `POST /api/v1/tenants`: a new tenant. */
+        NewTenant: {
+            /** @description Name of the tenant. */
+            name: string;
+            /** @description Quotas, as `spec.quotas` of its document. Default: no limits. */
+            quotas?: {
+                [key: string]: unknown;
+            } | null;
+        };
         /** @description Request of `POST /api/v1/tokens`: a new enrolment token. */
         NewToken: {
             /**
@@ -3994,6 +4107,31 @@ export interface components {
             };
             /** @description Time at which the window begins. Null: there is one window for the whole time. */
             window?: string | null;
+        };
+        /**
+         * @description Unit of the numbers of a quota.
+         * @enum {string}
+         */
+        QuotaUnit: "count" | "bytes" | "millicores";
+        /** @description Use of one quota. */
+        QuotaUse: {
+            /**
+             * Format: int64
+             * @description Limit. Absent: there is none.
+             */
+            limit?: number | null;
+            /**
+             * @description Word of the quota, as in `spec.quotas`: `devices`, `artifacts`, `dataPerDay`,
+             *     `requestsPerSecond`, `cpu` or `memory`.
+             */
+            quota: string;
+            /** @description Unit of both numbers. */
+            unit: components["schemas"]["QuotaUnit"];
+            /**
+             * Format: int64
+             * @description Amount in use. Requests are counted only where they are limited.
+             */
+            used: number;
         };
         /** @description One line of the streamed response to a restart: either progress or the result. */
         RestartLine: {
@@ -4396,6 +4534,66 @@ export interface components {
             seq: number;
             /** @description Time at which the device took the record in, with milliseconds. */
             time: string;
+        };
+        /** @description Tenant with the use of its quotas. */
+        Tenant: {
+            /** @description Time at which its document was applied first. Absent: it has no document. */
+            createdAt?: string | null;
+            /** @description True for the tenant that the control plane began with, which has the documents of all. */
+            first: boolean;
+            /** @description Reason why its devices hold records back, in words. Absent: they need not. */
+            heldBack?: string | null;
+            /** @description Name of the tenant. */
+            name: string;
+            /** @description Use of each quota, limited or not. */
+            quotas: components["schemas"]["QuotaUse"][];
+        };
+        /** @description What goes with a tenant that is deleted. */
+        TenantDeletion: {
+            /**
+             * Format: int64
+             * @description Number of access tokens.
+             */
+            access: number;
+            /**
+             * Format: int64
+             * @description Number of artifacts.
+             */
+            artifacts: number;
+            /** @description True if it was deleted; false for a plan. */
+            deleted: boolean;
+            /**
+             * Format: int64
+             * @description Number of devices, whose connections end and whose workloads go on running.
+             */
+            devices: number;
+            /**
+             * Format: int64
+             * @description Number of other documents.
+             */
+            documents: number;
+            /** @description Name of the tenant. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Number of records in these streams.
+             */
+            records: number;
+            /**
+             * Format: int64
+             * @description Number of streams of records.
+             */
+            streams: number;
+            /**
+             * Format: int64
+             * @description Number of enrolment tokens.
+             */
+            tokens: number;
+            /**
+             * Format: int64
+             * @description Number of workloads.
+             */
+            workloads: number;
         };
         /** @description Response to `POST /api/v1/notifications/{name}/test`. */
         Tested: {
@@ -5135,6 +5333,38 @@ export interface operations {
             };
         };
     };
+    listArtifacts: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the previous page. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_ArtifactOfTenant"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     putArtifact: {
         parameters: {
             query?: never;
@@ -5199,6 +5429,34 @@ export interface operations {
             };
             /** @description no such part */
             416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deleteArtifact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `sha256:<64 hex>` */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7452,6 +7710,106 @@ export interface operations {
             };
         };
     };
+    listTenants: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the previous page. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Tenant"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    createTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTenant"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CreatedTenant"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deleteTenant: {
+        parameters: {
+            query?: {
+                /**
+                 * @description True: everything that the tenant has goes with it. Default: a tenant with devices, documents
+                 *     or records is not deleted.
+                 */
+                cascade?: boolean;
+                /** @description True: only says what would go. */
+                dryRun?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TenantDeletion"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listTokens: {
         parameters: {
             query?: {
@@ -8048,6 +8406,14 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };

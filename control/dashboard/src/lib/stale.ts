@@ -24,6 +24,7 @@ export function stale(event: Told): Keys {
   if (type === "notification") return [["notification"]];
   // Who may do what: what the reader may do, too.
   if (type === "rolebinding") return [["policies"], ["users"], ["whoami"], ["audit"]];
+  if (type === "tenant") return [["tenants"], ["policies"], ["audit"]];
   if (type === "user") return [["users"], ["sessions"], ["whoami"], ["audit"]];
   if (type === "access") return [["access"], ["sessions"], ["whoami"], ["audit"]];
   if (type === "token") return [["tokens"], ["audit"]];

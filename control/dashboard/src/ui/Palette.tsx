@@ -32,6 +32,7 @@ const actions: { text: string; finds: string; go: Target | (() => void) }[] = [
   { text: "Make a user", finds: "person people login", go: { to: "/settings", search: { tab: "people", new: "user" } } },
   { text: "Give a role", finds: "binding rights people", go: { to: "/settings", search: { tab: "roles" } } },
   { text: "End a session", finds: "log out somebody", go: { to: "/settings", search: { tab: "sessions" } } },
+  { text: "Tenants and their quotas", finds: "use limit tenant", go: { to: "/settings", search: { tab: "tenants" } } },
   { text: "My account", finds: "password second factor what may I do", go: { to: "/settings", search: { tab: "me" } } },
   { text: "Download a backup", finds: "save", go: { to: "/settings" } },
   { text: "Restore a backup", finds: "upload replace", go: { to: "/settings" } },

@@ -279,6 +279,7 @@ pub(super) async fn restore(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Restored>, Failure> {
+    // Before anything of it is written: artifacts of a backup are stored as it is read.
     app.service.archive.may_restore(&actor)?;
     let opening = opening(&headers)?;
     let mut upload = app.artifacts.begin().await.map_err(disk)?;
@@ -299,7 +300,10 @@ pub(super) async fn restore(
         read_backup(&file.0, &opening, &with)
     });
     let checked = read.await.map_err(Failure::internal)??;
-    app.service.archive.restore(&actor, checked).await.map(Json)
+    let restored = app.service.archive.restore(&actor, checked).await?;
+    // A backup from before artifacts belonged to tenants says nothing of them.
+    app.service.workloads.adopt_artifacts().await?;
+    Ok(Json(restored))
 }
 
 /// Space that a restore leaves free on the disk, in bytes, so that what it brings can be stored.

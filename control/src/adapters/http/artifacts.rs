@@ -16,11 +16,12 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::app::App;
-use super::extract::Path;
+use super::extract::{Params, Path};
+use super::lists::PageQuery;
 use crate::adapters::artifacts::Upload;
-use crate::api::StoredArtifact;
-use crate::core::rights::{Action, Actor};
-use crate::service::{Failure, may};
+use crate::api::{ArtifactOfTenant, List, StoredArtifact};
+use crate::core::rights::Actor;
+use crate::service::Failure;
 
 /// Time without a byte after which an upload is given up.
 const STALL: Duration = Duration::from_secs(60);
@@ -69,16 +70,55 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<StoredArtifact>, Failure> {
-    may(&actor, Action::PutArtifact, "")?;
     let most = app.artifacts.max;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if announced.and_then(|text| text.parse::<u64>().ok()).is_some_and(|size| size > most) {
+    let announced = announced.and_then(|text| text.parse::<u64>().ok());
+    if announced.is_some_and(|size| size > most) {
         return Err(Failure::TooLarge(format!("an artifact may have {most} bytes at most")));
     }
+    let room = app.service.workloads.artifact_room(&actor, announced)?;
     let mut upload = app.artifacts.begin().await.map_err(disk)?;
-    take(body, &mut upload, most, "an artifact").await?;
-    let (digest, size) = upload.finish(&app.artifacts).await.map_err(disk)?;
+    let fits = room.map_or(most, |(left, _)| left.min(most));
+    take(body, &mut upload, fits, "an artifact").await.map_err(|failure| {
+        match (failure, room) {
+            (Failure::TooLarge(_), Some((left, over))) if left < most => over.into(),
+            (failure, _) => failure,
+        }
+    })?;
+    let (temporary, digest, size) = upload.finish().await.map_err(disk)?;
+    // Whose it is comes first: bytes that nobody has are never left behind. What a crash in between
+    // leaves out is not stored, and pushed again.
+    app.service.workloads.own_artifact(&actor, digest, size).await?;
+    app.artifacts.adopt(&temporary, digest, size).map_err(disk)?;
     Ok(Json(StoredArtifact { digest: digest.to_string(), size }))
+}
+
+/// Lists the artifacts that the caller's tenant has pushed, in the order of their digests.
+#[utoipa::path(get, path = "/api/v1/artifacts", operation_id = "listArtifacts", tag = "artifacts", params(PageQuery),
+    security(("bearer" = [])),
+    responses((status = 200, body = List<ArtifactOfTenant>), (status = "4XX", body = super::error::ErrorBody)))]
+pub(super) async fn list(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Params(query): Params<PageQuery>,
+) -> Result<Json<List<ArtifactOfTenant>>, Failure> {
+    app.service.workloads.artifacts(&actor, &query.query()).map(Json)
+}
+
+/// Deletes an artifact that no revision of a workload names any more.
+#[utoipa::path(delete, path = "/api/v1/artifacts/{digest}", operation_id = "deleteArtifact", tag = "artifacts",
+    params(("digest" = String, Path, description = "`sha256:<64 hex>`")),
+    security(("bearer" = [])),
+    responses((status = 204), (status = "4XX", body = super::error::ErrorBody)))]
+pub(super) async fn delete(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    Path(digest): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let digest: Digest =
+        digest.parse().map_err(|error| Failure::invalid(format!("digest: {error}")))?;
+    app.service.workloads.delete_artifact(&actor, &digest).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Part of an artifact that a `Range` header asks for.

@@ -96,6 +96,7 @@ fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
         }
     };
     known(request);
+    service.documents.take_request(&actor.tenant)?;
     let method = if *method == Method::HEAD { &Method::GET } else { method };
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let action = Action::of_route(method.as_str(), route).ok_or_else(|| {
@@ -175,7 +176,10 @@ pub(super) async fn operators_and_devices(
         Some(device) if !request.headers().contains_key(header::AUTHORIZATION) => {
             let checked = device.check(&app.service);
             let DeviceId { tenant, device } = device.device;
-            checked.map(|()| Actor { origin: origin(&request), ..Actor::device(tenant, device) })
+            let from = origin(&request);
+            checked
+                .and_then(|()| app.service.documents.take_request(&tenant))
+                .map(|()| Actor { origin: from, ..Actor::device(tenant, device) })
         }
         _ => operator(&app.service, &request),
     };

@@ -22,6 +22,7 @@ impl IntoResponse for Failure {
             Self::NoStream(_) => (ApiCode::NoStream, Vec::new()),
             Self::NothingShipped(_) => (ApiCode::NothingShipped, Vec::new()),
             Self::Refused(_) => (ApiCode::Refused, Vec::new()),
+            Self::Quota(_) => (ApiCode::Quota, Vec::new()),
             Self::Csrf(_) => (ApiCode::Csrf, Vec::new()),
             Self::TooMany { .. } => (ApiCode::TooMany, Vec::new()),
             Self::Unauthorized(_) => (ApiCode::Unauthorized, Vec::new()),

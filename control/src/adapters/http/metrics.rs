@@ -1,7 +1,8 @@
-//! Routes of metrics in Prometheus's text format. `/metrics` has counts without names and is open
-//! to anyone. The latest values of streams have names and need an access token.
+//! Routes of metrics in Prometheus's text format. `/metrics` has counts of the caller's tenant, and
+//! for the tenant that the control plane began with also those of the process, which are sums over
+//! all tenants. The latest values of streams have names of the caller's tenant.
 //!
-//! See decision 0063.
+//! See decisions 0063 and 0168.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,19 +111,29 @@ impl Text {
 
 /// Returns metrics of the control plane in Prometheus's text format.
 ///
-/// They are counts without names but those of tenants, and need no access token.
-#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "system",
-    responses((status = 200, body = String, content_type = "text/plain")))]
-pub(super) async fn metrics(State(app): State<App>) -> ([(HeaderName, &'static str); 1], String) {
+/// They are counts of the caller's tenant, without names but the tenant's. Figures of the process as
+/// a whole are sums over all tenants, and are there for the tenant that the control plane began with.
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "system", security(("bearer" = [])),
+    responses((status = 200, body = String, content_type = "text/plain"),
+        (status = "4XX", body = super::error::ErrorBody)))]
+pub(super) async fn metrics(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+) -> Result<([(HeaderName, &'static str); 1], String), Failure> {
     let mut text = Text(String::with_capacity(8 * 1024));
-    gateway(&app, &mut text);
-    let all = app.service.fleet.counts();
+    let all = [app.service.fleet.counts(&actor)?];
+    let whole = actor.tenant == *app.service.documents.first_tenant();
     devices(&all, &mut text);
-    service(&app, &mut text);
-    data(&app, &all, &mut text);
+    data(&all, &mut text);
     horizons(&all, &mut text);
-    alarms(&app, &all, &mut text);
-    (TEXT, text.0)
+    alarms(&all, &mut text);
+    if whole {
+        gateway(&app, &mut text);
+        service(&app, &mut text);
+        data_of_all(&app, &mut text);
+        messages(&app, &mut text);
+    }
+    Ok((TEXT, text.0))
 }
 
 /// One value of each tenant, with the tenant as its label.
@@ -139,7 +150,7 @@ fn each(
     }
 }
 
-fn alarms(app: &App, all: &[Counts], text: &mut Text) {
+fn alarms(all: &[Counts], text: &mut Text) {
     let name = "holdfast_alarms";
     text.family(name, "gauge", "Active alarms, by severity, state and tenant.");
     for of in all {
@@ -157,6 +168,9 @@ fn alarms(app: &App, all: &[Counts], text: &mut Text) {
     each(text, ("holdfast_alarms_skipped", help), all, |of| of.alarms.skipped);
     let help = "Messages about alarms that wait to be delivered.";
     each(text, ("holdfast_notifications_waiting", help), all, |of| of.alarms.waiting);
+}
+
+fn messages(app: &App, text: &mut Text) {
     let counters = app.service.alarms.counters();
     let help = "Messages about alarms that receivers accepted, tests included.";
     text.counter("holdfast_notifications_sent_total", help, &counters.notifications_sent);
@@ -307,7 +321,14 @@ fn service(app: &App, text: &mut Text) {
     );
 }
 
-fn data(app: &App, all: &[Counts], text: &mut Text) {
+fn data(all: &[Counts], text: &mut Text) {
+    each(text, ("holdfast_data_streams", "Streams of devices."), all, |of| of.data.0);
+    each(text, ("holdfast_data_records_kept", "Records in the data store."), all, |of| of.data.1);
+    let help = "Bytes of the blocks in the data store.";
+    each(text, ("holdfast_data_bytes_kept", help), all, |of| of.data.2);
+}
+
+fn data_of_all(app: &App, text: &mut Text) {
     let (service, counters) = (&app.service, app.service.data.counters());
     for (name, help, counter) in [
         ("data_batches", "Batches of records from devices.", &counters.batches),
@@ -338,10 +359,6 @@ fn data(app: &App, all: &[Counts], text: &mut Text) {
     ] {
         text.counter(&format!("holdfast_{name}_total"), help, counter);
     }
-    each(text, ("holdfast_data_streams", "Streams of devices."), all, |of| of.data.0);
-    each(text, ("holdfast_data_records_kept", "Records in the data store."), all, |of| of.data.1);
-    let help = "Bytes of the blocks in the data store.";
-    each(text, ("holdfast_data_bytes_kept", help), all, |of| of.data.2);
     for (name, help, value) in [
         ("data_batches_waiting", "Batches that wait to be stored.", service.data.batches_waiting()),
         ("data_readers", "Readers of live data.", service.data.data_readers() as u64),

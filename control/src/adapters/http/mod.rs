@@ -39,6 +39,7 @@ mod short;
 mod sparklines;
 mod stall;
 mod system;
+mod tenants;
 mod tokens;
 mod workloads;
 
@@ -74,7 +75,7 @@ use error::ErrorBody;
     modifiers(&Bearer),
     tags(
         (name = "devices"), (name = "workloads"), (name = "alarms"), (name = "data"), (name = "tokens"), (name = "enrolment"),
-        (name = "artifacts"), (name = "access"), (name = "system")
+        (name = "artifacts"), (name = "access"), (name = "tenants"), (name = "system")
     )
 )]
 struct Description;
@@ -165,7 +166,11 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(system::about))
         .routes(routes!(system::licences))
         .routes(routes!(events::events))
-        .routes(routes!(artifacts::put))
+        .routes(routes!(artifacts::list, artifacts::put))
+        .routes(routes!(artifacts::delete))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::delete))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(archive::backup))
         .routes(routes!(archive::backup_unencrypted))
         .routes(routes!(master_key::get))
@@ -188,7 +193,6 @@ fn anybody() -> OpenApiRouter<App> {
         .routes(routes!(system::schema))
         .routes(routes!(system::openapi))
         .routes(routes!(system::ca))
-        .routes(routes!(metrics::metrics))
 }
 
 /// Route that identity providers send browsers to, with whatever parameters they like.

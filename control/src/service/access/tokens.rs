@@ -106,6 +106,35 @@ impl Access {
         Ok(token)
     }
 
+    /// Makes the first access token of a tenant, which may everything there, and returns its text.
+    /// `None`: the tenant has one already. Who of the first tenant made it stands in the log of that
+    /// one alone.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for an unknown tenant, and a [`Failure`] when no random bytes are
+    /// to be had or the change cannot be stored.
+    pub(in crate::service) async fn first_of_tenant(
+        &self,
+        tenant: &Name,
+    ) -> Result<Option<String>, Failure> {
+        let id: [u8; 8] = self.authority.random().map_err(Failure::internal)?;
+        let (token, record) = self.new_token(&hex(&id), "made with the tenant")?;
+        self.documents
+            .change(tenant, |change| {
+                if !change.model.access.is_empty() {
+                    return Ok(None);
+                }
+                let record = AccessRecord { created_at: change.now, ..record };
+                change.put(key::access(&record.id), &record);
+                change.event("access", &record.id, "changed", "created".into());
+                let detail = "the first of the tenant".to_owned();
+                change.audit("holdfast", "access.create", &record.id, detail);
+                change.model.access.insert(record.id.clone(), record);
+                Ok(Some(token))
+            })
+            .await
+    }
+
     /// Notes that the admin's token was written to a terminal or a file, so that
     /// [`Access::first_start`] does not replace it.
     ///
@@ -335,8 +364,9 @@ impl Access {
         let tables = self.documents.tables();
         let known = tables
             .all()
-            .find_map(|model| Some((&model.tenant, model.access.get(id)?)))
-            .filter(|(_, known)| known.has_secret(&given, now))
+            .filter_map(|model| Some((&model.tenant, model.access.get(id)?)))
+            // Ids of two tenants may be the same.
+            .find(|(_, known)| known.has_secret(&given, now))
             .map(|(tenant, known)| (known.actor(tenant), known.counts(now), known.last_used));
         drop(tables);
         let Some((actor, counts, last_used)) = known else {

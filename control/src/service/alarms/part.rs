@@ -76,6 +76,11 @@ impl Alarms {
         self.engines.of(tenant, made)
     }
 
+    /// Forgets the alarms of a tenant that has ended.
+    pub(in crate::service) fn forget_tenant(&self, tenant: &Name) {
+        self.engines.forget(tenant);
+    }
+
     /// Returns the engine's whole stored state, for a store that is written anew.
     pub(in crate::service) fn told(&self, tenant: &Name) -> Vec<Write> {
         lock(&self.engine_of(tenant)).writes()

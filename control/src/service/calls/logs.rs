@@ -11,14 +11,14 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::answers::NotCalled;
-use super::part::{CALLS, Calls, PATIENCE};
-use super::pending::{Cut, Part, PendingCall, Piece, WAITING};
+use super::part::{Calls, PATIENCE};
+use super::pending::{Cut, Part, PendingCall, Piece, WAITING, has_room};
 use crate::api::log::{LogHead, LogPiece};
 use crate::core::rights::{Action, Actor};
 use crate::service::Failure;
 use crate::service::rights::may_device;
 
-/// Maximum number of logs that are read at the same time.
+/// Maximum number of logs of one tenant that are read at the same time.
 const LOGS: usize = 256;
 
 /// Time for which a device follows a log without being asked again, in seconds.
@@ -176,8 +176,9 @@ impl Calls {
                 )));
             }
             let mut calls = self.pending.lock();
-            let logs = calls.values().filter(|call| call.is_log).count();
-            if calls.len() >= CALLS || logs >= LOGS {
+            let own = |call: &&PendingCall| call.is_log && call.device.tenant == actor.tenant;
+            let logs = calls.values().filter(own).count();
+            if !has_room(&calls, &actor.tenant) || logs >= LOGS {
                 return Err(Failure::Unavailable("too many logs are being read already".into()));
             }
             let name = model.id(&known.record.name);

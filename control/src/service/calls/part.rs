@@ -14,16 +14,13 @@ use tokio::sync::mpsc;
 
 use super::answers::{NoAnswer, NotCalled, NotNow};
 use super::looked_at::Looking;
-use super::pending::{Pending, PendingCall, WAITING};
+use super::pending::{Pending, PendingCall, WAITING, has_room};
 use super::questions::Questions;
 use crate::ports::authority::Authority;
 use crate::ports::bus::Bus;
 use crate::service::Failure;
 use crate::service::data::Data;
 use crate::service::documents::Documents;
-
-/// Maximum number of calls that wait for replies at the same time.
-pub(super) const CALLS: usize = 1024;
 
 /// Time without a sign of life after which a device counts as not answering. A device that works on
 /// a question sends one every 5 s; calls and short replies are not acknowledged.
@@ -163,7 +160,7 @@ impl Calls {
                 (name.clone(), known.record.shard)
             };
             let mut calls = self.pending.lock();
-            if calls.len() >= CALLS {
+            if !has_room(&calls, &name.tenant) {
                 return Err(NoAnswer::Now(NotNow::TooMany));
             }
             let call = PendingCall {

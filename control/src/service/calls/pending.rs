@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use holdfast_base::ids::DeviceId;
+use holdfast_base::ids::{DeviceId, Name};
 use holdfast_protocol::cost;
 use holdfast_protocol::message::{MAX_REASON, Reply, ReplyError};
 use tokio::sync::mpsc;
@@ -13,6 +13,24 @@ use tokio::sync::mpsc;
 /// Maximum number of pieces, each of at most 16 KiB, that wait for a reader. A reader that is
 /// slower than the device is cut off, so that memory stays bounded.
 pub(super) const WAITING: usize = 128;
+
+/// Maximum number of calls of one tenant that wait for replies at the same time.
+const CALLS: usize = 1_024;
+
+/// Number of calls of all tenants beyond which each has its own share alone.
+const ALL_CALLS: usize = 4_096;
+
+/// Number of calls that a tenant may make however many others make.
+const SHARE: usize = 64;
+
+/// True if a tenant may make another call.
+pub(super) fn has_room(calls: &BTreeMap<u64, PendingCall>, tenant: &Name) -> bool {
+    if calls.len() < CALLS {
+        return true;
+    }
+    let own = calls.values().filter(|call| call.device.tenant == *tenant).count();
+    own < SHARE || (own < CALLS && calls.len() < ALL_CALLS)
+}
 
 /// Item of a call's channel: a piece of the reply, or why there are no more.
 pub type Piece = Result<Part, Cut>;
@@ -171,6 +189,26 @@ mod tests {
             "and nothing after it"
         );
         assert!(calls.lock().contains_key(&1), "so that the device is told to stop");
+    }
+
+    #[test]
+    fn a_tenant_with_many_calls_keeps_nobody_else_from_calling() {
+        let mut calls = BTreeMap::new();
+        for (tenant, count) in [("a", CALLS), ("b", CALLS), ("c", CALLS), ("d", CALLS)] {
+            let name: Name = tenant.parse().unwrap();
+            let (pending, _, _) = call(4);
+            let one = pending.lock().remove(&1).unwrap();
+            for _ in 0..count {
+                assert!(has_room(&calls, &name));
+                let device = format!("{tenant}_d-1").parse().unwrap();
+                let (pieces, crossed) = (one.pieces.clone(), Arc::default());
+                let call = PendingCall { device, pieces, crossed, ..one };
+                calls.insert(calls.len() as u64, call);
+            }
+            assert!(!has_room(&calls, &name), "{tenant} has as many as it may have");
+        }
+        let late: Name = "late".parse().unwrap();
+        assert!(calls.len() == ALL_CALLS && has_room(&calls, &late));
     }
 
     #[test]

@@ -161,7 +161,8 @@ impl Calls {
         let mut asked = query::read(parts, &labels)?;
         asked.question.since = since;
         asked.question.until = until;
-        let one_of = Arc::clone(&self.questions.turns).try_acquire_owned().map_err(|_| {
+        let turns = Arc::clone(&self.questions.bounds(&actor.tenant).turns);
+        let one_of = turns.try_acquire_owned().map_err(|_| {
             Failure::Unavailable("too many questions are being asked already: try again".into())
         })?;
         Ok(Asking {
@@ -342,7 +343,8 @@ impl Asking {
 
     /// Asks a device once.
     async fn once(&self, name: &Name, crossed: &Arc<AtomicU64>) -> Result<Partial, NoAnswer> {
-        let turn = self.calls.questions.answers.acquire().await;
+        let bounds = self.calls.questions.bounds(&self.open.tenant);
+        let turn = bounds.answers.acquire().await;
         let _turn = turn.map_err(|_| NoAnswer::Now(NotNow::Stopping))?;
         let question = Box::new(self.asked.question.clone());
         let stream = self.stream.clone();

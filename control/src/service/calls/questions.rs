@@ -6,10 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use holdfast_base::ids::Name;
 use tokio::sync::{Notify, Semaphore};
 
-/// Maximum number of devices that answer questions at the same time, over all questions.
+use crate::service::documents::PerTenant;
+
+/// Maximum number of devices of one tenant that answer questions at the same time, over all of its
+/// questions.
 const ANSWERS: usize = 512;
 
-/// Maximum number of questions under way at the same time.
+/// Maximum number of questions of one tenant under way at the same time.
 const QUESTIONS: usize = 16;
 
 /// Open question.
@@ -24,27 +27,32 @@ pub(super) struct Question {
 /// Open questions by tenant and id.
 pub(super) type Open = BTreeMap<(Name, String), Question>;
 
-/// Questions under way.
+/// Bounds of one tenant's questions. Each tenant has its own, so that the silent devices of one
+/// delay no question of another.
 #[derive(Debug)]
-pub(super) struct Questions {
+pub(super) struct Bounds {
     /// One permit for each device that answers a question.
     pub(super) answers: Semaphore,
     /// One permit for each question under way.
     pub(super) turns: Arc<Semaphore>,
+}
+
+/// Questions under way.
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    bounds: PerTenant<Bounds>,
     open: Mutex<Open>,
 }
 
-impl Default for Questions {
-    fn default() -> Self {
-        Self {
+impl Questions {
+    /// Returns the bounds of a tenant's questions.
+    pub(super) fn bounds(&self, tenant: &Name) -> Arc<Bounds> {
+        self.bounds.of(tenant, || Bounds {
             answers: Semaphore::new(ANSWERS),
             turns: Arc::new(Semaphore::new(QUESTIONS)),
-            open: Mutex::default(),
-        }
+        })
     }
-}
 
-impl Questions {
     pub(super) fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

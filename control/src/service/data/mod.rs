@@ -21,7 +21,6 @@ pub use ingest::{Took, take_batch};
 pub use latest::{Horizons, WITHIN};
 pub use ledger::LedgerPart;
 pub use part::Data;
-pub(super) use queue::Queued;
 pub use records::{Visitor, Window};
 pub use streams::Readable;
 pub(super) use streams::no_stream;

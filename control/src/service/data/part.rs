@@ -9,7 +9,8 @@ use holdfast_base::ids::{DeviceId, Name};
 use holdfast_records::StreamName;
 
 use super::feeds::{DataFeed, Feeds};
-use super::queue::{Queue, Queued};
+use super::queue::Queue;
+use crate::core::quota::DayUse;
 use crate::core::room::Room;
 use crate::core::streams::{Known, Machine};
 use crate::ports::bus::Bus;
@@ -31,6 +32,19 @@ pub struct Data {
     pub(super) chores: Chores,
     pub(super) disk: Disk,
     pub(super) counters: DataCounters,
+    /// Bytes that each tenant has sent on the present day.
+    pub(super) used: Mutex<BTreeMap<Name, Used>>,
+}
+
+/// What a tenant has sent on one day, and what of that is stored.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Used {
+    pub(super) now: DayUse,
+    pub(super) noted: DayUse,
+    /// Time at which it was written down, in seconds since 1970.
+    pub(super) noted_at: u64,
+    /// True if the tenant has a quota of data, so that its use is written down.
+    pub(super) limited: bool,
 }
 
 /// What the thread does besides storing batches.
@@ -61,17 +75,17 @@ impl std::fmt::Debug for Data {
 }
 
 impl Data {
-    /// Makes the state and the queue for the thread. For `reserve` see
+    /// Makes the state with an empty queue. For `reserve` see
     /// [`Settings::reserve`](crate::service::Settings::reserve).
     pub(in crate::service) fn new(
         documents: Arc<Documents>,
         bus: Arc<dyn Bus>,
         store: Arc<dyn DataStore>,
         reserve: Option<u64>,
-    ) -> (Self, Queued) {
-        let (queue, queued) = Queue::new();
+    ) -> Self {
+        let queue = Queue::new();
         let disk = Disk { failing: AtomicBool::new(false), room: Mutex::new(Room::new(reserve)) };
-        let data = Self {
+        Self {
             documents,
             bus,
             store,
@@ -81,8 +95,8 @@ impl Data {
             chores: Chores::default(),
             disk,
             counters: DataCounters::default(),
-        };
-        (data, queued)
+            used: Mutex::default(),
+        }
     }
 
     /// Counters of records.
@@ -181,7 +195,7 @@ impl Data {
 
     /// Number of batches that wait to be stored.
     pub fn batches_waiting(&self) -> u64 {
-        self.queue.waiting.load(Ordering::Relaxed)
+        self.queue.len()
     }
 
     /// Free space and reserve on the disk of the data folder.

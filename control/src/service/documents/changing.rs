@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 
 use holdfast_base::ids::{DeviceId, Name};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::part::{Documents, Job, VERSION_GAP, load};
+use super::jobs::Job;
+use super::part::{Documents, VERSION_GAP, load};
 use crate::core::change::{After, Change, Finished, Told, Writes};
 use crate::core::tenants::Tenants;
 use crate::ports::store::{Batch, StoreError};
@@ -34,7 +35,11 @@ impl Documents {
         act: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let (none, now) = (|| Failure::no("tenant", tenant.as_str()), self.now());
-        self.change_all(|tables| {
+        // Nothing is kept for a tenant that a stranger has made up.
+        if !self.has_tenant(tenant) {
+            return Err(none());
+        }
+        self.change_as(tenant, Some(tenant.clone()), |tables| {
             let mut change = tables.begin(tenant, now).ok_or_else(none)?;
             let out = act(&mut change)?;
             Ok((out, change.finish()))
@@ -42,14 +47,45 @@ impl Documents {
         .await
     }
 
-    /// Makes a change that may touch the tables of all tenants, and returns once it is durable.
+    /// Makes a change that may touch the tables of all tenants, and returns once it is durable. It is
+    /// stored after everything that was changed before it, and before everything after it.
     pub(in crate::service) async fn change_all<T>(
         &self,
         act: impl FnOnce(&mut Tenants) -> Result<(T, Finished), Failure>,
     ) -> Result<T, Failure> {
+        self.change_as(&self.first, None, act).await
+    }
+
+    /// Makes a change of the documents of the first tenant, `Tenant` documents among them, and
+    /// returns once it is durable.
+    pub(in crate::service) async fn change_tenants<T>(
+        &self,
+        act: impl FnOnce(&mut Change<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let now = self.now();
+        self.change_all(|tables| {
+            let none = || Failure::no("tenant", self.first.as_str());
+            let mut change = tables.begin(&self.first, now).ok_or_else(none)?;
+            let out = act(&mut change)?;
+            let mut done = change.finish();
+            tables.make(now, &mut done);
+            Ok((out, done))
+        })
+        .await
+    }
+
+    /// Makes a change in the line of the tenant `by`. `of`: the tenant whose tables it touches; None:
+    /// those of all.
+    async fn change_as<T>(
+        &self,
+        by: &Name,
+        of: Option<Name>,
+        act: impl FnOnce(&mut Tenants) -> Result<(T, Finished), Failure>,
+    ) -> Result<T, Failure> {
         let closed = || Failure::Unavailable("the control plane is stopping".into());
-        let permit = self.jobs.reserve().await.map_err(|_| closed())?;
+        let place = self.jobs.place(by).await.ok_or_else(closed)?;
         let (answer, answered) = oneshot::channel();
+        let turn = self.jobs.turn(by).await;
         let out = {
             let mut tables = self.tables_mut();
             if !self.ensure_in_sync(&mut tables) {
@@ -67,9 +103,10 @@ impl Documents {
                     tracing::debug!("whoever asked for a change has gone");
                 }
             });
-            permit.send(Job { number, batch, tell, last: false });
+            self.jobs.put(Job::new(of, (number, batch), tell, place));
             out
         };
+        drop(turn);
         answered.await.map_err(|_| closed())??;
         Ok(out)
     }
@@ -82,7 +119,7 @@ impl Documents {
         act: impl FnOnce(&mut Change<'_>),
         then: impl FnOnce(bool) + Send + 'static,
     ) -> bool {
-        let Ok(permit) = self.jobs.try_reserve() else {
+        let Some(place) = self.jobs.try_place(tenant) else {
             self.counters.overloads.fetch_add(1, Ordering::Relaxed);
             return false;
         };
@@ -99,7 +136,7 @@ impl Documents {
             }
             then(result.is_ok());
         });
-        permit.send(Job { number, batch, tell, last: false });
+        self.jobs.put(Job::new(Some(tenant.clone()), (number, batch), tell, place));
         true
     }
 
@@ -134,10 +171,10 @@ impl Documents {
     /// Handles a change that the store refused. All changes that wait behind it were built on it
     /// and are refused too, and the model is read from the store again. Connections stay as they
     /// are. Returns true when the closing job was among the waiting ones.
-    pub(super) fn after_failure(&self, jobs: &mut mpsc::Receiver<Job>, error: &StoreError) -> bool {
+    pub(super) fn after_failure(&self, error: &StoreError) -> bool {
         let mut tables = self.tables_mut();
         let mut stale = Vec::new();
-        while let Ok(job) = jobs.try_recv() {
+        while let Some(job) = self.jobs.take() {
             stale.push(job);
         }
         let last = stale.iter().any(|job| job.last);
@@ -180,7 +217,10 @@ impl Documents {
     fn taken_back(&self, tables: &Tenants) -> Vec<DeviceId> {
         let mut devices = Vec::new();
         for model in tables.all() {
-            let refused = model.devices.iter().filter(|(_, it)| !self.is_durable(it.desired_in));
+            let refused = model
+                .devices
+                .iter()
+                .filter(|(_, it)| !self.is_durable(&model.tenant, it.desired_in));
             let tenant = &model.tenant;
             devices.extend(
                 refused.map(|(name, _)| DeviceId { tenant: tenant.clone(), device: name.clone() }),

@@ -8,19 +8,22 @@
 mod changing;
 mod due;
 mod events;
+mod jobs;
 mod lease;
 mod moments;
 mod part;
 mod per_tenant;
 mod renewing;
+mod requests;
 mod state;
 mod storing;
 mod writer;
 
 pub use events::{Events, EventsRead, Page};
+pub(super) use jobs::Jobs;
 pub use lease::Uptime;
 pub use part::Documents;
-pub(super) use part::{Job, load};
+pub(super) use part::load;
 pub(super) use per_tenant::PerTenant;
 pub(super) use renewing::Renewing;
-pub(super) use writer::{QUEUE, run as write};
+pub(super) use writer::run as write;

@@ -1,16 +1,17 @@
 //! The documents in memory, what is told when they change, and the changes that wait for the store.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use holdfast_base::ids::Name;
-use tokio::sync::mpsc;
 
 use super::events::{Events, EventsRead, Page};
-use super::lease::Lease;
+use super::jobs::Jobs;
+use super::lease::{Lease, Uptime};
 use super::moments::Due;
 use super::per_tenant::{PerTenant, Tables};
 use super::state::Storing;
 use crate::core::attention::Watch;
+use crate::core::bucket::Bucket;
 use crate::core::change;
 use crate::core::fleet::some;
 use crate::core::model::{Device, Model, key};
@@ -18,7 +19,7 @@ use crate::core::rights::{Action, Actor, Sight};
 use crate::core::seen::Seen;
 use crate::core::tenants::{AllLate, Tenants};
 use crate::ports::bus::Bus;
-use crate::ports::store::{Batch, Store, StoreError};
+use crate::ports::store::Store;
 use crate::service::counters::StoreCounters;
 use crate::service::rights::may;
 use crate::service::{Failure, Settings, StartError};
@@ -35,7 +36,9 @@ pub struct Documents {
     pub(super) tables: RwLock<Tenants>,
     pub(super) storing: Storing,
     /// Queue of changes for the writing thread.
-    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) jobs: Arc<Jobs<Documents>>,
+    /// Requests of each tenant in about the last second.
+    pub(super) requests: PerTenant<Mutex<Bucket>>,
     pub(super) events: PerTenant<Events>,
     pub(super) bus: Arc<dyn Bus>,
     pub(super) due: Due,
@@ -45,25 +48,6 @@ pub struct Documents {
     pub(super) counters: StoreCounters,
 }
 
-/// Function that is called once with the outcome of a change.
-pub(super) type Tell = Box<dyn FnOnce(&Documents, Result<(), StoreError>) + Send>;
-
-/// Change that waits to be written.
-pub(in crate::service) struct Job {
-    pub(in crate::service) number: u64,
-    pub(in crate::service) batch: Batch,
-    pub(in crate::service) tell: Tell,
-    /// True for the closing job, after which nothing comes.
-    pub(in crate::service) last: bool,
-}
-
-impl Job {
-    /// Makes the closing job.
-    pub(super) fn last() -> Self {
-        Self { number: 0, batch: Batch::default(), tell: Box::new(|_, _| {}), last: true }
-    }
-}
-
 /// Rows of what notifications had told, by their keys.
 type Told = Vec<(String, Vec<u8>)>;
 
@@ -71,6 +55,8 @@ type Told = Vec<(String, Vec<u8>)>;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     pub(super) now: fn() -> u64,
+    /// Monotonic clock, by which requests are counted.
+    pub(super) uptime: Uptime,
     /// Time at which this process began to serve, in seconds since 1970.
     pub(super) started: u64,
     /// Life of a device's certificate, in seconds.
@@ -106,7 +92,7 @@ impl Documents {
     pub(in crate::service) fn read(
         store: Arc<dyn Store>,
         lease: Arc<Lease>,
-        jobs: mpsc::Sender<Job>,
+        jobs: Arc<Jobs<Self>>,
         bus: Arc<dyn Bus>,
         settings: &Settings,
     ) -> Result<Self, StartError> {
@@ -128,10 +114,16 @@ impl Documents {
             tables: RwLock::new(tables),
             storing: Storing::new(store, lease),
             jobs,
+            requests: PerTenant::default(),
             events,
             bus,
             due: Due::default(),
-            clock: Clock { now: settings.clock, started, device_ttl: settings.device_ttl },
+            clock: Clock {
+                now: settings.clock,
+                uptime: settings.uptime,
+                started,
+                device_ttl: settings.device_ttl,
+            },
             first: settings.tenant.clone(),
             counters: StoreCounters::default(),
         };
@@ -191,7 +183,12 @@ impl Documents {
         tables.all_mut().map(told).collect()
     }
 
-    /// Names of all tenants.
+    /// Returns whether there is a tenant of this name.
+    pub(in crate::service) fn has_tenant(&self, tenant: &Name) -> bool {
+        self.tables().has(tenant)
+    }
+
+    /// Returns the names of all tenants.
     pub(in crate::service) fn tenant_names(&self) -> Vec<Name> {
         self.tables().names()
     }
@@ -247,6 +244,12 @@ impl Documents {
     /// now.
     pub(super) fn events_of(&self, tenant: &Name) -> Arc<Events> {
         self.events.of(tenant, || Events::new(self.model(tenant).meta.version))
+    }
+
+    /// Forgets what is known beside the tables of a tenant that has ended.
+    pub(in crate::service) fn forget_tenant(&self, tenant: &Name) {
+        self.events.forget(tenant);
+        self.requests.forget(tenant);
     }
 
     /// Empties the rings of events of all tenants: everything was replaced, and readers read it

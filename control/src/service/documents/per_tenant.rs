@@ -27,6 +27,11 @@ impl<T> PerTenant<T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(tenant).cloned()
     }
 
+    /// Forgets the state of a tenant that has ended, so that a later one of its name begins anew.
+    pub(in crate::service) fn forget(&self, tenant: &Name) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(tenant);
+    }
+
     /// Returns the state of a tenant, which `make` makes when there is none. Nothing of this is
     /// locked while `make` runs.
     pub(in crate::service) fn of(&self, tenant: &Name, make: impl FnOnce() -> T) -> Arc<T> {

@@ -5,10 +5,9 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
-
+use super::jobs::Jobs;
 use super::lease::{Lease, Uptime};
-use super::part::Job;
+use super::part::Documents;
 use crate::ports::store::{Shard, Store};
 use crate::service::StartError;
 
@@ -27,7 +26,7 @@ impl Renewing {
         store: &Arc<dyn Store>,
         shard: Shard,
         uptime: Uptime,
-        jobs: mpsc::Sender<Job>,
+        jobs: Arc<Jobs<Documents>>,
     ) -> Result<Self, StartError> {
         let lease = Lease::take(&**store, shard, uptime)?;
         let (held, store) = (Arc::clone(&lease), Arc::clone(store));
@@ -45,11 +44,11 @@ impl Renewing {
 
 /// Renews the lease until it is lost or [`Lease::end`] is called. When it is lost, the writing
 /// thread ends, and `serve` with it. Nothing waits for the disk here.
-fn run(lease: &Lease, store: &dyn Store, jobs: &mpsc::Sender<Job>) {
+fn run(lease: &Lease, store: &dyn Store, jobs: &Jobs<Documents>) {
     while lease.wait() {
         lease.renew(store);
     }
-    if lease.is_lost() && jobs.blocking_send(Job::last()).is_err() {
+    if lease.is_lost() && !jobs.end() {
         tracing::debug!("the writing thread has ended already");
     }
 }

@@ -4,15 +4,17 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
+use holdfast_base::ids::Name;
+
 use super::lease::Lease;
-use super::part::{Documents, Job};
+use super::part::Documents;
 use crate::ports::store::{Snapshot, StoreError, Versioned};
 use crate::service::Failure;
 
 impl Documents {
     /// Writes what is queued and ends the writing thread. No change can be made afterwards.
-    pub(in crate::service) async fn close(&self) {
-        if self.jobs.send(Job::last()).await.is_err() {
+    pub(in crate::service) fn close(&self) {
+        if !self.jobs.end() {
             tracing::warn!("the store was closed already");
         }
     }
@@ -38,9 +40,9 @@ impl Documents {
         self.storing.diverged.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a batch of changes is durable.
-    pub(in crate::service) fn is_durable(&self, number: u64) -> bool {
-        number <= self.storing.durable.load(Ordering::Acquire)
+    /// Returns whether a batch of changes of a tenant is durable.
+    pub(in crate::service) fn is_durable(&self, tenant: &Name, number: u64) -> bool {
+        self.storing.is_durable(tenant, number)
     }
 
     /// Lease under which this process writes and acts.

@@ -4,16 +4,14 @@
 //!
 //! See decisions 0018 and 0025.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::mpsc::{self, error::TryRecvError};
+use holdfast_base::ids::Name;
 
-use super::part::{Documents, Job, Tell};
+use super::jobs::{Job, Jobs, Tell};
+use super::part::Documents;
 use crate::ports::store::{Batch, Refused, StoreError};
-
-/// Maximum number of changes that wait to be written. When there are as many, callers wait, and
-/// devices are not acknowledged and send again.
-pub(in crate::service) const QUEUE: usize = 4_096;
 
 /// Maximum number of changes in one transaction. It bounds how long the first of them waits for the
 /// others.
@@ -23,11 +21,18 @@ const GROUP: usize = 512;
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
 /// Runs until the closing job was written.
-pub(in crate::service) fn run(documents: &Documents, mut jobs: mpsc::Receiver<Job>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let (group, mut last) = gather(first, &mut jobs);
-        let number = group.iter().map(|job| job.number).max().unwrap_or(0);
-        let (batches, tells): (Vec<Batch>, Vec<Tell>) =
+pub(in crate::service) fn run(documents: &Documents) {
+    let jobs = &documents.jobs;
+    let _closes = Closing(jobs);
+    loop {
+        let Some(first) = jobs.wait() else { continue };
+        let (group, mut last) = gather(first, jobs);
+        let mut numbers: BTreeMap<Option<Name>, u64> = BTreeMap::new();
+        for job in &group {
+            let known = numbers.entry(job.tenant.clone()).or_default();
+            *known = (*known).max(job.number);
+        }
+        let (batches, tells): (Vec<Batch>, Vec<Tell<Documents>>) =
             group.into_iter().map(|job| (job.batch, job.tell)).unzip();
         let writes: usize = batches.iter().map(|batch| batch.writes.len()).sum();
         let clears = batches.iter().any(|batch| batch.clear);
@@ -37,7 +42,7 @@ pub(in crate::service) fn run(documents: &Documents, mut jobs: mpsc::Receiver<Jo
         };
         match &result {
             Ok(()) => {
-                documents.storing.stored(number);
+                documents.storing.stored(&numbers);
                 if writes > 0 || clears {
                     documents.storing.refuses(None);
                 }
@@ -50,7 +55,7 @@ pub(in crate::service) fn run(documents: &Documents, mut jobs: mpsc::Receiver<Jo
                 documents.storing.refuses(Some(error.to_string()));
                 documents.counters.commits_failed.fetch_add(1, Ordering::Relaxed);
                 tracing::error!(%error, "the store refused a change: the model is read from it again");
-                last |= documents.after_failure(&mut jobs, error);
+                last |= documents.after_failure(error);
                 // Another process took the lease and may have written since. This one can store
                 // nothing any more, and what it still tells would be old: `serve` ends.
                 last |= lost;
@@ -89,22 +94,27 @@ fn commit(documents: &Documents, mut batches: Vec<Batch>) -> (Result<(), StoreEr
     }
 }
 
-fn gather(first: Job, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Job>, bool) {
-    let size = |job: &Job| -> usize {
+/// Ends the queue with the thread, however that ends.
+struct Closing<'a>(&'a Jobs<Documents>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn gather(first: Job<Documents>, jobs: &Jobs<Documents>) -> (Vec<Job<Documents>>, bool) {
+    let size = |job: &Job<Documents>| -> usize {
         job.batch.writes.iter().map(|(_, value)| value.as_ref().map_or(0, Vec::len)).sum()
     };
     let mut bytes = size(&first);
     let mut last = first.last;
     let mut group = vec![first];
     while group.len() < GROUP && bytes < GROUP_BYTES && !last {
-        match jobs.try_recv() {
-            Ok(job) => {
-                bytes += size(&job);
-                last = job.last;
-                group.push(job);
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-        }
+        let Some(job) = jobs.take() else { break };
+        bytes += size(&job);
+        last = job.last;
+        group.push(job);
     }
     (group, last)
 }

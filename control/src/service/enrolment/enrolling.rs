@@ -20,7 +20,9 @@ use crate::core::device_key::{is_sealing_key, proves};
 use crate::core::enrolment::{Asked, Decision, Known, Refused, decide, held_back};
 use crate::core::model::{Device, Model, key, sha256};
 use crate::core::nonce::Nonces;
+use crate::core::placed::check_device;
 use crate::core::placement;
+use crate::core::quota::Quota;
 use crate::core::records::{DeviceRecord, Issued, Standing};
 use crate::ports::authority::Certificate;
 use crate::service::Failure;
@@ -119,6 +121,7 @@ impl Enrolment {
         // The first decision gives the name for the certificate. The second one counts: it is made
         // under the write lock, where nothing can change any more.
         let tenant = self.tenant_of_token(&token.id);
+        self.documents.take_request(&tenant)?;
         let first =
             asked.decide(&self.documents.model(&tenant), self.documents.now()).map_err(refuse)?;
         let name = match &first {
@@ -141,6 +144,10 @@ impl Enrolment {
                         renewed(change, &name, &certificate, sealing_key)
                     }
                     Decision::New { name: new, labels, standing } if new == name => {
+                        let (quotas, devices) = (change.model.quotas, &change.model.devices);
+                        quotas
+                            .check(Quota::Devices, devices.len() as u64, 1)
+                            .map_err(|over| self.refuse("quota", over.into()))?;
                         let record = DeviceRecord {
                             shard: placement::shard(&change.model.id(&name).to_string()),
                             public_key: request.public_key.as_str().into(),
@@ -236,16 +243,19 @@ impl Enrolment {
         self.check_renewal(&request)?;
         let (id, standing) = {
             let tables = self.documents.tables();
-            let mut known = tables.all().filter_map(|model| {
-                let device = model.by_key(&request.public_key)?;
-                Some((model.id(&device.record.name), device.record.standing))
+            let known = tables.all().filter_map(|model| {
+                let record = &model.by_key(&request.public_key)?.record;
+                Some((record.created_at, model.id(&record.name), record.standing))
             });
-            known.next().ok_or_else(|| {
+            // A key that enrolled in two tenants belongs to where it went last.
+            let known = known.max_by_key(|(created_at, ..)| *created_at);
+            known.map(|(_, id, standing)| (id, standing)).ok_or_else(|| {
                 let text = "the device is not known here: it was deleted, or enrolled at another control plane; enrol it with a token";
                 self.refuse("unknown-device", Failure::Refused(text.into()))
             })?
         };
         self.use_up(&request)?;
+        self.documents.take_request(&id.tenant)?;
         let name = id.device.clone();
         match standing {
             Standing::Pending => return Ok(pending(&name)),
@@ -336,6 +346,7 @@ fn add(change: &mut Change<'_>, record: DeviceRecord) -> Result<(), Failure> {
     let desired = desired::admit_device(change.model, &device).map_err(|fault| {
         Failure::Conflict(format!("the device's labels ask for too much: {fault}"))
     })?;
+    check_device(change.model, &device, desired.as_ref())?;
     let record = &device.record;
     let token = record.token.clone();
     if let Some(used) = change.model.tokens.get_mut(&token) {

@@ -9,8 +9,11 @@ use super::Fleet;
 use crate::api::{Absence, Connection};
 use crate::core::absence;
 use crate::core::model::Device;
+use crate::core::rights::{Action, Actor};
+use crate::service::Failure;
 use crate::service::alarms::AlarmCounts;
 use crate::service::data::Horizons;
+use crate::service::rights::may;
 
 /// Counts of a tenant.
 #[derive(Debug, Clone)]
@@ -74,22 +77,22 @@ impl Counts {
 }
 
 impl Fleet {
-    /// Counts of each tenant's devices, data and alarms, without the names of any.
-    pub fn counts(&self) -> Vec<Counts> {
-        let now = self.documents.now();
-        let mut all = Vec::new();
-        for tenant in self.documents.tenant_names() {
-            let mut counts = Counts {
-                alarms: self.alarms.counts_of(&tenant),
-                horizons: self.data.horizons_of(&tenant),
-                data: self.data.data_sums(&tenant),
-                ..Counts::new(tenant.clone())
-            };
-            for device in self.documents.model(&tenant).devices.values() {
-                counts.add(device, now, self.documents.started());
-            }
-            all.push(counts);
+    /// Counts of the devices, data and alarms of the actor's tenant, without the names of any.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] when the actor may not read them.
+    pub fn counts(&self, actor: &Actor) -> Result<Counts, Failure> {
+        may(actor, Action::ReadMetrics, "")?;
+        let (tenant, now) = (&actor.tenant, self.documents.now());
+        let mut counts = Counts {
+            alarms: self.alarms.counts_of(tenant),
+            horizons: self.data.horizons_of(tenant),
+            data: self.data.data_sums(tenant),
+            ..Counts::new(tenant.clone())
+        };
+        for device in self.documents.model(tenant).devices.values() {
+            counts.add(device, now, self.documents.started());
         }
-        all
+        Ok(counts)
     }
 }

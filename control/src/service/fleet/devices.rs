@@ -9,6 +9,7 @@ use crate::core::desired;
 use crate::core::enrolment::check_labels;
 use crate::core::jobs;
 use crate::core::model::{Device, key, sha256};
+use crate::core::placed::check_device;
 use crate::core::records::{DesiredRecord, Standing};
 use crate::core::rights::{Action, Actor};
 use crate::core::streams::owner;
@@ -36,10 +37,12 @@ fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message
 /// Computes the new desired state of a device as it will be. Fails when it would be too large for
 /// one message, or when the device lacks what a workload refers to.
 fn placed(change: &Change<'_>, device: &Device) -> Result<Option<DesiredRecord>, Failure> {
-    desired::admit_device(change.model, device).map_err(|fault| Failure::Invalid {
+    let next = desired::admit_device(change.model, device).map_err(|fault| Failure::Invalid {
         message: "the device cannot be given what its labels choose".into(),
         faults: vec![fault],
-    })
+    })?;
+    check_device(change.model, device, next.as_ref())?;
+    Ok(next)
 }
 
 impl Fleet {

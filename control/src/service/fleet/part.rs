@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use holdfast_base::ids::Name;
+
 use crate::api;
 use crate::core::trend::Points;
 use crate::service::alarms::Alarms;
@@ -44,5 +46,11 @@ impl Fleet {
             trends.of(&tenant, || Mutex::new(Points::new(documents.now())));
         }
         Self { documents, alarms, data, summaries: PerTenant::default(), trends }
+    }
+
+    /// Forgets what was summed up for a tenant that has ended.
+    pub(in crate::service) fn forget_tenant(&self, tenant: &Name) {
+        self.summaries.forget(tenant);
+        self.trends.forget(tenant);
     }
 }

@@ -64,6 +64,9 @@ impl Found {
 /// What was fetched of a provider.
 #[derive(Debug, Clone)]
 struct Fetched {
+    /// Document that it was fetched for. A later tenant of the same name may have another one of the
+    /// same number.
+    provider: Provider,
     revision: u64,
     discovery: Discovery,
     keys: Keys,
@@ -136,7 +139,9 @@ impl Providers {
         let entry = self.entry(found);
         let mut state = entry.lock().await;
         let state = &mut *state;
-        state.fetched.take_if(|fetched| fetched.revision != found.revision);
+        state.fetched.take_if(|fetched| {
+            fetched.revision != found.revision || fetched.provider != found.provider
+        });
         if let Some(fetched) = &state.fetched
             && now.abs_diff(fetched.read_at) < age
         {
@@ -207,7 +212,8 @@ impl Providers {
             Some(former) => (former.keys.clone(), former.keys_at),
             None => (self.keys(found, &discovery).await?, now),
         };
-        Ok(Fetched { revision: found.revision, discovery, keys, read_at: now, keys_at })
+        let (provider, revision) = (found.provider.clone(), found.revision);
+        Ok(Fetched { provider, revision, discovery, keys, read_at: now, keys_at })
     }
 
     async fn keys(&self, found: &Found, discovery: &Discovery) -> Result<Keys, Failure> {

@@ -133,12 +133,20 @@ impl People {
         throttle.failed(tried, self.documents.now());
     }
 
-    /// Counts a failure, and writes it to the audit log.
+    /// Counts a failure, and writes it to the audit log: to that of the first tenant when there is no
+    /// such tenant, which takes as long, so that nobody can tell by the time which tenants there are.
     pub(super) async fn failed(&self, tried: Tried, by: &str, tenant: &Name) {
         let from = tried.0;
         self.note_failure(tried);
-        let written = self.documents.change(tenant, |change| {
-            change.audit(by, "session.refused", by, format!("from {from}"));
+        let (log, detail) = match self.documents.has_tenant(tenant) {
+            true => (tenant, format!("from {from}")),
+            false => {
+                let detail = format!("from {from}, to tenant {tenant}, which does not exist");
+                (self.documents.first_tenant(), detail)
+            }
+        };
+        let written = self.documents.change(log, |change| {
+            change.audit(by, "session.refused", by, detail);
             Ok(())
         });
         if let Err(error) = written.await {

@@ -11,12 +11,18 @@ use super::{Workloads, client_secrets};
 use crate::api::{API_VERSION, Applied};
 use crate::core::admission::{self, Admitted};
 use crate::core::apply::{self, plan};
+use crate::core::change::Change;
 use crate::core::kinds::AnyKind;
 use crate::core::model::Model;
 use crate::core::records::PolicyKind;
 use crate::core::rights::{Action, Actor, Permit, Sight};
 use crate::service::Failure;
-use crate::service::rights::{may, may_kind};
+use crate::service::rights::{may, may_kind, may_whole};
+
+/// True for the document of a tenant, which admins of the first tenant alone apply.
+fn is_tenant(admitted: &Admitted) -> bool {
+    admitted.what.kind() == AnyKind::Policy(PolicyKind::Tenant)
+}
 
 impl Workloads {
     /// Admits documents and applies them, all or nothing. With `dry_run` it only says what applying
@@ -31,7 +37,7 @@ impl Workloads {
         dry_run: bool,
     ) -> Result<Applied, Failure> {
         let permit = may(actor, Action::Apply, "")?;
-        let admitted = self.admit_documents(documents).map_err(|faults| {
+        let admitted = self.admit_documents(&actor.tenant, documents).map_err(|faults| {
             let message = match faults.len() {
                 1 => "refused, there is a fault".to_owned(),
                 count => format!("refused, there are {count} faults"),
@@ -41,12 +47,19 @@ impl Workloads {
         for document in &admitted {
             may_apply(&permit, document.what.kind())?;
         }
+        if admitted.iter().any(is_tenant) {
+            may_whole(actor, Action::CreateTenant, self.documents.first_tenant())?;
+        }
         self.apply_admitted(permit, admitted, dry_run, None).await
     }
 
-    /// Admits documents, with the artifacts that are stored here.
-    pub(super) fn admit_documents(&self, documents: &[Value]) -> Result<Vec<Admitted>, Vec<Fault>> {
-        admission::admit(documents, &|digest: &Digest| self.artifacts.size(digest))
+    /// Admits documents, with the artifacts that the tenant has pushed.
+    pub(super) fn admit_documents(
+        &self,
+        tenant: &Name,
+        documents: &[Value],
+    ) -> Result<Vec<Admitted>, Vec<Fault>> {
+        admission::admit(documents, &|digest: &Digest| self.artifact_size(tenant, digest))
     }
 
     /// Applies admitted documents. `former`: the document is that of this former revision.
@@ -66,14 +79,24 @@ impl Workloads {
             client_secrets::seal(&model, &*keyring, &mut admitted)?;
             return Ok(plan(&model, admitted, self.documents.now())?.applied);
         }
-        let applied = self.documents.change(tenant, |change| {
+        let tenants: Vec<Name> =
+            admitted.iter().filter(|one| is_tenant(one)).map(|one| one.name.clone()).collect();
+        let act = |change: &mut Change<'_>| {
             apply::may_apply(change.model, permit.sight(), &admitted)?;
+            if let Some(ending) = tenants.iter().find(|name| change.model.ended.contains(*name)) {
+                return Err(Failure::Conflict(format!(
+                    "tenant {ending} was deleted, and its last rows are being removed: try again"
+                )));
+            }
             client_secrets::seal(change.model, &*keyring, &mut admitted)?;
             let plan = plan(change.model, admitted, change.now)?;
             let rules = plan.changes_rules();
             Ok((plan.carry_out(change, by, former), rules))
-        });
-        let (applied, rules) = applied.await?;
+        };
+        let (applied, rules) = match tenants.is_empty() {
+            true => self.documents.change(tenant, act).await?,
+            false => self.documents.change_tenants(act).await?,
+        };
         if rules {
             self.documents.note_every_due_of(tenant);
         }
@@ -117,6 +140,11 @@ impl Workloads {
     ) -> Result<(), Failure> {
         let permit = may(actor, Action::DeletePolicy, name)?;
         may_apply(&permit, AnyKind::Policy(kind))?;
+        if kind == PolicyKind::Tenant {
+            return Err(Failure::Refused(
+                "the document of a tenant goes with the tenant and all that it has: delete the tenant itself, not its document".into(),
+            ));
+        }
         let by = permit.by();
         self.documents
             .change(&actor.tenant, |change| {

@@ -61,9 +61,11 @@ impl Workloads {
             may_document(&permit, &model, AnyKind::Workload, name)?;
             jobs::former(&model, name, wanted)?
         };
-        let admitted = self.admit_documents(&[document]).map_err(|faults| Failure::Invalid {
-            message: format!("revision {to} cannot be applied any more"),
-            faults,
+        let admitted = self.admit_documents(&actor.tenant, &[document]).map_err(|faults| {
+            Failure::Invalid {
+                message: format!("revision {to} cannot be applied any more"),
+                faults,
+            }
         })?;
         let applied = self.apply_admitted(permit, admitted, dry_run, Some(to)).await?;
         Ok(RolledBack { to, results: applied.results })

@@ -4,6 +4,7 @@
 //! See decision 0155.
 
 mod apply;
+mod artifacts;
 mod client_secrets;
 mod jobs;
 mod part;
@@ -11,5 +12,6 @@ mod policies;
 mod read;
 mod secrets;
 
+pub(super) use artifacts::used as artifact_bytes;
 pub use jobs::Restarting;
 pub use part::Workloads;

@@ -8,7 +8,7 @@ use crate::api;
 use crate::core::kinds::{AnyKind, Looked, Page, Shown};
 use crate::core::model::Workload;
 use crate::core::records::RevisionRecord;
-use crate::core::rights::{Action, Actor, Permit, Who};
+use crate::core::rights::{Action, Actor, Permit};
 use crate::core::seen::Seen;
 use crate::core::{explain, revisions};
 use crate::service::listing::page;
@@ -141,30 +141,5 @@ impl Workloads {
         let (sight, now) = (permit.sight(), self.documents.now());
         let looked = Looked { model: &model, sight, told: &told, now };
         kind.explain(&looked, name).ok_or_else(|| Failure::no(kind.words().word, name))
-    }
-
-    /// Checks that an actor may fetch an artifact: a device only those of the workloads that it
-    /// should run.
-    ///
-    /// # Errors
-    /// Returns [`Failure::Refused`] when it may not.
-    pub fn may_fetch(
-        &self,
-        actor: &Actor,
-        digest: &holdfast_base::ids::Digest,
-    ) -> Result<(), Failure> {
-        may(actor, Action::GetArtifact, &digest.to_string())?;
-        match &actor.who {
-            Who::Token(_) | Who::Person(_) => Ok(()),
-            Who::Device(name)
-                if self.documents.model(&actor.tenant).names_artifact(name, digest) =>
-            {
-                Ok(())
-            }
-            Who::Device(name) => Err(Failure::Refused(format!(
-                "{digest} belongs to no workload that device {}.{name} should run",
-                actor.tenant
-            ))),
-        }
     }
 }

@@ -8,6 +8,7 @@ import { People } from "./People";
 import { Plane } from "./Plane";
 import { Roles } from "./Roles";
 import { Sessions } from "./Sessions";
+import { Tenants } from "./Tenants";
 
 const PARTS: Parameters<typeof Tabs>[0]["parts"] = [
   { key: "plane", title: "Control plane", show: () => <Plane /> },
@@ -15,6 +16,7 @@ const PARTS: Parameters<typeof Tabs>[0]["parts"] = [
   { key: "roles", title: "Roles", needs: "policy.list", anew: ["new"], show: () => <Roles /> },
   { key: "access", title: "Access tokens", needs: "access.list", anew: ["new"], show: () => <AccessTokens /> },
   { key: "sessions", title: "Sessions", needs: "session.list", anew: ["new"], show: () => <Sessions /> },
+  { key: "tenants", title: "Tenants", needs: "tenant.list", anew: ["new"], show: () => <Tenants /> },
   { key: "me", title: "My account", anew: ["new"], show: () => <Me /> },
 ];
 

@@ -61,7 +61,7 @@ impl Policy for Reader {
             Code::BadCredentials,
             "a device shows its certificate, a reader an access token (hfa1...) as its password",
         ))?;
-        let place = self.readers.enter().ok_or(Fault::new(
+        let place = self.readers.enter(&access.tenant).ok_or(Fault::new(
             Code::Quota,
             "there are as many readers as are served at the same time: try later",
         ))?;

@@ -161,7 +161,6 @@ fn store(data: &Data, group: Group) -> Result<(), StoreError> {
 
 /// Acknowledges the batches of a group that is durable, one message for each device.
 fn tell(data: &Data, told: Vec<(Arrival, Acked)>) {
-    let hold = data.queue.hold();
     let mut by_device: BTreeMap<DeviceId, Vec<Acked>> = BTreeMap::new();
     let mut done = Vec::new();
     for (arrival, acked) in told {
@@ -169,6 +168,7 @@ fn tell(data: &Data, told: Vec<(Arrival, Acked)>) {
         done.push(arrival.done);
     }
     for (device, acked) in by_device {
+        let hold = data.queue.hold(&device.tenant);
         data.acknowledge(&device, acked, hold);
     }
     done.into_iter().for_each(Done::stored);

@@ -12,6 +12,7 @@ mod deletion;
 mod diverged;
 mod group;
 mod outcome;
+mod quota;
 mod repair;
 mod turn;
 

@@ -4,7 +4,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use holdfast_base::ids::DeviceId;
@@ -12,9 +11,9 @@ use holdfast_base::ids::DeviceId;
 use super::super::Data;
 use super::super::maintenance::Maintenance;
 use super::super::part::scarce;
-use super::super::queue::{Arrival, Job, Queued};
+use super::super::queue::Arrival;
 use super::outcome::{fail, failed};
-use super::{deletion, diverged, group, repair};
+use super::{deletion, diverged, group, quota, repair};
 use crate::core::ingest::group::{GROUP, GROUP_BYTES};
 use crate::core::ingest::pressure::{HOLD_FAILED, HOLD_LOW};
 use crate::core::streams::Known;
@@ -25,11 +24,11 @@ use crate::ports::store::StoreError;
 const TURN: Duration = Duration::from_secs(1);
 
 /// Runs the thread until it is told to end.
-pub(in crate::service) fn run(data: &Data, queue: Queued) {
-    let Queued(jobs) = queue;
+pub(in crate::service) fn run(data: &Data) {
+    let _closes = Closing(data);
     let mut maintenance = Maintenance::default();
     loop {
-        let (group, open) = gather(data, &jobs);
+        let group = gather(data);
         let any = !group.is_empty();
         let turn = AssertUnwindSafe(|| turn(data, group, &mut maintenance));
         if catch_unwind(turn).is_err() {
@@ -38,44 +37,34 @@ pub(in crate::service) fn run(data: &Data, queue: Queued) {
             );
             data.known_mut().stale = true;
         }
-        if !open || (data.queue.closing.load(Ordering::Acquire) && !any) {
+        if data.queue.closing.load(Ordering::Acquire) && !any {
             return;
         }
     }
 }
 
-/// Waits for a job and takes those that are there, as one group. Returns the group, and false once
-/// no more can come.
-fn gather(data: &Data, jobs: &Receiver<Job>) -> (Vec<Arrival>, bool) {
-    let mut group = Vec::new();
-    let mut bytes = 0;
-    let mut add = |job: Job| {
-        if let Job::Arrival(arrival) = job {
-            let size = arrival.payload.len();
-            data.queue.waiting.fetch_sub(1, Ordering::Relaxed);
-            data.queue.waiting_bytes.fetch_sub(size as u64, Ordering::Relaxed);
-            bytes += size;
-            group.push(arrival);
-        }
-        bytes < GROUP_BYTES
-    };
-    let wait = if data.queue.closing.load(Ordering::Acquire) { Duration::ZERO } else { TURN };
-    match jobs.recv_timeout(wait) {
-        Ok(job) => drop(add(job)),
-        Err(RecvTimeoutError::Timeout) => return (group, true),
-        Err(RecvTimeoutError::Disconnected) => return (group, false),
+/// Ends the queue with the thread, however that ends.
+struct Closing<'a>(&'a Data);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.queue.close();
     }
-    for _ in 1..GROUP {
-        match jobs.try_recv() {
-            Ok(job) => {
-                if !add(job) {
-                    break;
-                }
-            }
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-        }
+}
+
+/// Waits for a batch and takes those that are there, of each tenant in turn, as one group.
+fn gather(data: &Data) -> Vec<Arrival> {
+    let closing = data.queue.closing.load(Ordering::Acquire);
+    let wait = if closing { Duration::ZERO } else { TURN };
+    let Some(first) = data.queue.wait(wait) else { return Vec::new() };
+    let mut bytes = first.payload.len();
+    let mut group = vec![first];
+    while group.len() < GROUP && bytes < GROUP_BYTES {
+        let Some(arrival) = data.queue.take() else { break };
+        bytes += arrival.payload.len();
+        group.push(arrival);
     }
-    (group, true)
+    group
 }
 
 /// One turn of the thread: check the disk, read the streams again after a failure, store the group,
@@ -91,13 +80,14 @@ fn turn(data: &Data, group: Vec<Arrival>, maintenance: &mut Maintenance) {
         return;
     }
     deletion::forget(data);
-    let group = fitting(data, group);
+    let group = quota::within(data, fitting(data, group));
     if !group.is_empty() {
         group::commit(data, group);
     }
     if let Err(error) = diverged::tell(data) {
         failed(data, &error);
     }
+    quota::note(data);
     let kept = if data.disk.failing.load(Ordering::Relaxed) {
         probe(data)
     } else {
