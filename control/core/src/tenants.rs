@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::Name;
 
+use super::audit::Whole;
 use super::change::{Change, Finished};
 use super::loading::Late;
-use super::model::{BadRecord, Model, SHARED, key};
+use super::model::{BadRecord, Model, SHARED, key, read};
 
 /// Tables of all tenants.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Tenants {
     nobody: Model,
     /// Number of the last batch given to the store, over all tenants.
     pub batches: u64,
+    /// Chain over the audit logs of all tenants.
+    pub whole: Whole,
 }
 
 /// Rows that wait for their device or workload while the store is read, by tenant.
@@ -30,7 +33,7 @@ impl Tenants {
     pub fn new(first: Name) -> Self {
         let nobody = Model::empty(first.clone());
         let tables = BTreeMap::from([(first.clone(), Model::empty(first))]);
-        Self { tables, nobody, batches: 0 }
+        Self { tables, nobody, batches: 0, whole: Whole::default() }
     }
 
     /// Returns the tables of a tenant. Those of an unknown tenant are empty.
@@ -70,7 +73,7 @@ impl Tenants {
         let model = self.tables.get_mut(tenant)?;
         model.batches = self.batches;
         self.batches += 1;
-        Some(Change::new(model, now))
+        Some(Change::in_whole(model, &mut self.whole, now))
     }
 
     /// Adds one row of the store to the tables of the tenant that its key names.
@@ -79,6 +82,10 @@ impl Tenants {
     /// [`BadRecord`]. A key without a tenant was written by an earlier version.
     pub fn take(&mut self, late: &mut AllLate, key: &str, value: &[u8]) -> Result<(), BadRecord> {
         if SHARED.contains(&key) {
+            return Ok(());
+        }
+        if key == key::WHOLE_CHECKPOINT {
+            self.whole.checkpoint = Some(read(key, value)?);
             return Ok(());
         }
         let unknown = || BadRecord::Key(key.chars().take(200).collect());
@@ -91,6 +98,14 @@ impl Tenants {
     pub fn settle(&mut self, late: AllLate) {
         for (tenant, late) in late.0 {
             self.add(&tenant).settle(late);
+        }
+        self.settle_whole();
+    }
+
+    /// Lets the chain over all go on behind the newest entry that was read.
+    pub fn settle_whole(&mut self) {
+        for model in self.tables.values() {
+            self.whole.read(model.chain.whole);
         }
     }
 
@@ -111,6 +126,8 @@ impl Tenants {
             }
         }
         self.batches += 1;
+        // The history over all goes on behind that of the backup.
+        self.whole = std::mem::take(&mut fresh.whole);
         let mut whole = Finished::new(self.batches);
         whole.writes.clear = true;
         let mut present = std::mem::take(&mut self.tables);
@@ -120,7 +137,7 @@ impl Tenants {
             let Some(of_backup) = fresh.tables.remove(&tenant) else { continue };
             model.batches = self.batches.saturating_sub(1);
             model.started = started;
-            let mut change = Change::new(&mut model, now);
+            let mut change = Change::in_whole(&mut model, &mut self.whole, now);
             let devices: Vec<Name> = change.model.devices.keys().cloned().collect();
             devices.iter().for_each(|name| change.disconnect(name));
             let before = change.model.meta.epoch.max(of_backup.meta.epoch);

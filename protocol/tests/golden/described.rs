@@ -20,6 +20,7 @@ use ring::digest::{SHA256, digest};
 
 const SOURCES: [&str; 22] = [
     "src/message.rs",
+    "src/checkpoint.rs",
     "src/wire.rs",
     "src/workload.rs",
     "src/enrol.rs",

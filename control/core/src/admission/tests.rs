@@ -185,6 +185,14 @@ fn notifications() -> Vec<Value> {
         valued("Secret", json!({ "a": "x", "b": { "base64": "AA==" }, "c": { "generate": {} } })),
         valued("Config", json!({ "a": "x", "b": { "base64": "AA==" } })),
         identity_provider(),
+        sink(
+            "k",
+            json!({ "webhook": {
+            "url": "https://a.example/x", "secret": "0123456789", "headers": { "Authorization": "x" }, "ca": PEM,
+        } }),
+        ),
+        sink("l", json!({ "webhook": { "secretUrl": "https://a.example/x" } })),
+        sink("m", json!({ "syslog": { "address": "logs.example:6514", "ca": PEM } })),
     ]
 }
 
@@ -216,6 +224,16 @@ fn identity_provider() -> Value {
                 },
             }],
         },
+    })
+}
+
+/// Returns a document that forwards the audit log. It chooses no devices.
+fn sink(name: &str, to: Value) -> Value {
+    json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "AuditSink",
+        "metadata": { "name": name, "labels": { "team": "water" }, "resourceVersion": 7 },
+        "spec": { "fromBeginning": true, "to": to },
     })
 }
 

@@ -7,6 +7,7 @@ use super::impact;
 use super::planned::{Next, Planned, Refusal};
 use super::references;
 use crate::admission::{Admitted, What};
+use crate::audit::digest;
 use crate::change::Change;
 use crate::desired::{self, Documents};
 use crate::granted;
@@ -116,7 +117,12 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
     let policy_key = record.key();
     let (word, name) = (policy_key.0.word(), record.name.to_string());
     change.event(word, &name, "changed", message.clone());
-    change.audit(by, &format!("{word}.apply"), &name, message);
+    // What is secret is not within: a digest of little that can be guessed tells it.
+    let known = change.model.policies.get(&policy_key).map(|known| &known.record);
+    let before = known.and_then(|known| digest(&policy_key.0.rules().shown(known)));
+    let after = digest(&policy_key.0.rules().shown(&record));
+    let entry = change.audit(by, &format!("{word}.apply"), &name, message);
+    (entry.before, entry.after) = (before, after);
     record.version = change.version();
     change.put(key::policy(&policy_key), &record);
     let rules = policy_key.0.decides_absence();
@@ -152,13 +158,15 @@ pub fn delete(
         return Err(Refusal::NoAdmin);
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
-    change.model.policies.remove(&gone);
+    let before = change.model.policies.remove(&gone);
+    let before = before.and_then(|known| digest(&kind.rules().shown(&known.record)));
     change.delete(key::policy(&gone));
     if kind.decides_absence() {
         change.model.settle_rules();
     }
     change.set_all_desired(desired);
     change.event(kind.word(), name, "deleted", format!("deleted by {by}"));
-    change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
+    let entry = change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
+    entry.before = before;
     Ok(())
 }

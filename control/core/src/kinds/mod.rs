@@ -12,6 +12,7 @@ use holdfast_records::{LinkBudget, StreamPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
+use crate::audit_sink::{AuditSink, MAX_SINKS};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
 use crate::oidc::{MAX_PROVIDERS, Provider};
@@ -31,12 +32,14 @@ macro_rules! each_policy_kind {
             Secret secret;
             Config config;
             IdentityProvider identity_provider;
+            AuditSink audit_sink;
             #[cfg(test)]
             Sample sample;
         }
     };
 }
 
+mod audit_sink;
 mod config;
 mod device_policy;
 mod identity_provider;
@@ -84,6 +87,8 @@ pub enum PolicyKind {
     Config,
     /// `IdentityProvider`: where people log in, and which roles their claims give them.
     IdentityProvider,
+    /// `AuditSink`: where the audit log is forwarded to.
+    AuditSink,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -136,6 +141,11 @@ pub enum Policy {
         /// The provider, the client there, and the table of roles.
         provider: Box<Provider>,
     },
+    /// Content of an `AuditSink` document.
+    AuditSink {
+        /// Receiver, and where a new one begins.
+        sink: Box<AuditSink>,
+    },
     /// Content of a `Sample` document.
     #[cfg(test)]
     Sample {
@@ -177,6 +187,7 @@ impl PolicyKind {
             Self::Secret => &SECRET,
             Self::Config => &CONFIG,
             Self::IdentityProvider => &IDENTITY_PROVIDER,
+            Self::AuditSink => &AUDIT_SINK,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -368,6 +379,18 @@ static NOTIFICATION: Facts = Facts {
         MAX_NOTIFICATIONS,
         "Sends messages about alarms to one receiver.",
         "it says of which alarms, and where to",
+    )
+};
+
+/// `AuditSink`.
+static AUDIT_SINK: Facts = Facts {
+    delivers: true,
+    chooses: false,
+    ..Facts::of(
+        &words::AUDIT_SINK,
+        MAX_SINKS,
+        "Forwards the audit log to one receiver.",
+        "it says where the audit log goes to",
     )
 };
 

@@ -14,7 +14,7 @@ use crate::api::Event;
 use crate::core::change::{After, Change, Finished, Writes};
 use crate::core::tenants::Tenants;
 use crate::ports::store::{Batch, StoreError};
-use crate::service::Failure;
+use crate::service::{Failure, origin};
 
 /// Takes a change apart: its number, the batch for the store, and what is told afterwards.
 fn prepared(finished: Finished) -> (u64, Batch, After) {
@@ -37,6 +37,7 @@ impl Documents {
         let (none, now) = (|| Failure::no("tenant", tenant.as_str()), self.now());
         self.change_all(|tables| {
             let mut change = tables.begin(tenant, now).ok_or_else(none)?;
+            change.origin = origin::present();
             let out = act(&mut change)?;
             Ok((out, change.finish()))
         })

@@ -9,6 +9,7 @@ mod changing;
 mod due;
 mod events;
 mod lease;
+mod log;
 mod moments;
 mod part;
 mod per_tenant;
@@ -19,6 +20,7 @@ mod writer;
 
 pub use events::{Events, Page};
 pub use lease::Uptime;
+pub(super) use log::{PART, told};
 pub use part::Documents;
 pub(super) use part::{Job, load};
 pub(super) use per_tenant::PerTenant;

@@ -141,6 +141,10 @@ impl Workloads {
 /// Checks that an actor may apply or delete documents of a kind: those that say who may do what are
 /// for admins.
 fn may_apply(actor: &Actor, kind: AnyKind) -> Result<(), Failure> {
+    if kind == AnyKind::Policy(PolicyKind::AuditSink) {
+        // Whoever forwards the audit log reads it.
+        may(actor, Action::ExportAudit, "")?;
+    }
     if kind.administers() {
         may(actor, Action::CreateUser, "").map_err(|denied| match denied {
             Failure::Refused(why) => {
