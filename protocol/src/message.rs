@@ -249,6 +249,10 @@ pub struct AgentInfo {
     /// Number of inputs refused since the agent's start (forged, foreign, stale or malformed).
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub refused: u64,
+    /// True if the agent keeps checkpoints of the audit log and answers
+    /// [`Method::AuditCheckpoint`]. One of an earlier version does not, and is not asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub witness: bool,
 }
 
 /// Presence of a device: connected or not. Device → control plane, retained; the offline form is the

@@ -260,6 +260,7 @@ fn calls() {
 fn state_reports() {
     for (name, about, message) in [
         ("state-first", "a device that was never told anything", vectors::state_first()),
+        ("state-witness", "it keeps checkpoints of the audit log", vectors::state_witness()),
         ("state-full", "everything, after a connect", vectors::state_full()),
         ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
         ("state-paused", "a workload that is paused", vectors::state_paused()),

@@ -184,6 +184,7 @@ impl DesiredStates {
     /// Adds the problems of desired states.
     pub(super) fn problems(&self, list: &mut Problems) {
         list.say(ProblemCode::DesiredNotStored, self.unstored.clone());
+        list.say(ProblemCode::AuditContradicted, self.witness.problem());
         list.say(ProblemCode::DesiredUntrusted, self.untrusted.clone());
     }
 

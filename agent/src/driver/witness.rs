@@ -1,14 +1,15 @@
 //! Checkpoints of the control plane's audit log, in a file of the data folder. This device keeps
-//! what desired states carried, and says it when it is asked: nothing else follows from it.
+//! what desired states carried, says it when it is asked, and reports what cannot be one history.
 //!
 //! See decision 0169.
 
 use std::path::{Path, PathBuf};
 
+use holdfast_base::ids::hex;
 use holdfast_protocol::checkpoint::Checkpoint;
 
 use crate::adapters::files;
-use crate::core::witness::Witness;
+use crate::core::witness::{Contradiction, Witness};
 
 /// Kept checkpoints, and their file.
 pub(super) struct AuditWitness {
@@ -45,7 +46,21 @@ impl AuditWitness {
 
     /// Returns the reply's body with all that is kept.
     pub(super) fn testimony(&self) -> Vec<u8> {
-        self.witness.bytes()
+        self.witness.testimony()
+    }
+
+    /// Says what of the audit log cannot be one history. None: nothing.
+    pub(super) fn problem(&self) -> Option<String> {
+        let Contradiction { kept, shown } = self.witness.contradiction()?;
+        let said = |it: &Checkpoint| {
+            let hash: String = hex(&it.hash).chars().take(16).collect();
+            format!("entry {} with hash {hash}", it.number)
+        };
+        Some(format!(
+            "the audit log of the control plane was put back or rewritten: it shows {} now, and this device saw {} before",
+            said(&shown.checkpoint),
+            said(&kept.checkpoint)
+        ))
     }
 
     /// Writes the file. When that fails, memory still has it, and the newest one stands in the

@@ -189,13 +189,24 @@ pub struct WitnessCounts {
     pub away: u64,
 }
 
+/// Extent of a check of the chain over all tenants.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WholeCounts {
+    /// Number of tenants whose entries were checked.
+    pub tenants: u64,
+    /// Number of entries that were checked.
+    pub entries: u64,
+}
+
 /// First wrong place of an audit log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditFault {
     /// Chain that is wrong: `tenant`, or `whole` for the one over all tenants.
     pub chain: String,
-    /// Number of the first entry that is missing or wrong, as far as it can be told.
+    /// Number of the first entry that is missing or wrong, as far as it can be told; in the chain
+    /// over all tenants its place there.
     pub number: u64,
     /// Number of the last entry among which the first wrong one is. Absent: it is `number`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -225,6 +236,9 @@ pub struct Verification {
     pub former: u64,
     /// Number of signed checkpoints that were checked.
     pub checkpoints: u64,
+    /// Check of the chain over all tenants. Absent: whoever asked may not see all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole: Option<WholeCounts>,
     /// What is wrong, the first wrong entry of each chain and of the witnesses' word. Empty:
     /// nothing.
     #[serde(default)]

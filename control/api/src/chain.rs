@@ -417,6 +417,105 @@ impl Checker {
     }
 }
 
+/// Check of the chain over all tenants, one entry after the other in the order of their places.
+/// After the first fault nothing more is judged.
+#[derive(Debug)]
+pub struct WholeChecker {
+    /// Hash at the last entry, and the place that the next one must have.
+    at: (Hash, u64),
+    /// Number of entries that were checked.
+    pub entries: u64,
+    /// Number of places whose entries retention cut, as far as they were passed.
+    cut: u64,
+    /// Most places that may be empty because of retention, and the place before which they are.
+    bound: (u64, u64),
+    signed: Option<Checkpoint>,
+}
+
+/// Makes a fault of the chain over all tenants.
+fn whole_fault(place: u64, to: Option<u64>, message: String) -> AuditFault {
+    AuditFault { chain: "whole".into(), number: place, to, message }
+}
+
+impl WholeChecker {
+    /// Begins a check. `bound` is the number of entries that retention cut, of all tenants, and the
+    /// place before which these are; `signed` the newest checkpoint over all tenants.
+    pub fn new(bound: (u64, u64), signed: Option<Checkpoint>) -> Self {
+        Self { at: (START, 0), entries: 0, cut: 0, bound, signed }
+    }
+
+    /// Checks the next entry, which has a hash, of this tenant.
+    ///
+    /// # Errors
+    /// The fault that it shows: it names the first wrong place.
+    pub fn take(&mut self, entry: &AuditRecord, tenant: &str) -> Result<(), AuditFault> {
+        let (before, expected) = self.at;
+        let number = entry.number;
+        let (Some(place), Some(said)) = (entry.whole_number, hash_of(entry.whole.as_deref()))
+        else {
+            let text = format!(
+                "entry {number} of tenant {tenant} has no place in the chain over all tenants: it was written or edited by hand"
+            );
+            return Err(whole_fault(expected, None, text));
+        };
+        if place < expected {
+            let text = format!(
+                "entry {number} of tenant {tenant} has place {place} in the chain over all tenants, which another one has: it was put there"
+            );
+            return Err(whole_fault(place, None, text));
+        }
+        if place > expected {
+            self.cut = self.cut.saturating_add(place - expected);
+            let (many, until) = self.bound;
+            if self.cut > many || place > until {
+                return Err(gap(expected, place - 1, "cut out of the log of some tenant"));
+            }
+        } else if link_whole(&before, entry, tenant) != said {
+            let text = format!(
+                "entry {number} of tenant {tenant} was edited, or its predecessor in the chain over all tenants was: its hash there does not follow from what stands before it"
+            );
+            return Err(whole_fault(place, None, text));
+        }
+        if let Some(signed) = self.signed.filter(|signed| signed.number == place)
+            && signed.hash != said
+        {
+            let text = format!(
+                "the chain over all tenants was rewritten up to place {place} (entry {number} of tenant {tenant}): its signed checkpoint has another hash"
+            );
+            return Err(whole_fault(place, None, text));
+        }
+        self.entries += 1;
+        self.at = (said, place.saturating_add(1));
+        Ok(())
+    }
+
+    /// Ends the check.
+    ///
+    /// # Errors
+    /// The fault that the end is missing, which a signed checkpoint covers.
+    pub fn end(&self) -> Result<(), AuditFault> {
+        let (_, next) = self.at;
+        match self.signed.filter(|signed| signed.number >= next) {
+            Some(signed) => Err(gap(
+                next,
+                signed.number,
+                "a signed checkpoint covers them, so the end of the log of some tenant was cut off",
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Makes the fault of empty places in the chain over all tenants.
+fn gap(from: u64, to: u64, why: &str) -> AuditFault {
+    let places = if from == to {
+        format!("the entry at place {from} of the chain over all tenants is")
+    } else {
+        format!("the entries at places {from} to {to} of the chain over all tenants are")
+    };
+    whole_fault(from, (to > from).then_some(to), format!("{places} missing: {why}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -654,5 +753,68 @@ mod tests {
         restore.action = RESTORE.into();
         assert_eq!(restored_epoch(&restore), Some(1795));
         assert_eq!(restored_epoch(&entry(3, "epoch 7")), None);
+    }
+
+    /// Returns entries of two tenants that take turns, sealed into the chain over all.
+    fn two_tenants(length: u64) -> Vec<(AuditRecord, &'static str)> {
+        let mut whole = START;
+        let sealed = (0..length).map(|place| {
+            let tenant = if place % 3 == 0 { "zeta" } else { "acme" };
+            let mut entry = entry(place / 2, "changed");
+            whole = link_whole(&whole, &entry, tenant);
+            (entry.whole, entry.whole_number) = (Some(hex(&whole).into()), Some(place));
+            (entry, tenant)
+        });
+        sealed.collect()
+    }
+
+    fn check_whole(
+        entries: &[(AuditRecord, &str)],
+        bound: (u64, u64),
+        signed: Option<Checkpoint>,
+    ) -> Result<u64, AuditFault> {
+        let mut checker = WholeChecker::new(bound, signed);
+        for (entry, tenant) in entries {
+            checker.take(entry, tenant)?;
+        }
+        checker.end().map(|()| checker.entries)
+    }
+
+    #[test]
+    #[allow(clippy::type_complexity, reason = "a table")]
+    fn whatever_is_done_to_the_chain_over_all_the_first_wrong_place_is_named() {
+        let all = two_tenants(40);
+        let hash = hash_of(all[39].0.whole.as_deref()).unwrap();
+        let signed = Some(Checkpoint { number: 39, hash, at: 7 });
+        assert_eq!(check_whole(&all, (0, 0), signed), Ok(40));
+        let table: &[(&str, fn(&mut Vec<(AuditRecord, &'static str)>), u64, Option<u64>)] = &[
+            ("one cut out", |all| drop(all.remove(20)), 20, None),
+            ("several cut out", |all| drop(all.drain(20..23)), 20, Some(22)),
+            ("a whole tenant", |all| all.retain(|(_, tenant)| *tenant == "acme"), 0, None),
+            ("the beginning", |all| drop(all.drain(..2)), 0, Some(1)),
+            ("the end", |all| drop(all.drain(38..)), 38, Some(39)),
+            ("edited", |all| all[20].0.by = "x".into(), 20, None),
+            ("of another tenant", |all| all[20].1 = "zeta", 20, None),
+            ("twice", |all| all.insert(21, all[20].clone()), 20, None),
+            ("no place", |all| all[20].0.whole_number = None, 20, None),
+        ];
+        for (what, damage, place, to) in table {
+            let mut damaged = all.clone();
+            damage(&mut damaged);
+            let fault = check_whole(&damaged, (0, 0), signed).unwrap_err();
+            assert_eq!((fault.number, fault.to), (*place, *to), "{what}: {fault:?}");
+            assert_eq!(fault.chain, "whole");
+        }
+        let other = Some(Checkpoint { number: 30, hash, at: 7 });
+        assert_eq!(check_whole(&all, (0, 0), other).unwrap_err().number, 30, "rewritten");
+    }
+
+    #[test]
+    fn what_retention_cut_is_no_gap_and_no_more_than_that() {
+        let mut all = two_tenants(40);
+        all.retain(|(entry, tenant)| *tenant == "acme" || entry.whole_number > Some(12));
+        assert_eq!(check_whole(&all, (5, 13), None), Ok(35));
+        assert!(check_whole(&all, (4, 13), None).is_err(), "more is gone than was cut");
+        assert!(check_whole(&all, (5, 12), None).is_err(), "what is gone is later");
     }
 }

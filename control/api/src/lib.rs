@@ -51,7 +51,7 @@ pub use answer::{ErrorDocument, Event, Explanation, StoredArtifact};
 pub use apply::{Applied, AppliedAction, AppliedDocument, Apply, ChangedDevices};
 pub use audit::{
     AUDIT_FORMAT, AuditCheckpoint, AuditFault, AuditHead, AuditRecord, AuditResult, Verification,
-    Witness, WitnessCounts,
+    WholeCounts, Witness, WitnessCounts,
 };
 pub use backup::{
     BACKUP_HEAD, BACKUP_KEY, BACKUP_MANIFEST, BACKUP_PASSPHRASE, BackupRequest, ENCRYPTED_BACKUP,

@@ -178,6 +178,13 @@ fn words(found: &Verification) -> Vec<String> {
         Some(_) => lines.push(format!("NOT INTACT, checked {checked}")),
     }
     lines.extend(found.faults.iter().map(|fault| fault.message.clone()));
+    if let Some(whole) = found.whole {
+        lines.push(format!(
+            "over all tenants: {} of {}",
+            either(whole.entries, "entry", "entries"),
+            count(whole.tenants, "tenant")
+        ));
+    }
     if found.former > 0 {
         let former = either(found.former, "entry", "entries");
         lines.push(format!(
@@ -231,7 +238,7 @@ mod tests {
     fn a_verification_in_words() {
         let mut found: Verification = serde_json::from_value(json!({
             "intact": true, "at": "2026-11-23T20:51:01Z", "entries": 41, "first": 0, "last": 40,
-            "checkpoints": 3, "former": 2,
+            "checkpoints": 3, "former": 2, "whole": { "tenants": 2, "entries": 90 },
             "witnesses": { "of": 4, "agree": 3, "disagree": 0, "none": 0, "away": 1 },
         }))
         .unwrap();
@@ -239,6 +246,7 @@ mod tests {
             words(&found),
             [
                 "chain verified: 41 entries, 0 to 40; 3 signed checkpoints",
+                "over all tenants: 90 entries of 2 tenants",
                 "2 entries of a version before the chain, covered by the one that began it",
                 "witnesses: 3 of 4 agree, 1 away",
             ]

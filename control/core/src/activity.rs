@@ -184,11 +184,12 @@ impl Filter {
 /// others are changes.
 pub fn category(action: &str) -> Category {
     match action.split_once('.') {
-        Some(("session", _)) => Category::Login,
+        Some(("session", _) | ("reader", "connect")) => Category::Login,
         Some(("audit", "list" | "export" | "verify") | ("stream", "export" | "export-all")) => {
             Category::Read
         }
-        Some((_, "read" | "log")) | Some(("activity", "list")) => Category::Read,
+        Some(("policy", "list" | "get" | "devices") | ("activity", "list")) => Category::Read,
+        Some((_, "read" | "read-unencrypted" | "log")) => Category::Read,
         _ => Category::Change,
     }
 }
@@ -525,6 +526,9 @@ mod tests {
             ("device.log", Category::Read),
             ("audit.list", Category::Read),
             ("stream.export-all", Category::Read),
+            ("backup.read-unencrypted", Category::Read),
+            ("policy.get", Category::Read),
+            ("reader.connect", Category::Login),
             ("audit.begin", Category::Change),
             ("workload.apply", Category::Change),
             ("restore", Category::Change),

@@ -329,4 +329,47 @@ mod tests {
         }
         assert_eq!((whole.next, whole.hash), (10, [9; 32]));
     }
+
+    /// Prints what an entry costs in bytes of its row and in time (decision 0168). Run it with
+    /// `cargo test --release -p holdfast-control-core -- --ignored --nocapture cost_of_an_entry`.
+    #[test]
+    #[ignore = "measures"]
+    fn cost_of_an_entry() {
+        let (mut chain, mut whole) = (Chain::default(), Whole::default());
+        let many = 100_000_u64;
+        let (mut sealed, mut bare) = (0, 0);
+        let entry = |number| AuditRecord {
+            number,
+            at: 1_795_000_000 + number,
+            count: 1,
+            by: "3f2a9c0d1b7e4455".into(),
+            by_name: Some("night duty".into()),
+            from: Some("192.0.2.17".into()),
+            request: Some("b2c1a09f3e5d7788".into()),
+            action: "workload.apply".into(),
+            subject: "pump".into(),
+            revision: Some(7),
+            before: Some("00".repeat(32).into()),
+            after: Some("11".repeat(32).into()),
+            message: "changed, revision 7, for 40 devices".into(),
+            ..AuditRecord::default()
+        };
+        let mut entries: Vec<AuditRecord> = (0..many).map(entry).collect();
+        bare += entries.iter().map(|it| serde_json::to_vec(it).unwrap().len()).sum::<usize>();
+        #[allow(clippy::disallowed_methods, reason = "it measures")]
+        let began = std::time::Instant::now();
+        for entry in &mut entries {
+            whole.seal(entry, "default");
+            chain.seal(entry, "default");
+        }
+        let took = began.elapsed();
+        sealed += entries.iter().map(|it| serde_json::to_vec(it).unwrap().len()).sum::<usize>();
+        let each = |bytes: usize| bytes as u64 / many;
+        println!(
+            "{} bytes an entry, {} of them for the chains; sealed in {:.2} us",
+            each(sealed),
+            each(sealed - bare),
+            took.as_secs_f64() * 1e6 / many as f64
+        );
+    }
 }

@@ -4,12 +4,14 @@
 //!
 //! See decisions 0018, 0027 and 0126.
 
+use std::collections::BTreeMap;
+
 use holdfast_api::chain::Hash;
 use holdfast_base::ids::{DeviceId, Name, hex};
 use holdfast_protocol::checkpoint::Checkpoint;
 use serde::Serialize;
 
-use super::audit::{CUT_AT_ONCE, CheckpointRecord, Origin, Whole};
+use super::audit::{CUT_AT_ONCE, CheckpointRecord, Origin, Whole, digest};
 use super::desired::Changed;
 use super::model::{Model, key, sha256};
 use super::records::{AccessRecord, AuditRecord, DesiredRecord};
@@ -83,6 +85,8 @@ pub struct Change<'a> {
     entries: Vec<AuditRecord>,
     /// Newest entry of the audit log that a restore replaced.
     replaced: Option<(u64, Hash)>,
+    /// Digests of objects before the change, by their keys.
+    was: BTreeMap<String, Box<str>>,
     writes: Writes,
     after: After,
     living: bool,
@@ -101,6 +105,7 @@ impl<'a> Change<'a> {
             whole: None,
             entries: Vec::new(),
             replaced: None,
+            was: BTreeMap::new(),
             writes,
             after,
             living: false,
@@ -365,8 +370,9 @@ impl<'a> Change<'a> {
         }
         let tenant = self.model.tenant.clone();
         for mut record in entries {
-            if record.after.is_none() {
-                record.after = self.written(&record);
+            if let Some(key) = object_key(&record) {
+                record.before = record.before.take().or_else(|| self.was.get(&key).cloned());
+                record.after = record.after.take().or_else(|| self.written(&key));
             }
             record.number = self.model.meta.next_audit;
             self.model.meta.next_audit += 1;
@@ -379,12 +385,22 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// Digest of the row that this change wrote for the object of an entry, where the object is one
-    /// row.
-    fn written(&self, record: &AuditRecord) -> Option<Box<str>> {
-        let kind = record.action.split('.').next()?;
-        matches!(kind, "device" | "token" | "access" | "silence").then_some(())?;
-        let key = key::of(&self.model.tenant, &format!("{kind}/{}", record.subject));
+    /// Notes what an object was before this change, by the key of its row. The first word counts.
+    pub fn was<T: Serialize>(&mut self, key: String, before: &T) {
+        if let Some(digest) = digest(before) {
+            self.was.entry(key).or_insert(digest);
+        }
+    }
+
+    /// Begins the chain of the audit log behind the entries of a version before it, if there are
+    /// such that nothing covers.
+    pub fn begin_chain(&mut self) {
+        self.entries.extend(self.model.chain.begin(self.now));
+    }
+
+    /// Digest of the row that this change wrote under a key of the tenant.
+    fn written(&self, key: &str) -> Option<Box<str>> {
+        let key = key::of(&self.model.tenant, key);
         let mut rows = self.writes.rows.iter().rev();
         let (_, value) = rows.find(|(written, _)| *written == key)?;
         Some(hex(&sha256(value.as_deref()?)).into())
@@ -461,4 +477,14 @@ impl<'a> Change<'a> {
         self.audit("holdfast", "audit.cut", "audit log", message);
         true
     }
+}
+
+/// Key of the row that is the object of an entry, where the object is one row.
+fn object_key(entry: &AuditRecord) -> Option<String> {
+    let kind = match entry.action.split('.').next()? {
+        kind @ ("device" | "token" | "access" | "user") => kind,
+        "alarm" | "silence" => "silence",
+        _ => return None,
+    };
+    Some(format!("{kind}/{}", entry.subject))
 }

@@ -227,6 +227,8 @@ pub mod key {
     pub const HISTORIES: &str = "history/";
     /// Prefix of the keys of audit entries. All but the newest are read page by page.
     pub const AUDIT: &str = "audit/";
+    /// Prefix of the keys of checkpoints of the audit log.
+    pub const CHECKPOINTS: &str = "checkpoint/";
     /// Key of the newest checkpoint of the audit log over all tenants. It belongs to no tenant.
     pub const WHOLE_CHECKPOINT: &str = "checkpoint";
     /// Prefix of the keys of the positions of audit sinks; in no backup.
@@ -333,7 +335,7 @@ pub mod key {
     }
     /// Returns the key of a checkpoint of the audit log, by the number of its entry.
     pub fn checkpoint(number: u64) -> String {
-        format!("checkpoint/{number:020}")
+        format!("{CHECKPOINTS}{number:020}")
     }
 }
 

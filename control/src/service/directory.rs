@@ -235,10 +235,23 @@ impl Inbox for Directory {
 
 impl Readers for Directory {
     fn reader(&self, token: &str) -> Option<Token> {
-        let actor = self.access.authorize(token).ok()?;
-        let secret_sha256 = secret_digest(token)?;
-        let reads = self.access.may_read(&actor.tenant, actor.id(), &secret_sha256);
-        reads.then(|| Token { tenant: actor.tenant.clone(), id: actor.id().into(), secret_sha256 })
+        let actor = self.access.authorize(token).ok();
+        let admitted = actor.as_ref().and_then(|actor| {
+            let secret_sha256 = secret_digest(token)?;
+            let reads = self.access.may_read(&actor.tenant, actor.id(), &secret_sha256);
+            let (tenant, id) = (actor.tenant.clone(), actor.id().into());
+            reads.then_some(Token { tenant, id, secret_sha256 })
+        });
+        let seen = Seen {
+            tenant: actor.as_ref().map(|actor| &actor.tenant),
+            by: actor.as_ref().map_or("unknown", |actor| actor.id()),
+            action: "reader.connect",
+            subject: "",
+            refused: admitted.is_none(),
+            message: "over MQTT",
+        };
+        self.audit.saw(&seen, &Origin::default());
+        admitted
     }
 
     fn may_read(&self, access: &Token) -> bool {

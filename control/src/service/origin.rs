@@ -14,6 +14,7 @@ use crate::core::rights::{Actor, Origin, Who};
 struct Answering {
     origin: Origin,
     caller: OnceLock<Caller>,
+    refusal: OnceLock<String>,
 }
 
 /// Caller of a request, once it is known.
@@ -45,14 +46,40 @@ pub fn acts(actor: &Actor) {
     let _outside = ANSWERING.try_with(|answering| answering.caller.set(caller).is_ok());
 }
 
-/// Answers a request whose origin is this. Also returns who made it, as far as it is known.
-pub async fn within<T>(origin: Origin, answer: impl Future<Output = T>) -> (T, Option<Caller>) {
-    let answering = Answering { origin, caller: OnceLock::new() };
+/// Notes who tries to log in with the present request, as far as it is known.
+pub(in crate::service) fn tries(tenant: &Name, by: &str) {
+    let caller = Caller { tenant: tenant.clone(), by: by.into() };
+    // Outside of a request, or a second time, there is nothing to note.
+    let _outside = ANSWERING.try_with(|answering| answering.caller.set(caller).is_ok());
+}
+
+/// Notes that the present request is refused, although its response does not say so by its status:
+/// a browser that comes back from an identity provider is sent to the login page.
+pub fn refuses(why: String) {
+    // Outside of a request, or a second time, there is nothing to note.
+    let _outside = ANSWERING.try_with(|answering| answering.refusal.set(why).is_ok());
+}
+
+/// What is known of a request after its answer.
+#[derive(Debug, Clone, Default)]
+pub struct Answered {
+    /// Caller, if it is known.
+    pub caller: Option<Caller>,
+    /// Reason of a refusal that the status does not show. None: there is none.
+    pub refusal: Option<String>,
+}
+
+/// Answers a request whose origin is this. Also returns what became known of it.
+pub async fn within<T>(origin: Origin, answer: impl Future<Output = T>) -> (T, Answered) {
+    let answering = Answering { origin, caller: OnceLock::new(), refusal: OnceLock::new() };
     ANSWERING
         .scope(answering, async {
             let answered = answer.await;
-            let caller = ANSWERING.try_with(|answering| answering.caller.get().cloned());
-            (answered, caller.ok().flatten())
+            let known = ANSWERING.try_with(|answering| Answered {
+                caller: answering.caller.get().cloned(),
+                refusal: answering.refusal.get().cloned(),
+            });
+            (answered, known.unwrap_or_default())
         })
         .await
 }

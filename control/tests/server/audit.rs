@@ -13,7 +13,7 @@ use holdfast_control::api::{AuditRecord, Verification};
 use holdfast_control::ports::store::{Batch, Store};
 use holdfast_control::service::run_sinks;
 use holdfast_protocol::checkpoint::{Checkpoint, Testimony, Witnessed};
-use holdfast_protocol::message::{Method, Reply};
+use holdfast_protocol::message::{AgentInfo, Method, Reply, StateReport};
 use holdfast_protocol::signing::{self, Signer};
 use holdfast_protocol::topic::Channel;
 use serde_json::{Value, json};
@@ -104,6 +104,15 @@ fn rewrite(store: &dyn Store, signer: &Signer, from: u64, change: impl Fn(&mut A
         record["signed"] = STANDARD.encode(signed).into();
         writes.push((key, Some(record.to_string().into_bytes())));
     }
+    let point = store.pick(&["checkpoint".into()]).unwrap().remove(0).unwrap().value;
+    let mut point: Value = serde_json::from_slice(&point).unwrap();
+    let place = point["number"].as_u64();
+    let entry = all.iter().find(|entry| entry.whole_number == place).unwrap();
+    let hash = hash_of(entry.whole.as_deref()).unwrap();
+    let made = Checkpoint { number: place.unwrap(), hash, at: point["at"].as_u64().unwrap() };
+    let signed = signer.sign_checkpoint(&made, None).unwrap();
+    (point["hash"], point["signed"]) = (hex(&hash).into(), STANDARD.encode(signed).into());
+    writes.push(("checkpoint".into(), Some(point.to_string().into_bytes())));
     put(store, writes);
 }
 
@@ -136,10 +145,41 @@ async fn witnessed(world: &World, kept: &[Witnessed]) -> Verification {
     tokio::join!(asks, answers).0
 }
 
+/// Lets the device say that it is here, and that it keeps checkpoints.
+async fn arrives(world: &World) {
+    world.present("d-1", 77).await;
+    reports(world, true).await;
+}
+
+/// Lets the device report in full. `witness`: true if its agent keeps checkpoints.
+async fn reports(world: &World, witness: bool) {
+    let agent = AgentInfo {
+        version: "1".into(),
+        arch: "x".into(),
+        kernel: String::new(),
+        certificate_not_after: None,
+        refused: 0,
+        witness,
+    };
+    let report = StateReport {
+        v: holdfast_base::WIRE_VERSION,
+        full: true,
+        epoch: 0,
+        generation: 0,
+        workloads: Default::default(),
+        problems: Some(Vec::new()),
+        agent: Some(agent),
+        data: None,
+        history: Vec::new(),
+        id: None,
+    };
+    assert!(world.publish("d-1", Channel::State, codec::encode(&report).unwrap()).await);
+}
+
 /// Connects the device, and returns what it keeps: the checkpoint of its desired state.
 async fn seen(world: &World) -> Witnessed {
     world.connect("d-1", 1);
-    world.present("d-1", 77).await;
+    arrives(world).await;
     let state = world.desired("d-1").unwrap();
     Witnessed { epoch: state.epoch, checkpoint: state.audit.expect("it carries a checkpoint") }
 }
@@ -251,7 +291,7 @@ async fn a_history_rewritten_with_a_stolen_key_is_told_by_the_fleet() {
     let alone = verify(&world, false).await;
     assert!(alone.intact, "the chain and its signatures hold: {alone:?}");
     world.connect("d-1", 1);
-    world.present("d-1", 77).await;
+    arrives(&world).await;
     let told = witnessed(&world, &[early, late]).await;
     let fault = &told.faults[0];
     let between = (early.checkpoint.number + 1, Some(late.checkpoint.number));
@@ -278,7 +318,7 @@ async fn an_older_copy_of_the_store_is_told_from_an_announced_restore() {
     let world = world.tampered(|store| drop(store.commit(&[batch]).unwrap())).await;
     assert!(verify(&world, false).await.intact);
     world.connect("d-1", 1);
-    world.present("d-1", 77).await;
+    arrives(&world).await;
     let told = witnessed(&world, &[late]).await;
     assert!(told.faults[0].message.contains("older copy"), "{told:?}");
     assert_eq!(told.faults[0].to, Some(late.checkpoint.number));
@@ -290,7 +330,7 @@ async fn an_older_copy_of_the_store_is_told_from_an_announced_restore() {
         world.apply("w", &argument.to_string()).await.unwrap();
     }
     world.connect("d-1", 2);
-    world.present("d-1", 77).await;
+    arrives(&world).await;
     let told = witnessed(&world, &[late]).await;
     assert!(told.intact, "{told:?}");
     assert!(told.notes[0].contains("announces a restore"), "{told:?}");
@@ -298,6 +338,133 @@ async fn an_older_copy_of_the_store_is_told_from_an_announced_restore() {
     let entry = &audit["items"][0];
     assert!(entry["before"].is_string(), "{entry}");
     assert!(entry["message"].as_str().unwrap().contains("epoch"), "{entry}");
+}
+
+#[tokio::test]
+async fn a_tail_that_was_cut_with_its_number_is_missed_by_the_signed_checkpoints() {
+    let world = busy().await;
+    let all = rows(&world);
+    let last = all.last().unwrap().number;
+    let mut meta: Value =
+        serde_json::from_slice(&world.store.read("meta/default", 1).unwrap()[0].1).unwrap();
+    meta["nextAudit"] = (last - 2).into();
+    let mut writes: Vec<_> = (last - 2..=last).map(|number| (key(number), None)).collect();
+    writes.push(("meta/default".into(), Some(meta.to_string().into_bytes())));
+    let world = world.tampered(|store| put(store, writes)).await;
+    let found = verify(&world, false).await;
+    let fault = &found.faults[0];
+    assert_eq!((fault.number, fault.to), (last - 2, Some(last)), "{found:?}");
+    assert!(fault.message.contains("a signed checkpoint saw"), "{fault:?}");
+    assert_eq!(found.faults[1].chain, "whole", "and by the one over all tenants: {found:?}");
+    // What comes later takes the numbers again, and is no excuse.
+    for argument in 50..60 {
+        world.apply("w", &argument.to_string()).await.unwrap();
+    }
+    let found = verify(&world, false).await;
+    assert!(found.faults[0].message.contains("rewritten"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_crash_between_entry_and_checkpoint_loses_nothing() {
+    let world = busy().await;
+    let before = seen(&world).await;
+    for argument in 20..24 {
+        world.apply("w", &argument.to_string()).await.unwrap();
+    }
+    world.settle().await;
+    let last = rows(&world).last().unwrap().number;
+    // The checkpoint cannot be written: nothing shows one that is not on disk.
+    world.store.fails.store(true, std::sync::atomic::Ordering::Relaxed);
+    advance(61);
+    world.service.audit().tick();
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    let shown = world.desired("d-1").unwrap().audit;
+    assert_eq!(shown, Some(before.checkpoint), "no other one than that on disk");
+    world.store.fails.store(false, std::sync::atomic::Ordering::Relaxed);
+    // The process ends there, and begins again on what is on disk.
+    let world = world.restart().await;
+    let found = verify(&world, false).await;
+    assert!(found.intact && found.last >= Some(last), "{found:?}");
+    assert_eq!(seen(&world).await.checkpoint, before.checkpoint, "the last one that is on disk");
+    checkpoint(&world).await;
+    let after = seen(&world).await.checkpoint;
+    assert!(after.number >= last, "the entries are covered: {after:?}");
+    assert!(verify(&world, false).await.intact);
+}
+
+#[tokio::test]
+async fn an_agent_of_an_earlier_version_is_not_asked() {
+    let world = busy().await;
+    world.connect("d-1", 1);
+    world.present("d-1", 77).await;
+    for said in [false, true] {
+        if said {
+            reports(&world, false).await;
+        }
+        let found = verify(&world, true).await;
+        assert!(world.bus.calls.lock().unwrap().is_empty(), "it would be refused, and a problem");
+        let counts = found.witnesses.unwrap();
+        assert_eq!((counts.of, counts.away, counts.agree), (1, 1, 0), "{found:?}");
+        assert!(found.devices[0].message.contains("version that keeps no checkpoints"));
+    }
+}
+
+#[tokio::test]
+async fn logins_and_their_refusals_and_readings_of_secrets_are_entries() {
+    let world = World::new().await;
+    world.device("d-1").await;
+    let secret = json!({
+        "apiVersion": "holdfast/v1", "kind": "Secret", "metadata": { "name": "db" },
+        "spec": { "data": { "password": "correct-horse" } },
+    });
+    apply(&world, secret.clone()).await;
+    get(&world, "/api/v1/policies/secrets/db").await;
+    get(&world, "/api/v1/policies/configs").await;
+    let user = json!({ "name": "anna", "password": "six words that a dice chose" });
+    assert_eq!(world.request("POST", "/api/v1/users", user).await.0, 201);
+    let login = |password: &str| json!({ "user": "anna", "password": password }).to_string();
+    let head = [("content-type", "application/json")];
+    for _ in 0..3 {
+        let wrong = login("something else entirely");
+        assert_eq!(world.raw("POST", "/api/v1/session", &head, &wrong).await.status(), 401);
+    }
+    let right = login("six words that a dice chose");
+    assert!(world.raw("POST", "/api/v1/session", &head, &right).await.status().is_success());
+    let change = json!({ "fullName": "Anna of the night" });
+    assert_eq!(world.request("PATCH", "/api/v1/users/anna", change).await.0, 200);
+    advance(301);
+    world.service.audit().tick();
+    world.settle().await;
+    let all = rows(&world);
+    let of = |action: &str| -> Vec<&AuditRecord> {
+        all.iter().filter(|entry| entry.action == action).collect()
+    };
+    let [read] = of("policy.get")[..] else { panic!("{all:?}") };
+    assert_eq!((read.subject.as_str(), read.by.as_str()), ("secrets/db", "admin"));
+    assert!(of("policy.list").is_empty(), "configurations are no secrets");
+    let refused = of("session.refused");
+    let counts: Vec<u64> = refused.iter().map(|entry| entry.count).collect();
+    assert_eq!(counts, [1, 2], "{refused:?}");
+    assert!(refused.iter().all(|entry| entry.by == "user anna" && !entry.result.is_done()));
+    assert_eq!(of("session.begin").len(), 1);
+    let [made, changed] = [of("user.create")[0], of("user.change")[0]];
+    assert_eq!((made.before.is_none(), made.after.is_some()), (true, true), "{made:?}");
+    assert!(changed.before.is_some() && changed.after.is_some(), "{changed:?}");
+    assert_ne!(changed.before, changed.after);
+    // A secret's digest changes with its value, and does not tell it.
+    let mut other = secret;
+    other["spec"]["data"]["password"] = "battery-staple".into();
+    apply(&world, other).await;
+    world.settle().await;
+    let all = rows(&world);
+    let applied: Vec<_> = all.iter().filter(|entry| entry.action == "secret.apply").collect();
+    assert_eq!(applied[0].after, applied[1].before);
+    assert_ne!(applied[1].before, applied[1].after);
+    let text = serde_json::to_string(&all).unwrap();
+    assert!(!text.contains("correct-horse") && !text.contains("battery-staple"));
+    assert!(verify(&world, false).await.intact);
 }
 
 #[tokio::test]
@@ -404,6 +571,8 @@ async fn a_log_of_an_earlier_version_gets_a_chain_that_covers_it() {
     writes.extend(former.iter().map(|entry| (key(entry.number), bytes(entry))));
     writes.push(("meta/default".into(), Some(meta.to_string().into_bytes())));
     let world = world.tampered(|store| put(store, writes)).await;
+    // Nothing has to happen for it: the start is enough.
+    world.service.audit().tick();
     world.apply("w", "2").await.unwrap();
     let begin = &get(&world, "/api/v1/audit?action=audit.begin").await["items"][0];
     assert_eq!((&begin["number"], &begin["count"]), (&json!(2_600), &json!(2_100)), "{begin}");
@@ -616,6 +785,37 @@ async fn a_syslog_server_gets_every_entry_over_tls() {
         rest = &rest[space + 1 + length..];
     }
     eventually(&world, |state| state["lastSuccess"].is_string()).await;
+}
+
+#[tokio::test]
+async fn the_secrets_of_a_sink_are_sealed_and_may_be_those_of_a_secret_document() {
+    let world = busy().await;
+    let secret = json!({
+        "apiVersion": "holdfast/v1", "kind": "Secret", "metadata": { "name": "siem" },
+        "spec": { "data": { "key": "key-of-the-signature" } },
+    });
+    apply(&world, secret).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/in", listener.local_addr().unwrap());
+    let hook = json!({ "webhook": {
+        "url": url, "secret": { "secret": "siem", "key": "key" },
+        "headers": { "Authorization": "Bearer of-the-siem" },
+    } });
+    apply(&world, sink(&hook)).await;
+    world.settle().await;
+    for (key, value) in world.store.read("", 100_000).unwrap() {
+        let text = String::from_utf8_lossy(&value);
+        assert!(!text.contains("of-the-siem") && !text.contains("key-of-the-signature"), "{key}");
+    }
+    let gone = world.request("DELETE", "/api/v1/policies/secrets/siem", json!(null)).await;
+    assert!(gone.1.to_string().contains("auditsink siem"), "it is in use: {gone:?}");
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let running = tokio::spawn(run_sinks(std::sync::Arc::clone(world.service.audit()), stopping));
+    let (head, _) = answer(&listener, "200 OK").await;
+    assert!(head.contains("authorization: bearer of-the-siem"), "{head}");
+    assert!(head.contains("x-holdfast-signature: t="), "{head}");
+    stop.send_replace(true);
+    running.await.unwrap();
 }
 
 #[tokio::test]

@@ -90,6 +90,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "tell_due",
             "tell_withheld",
             "count_trend",
+            "audit",
         ],
     ),
     (

@@ -46,6 +46,7 @@ async fn says(
             kernel: String::new(),
             certificate_not_after: None,
             refused: 0,
+            witness: false,
         }),
         data: None,
         history: Vec::new(),

@@ -341,6 +341,7 @@ fn agent() -> Option<AgentInfo> {
         kernel: "6.12.0".into(),
         certificate_not_after: Some(1_795_554_000),
         refused: 2,
+        witness: false,
     })
 }
 
@@ -351,6 +352,7 @@ pub(crate) fn state_first() -> StateReport {
         kernel: String::new(),
         certificate_not_after: None,
         refused: 0,
+        witness: false,
     };
     StateReport {
         full: true,
@@ -359,6 +361,12 @@ pub(crate) fn state_first() -> StateReport {
         agent: Some(agent),
         ..report(0, Vec::new())
     }
+}
+
+pub(crate) fn state_witness() -> StateReport {
+    let first = state_first();
+    let agent = first.agent.map(|agent| AgentInfo { witness: true, ..agent });
+    StateReport { agent, ..state_first() }
 }
 
 pub(crate) fn state_full() -> StateReport {

@@ -3,6 +3,8 @@
 //!
 //! See decision 0119.
 
+use std::collections::BTreeMap;
+
 use super::impact;
 use super::planned::{Next, Planned, Refusal};
 use super::references;
@@ -13,6 +15,7 @@ use crate::desired::{self, Documents};
 use crate::granted;
 use crate::kinds::PolicyRules;
 use crate::model::{KnownPolicy, Model, key};
+use crate::notification::Hidden;
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
 use holdfast_api::count::count;
@@ -117,10 +120,9 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
     let policy_key = record.key();
     let (word, name) = (policy_key.0.word(), record.name.to_string());
     change.event(word, &name, "changed", message.clone());
-    // What is secret is not within: a digest of little that can be guessed tells it.
     let known = change.model.policies.get(&policy_key).map(|known| &known.record);
-    let before = known.and_then(|known| digest(&policy_key.0.rules().shown(known)));
-    let after = digest(&policy_key.0.rules().shown(&record));
+    let before = known.and_then(seen);
+    let after = seen(&record);
     let entry = change.audit(by, &format!("{word}.apply"), &name, message);
     (entry.before, entry.after) = (before, after);
     record.version = change.version();
@@ -159,7 +161,7 @@ pub fn delete(
     }
     let desired = desired::diff(&Documents::of(change.model).without_policy(&gone));
     let before = change.model.policies.remove(&gone);
-    let before = before.and_then(|known| digest(&kind.rules().shown(&known.record)));
+    let before = before.and_then(|known| seen(&known.record));
     change.delete(key::policy(&gone));
     if kind.decides_absence() {
         change.model.settle_rules();
@@ -169,4 +171,28 @@ pub fn delete(
     let entry = change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
     entry.before = before;
     Ok(())
+}
+
+/// Digest of a document for the audit log. Of what is secret in it, the digests are within that are
+/// keyed by random bytes: a plain one would tell a value that can be guessed.
+fn seen(record: &PolicyRecord) -> Option<Box<str>> {
+    let secrets: BTreeMap<&str, &str> = match &record.policy {
+        Policy::Secret { secret } => {
+            let keys = secret.data.keys();
+            keys.filter_map(|key| Some((key.as_str(), &*secret.value(key)?.digest))).collect()
+        }
+        Policy::Notification { notification } => hidden(&notification.hidden),
+        Policy::AuditSink { sink } => hidden(&sink.hidden),
+        _ => BTreeMap::new(),
+    };
+    digest(&(record.policy.kind().rules().shown(record), secrets))
+}
+
+fn hidden(all: &BTreeMap<String, Hidden>) -> BTreeMap<&str, &str> {
+    let sealed = all.iter().filter_map(|(path, hidden)| match hidden {
+        Hidden::Sealed(value) => Some((path.as_str(), &*value.digest)),
+        // What is referred to stands in the document itself.
+        Hidden::Secret(_) => None,
+    });
+    sealed.collect()
 }

@@ -220,7 +220,6 @@ impl Action {
                 | Self::ExportStream
                 | Self::ExportStreams
                 | Self::ListAudit
-                | Self::ListActivity
                 | Self::ExportAudit
         )
     }

@@ -129,6 +129,7 @@ impl Alarms {
                 let gone = change.model.silences.remove(id);
                 let gone = gone.ok_or_else(|| Failure::no("acknowledgement or silence", id))?;
                 change.delete(key::silence(id));
+                change.was(key::silence(id), &gone);
                 change.audit(by, "alarm.unmute", id, gone.matcher.words());
                 change.event("alarm", id, "changed", String::new());
                 Ok(())

@@ -47,18 +47,19 @@ impl Audit {
 
     /// What is needed to check a tenant's audit log. Blocks on the disk.
     pub(super) fn head(&self, tenant: &Name) -> Result<AuditHead, Failure> {
+        // From the disk, and before the entries: whatever a checkpoint covers must be there then.
+        let checkpoints = self.documents.stored_checkpoints(tenant)?;
         let next = self.documents.stored_next_audit(tenant)?;
-        let model = self.documents.model(tenant);
-        let chain = &model.chain;
-        // A checkpoint that is not on disk yet is of an entry that may not be there either.
-        let checkpoints = chain.checkpoints.values().filter(|it| it.number < next);
+        let first = self.documents.model(tenant).chain.first;
+        let base = first.and_then(|first| first.checked_sub(1));
+        let base = checkpoints.iter().find(|it| Some(it.number) == base);
         Ok(AuditHead {
             format: AUDIT_FORMAT.into(),
             tenant: tenant.to_string(),
             at: self.documents.now(),
             signing_key: self.authority.signing_public(),
-            base: chain.base().map(CheckpointRecord::document),
-            checkpoints: checkpoints.map(CheckpointRecord::document).collect(),
+            base: base.map(CheckpointRecord::document),
+            checkpoints: checkpoints.iter().map(CheckpointRecord::document).collect(),
             next,
         })
     }

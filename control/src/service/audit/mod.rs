@@ -9,6 +9,7 @@ mod part;
 mod sender;
 mod sinks;
 mod verifying;
+mod whole;
 
 pub use export::AuditLines;
 pub use part::{Audit, Seen};

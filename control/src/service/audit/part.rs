@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::sender::AuditSender;
 use super::sinks::Busy;
-use crate::core::audit::{MAX_AGE, MAX_KEPT, Origin};
+use crate::core::audit::{Former, MAX_AGE, MAX_KEPT, Origin};
 use crate::core::records::AuditRecord;
 use crate::core::tally::{Kind, Tally};
 use crate::ports::authority::Authority;
@@ -146,13 +146,24 @@ impl Audit {
         }
     }
 
+    /// Begins the chain of a tenant whose log is of a version before it.
+    fn begin(&self, tenant: &Name, Former { first, last, count }: Former) {
+        if self.documents.note(tenant, |change| change.begin_chain(), |_| {}) {
+            tracing::info!(%tenant, first, last, count, "the chain of the audit log begins behind the entries of an earlier version, which stay and have no hashes of their own");
+        }
+    }
+
     /// Makes the checkpoint of a tenant's audit log that is due. Desired states carry it once it is
     /// durable.
     fn checkpoint(self: &Arc<Self>, tenant: &Name, now: u64) {
-        let due = {
+        let (former, due) = {
             let model = self.documents.model(tenant);
-            model.chain.is_due(model.meta.next_audit, now)
+            (model.chain.former, model.chain.is_due(model.meta.next_audit, now))
         };
+        if let Some(former) = former {
+            self.begin(tenant, former);
+            return;
+        }
         if !due {
             return;
         }

@@ -20,10 +20,11 @@ use crate::api::chain::{Checker, Judged};
 use crate::api::count::{count, either};
 use crate::api::time::rfc3339;
 use crate::api::{AuditCheckpoint, AuditFault, AuditHead, Verification, Witness, WitnessCounts};
+use crate::core::model::Device;
 use crate::core::records::Standing;
 use crate::core::rights::{Action, Actor};
 use crate::service::documents::PART;
-use crate::service::rights::may;
+use crate::service::rights::{may, may_whole};
 use crate::service::{Failure, origin};
 
 /// Maximum number of devices that are asked at the same time.
@@ -54,13 +55,21 @@ impl Audit {
         witness: bool,
     ) -> Result<Verification, Failure> {
         let permit = may(actor, Action::VerifyAudit, "")?;
+        let sees_all = may_whole(actor, Action::VerifyAudit, self.documents.first_tenant()).is_ok();
         let turn = self.turn()?;
         let tenant = actor.tenant.clone();
         let answers = if witness { self.ask_all(&tenant).await } else { Vec::new() };
         let (audit, of) = (Arc::clone(self), tenant.clone());
         let checked = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            audit.check(&of, witness.then_some(answers))
+            let mut found = audit.check(&of, witness.then_some(answers))?;
+            if sees_all {
+                let (counts, fault) = audit.check_whole()?;
+                found.whole = Some(counts);
+                found.faults.extend(fault);
+                found.intact = found.faults.is_empty();
+            }
+            Ok::<_, Failure>(found)
         });
         let verification = checked.await.map_err(Failure::internal)??;
         let message = match verification.faults.first() {
@@ -84,19 +93,23 @@ impl Audit {
 
     /// Asks every connected device for what it keeps.
     async fn ask_all(self: &Arc<Self>, tenant: &Name) -> Vec<Answer> {
-        let devices: Vec<(Name, bool)> = {
+        let devices: Vec<(Name, bool, bool)> = {
             let model = self.documents.model(tenant);
             let approved =
                 model.devices.values().filter(|it| it.record.standing == Standing::Approved);
-            approved.map(|it| (it.record.name.clone(), it.live.connection != 0)).collect()
+            let knows = |it: &Device| it.report.agent.as_ref().is_some_and(|agent| agent.witness);
+            let all =
+                approved.map(|it| (it.record.name.clone(), it.live.connection != 0, knows(it)));
+            all.collect()
         };
         let mut asked = 0;
-        let wanted = devices.into_iter().map(|(name, here)| {
-            asked += usize::from(here);
-            let why = match here {
-                false => Some("not connected"),
-                true if asked > MOST_ASKED => Some("not asked: enough others were"),
-                true => None,
+        let wanted = devices.into_iter().map(|(name, here, knows)| {
+            asked += usize::from(here && knows);
+            let why = match (here, knows) {
+                (false, _) => Some("not connected"),
+                (true, false) => Some("its agent is of a version that keeps no checkpoints"),
+                (true, true) if asked > MOST_ASKED => Some("not asked: enough others were"),
+                (true, true) => None,
             };
             self.ask_one(tenant, name, why)
         });
@@ -113,7 +126,7 @@ impl Audit {
             Ok((_, body)) => codec::from_slice::<Testimony>(&body)
                 .map(|Testimony(kept)| kept.into_iter().take(MAX_WITNESSED).collect())
                 .map_err(|error| format!("its answer cannot be read: {error}")),
-            Err(why) => Err(format!("{why} (an agent from before this version does not answer)")),
+            Err(why) => Err(why.to_string()),
         };
         (name, kept)
     }

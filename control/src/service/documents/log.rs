@@ -8,12 +8,16 @@ use holdfast_base::ids::Name;
 
 use super::part::{Documents, audit_entries};
 use crate::core::activity::Filter;
+use crate::core::audit::CheckpointRecord;
 use crate::core::model::key;
 use crate::core::records::{AuditRecord, Meta};
 use crate::service::Failure;
 
 /// Number of entries that are read from the disk at once: about half a megabyte.
 pub(in crate::service) const PART: u64 = 1_000;
+
+/// Most checkpoints that are read: retention leaves one of 10,000 entries or of thirty days.
+const MOST_CHECKPOINTS: usize = 10_000;
 
 /// Seconds by which an older entry may have a later time, because clocks are corrected.
 const SLACK: u64 = 3 * 3_600;
@@ -39,8 +43,7 @@ impl Documents {
         tenant: &Name,
         numbers: Range<u64>,
     ) -> Result<Vec<AuditRecord>, Failure> {
-        audit_entries(&*self.storing.store, tenant, numbers)
-            .map_err(|error| Failure::Internal(format!("the audit log cannot be read: {error}")))
+        audit_entries(&*self.storing.store, tenant, numbers).map_err(unreadable)
     }
 
     /// Numbers of the oldest stored entry, and of the one that comes next.
@@ -57,6 +60,38 @@ impl Documents {
             None => None,
         };
         Ok(meta.map_or(0, |meta| meta.next_audit))
+    }
+
+    /// Returns the stored checkpoints of the audit log, the oldest first. Blocks on the disk. Read
+    /// before the entries: those of its entries are on disk then.
+    pub(in crate::service) fn stored_checkpoints(
+        &self,
+        tenant: &Name,
+    ) -> Result<Vec<CheckpointRecord>, Failure> {
+        let prefix = key::of(tenant, key::CHECKPOINTS);
+        let rows = self.storing.store.read(&prefix, MOST_CHECKPOINTS).map_err(unreadable)?;
+        let read = rows.iter().map(|(_, value)| serde_json::from_slice(value));
+        read.collect::<Result<_, _>>().map_err(Failure::internal)
+    }
+
+    /// Returns the stored checkpoint over all tenants, if there is one, and of each of these tenants
+    /// the number that its next entry gets: all as of one moment. Blocks on the disk.
+    pub(in crate::service) fn stored_ends(
+        &self,
+        tenants: &[Name],
+    ) -> Result<(Option<CheckpointRecord>, Vec<u64>), Failure> {
+        let mut keys = vec![key::WHOLE_CHECKPOINT.to_owned()];
+        keys.extend(tenants.iter().map(|tenant| key::of(tenant, key::META)));
+        let mut rows = self.stored_at(&keys)?.into_iter();
+        let point = match rows.next().flatten() {
+            Some(row) => Some(serde_json::from_slice(&row.value).map_err(Failure::internal)?),
+            None => None,
+        };
+        let next = rows.map(|row| match row {
+            Some(row) => serde_json::from_slice(&row.value).map(|meta: Meta| meta.next_audit),
+            None => Ok(0),
+        });
+        Ok((point, next.collect::<Result<_, _>>().map_err(Failure::internal)?))
     }
 
     /// Returns the chosen entries below a number, the newest first, at most `most`. Blocks on the
@@ -103,6 +138,10 @@ impl Documents {
         }
         Ok(found.into_iter().map(told).collect())
     }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Failure {
+    Failure::Internal(format!("the audit log cannot be read: {error}"))
 }
 
 /// True if an entry and all before it are older than what the filter wants.

@@ -50,7 +50,9 @@ impl Vault {
     ) -> Result<Notification, Failure> {
         receiver.reveal(|path, hidden| {
             let plain = match hidden {
-                Hidden::Sealed(value) => self.open((tenant, Bound::receiver(kind, name, path)), value)?,
+                Hidden::Sealed(value) => {
+                    self.open((tenant, Bound::receiver(kind, name, path)), value)?
+                }
                 Hidden::Secret(place) => {
                     let value = self.value(tenant, &place.name, &place.key);
                     let value = value.ok_or_else(|| {
