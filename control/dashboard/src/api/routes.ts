@@ -13,6 +13,8 @@ export const ROUTES = {
   "PUT /api/v1/artifacts": "artifact.put",
   "GET /api/v1/artifacts/{digest}": "artifact.get",
   "GET /api/v1/audit": "audit.list",
+  "GET /api/v1/audit/export": "audit.export",
+  "GET /api/v1/audit/verification": "audit.verify",
   "POST /api/v1/backup": "backup.read",
   "POST /api/v1/backup/unencrypted": "backup.read-unencrypted",
   "GET /api/v1/ca": "ca.get",
