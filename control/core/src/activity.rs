@@ -205,6 +205,9 @@ fn object(record: &AuditRecord) -> Option<ActivityObject> {
         "backup" | "restore" => return None,
         kind => kind,
     };
+    if let ("policy", Some(name)) = (kind, record.subject.strip_prefix("secrets/")) {
+        return Some(ActivityObject { kind: "secret".into(), name: name.into(), title: None });
+    }
     let title = record.subject_name.as_deref().map(str::to_owned);
     (!record.subject.is_empty()).then(|| ActivityObject {
         kind: kind.into(),

@@ -13,6 +13,7 @@ import { Failed, Notice } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
 import { deviceAt, PageLink } from "../../ui/PageLink";
 import { Thing } from "../../ui/Thing";
+import { ActLink } from "../../ui/rights";
 import { When } from "../../ui/When";
 import { useSearch } from "../../ui/useSearch";
 import { Filters } from "./Filters";
@@ -28,7 +29,7 @@ export default function ActivityPage() {
       <PageHead title="Activity">
         <a href={file("csv", search)} download>CSV</a>
         <a href={file("ndjson", search)} download>NDJSON</a>
-        <a href="/api/v1/audit/export" download title="The whole log with its hashes: holdfast audit verify --file checks it">Audit export</a>
+        <ActLink may="audit.export" size="compact-sm" variant="subtle" href="/api/v1/audit/export" download>Audit log with hashes</ActLink>
       </PageHead>
       <Verify />
       <Filters search={search} set={setSearch} />
