@@ -206,3 +206,19 @@ test("who is logged in is named, not numbered", async () => {
 });
 
 test("nothing broke in the browser", () => assert.deepEqual(page.faults, []));
+
+test("the audit log is verified by a button, with the devices as witnesses, and only by whoever may", async () => {
+  await page.goto(`${world.url}/activity`);
+  const shut = page.getByRole("button", { name: "Verify the audit log" });
+  await shut.waitFor();
+  await until("an operator may not", async () => (await shut.getAttribute("aria-disabled")) === "true");
+  const other = await world.page();
+  await other.goto(world.url);
+  await login(other, world.token);
+  await other.goto(`${world.url}/activity`);
+  const link = other.getByRole("link", { name: "Audit log with hashes" });
+  assert.equal(await link.getAttribute("href"), "/api/v1/audit/export");
+  await other.getByRole("button", { name: "Verify the audit log" }).click();
+  await other.getByRole("status").filter({ hasText: /^Chain verified, \d+ entries; witnesses: \d of 1 / }).waitFor();
+});
+
