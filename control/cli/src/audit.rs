@@ -78,11 +78,27 @@ pub(crate) fn verify_file(output: Output, wanted: &VerifyAudit, path: &Path, now
     say(output, wanted, &found)
 }
 
+/// Reason why a file is no export that can be checked.
+#[derive(Debug, thiserror::Error)]
+enum NoExport {
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    #[error("it is empty")]
+    Empty,
+    #[error("its first line is not that of an export: holdfast audit export makes one")]
+    NoHead,
+    #[error("it is of the form {0:?}, and this is for {AUDIT_FORMAT:?}")]
+    Form(String),
+    #[error("the key is not in base64")]
+    Key,
+    #[error("line {0} is not an entry of an audit log: {1}")]
+    Line(u64, serde_json::Error),
+}
+
 /// Reads the next line. None: the end.
-fn line(from: &mut impl std::io::BufRead) -> Result<Option<Vec<u8>>, String> {
+fn line(from: &mut impl std::io::BufRead) -> Result<Option<Vec<u8>>, NoExport> {
     let mut line = Vec::new();
-    let read = std::io::Read::take(&mut *from, MAX_LINE).read_until(b'\n', &mut line);
-    read.map_err(|error| error.to_string())?;
+    std::io::Read::take(&mut *from, MAX_LINE).read_until(b'\n', &mut line)?;
     if line.is_empty() { Ok(None) } else { Ok(Some(line)) }
 }
 
@@ -91,23 +107,18 @@ fn check(
     mut from: impl std::io::BufRead,
     key: Option<&str>,
     now: u64,
-) -> Result<Verification, String> {
-    let first = line(&mut from)?.ok_or("it is empty")?;
-    let head: AuditHead = serde_json::from_slice(&first)
-        .map_err(|_| "its first line is not that of an export: holdfast audit export makes one")?;
+) -> Result<Verification, NoExport> {
+    let first = line(&mut from)?.ok_or(NoExport::Empty)?;
+    let head: AuditHead = serde_json::from_slice(&first).map_err(|_| NoExport::NoHead)?;
     if head.format != AUDIT_FORMAT {
-        return Err(format!(
-            "it is of the form {:?}, and this is for {AUDIT_FORMAT:?}",
-            head.format
-        ));
+        return Err(NoExport::Form(head.format));
     }
     let mut found = Verification { at: rfc3339(now), ..Verification::default() };
     if let Some(key) = key.filter(|key| *key != head.signing_key) {
         found.notes.push(format!("the file names another signing key than {key}"));
     }
-    let key = BASE64_STANDARD
-        .decode(key.unwrap_or(&head.signing_key))
-        .map_err(|_| "the key is not in base64")?;
+    let key =
+        BASE64_STANDARD.decode(key.unwrap_or(&head.signing_key)).map_err(|_| NoExport::Key)?;
     let open = |said: &AuditCheckpoint| {
         let bytes = BASE64_STANDARD.decode(&said.signed).unwrap_or_default();
         opened(said, open_checkpoint(&bytes, &key, Some(&head.tenant)).ok())
@@ -148,12 +159,12 @@ fn check(
 fn walk(
     from: &mut impl std::io::BufRead,
     checker: &mut Checker,
-) -> Result<Option<AuditFault>, String> {
+) -> Result<Option<AuditFault>, NoExport> {
     let mut number: u64 = 1;
     while let Some(line) = line(from)? {
         number += 1;
-        let entry: AuditRecord = serde_json::from_slice(&line)
-            .map_err(|error| format!("line {number} is not an entry of an audit log: {error}"))?;
+        let entry: AuditRecord =
+            serde_json::from_slice(&line).map_err(|error| NoExport::Line(number, error))?;
         if let Err(fault) = checker.take(&entry) {
             return Ok(Some(fault));
         }
@@ -271,7 +282,7 @@ mod tests {
                 "it is of the form",
             ),
         ] {
-            let said = check(text.as_bytes(), None, 0).unwrap_err();
+            let said = check(text.as_bytes(), None, 0).unwrap_err().to_string();
             assert!(said.starts_with(why), "{said}");
         }
     }

@@ -40,8 +40,23 @@ const MOST: usize = 4_096;
 /// Maximum number of devices that a verification names beside those that disagree.
 const NAMED: usize = 100;
 
+/// Reason why a device says nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+enum Silent {
+    #[error("not connected")]
+    NotConnected,
+    #[error("its agent is of a version that keeps no checkpoints")]
+    KeepsNone,
+    #[error("not asked: enough others were")]
+    NotAsked,
+    #[error("it did not answer: {0}")]
+    NotAnswered(String),
+    #[error("its answer cannot be read: {0}")]
+    Unreadable(String),
+}
+
 /// What a device answered: its checkpoints, or why there are none.
-type Answer = (Name, Result<Vec<Witnessed>, String>);
+type Answer = (Name, Result<Vec<Witnessed>, Silent>);
 
 impl Audit {
     /// Verifies the tenant's audit log, with the word of its reachable devices if `witness`.
@@ -106,9 +121,9 @@ impl Audit {
         let wanted = devices.into_iter().map(|(name, here, knows)| {
             asked += usize::from(here && knows);
             let why = match (here, knows) {
-                (false, _) => Some("not connected"),
-                (true, false) => Some("its agent is of a version that keeps no checkpoints"),
-                (true, true) if asked > MOST_ASKED => Some("not asked: enough others were"),
+                (false, _) => Some(Silent::NotConnected),
+                (true, false) => Some(Silent::KeepsNone),
+                (true, true) if asked > MOST_ASKED => Some(Silent::NotAsked),
                 (true, true) => None,
             };
             self.ask_one(tenant, name, why)
@@ -116,17 +131,17 @@ impl Audit {
         stream::iter(wanted.collect::<Vec<_>>()).buffer_unordered(AT_ONCE).collect().await
     }
 
-    async fn ask_one(&self, tenant: &Name, name: Name, not: Option<&str>) -> Answer {
+    async fn ask_one(&self, tenant: &Name, name: Name, not: Option<Silent>) -> Answer {
         if let Some(why) = not {
-            return (name, Err(why.to_owned()));
+            return (name, Err(why));
         }
         let device = DeviceId { tenant: tenant.clone(), device: name.clone() };
         let asked = self.calls.ask(&device, Method::AuditCheckpoint, MOST, &Arc::default()).await;
         let kept = match asked {
             Ok((_, body)) => codec::from_slice::<Testimony>(&body)
                 .map(|Testimony(kept)| kept.into_iter().take(MAX_WITNESSED).collect())
-                .map_err(|error| format!("its answer cannot be read: {error}")),
-            Err(why) => Err(why.to_string()),
+                .map_err(|error| Silent::Unreadable(error.to_string())),
+            Err(why) => Err(Silent::NotAnswered(why.to_string())),
         };
         (name, kept)
     }
@@ -206,7 +221,7 @@ fn signed(
 /// Adds what the devices say to a verification.
 fn hear(checker: &Checker, answers: Vec<Answer>, found: &mut Verification) {
     let mut counts = WitnessCounts { of: answers.len() as u64, ..WitnessCounts::default() };
-    let judged: Vec<(Name, Result<Judged, String>)> = answers
+    let judged: Vec<(Name, Result<Judged, Silent>)> = answers
         .into_iter()
         .map(|(name, kept)| (name, kept.map(|kept| checker.judge(&kept))))
         .collect();
@@ -221,7 +236,7 @@ fn hear(checker: &Checker, answers: Vec<Answer>, found: &mut Verification) {
     for (name, judged) in judged {
         let device = name.to_string();
         let (standing, number, message) = match judged {
-            Err(why) => (Word::Away, None, why),
+            Err(why) => (Word::Away, None, why.to_string()),
             Ok(judged) => {
                 excused += u64::from(judged.excused > 0);
                 let word = judged.standing();
