@@ -13,8 +13,6 @@ use holdfast_base::ids::{hex, unhex};
 use holdfast_protocol::checkpoint::Checkpoint;
 use serde::{Deserialize, Serialize};
 
-use super::model::sha256;
-
 pub use super::rights::Origin;
 
 /// Most entries of a tenant that are in memory, the newest ones: about a megabyte.
@@ -239,9 +237,13 @@ impl Whole {
     }
 }
 
+fn sha256(bytes: &[u8]) -> ring::digest::Digest {
+    ring::digest::digest(&ring::digest::SHA256, bytes)
+}
+
 /// Returns the digest of a document for the audit log, hexadecimal. None: it has no JSON.
 pub fn digest<T: Serialize>(document: &T) -> Option<Box<str>> {
-    serde_json::to_vec(document).ok().map(|bytes| hex(&sha256(&bytes)).into())
+    serde_json::to_vec(document).ok().map(|bytes| hex(sha256(&bytes).as_ref()).into())
 }
 
 #[cfg(test)]

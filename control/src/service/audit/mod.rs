@@ -4,6 +4,7 @@
 //! See decisions 0168, 0169 and
 //! 0168.
 
+mod busy;
 mod export;
 mod part;
 mod sender;

@@ -9,8 +9,8 @@ use holdfast_base::ids::Name;
 use holdfast_protocol::checkpoint::Checkpoint;
 use tokio::sync::Semaphore;
 
+use super::busy::Busy;
 use super::sender::AuditSender;
-use super::sinks::Busy;
 use crate::core::audit::{Former, MAX_AGE, MAX_KEPT, Origin};
 use crate::core::records::AuditRecord;
 use crate::core::tally::{Kind, Tally};

@@ -4,15 +4,15 @@
 //!
 //! See decision 0168.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_base::ids::Name;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Audit;
+use super::busy::Of;
+use super::part::Audit;
 use crate::core::alarms::{NotDelivered, Outcome};
 use crate::core::audit_sink::{AuditSink, BATCH, SinkBatch, Sunk};
 use crate::core::model::key;
@@ -23,24 +23,11 @@ use crate::service::{Failure, Forward};
 /// Time between two looks for entries to forward.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Sink of a tenant.
-type Of = (Name, Name);
-
 /// Result of one delivery: its sink, what was to be sent, and what the receiver said.
 struct Forwarded {
     of: Of,
     batch: SinkBatch,
     outcome: Outcome,
-}
-
-/// Sinks whose delivery is under way.
-#[derive(Debug, Default)]
-pub(super) struct Busy(Mutex<BTreeSet<Of>>);
-
-impl Busy {
-    fn with<T>(&self, act: impl FnOnce(&mut BTreeSet<Of>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
 }
 
 /// Forwards audit logs until `stopping` is true.
