@@ -26,6 +26,7 @@ mod run;
 mod sources;
 mod start;
 mod status;
+mod witness;
 mod workloads;
 
 pub use run::Driver;

@@ -112,6 +112,7 @@ fn desired_so(
         generation,
         workloads: wanted.iter().map(workload).collect(),
         data: None,
+        audit: None,
     }
 }
 

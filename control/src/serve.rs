@@ -31,7 +31,9 @@ use crate::config::Config;
 use crate::folder::{Folder, Kept, Whole};
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::authority::{Authority as _, Keys};
-use crate::service::{Checked, Ports, Service, Settings, StartError, Threads, run_alarms};
+use crate::service::{
+    Checked, Ports, Service, Settings, StartError, Threads, run_alarms, run_sinks,
+};
 use holdfast_cli::{ResetArgs, ServeArgs};
 
 /// Default port of the API.
@@ -93,6 +95,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
         artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
         notifier: Arc::new(Receivers),
         providers: Arc::new(IdentityProviders),
+        sender: Arc::new(Receivers),
     };
     let (service, writing) =
         Service::start(ports, settings).map_err(|error| explain(error, &folder))?;
@@ -128,12 +131,14 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let renewing = tokio::spawn(renew_identity(authority, gateway.clone(), tls));
     let living = tokio::spawn(live(Arc::clone(&service)));
     let telling = tokio::spawn(run_alarms(Arc::clone(&service.alarms), stop.subscribe()));
+    let forwarding = tokio::spawn(run_sinks(Arc::clone(service.audit()), stop.subscribe()));
 
     let writer_ended = ended(&mut signals, &service).await;
     renewing.abort();
     living.abort();
     // Deliveries under way are repeated after the next start, with the same id.
     telling.abort();
+    forwarding.abort();
     stop.send_replace(true);
     gateway.shutdown().await;
     serving.await?;
@@ -171,6 +176,7 @@ pub async fn reset(args: ResetArgs) -> anyhow::Result<String> {
         artifacts: Arc::new(artifacts) as Arc<dyn ArtifactSizes>,
         notifier: Arc::new(Receivers),
         providers: Arc::new(IdentityProviders),
+        sender: Arc::new(Receivers),
     };
     let settings = settings(&config, nowhere, nowhere, None)?;
     let (service, writing) =
@@ -526,6 +532,7 @@ async fn live(service: Arc<Service>) {
             _ = seconds.tick() => {
                 service.documents.tell_due();
                 service.directory.tell_withheld();
+                service.audit().tick();
             }
         }
     }

@@ -154,6 +154,15 @@ fn a_tenant_with_every_quota_is_shown() {
     assert!(fs::read_to_string(readme).unwrap().contains("(images/tenants/acme.yaml)"));
 }
 
+/// The example of a receiver of the audit log is admitted, and the README links it.
+#[test]
+fn a_sink_of_the_audit_log_is_shown() {
+    let documents = documents("audit");
+    admit(&documents, &|_| None).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    assert!(fs::read_to_string(readme).unwrap().contains("(images/audit/siem.yaml)"));
+}
+
 #[test]
 fn each_is_placed_on_the_demos_devices() {
     let devices = [

@@ -124,6 +124,7 @@ fn desired_so(generation: u64, wanted: Option<Revision>, paused: bool) -> Desire
         generation,
         workloads: wanted.map(|it| (name(), workload(it))).into_iter().collect(),
         data: None,
+        audit: None,
     }
 }
 

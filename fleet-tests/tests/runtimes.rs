@@ -60,6 +60,7 @@ fn desired(spec: Option<WorkloadSpec>) -> DesiredState {
         generation: 1,
         workloads: wanted.into_iter().collect(),
         data: None,
+        audit: None,
     }
 }
 

@@ -8,6 +8,7 @@
 //!
 //! See decision 0134.
 
+pub mod checkpoint;
 pub mod cost;
 pub mod enrol;
 pub mod message;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Checkpoint;
 use crate::problem::Code;
 use crate::sealing::Sealed;
 use crate::workload::WorkloadSpec;
@@ -30,6 +31,11 @@ pub struct DesiredState {
     /// Policies for the device's streams and its link; absent: the defaults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<DataPolicies>>,
+    /// Newest checkpoint of the tenant's audit log, which the device keeps. It belongs to the
+    /// message and not to the state: the same version may come with another one. Absent: there is
+    /// none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Checkpoint>,
 }
 
 impl DesiredState {
@@ -243,6 +249,10 @@ pub struct AgentInfo {
     /// Number of inputs refused since the agent's start (forged, foreign, stale or malformed).
     #[serde(default, skip_serializing_if = "is_zero_u64")]
     pub refused: u64,
+    /// True if the agent keeps checkpoints of the audit log and answers
+    /// [`Method::AuditCheckpoint`]. One of an earlier version does not, and is not asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub witness: bool,
 }
 
 /// Presence of a device: connected or not. Device → control plane, retained; the offline form is the
@@ -312,6 +322,9 @@ pub enum Method {
         /// Name of the workload to restart.
         workload: Name,
     },
+    /// Sends the checkpoints of the audit log that the device keeps. The reply's body is a
+    /// [`crate::checkpoint::Testimony`].
+    AuditCheckpoint,
 }
 
 /// Part of a workload's log. A field that is 0 (or false) asks for nothing special.

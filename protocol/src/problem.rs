@@ -88,6 +88,9 @@ macro_rules! problem_codes {
 }
 
 problem_codes! {
+    AuditContradicted "audit-contradicted", Device, Device,
+        "the control plane shows an audit log that is older than the one that the device saw before, or contradicts it",
+        "verify the audit log with the devices as witnesses (page Activity): an older copy of the store was put back without a word, or somebody rewrote the log; a restore from a backup says so in the log, and ends the problem";
     Bus "bus", Device, Streams,
         "the local bus cannot listen on its port or its socket",
         "end the other program that has the port, or set another port of the bus in the agent's configuration; the agent tries again by itself";

@@ -10,6 +10,7 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::checkpoint::{Checkpoint, checkpoint_purpose};
 use crate::message::{Call, DesiredState};
 use holdfast_base::codec::{self, CodecError, MAX_MESSAGE};
 use holdfast_base::ids::DeviceId;
@@ -106,6 +107,18 @@ impl Signer {
         self.seal(codec::encode(call)?, call_purpose(device, session).as_bytes())
     }
 
+    /// Encodes a checkpoint of a tenant's audit log, or of the one over all tenants, and signs it.
+    ///
+    /// # Errors
+    /// Returns a [`SigningError`] that no checkpoint causes.
+    pub fn sign_checkpoint(
+        &self,
+        checkpoint: &Checkpoint,
+        tenant: Option<&str>,
+    ) -> Result<Vec<u8>, SigningError> {
+        self.seal(codec::encode(checkpoint)?, checkpoint_purpose(tenant).as_bytes())
+    }
+
     fn seal(&self, payload: Vec<u8>, purpose: &[u8]) -> Result<Vec<u8>, SigningError> {
         let protected = HeaderBuilder::new().algorithm(iana::Algorithm::EdDSA).build();
         let bytes = CoseSign1Builder::new()
@@ -164,6 +177,20 @@ pub fn open_call(
     Ok(codec::decode(&payload)?)
 }
 
+/// Checks and returns a checkpoint of a tenant's audit log, or of the one over all tenants.
+///
+/// # Errors
+/// Returns the [`SigningError`] of the first check that fails. A checkpoint of another chain is
+/// [`SigningError::Signature`].
+pub fn open_checkpoint(
+    bytes: &[u8],
+    public_key: &[u8],
+    tenant: Option<&str>,
+) -> Result<Checkpoint, SigningError> {
+    let payload = open(bytes, public_key, checkpoint_purpose(tenant).as_bytes())?;
+    Ok(codec::from_slice(&payload).map_err(CodecError::Malformed)?)
+}
+
 /// Returns the payload, once size, form, algorithm and signature have been checked.
 fn open(bytes: &[u8], public_key: &[u8], purpose: &[u8]) -> Result<Vec<u8>, SigningError> {
     if bytes.len() > MAX_MESSAGE {
@@ -208,6 +235,7 @@ mod tests {
             generation: 7,
             workloads: BTreeMap::new(),
             data: None,
+            audit: None,
         }
     }
 

@@ -21,6 +21,7 @@ const LOGS: u8 = 1;
 const QUERY: u8 = 2;
 const FETCH: u8 = 3;
 const RESTART: u8 = 4;
+const AUDIT_CHECKPOINT: u8 = 5;
 
 /// Returns the next element, or an error that names `what` as missing.
 fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
@@ -38,6 +39,7 @@ impl Serialize for Call {
             Method::Query { within_ms, .. } => 2 + usize::from(*within_ms != WITHIN_MS),
             Method::Fetch { bytes, .. } => 3 + usize::from(bytes.is_some()),
             Method::Restart { .. } => 1,
+            Method::AuditCheckpoint => 0,
         };
         let mut all = serializer.serialize_seq(Some(many))?;
         all.serialize_element(&self.v)?;
@@ -73,6 +75,7 @@ impl Serialize for Call {
                 all.serialize_element(&RESTART)?;
                 all.serialize_element(workload)?;
             }
+            Method::AuditCheckpoint => all.serialize_element(&AUDIT_CHECKPOINT)?,
         }
         all.end()
     }
@@ -127,6 +130,7 @@ fn method<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<Method, A::Error> {
             bytes: all.next_element()?,
         }),
         RESTART => Ok(Method::Restart { workload: next(all, "the workload")? }),
+        AUDIT_CHECKPOINT => Ok(Method::AuditCheckpoint),
         other => Err(A::Error::custom(format_args!("method {other} is not known"))),
     }
 }

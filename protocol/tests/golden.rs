@@ -25,11 +25,14 @@ use std::path::{Path, PathBuf};
 
 use cddl_cat::cbor::validate_cbor_bytes;
 use holdfast_base::codec;
+use holdfast_protocol::checkpoint::Testimony;
 use holdfast_protocol::message::{
     Call, DesiredState, Fetched, Presence, Reply, ReportAck, StateReport,
 };
 use holdfast_protocol::sealing::{Bound, INFO, SealedContent, SealingKey, seal};
-use holdfast_protocol::signing::{Signed, Signer, call_purpose, open_call, verify};
+use holdfast_protocol::signing::{
+    Signed, Signer, call_purpose, open_call, open_checkpoint, verify,
+};
 use holdfast_query::{Partial, Question};
 use holdfast_records::{Acknowledgement, Batch};
 use serde::Serialize;
@@ -168,6 +171,7 @@ fn desired_states() {
         ("desired-data", "every field of streams, link and bus", vectors::desired_data()),
         ("desired-data-named", "the same, and whose budget it is", vectors::desired_data_named()),
         ("desired-data-small", "policies, and none in them", vectors::desired_data_small()),
+        ("desired-audit", "with a checkpoint of the audit log", vectors::desired_audit()),
     ] {
         holds::<DesiredState>(name, "desired-state", about, &message);
         holds_signed(name, "signed-desired", &message);
@@ -239,6 +243,7 @@ fn calls() {
         ("call-query-whole", "whole numbers of 64 bits", vectors::call_query_whole()),
         ("call-fetch", "records of five minutes", vectors::call_fetch()),
         ("call-restart", "one workload, now", vectors::call_restart()),
+        ("call-audit-checkpoint", "what is kept of it", vectors::call_audit_checkpoint()),
         ("call-cancel", "an end to the call with this id", vectors::call_cancel()),
     ] {
         holds::<Call>(name, "call", about, &message);
@@ -255,6 +260,7 @@ fn calls() {
 fn state_reports() {
     for (name, about, message) in [
         ("state-first", "a device that was never told anything", vectors::state_first()),
+        ("state-witness", "it keeps checkpoints of the audit log", vectors::state_witness()),
         ("state-full", "everything, after a connect", vectors::state_full()),
         ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
         ("state-paused", "a workload that is paused", vectors::state_paused()),
@@ -301,6 +307,35 @@ fn answers_to_questions() {
     let golden = stored("answer-fetch.cbor", || serde_cbor::to_vec(&fetched).unwrap());
     assert_eq!(serde_cbor::from_slice::<Fetched>(&golden).unwrap(), fetched);
     conforms("fetched", &golden).unwrap();
+}
+
+/// Checks the checkpoints of the audit log: what a device keeps, and one that is signed by itself.
+#[test]
+fn checkpoints_of_the_audit_log() {
+    let testimony = vectors::testimony();
+    let golden = stored("answer-audit.cbor", || serde_cbor::to_vec(&testimony).unwrap());
+    assert_eq!(codec::from_slice::<Testimony>(&golden).unwrap(), testimony);
+    assert_eq!(serde_cbor::to_vec(&testimony).unwrap(), golden);
+    conforms("testimony", &golden).unwrap();
+    let checkpoint = testimony.0[1].checkpoint;
+    for (file, tenant) in [("checkpoint.cose", Some("acme")), ("checkpoint-all.cose", None)] {
+        let signed = signer().sign_checkpoint(&checkpoint, tenant).unwrap();
+        let golden = stored(file, || signed.clone());
+        assert_eq!(signed, golden, "{file}");
+        conforms("signed-checkpoint", &golden).unwrap();
+        let key = signer().public_key();
+        assert_eq!(open_checkpoint(&golden, &key, tenant).unwrap(), checkpoint);
+        let other = if tenant.is_some() { None } else { Some("acme") };
+        assert!(open_checkpoint(&golden, &key, other).is_err(), "it is of one chain");
+    }
+}
+
+/// Measures what a checkpoint adds to a desired state.
+#[test]
+fn a_checkpoint_takes_a_few_dozen_bytes() {
+    let length = |message: &DesiredState| signer().sign(message).unwrap().len();
+    let added = length(&vectors::desired_audit()) - length(&vectors::desired_small());
+    assert_eq!(added, 51, "of a log of 70,000 entries");
 }
 
 fn answer(name: &str, call: &str, partial: &Partial, question: &Question) {

@@ -175,7 +175,15 @@ mod tests {
 
     fn state(epoch: u64, generation: u64) -> DesiredState {
         let (device, workloads) = ("acme_d-1".parse().unwrap(), BTreeMap::new());
-        DesiredState { v: WIRE_VERSION, device, epoch, generation, workloads, data: None }
+        DesiredState {
+            v: WIRE_VERSION,
+            device,
+            epoch,
+            generation,
+            workloads,
+            data: None,
+            audit: None,
+        }
     }
 
     /// Names the decision about an offer, its receipt being its number.

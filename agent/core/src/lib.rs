@@ -33,3 +33,4 @@ pub mod saved;
 pub mod secrets;
 mod unidentified;
 pub mod version;
+pub mod witness;

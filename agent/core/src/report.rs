@@ -323,6 +323,7 @@ mod tests {
             kernel: String::new(),
             certificate_not_after: None,
             refused: 0,
+            witness: false,
         }
     }
 

@@ -191,6 +191,25 @@ impl Calls {
         }
     }
 
+    /// Replies with this body at once.
+    pub fn tell(&mut self, outlet: &Outlet, id: u64, body: Vec<u8>) {
+        self.remove_finished();
+        if self.open.contains_key(&id) {
+            return;
+        }
+        let busy = self.open.len() >= MAX_CALLS;
+        let mut responder = Responder { outlet: outlet.clone(), id, sequence: 0 };
+        let task = tasks::spawn(async move {
+            if busy {
+                return responder.fail(ReplyCode::Busy, TOO_MANY_CALLS).await;
+            }
+            responder.send(body, true, None).await;
+        });
+        if !busy {
+            self.open.insert(id, Open { deadline: Arc::default(), task, is_question: false });
+        }
+    }
+
     /// Registers a call that the driver carries out, and replies once the outcome is sent. `None`
     /// when it is under way already, or was refused because there are too many.
     pub fn defer(&mut self, outlet: &Outlet, id: u64) -> Option<Done> {

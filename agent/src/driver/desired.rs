@@ -16,6 +16,7 @@ use rumqttc::mqttbytes::v5::Publish;
 
 use super::folder::DataFolder;
 use super::problems::Problems;
+use super::witness::AuditWitness;
 use crate::adapters::{crash, files};
 use crate::core::acceptance::{Acceptance, Begin, FILE_STEPS, FileStep, Offered, Waiting, begin};
 use crate::core::agent::Agent;
@@ -77,6 +78,8 @@ pub(super) struct DesiredStates {
     unstored: Option<String>,
     /// Text about a desired state on disk that cannot be trusted.
     untrusted: Option<String>,
+    /// Checkpoints of the audit log that desired states carried.
+    witness: AuditWitness,
 }
 
 impl DesiredStates {
@@ -88,6 +91,7 @@ impl DesiredStates {
             acceptance: Acceptance::new(least),
             unstored: None,
             untrusted: trouble.map(|why| format!("{why}: what ran goes on")),
+            witness: AuditWitness::load(data),
         }
     }
 
@@ -104,8 +108,12 @@ impl DesiredStates {
             Err(error) => return Answer::Refused(error.to_string(), publish),
         };
         let (bytes, epoch) = (publish.payload.clone(), state.epoch);
+        let carried = state.audit;
         match self.acceptance.offer(followed, &bytes, state, publish) {
-            Offered::Known(publish) => Answer::Known(publish),
+            Offered::Known(publish) => {
+                self.witness.keep(epoch, carried);
+                Answer::Known(publish)
+            }
             Offered::Stale { held, offered, receipt } => {
                 let why = format!("it is {offered}, older than {held} that is held: a replay");
                 Answer::Refused(why, receipt)
@@ -127,6 +135,7 @@ impl DesiredStates {
     /// state for the new identity comes, whatever its version.
     pub(super) fn forget_versions(&mut self) {
         self.acceptance.forget();
+        self.witness.forget();
         self.unstored = None;
     }
 
@@ -144,6 +153,7 @@ impl DesiredStates {
                 self.unstored = None;
                 self.untrusted = None;
                 let stored = self.acceptance.stored()?;
+                self.witness.keep(stored.state.epoch, stored.state.audit);
                 tracing::info!(version = %stored.state.version(), "following a desired state");
                 Some(stored)
             }
@@ -160,9 +170,21 @@ impl DesiredStates {
         }
     }
 
+    /// Returns the reply's body to a question about the audit log.
+    pub(super) fn testimony(&self) -> Vec<u8> {
+        self.witness.testimony()
+    }
+
+    /// Keeps the checkpoint of the desired state that was read from the disk, in case the agent
+    /// ended before it was kept.
+    pub(super) fn remember(&mut self, state: &DesiredState) {
+        self.witness.keep(state.epoch, state.audit);
+    }
+
     /// Adds the problems of desired states.
     pub(super) fn problems(&self, list: &mut Problems) {
         list.say(ProblemCode::DesiredNotStored, self.unstored.clone());
+        list.say(ProblemCode::AuditContradicted, self.witness.problem());
         list.say(ProblemCode::DesiredUntrusted, self.untrusted.clone());
     }
 

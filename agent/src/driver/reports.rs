@@ -129,6 +129,7 @@ impl Reports {
             kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
             certificate_not_after: life.map(|it| it.not_after),
             refused,
+            witness: true,
         };
         let now = uptime_ms();
         let Some(mut report) = self.reporter.next(view, problems, Some(data), info, now) else {

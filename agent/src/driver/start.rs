@@ -103,7 +103,10 @@ impl Driver {
         let on_disk = known(&identity)
             .map(|(key, device)| desired::load(&data, &key, &device, has_saved))
             .unwrap_or_default();
-        let desired = DesiredStates::new(&data, on_disk.least, on_disk.trouble);
+        let mut desired = DesiredStates::new(&data, on_disk.least, on_disk.trouble);
+        if let Some(state) = &on_disk.desired {
+            desired.remember(state);
+        }
         let time = folder.time().clone();
         let (observe, observed) = mpsc::channel(OBSERVATIONS);
         let (tell, results) = mpsc::channel::<TaskResult>(OBSERVATIONS);

@@ -175,7 +175,7 @@ const APPLIED: Column = column(
 );
 
 /// All kinds, in the order of lists for people.
-pub static ALL: [&DocumentKind; 10] = [
+pub static ALL: [&DocumentKind; 11] = [
     &WORKLOAD,
     &STREAM,
     &LINK_BUDGET,
@@ -186,6 +186,7 @@ pub static ALL: [&DocumentKind; 10] = [
     &CONFIG,
     &IDENTITY_PROVIDER,
     &TENANT,
+    &AUDIT_SINK,
 ];
 
 /// `Workload`.
@@ -303,6 +304,46 @@ pub static NOTIFICATION: DocumentKind = DocumentKind {
         wide("OPEN", &[value("/status/delivery/open")]),
         wide("SENT", &[value("/status/delivery/sent")]),
         wide("DROPPED", &[value("/status/delivery/dropped")]),
+        wide("PLACE", &[value("/status/delivery/place")]),
+        LABELS,
+    ],
+    sections: &[Section::Document],
+};
+
+/// `AuditSink`.
+pub static AUDIT_SINK: DocumentKind = DocumentKind {
+    document: "AuditSink",
+    word: "auditsink",
+    plural: "auditsinks",
+    short: "",
+    about: "Receivers of the audit log",
+    path: &["policies", "auditsinks"],
+    columns: &[
+        NAME,
+        column("TO", &[value("/status/delivery/receiver")]),
+        column(
+            "LAST SENT",
+            &[shown("/status/delivery/lastSuccess", Show::Ago("")), usual("never")],
+        ),
+        column("WAITING", &[toned("/status/delivery/queued", Tone::BusyIfAny)]),
+        column(
+            "STATE",
+            &[
+                Case {
+                    at: "/status/delivery/failingSince",
+                    show: Show::Ago("fails since "),
+                    tone: Tone::Bad,
+                },
+                Case {
+                    at: "/status/delivery/lastSuccess",
+                    show: Show::Words("reached"),
+                    tone: Tone::Good,
+                },
+                Case { at: "", show: Show::Words("nothing sent yet"), tone: Tone::Faint },
+            ],
+        ),
+        wide("SENT", &[value("/status/delivery/sent")]),
+        wide("MISSED", &[value("/status/delivery/dropped")]),
         wide("PLACE", &[value("/status/delivery/place")]),
         LABELS,
     ],

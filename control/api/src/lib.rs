@@ -11,7 +11,9 @@ mod access;
 mod alarms;
 mod answer;
 mod apply;
+pub mod audit;
 mod backup;
+pub mod chain;
 mod code;
 pub mod count;
 mod data;
@@ -48,6 +50,10 @@ pub use access::{
 pub use alarms::{Alarm, AlarmState, Delivery, Muting, NewSilence, Silence, Tested};
 pub use answer::{ErrorDocument, Event, Explanation, StoredArtifact};
 pub use apply::{Applied, AppliedAction, AppliedDocument, Apply, ChangedDevices};
+pub use audit::{
+    AUDIT_FORMAT, AuditCheckpoint, AuditFault, AuditHead, AuditRecord, AuditResult, Verification,
+    WholeCounts, Witness, WitnessCounts,
+};
 pub use backup::{
     BACKUP_HEAD, BACKUP_KEY, BACKUP_MANIFEST, BACKUP_PASSPHRASE, BackupRequest, ENCRYPTED_BACKUP,
     Restored, SHORTEST_PASSPHRASE, begins_like_a_backup,

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::audit::AuditResult;
+
 /// Subject of an event in a device's timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -173,6 +175,15 @@ pub struct Activity {
     /// Revision of a workload that the action created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
+    /// Address that a person's request came from. Absent: not known, or it is of a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Id of the request, as in the header `X-Request-Id` of its response.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Result of the action.
+    #[serde(default, skip_serializing_if = "AuditResult::is_done")]
+    pub result: AuditResult,
     /// Description of the activity, in words.
     pub message: String,
 }

@@ -15,7 +15,7 @@ use super::failure::{Failure, Outcome};
 use super::moment;
 use super::table::{Cell, table};
 use super::text::{Mood, Output, note};
-use holdfast_api::{Activity, EventKind, TimelineEvent};
+use holdfast_api::{Activity, Category, EventKind, TimelineEvent};
 
 /// Interval at which a followed timeline is read again.
 const LOOK: Duration = Duration::from_secs(2);
@@ -185,6 +185,22 @@ pub(crate) async fn activity(
     output.bytes(table(output, 0, &headings, &rows).as_bytes())
 }
 
+/// Text of an activity: what came of it, and where it came from, beside the message.
+fn words(item: &Activity) -> String {
+    let mut text = item.message.clone();
+    if !item.result.is_done() {
+        text = format!("refused: {text}");
+    }
+    if item.category != Category::Device && item.count > 1 {
+        text = format!("{text} ({} times)", item.count);
+    }
+    match &item.from {
+        Some(from) if text.is_empty() => format!("from {from}"),
+        Some(from) => format!("{text} (from {from})"),
+        None => text,
+    }
+}
+
 fn activity_row(item: &Activity, now: u64) -> Vec<Cell> {
     let object = item.object.as_ref();
     let object = object
@@ -196,7 +212,7 @@ fn activity_row(item: &Activity, now: u64) -> Vec<Cell> {
         Cell::from(item.by_name.as_ref().unwrap_or(&item.by).as_str()),
         Cell::from(item.action.as_str()),
         Cell::from(object.unwrap_or_default()),
-        Cell::from(with_end(&item.message, item.until.as_deref())),
+        Cell::from(with_end(&words(item), item.until.as_deref())),
     ]
 }
 

@@ -7,12 +7,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 mod activity;
+mod audit;
 mod format;
 mod jobs;
 mod kinds;
 mod secrets;
 
 pub(crate) use activity::{ActivityArgs, ActivityFormat, TimelineArgs};
+pub(crate) use audit::{Audit, ExportAudit, VerifyAudit, VerifyFormat};
 use format::checked_selector;
 pub(crate) use format::{Format, LedgerFormat};
 use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
@@ -169,6 +171,9 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
     /// Show what people changed in the fleet and, on request, what devices did.
     #[command(after_help = activity::ACTIVITY_HELP)]
     Activity(ActivityArgs),
+    /// Check and export the audit log: who did what, from where, with what result.
+    #[command(subcommand)]
+    Audit(Audit),
     /// Approve, label and revoke devices.
     #[command(subcommand)]
     Device(Device),

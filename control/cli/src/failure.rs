@@ -25,6 +25,10 @@ pub(crate) enum Exit {
     Progressing = 12,
     /// `status --check`: a device is offline, so its state is not known.
     Unknown = 13,
+    /// `audit verify`: the log is not whole, or was rewritten.
+    AuditWrong = 14,
+    /// `audit verify --witness`: the log is whole, and no device vouches for it.
+    AuditAlone = 15,
 }
 
 /// A command that failed.

@@ -13,6 +13,7 @@ mod activity;
 mod alarms;
 mod apply;
 mod args;
+mod audit;
 mod backups;
 mod cells;
 mod clean;
@@ -55,7 +56,7 @@ use std::time::SystemTime;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use self::args::{Admin, Arguments, Artifact, Command, MasterKey};
+use self::args::{Admin, Arguments, Artifact, Audit, Command, MasterKey};
 use self::client::Client;
 use self::failure::{Failure, Outcome};
 use self::login::Environment;
@@ -144,9 +145,14 @@ async fn ask(environment: &Environment, output: Output, command: Command) -> Out
     if let Command::Login(wanted) = &command {
         return login::login(environment, output, wanted).await;
     }
-    let client = environment.client()?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let now = now.map_or(0, |since| since.as_secs());
+    if let Command::Audit(Audit::Verify(wanted)) = &command
+        && let Some(file) = &wanted.file
+    {
+        return audit::verify_file(output, wanted, file, now);
+    }
+    let client = environment.client()?;
     with_client(&client, output, now, command).await
 }
 
@@ -171,6 +177,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Status(wanted) => status::status(client, output, now, &wanted).await,
         Command::Timeline(wanted) => activity::timeline(client, output, now, &wanted).await,
         Command::Activity(wanted) => activity::activity(client, output, now, &wanted).await,
+        Command::Audit(command) => audit::audit(client, output, &command).await,
         Command::Device(command) => manage::device(client, output, &command).await,
         Command::Ack(wanted) => alarms::acknowledge(client, output, &wanted).await,
         Command::Silence(wanted) => alarms::silence(client, output, &wanted).await,

@@ -8,7 +8,7 @@ use super::parameter::BadParameter;
 use super::records::AuditRecord;
 use super::timeline::{EventRecord, What};
 use holdfast_api::time::{moment, rfc3339};
-use holdfast_api::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
+use holdfast_api::{Activity, ActivityObject, AuditResult, Category, EventKind, TimelineEvent};
 
 /// Longest text of a filter, in characters.
 const MAX_TEXT: usize = 200;
@@ -134,7 +134,7 @@ impl Filter {
     /// Returns true if an entry of the audit log passes the filter.
     pub fn chooses(&self, record: &AuditRecord) -> bool {
         self.is_within(record.at, record.at)
-            && self.wants(category(&record.action))
+            && self.wants(of_entry(record))
             && self.passes(&of_person(record))
     }
 
@@ -184,10 +184,19 @@ impl Filter {
 /// others are changes.
 pub fn category(action: &str) -> Category {
     match action.split_once('.') {
-        Some(("session", _)) => Category::Login,
-        Some((_, "read")) => Category::Read,
+        Some(("session", _) | ("reader", "connect")) => Category::Login,
+        Some(("audit", "list" | "export" | "verify") | ("stream", "export" | "export-all")) => {
+            Category::Read
+        }
+        Some(("policy", "list" | "get" | "devices") | ("activity", "list")) => Category::Read,
+        Some((_, "read" | "read-unencrypted" | "log")) => Category::Read,
         _ => Category::Change,
     }
+}
+
+/// Returns the category of an entry: a refusal is of those who try to get in, whatever they tried.
+pub fn of_entry(record: &AuditRecord) -> Category {
+    if record.result.is_done() { category(&record.action) } else { Category::Login }
 }
 
 fn object(record: &AuditRecord) -> Option<ActivityObject> {
@@ -196,6 +205,9 @@ fn object(record: &AuditRecord) -> Option<ActivityObject> {
         "backup" | "restore" => return None,
         kind => kind,
     };
+    if let ("policy", Some(name)) = (kind, record.subject.strip_prefix("secrets/")) {
+        return Some(ActivityObject { kind: "secret".into(), name: name.into(), title: None });
+    }
     let title = record.subject_name.as_deref().map(str::to_owned);
     (!record.subject.is_empty()).then(|| ActivityObject {
         kind: kind.into(),
@@ -208,14 +220,17 @@ fn object(record: &AuditRecord) -> Option<ActivityObject> {
 pub fn of_person(record: &AuditRecord) -> Activity {
     Activity {
         at: rfc3339(record.at),
-        until: None,
-        count: 1,
-        category: category(&record.action),
+        until: record.until.map(rfc3339),
+        count: u32::try_from(record.count).unwrap_or(u32::MAX),
+        category: of_entry(record),
         by: record.by.clone(),
         by_name: record.by_name.as_deref().map(str::to_owned),
         action: record.action.clone(),
         object: object(record),
         revision: record.revision,
+        from: record.from.as_deref().map(str::to_owned),
+        request: record.request.as_deref().map(str::to_owned),
+        result: record.result,
         message: record.message.clone(),
     }
 }
@@ -242,6 +257,9 @@ pub fn of_device(record: &EventRecord) -> Activity {
         by,
         by_name: None,
         revision: None,
+        from: None,
+        request: None,
+        result: AuditResult::Done,
         message: event.message,
     }
 }
@@ -357,8 +375,7 @@ fn words(record: &EventRecord) -> String {
 }
 
 /// Header line of the CSV export.
-pub const COLUMNS: &str =
-    "time,until,count,category,who,who_name,action,object_kind,object,revision,text\r\n";
+pub const COLUMNS: &str = "time,until,count,category,who,who_name,action,object_kind,object,revision,text,from,result,request\r\n";
 
 /// Formats an activity as a line of CSV (RFC 4180).
 pub fn csv(item: &Activity) -> String {
@@ -376,6 +393,9 @@ pub fn csv(item: &Activity) -> String {
         object.map_or("", |object| &object.name),
         &revision,
         &item.message,
+        item.from.as_deref().unwrap_or_default(),
+        if item.category == Category::Device { "" } else { item.result.as_str() },
+        item.request.as_deref().unwrap_or_default(),
     ];
     let mut line = String::new();
     for (at, field) in fields.iter().enumerate() {
@@ -411,9 +431,9 @@ mod tests {
             by_name: name.map(Into::into),
             action: action.into(),
             subject: subject.into(),
-            subject_name: None,
-            revision: None,
             message: "changed, revision 2, for 4 devices".into(),
+            count: 1,
+            ..AuditRecord::default()
         }
     }
 
@@ -506,6 +526,13 @@ mod tests {
             ("session.end", Category::Login),
             ("backup.read", Category::Read),
             ("logs.read", Category::Read),
+            ("device.log", Category::Read),
+            ("audit.list", Category::Read),
+            ("stream.export-all", Category::Read),
+            ("backup.read-unencrypted", Category::Read),
+            ("policy.get", Category::Read),
+            ("reader.connect", Category::Login),
+            ("audit.begin", Category::Change),
             ("workload.apply", Category::Change),
             ("restore", Category::Change),
         ] {
@@ -575,11 +602,11 @@ mod tests {
         assert_eq!(
             csv(&of_person(&record)),
             format!(
-                "{},,1,change,admin,\"'=1+1, \"\"x\"\"\",workload.apply,workload,hello,2,\"a\nb\"\r\n",
+                "{},,1,change,admin,\"'=1+1, \"\"x\"\"\",workload.apply,workload,hello,2,\"a\nb\",,done,\r\n",
                 rfc3339(NOW)
             )
         );
-        assert_eq!(COLUMNS.matches(',').count(), 10);
+        assert_eq!(COLUMNS.matches(',').count(), 13);
         for text in ["=x", "+1", "-1", "@x", "\tx"] {
             assert!(cell(text).trim_start_matches('"').starts_with('\''), "{text:?}");
         }

@@ -4,12 +4,17 @@
 //!
 //! See decisions 0018, 0027 and 0126.
 
-use holdfast_base::ids::{DeviceId, Labels, Name};
+use std::collections::BTreeMap;
+
+use holdfast_api::chain::Hash;
+use holdfast_base::ids::{DeviceId, Labels, Name, hex};
+use holdfast_protocol::checkpoint::Checkpoint;
 use serde::Serialize;
 
+use super::audit::{CUT_AT_ONCE, CheckpointRecord, Origin, Whole, digest};
 use super::desired::Changed;
-use super::model::{Model, key};
-use super::records::{AccessRecord, AuditRecord, DesiredRecord, MAX_AUDIT};
+use super::model::{Model, key, sha256};
+use super::records::{AccessRecord, AuditRecord, DesiredRecord};
 use super::timeline::{EventRecord, What};
 use holdfast_api::Event;
 use holdfast_api::selector::Selector;
@@ -93,6 +98,16 @@ pub struct Change<'a> {
     pub model: &'a mut Model,
     /// Time of the change, in seconds since 1970.
     pub now: u64,
+    /// Origin of the request that makes the change, for the audit log.
+    pub origin: Origin,
+    /// Chain over the audit logs of all tenants. None: there is none, as in worlds of one tenant.
+    whole: Option<&'a mut Whole>,
+    /// Entries for the audit log, which have no numbers yet.
+    entries: Vec<AuditRecord>,
+    /// Newest entry of the audit log that a restore replaced.
+    replaced: Option<(u64, Hash)>,
+    /// Digests of objects before the change, by their keys.
+    was: BTreeMap<String, Box<str>>,
     writes: Writes,
     after: After,
     living: bool,
@@ -104,11 +119,29 @@ impl<'a> Change<'a> {
     pub fn new(model: &'a mut Model, now: u64) -> Self {
         model.batches += 1;
         let (writes, after) = (Writes::default(), After::default());
-        Self { model, now, writes, after, living: false, defects: Vec::new() }
+        Self {
+            model,
+            now,
+            origin: Origin::default(),
+            whole: None,
+            entries: Vec::new(),
+            replaced: None,
+            was: BTreeMap::new(),
+            writes,
+            after,
+            living: false,
+            defects: Vec::new(),
+        }
+    }
+
+    /// Begins a change whose entries are also sealed into the chain over all tenants.
+    pub fn in_whole(model: &'a mut Model, whole: &'a mut Whole, now: u64) -> Self {
+        Self { whole: Some(whole), ..Self::new(model, now) }
     }
 
     /// Ends the change. Whatever writes anything also writes the control plane's own record.
     pub fn finish(mut self) -> Finished {
+        self.seal();
         if !self.writes.rows.is_empty() || self.living {
             self.model.meta.alive = self.now;
             let meta = self.model.meta.clone();
@@ -145,6 +178,13 @@ impl<'a> Change<'a> {
                 self.put_bytes(key, value);
             }
         }
+        let replaced = self.model.meta.next_audit.checked_sub(1);
+        self.replaced = replaced.map(|number| (number, self.model.chain.hash));
+        // What was sent of the replaced history is sent; what comes now begins with the entry of
+        // the restore.
+        fresh.sunk = std::mem::take(&mut self.model.sunk);
+        let next = fresh.meta.next_audit;
+        fresh.sunk.values_mut().for_each(|sunk| sunk.next = sunk.next.min(next));
         let number = self.model.batches;
         fresh.batches = number;
         fresh.started = self.model.started;
@@ -167,6 +207,9 @@ impl<'a> Change<'a> {
         let names: Vec<Name> = self.model.devices.keys().cloned().collect();
         for name in &names {
             self.put_desired(name);
+        }
+        for (name, sunk) in self.model.sunk.clone() {
+            self.put(key::sunk(&name), &sunk);
         }
     }
 
@@ -285,7 +328,7 @@ impl<'a> Change<'a> {
     }
 
     /// Notes what the object of the last event was before it: who saw it then is told too.
-    pub fn was(&mut self, was: Was) {
+    pub fn event_was(&mut self, was: Was) {
         if let Some((_, told)) = self.after.events.last_mut() {
             told.was = Some(Box::new(was));
         }
@@ -305,43 +348,171 @@ impl<'a> Change<'a> {
         self.model.access.get(access).and_then(AccessRecord::title).map(Into::into)
     }
 
-    /// Adds an entry to the audit log: who did what to which object.
-    pub fn audit(&mut self, by: &str, action: &str, subject: &str, message: String) {
-        self.audit_revision(by, action, subject, message, None);
-    }
-
-    /// Adds an entry to the audit log about a new revision of a workload.
-    pub fn audit_revision(
+    /// Adds an entry to the audit log: who did what to which object. It gets its number and its
+    /// hashes at the end of the change; until then more can be said in it.
+    #[allow(clippy::indexing_slicing, reason = "it was pushed a line above")]
+    pub fn audit(
         &mut self,
         by: &str,
         action: &str,
         subject: &str,
         message: String,
-        revision: Option<u64>,
-    ) {
-        let number = self.model.meta.next_audit;
-        self.model.meta.next_audit += 1;
+    ) -> &mut AuditRecord {
         let subject_name = match action.split('.').next() {
             Some("access" | "session") => self.name_of(subject),
             _ => None,
         };
+        let Origin { address, request } = self.origin.clone();
         let record = AuditRecord {
-            number,
             at: self.now,
+            count: 1,
             by: by.into(),
             by_name: self.name_of(by),
+            from: address.map(|address| address.to_string().into()),
+            request: Some(request).filter(|id| !id.is_empty()),
             action: action.into(),
             subject: subject.into(),
             subject_name,
-            revision,
             message,
+            ..AuditRecord::default()
         };
-        self.put(key::audit(number), &record);
-        self.model.audit.push_back(record);
-        while self.model.audit.len() as u64 > MAX_AUDIT {
-            if let Some(oldest) = self.model.audit.pop_front() {
-                self.delete(key::audit(oldest.number));
+        let at = self.entries.len();
+        self.entries.push(record);
+        &mut self.entries[at]
+    }
+
+    /// Adds an entry to the audit log that was made elsewhere, such as one that counts refusals.
+    pub fn audit_entry(&mut self, mut record: AuditRecord) {
+        record.by_name = record.by_name.or_else(|| self.name_of(&record.by));
+        self.entries.push(record);
+    }
+
+    /// Gives the entries of this change their numbers and hashes, and writes them.
+    fn seal(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        if entries.is_empty() {
+            return;
+        }
+        if let Some(begin) = self.model.chain.begin(self.now) {
+            entries.insert(0, begin);
+        }
+        let tenant = self.model.tenant.clone();
+        for mut record in entries {
+            if let Some(key) = object_key(&record) {
+                record.before = record.before.take().or_else(|| self.was.get(&key).cloned());
+                record.after = record.after.take().or_else(|| self.written(&key));
             }
+            record.number = self.model.meta.next_audit;
+            self.model.meta.next_audit += 1;
+            if let Some(whole) = self.whole.as_deref_mut() {
+                whole.seal(&mut record, tenant.as_str());
+            }
+            self.model.chain.seal(&mut record, tenant.as_str());
+            self.put(key::audit(record.number), &record);
+            self.model.keep_audit(record);
         }
     }
+
+    /// Notes what an object was before this change, by the key of its row. The first word counts.
+    pub fn was<T: Serialize>(&mut self, key: String, before: &T) {
+        if let Some(digest) = digest(before) {
+            self.was.entry(key).or_insert(digest);
+        }
+    }
+
+    /// Begins the chain of the audit log behind the entries of a version before it, if there are
+    /// such that nothing covers.
+    pub fn begin_chain(&mut self) {
+        self.entries.extend(self.model.chain.begin(self.now));
+    }
+
+    /// Digest of the row that this change wrote under a key of the tenant.
+    fn written(&self, key: &str) -> Option<Box<str>> {
+        let key = key::of(&self.model.tenant, key);
+        let mut rows = self.writes.rows.iter().rev();
+        let (_, value) = rows.find(|(written, _)| *written == key)?;
+        Some(hex(&sha256(value.as_deref()?)).into())
+    }
+
+    /// Number and hash of the newest entry of the audit log that a restore replaced in this change.
+    pub fn replaced(&self) -> Option<(u64, Hash)> {
+        self.replaced
+    }
+
+    /// Makes the checkpoint of the tenant's audit log that is due, signed by `sign`. Returns it, to
+    /// be shown once the change is durable.
+    pub fn checkpoint(
+        &mut self,
+        sign: impl FnOnce(&Checkpoint, &str) -> Option<Box<str>>,
+    ) -> Option<Checkpoint> {
+        let next = self.model.meta.next_audit;
+        if !self.model.chain.is_due(next, self.now) {
+            return None;
+        }
+        let number = next.checked_sub(1)?;
+        let made = Checkpoint { number, hash: self.model.chain.hash, at: self.now };
+        let signed = sign(&made, self.model.tenant.as_str())?;
+        let whole = self.model.chain.whole;
+        let record = CheckpointRecord {
+            number,
+            hash: hex(&made.hash).into(),
+            at: made.at,
+            signed,
+            whole_number: whole.map(|(number, _)| number),
+            whole: whole.map(|(_, hash)| hex(&hash).into()),
+        };
+        self.put(key::checkpoint(number), &record);
+        if let Some(goes) = self.model.chain.add(record) {
+            self.delete(key::checkpoint(goes));
+        }
+        Some(made)
+    }
+
+    /// Makes the checkpoint of the audit log over all tenants that is due, signed by `sign`.
+    pub fn checkpoint_whole(&mut self, sign: impl FnOnce(&Checkpoint) -> Option<Box<str>>) {
+        let now = self.now;
+        let Some(whole) = self.whole.as_deref_mut().filter(|whole| whole.is_due(now)) else {
+            return;
+        };
+        let number = whole.next.saturating_sub(1);
+        let made = Checkpoint { number, hash: whole.hash, at: now };
+        let Some(signed) = sign(&made) else { return };
+        let hash = hex(&made.hash).into();
+        let record =
+            CheckpointRecord { number, hash, at: now, signed, whole_number: None, whole: None };
+        whole.checkpoint = Some(record.clone());
+        match serde_json::to_vec(&record) {
+            Ok(bytes) => self.writes.rows.push((key::WHOLE_CHECKPOINT.into(), Some(bytes))),
+            Err(error) => self.defects.push(format!("{}: {error}", key::WHOLE_CHECKPOINT)),
+        }
+    }
+
+    /// Cuts the oldest entries of the audit log, at most [`CUT_AT_ONCE`] and none after the
+    /// checkpoint `last`, which stays with all later ones. Returns true when nothing is left to
+    /// cut.
+    pub fn cut_audit(&mut self, last: u64) -> bool {
+        let Some(first) = self.model.chain.first else { return true };
+        let to = last.min(first.saturating_add(CUT_AT_ONCE - 1));
+        (first..=to).for_each(|number| self.delete(key::audit(number)));
+        self.model.chain.first = Some(to.saturating_add(1));
+        if to < last {
+            return false;
+        }
+        let later = self.model.chain.checkpoints.split_off(&last);
+        let gone = std::mem::replace(&mut self.model.chain.checkpoints, later);
+        gone.keys().for_each(|number| self.delete(key::checkpoint(*number)));
+        let message = format!("entries before {} went: too many, or too old", last + 1);
+        self.audit("holdfast", "audit.cut", "audit log", message);
+        true
+    }
+}
+
+/// Key of the row that is the object of an entry, where the object is one row.
+fn object_key(entry: &AuditRecord) -> Option<String> {
+    let kind = match entry.action.split('.').next()? {
+        kind @ ("device" | "token" | "access" | "user") => kind,
+        "alarm" | "silence" => "silence",
+        _ => return None,
+    };
+    Some(format!("{kind}/{}", entry.subject))
 }

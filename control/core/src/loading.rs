@@ -70,7 +70,9 @@ impl Model {
             "told" | "outbox" | "notified" => self.told.push((key.to_owned(), value.to_owned())),
             // Timelines stay in the store and are read when somebody asks.
             "history" => {}
-            "audit" => self.audit.push_back(read(key, value)?),
+            "audit" => self.read_audit(read(key, value)?),
+            "sunk" => drop(self.sunk.insert(name()?, read(key, value)?)),
+            "checkpoint" => self.chain.read_checkpoint(read(key, value)?),
             word => match AnyKind::of_word(word) {
                 Some(kind) => kind.rules().load(self, key, value)?,
                 None => return Err(unknown()),

@@ -14,6 +14,8 @@ use serde_json::Value;
 
 use super::absence::{Made, Rule};
 use super::alarms::Silence;
+use super::audit::{Chain, RECENT};
+use super::audit_sink::Sunk;
 use super::ingest::Retention;
 use super::kinds::cbor_len;
 use super::liveness::Live;
@@ -195,8 +197,12 @@ pub struct Model {
     /// Names of tenants that were deleted and whose rows are not all removed yet. Only in the tables
     /// of the tenant that the control plane began with.
     pub ended: BTreeSet<Name>,
-    /// Audit log, oldest entry first.
+    /// Newest entries of the audit log, at most [`super::audit::RECENT`], oldest entry first.
     pub audit: VecDeque<AuditRecord>,
+    /// Chain of the audit log.
+    pub chain: Chain,
+    /// Positions of the sinks of the audit log, by their names.
+    pub sunk: BTreeMap<Name, Sunk>,
     /// Number of the last batch of this tenant given to the store.
     pub batches: u64,
     /// Time at which this control plane began to serve, in seconds since 1970; 0: not yet.
@@ -227,6 +233,14 @@ pub mod key {
 
     /// Prefix of the keys of timelines. They are read one device at a time, never all at once.
     pub const HISTORIES: &str = "history/";
+    /// Prefix of the keys of audit entries. All but the newest are read page by page.
+    pub const AUDIT: &str = "audit/";
+    /// Prefix of the keys of checkpoints of the audit log.
+    pub const CHECKPOINTS: &str = "checkpoint/";
+    /// Key of the newest checkpoint of the audit log over all tenants. It belongs to no tenant.
+    pub const WHOLE_CHECKPOINT: &str = "checkpoint";
+    /// Prefix of the keys of the positions of audit sinks; in no backup.
+    pub const SUNK: &str = "sunk/";
     /// Prefix of the keys of browser logins.
     pub const SESSIONS: &str = "session/";
 
@@ -327,9 +341,17 @@ pub mod key {
     pub fn silence(id: &str) -> String {
         format!("silence/{id}")
     }
+    /// Returns the key of the position of an audit sink.
+    pub fn sunk(name: &Name) -> String {
+        format!("{SUNK}{name}")
+    }
     /// Returns the key of an audit entry. The number has 20 digits, so that keys sort by it.
     pub fn audit(number: u64) -> String {
-        format!("audit/{number:020}")
+        format!("{AUDIT}{number:020}")
+    }
+    /// Returns the key of a checkpoint of the audit log, by the number of its entry.
+    pub fn checkpoint(number: u64) -> String {
+        format!("{CHECKPOINTS}{number:020}")
     }
 }
 
@@ -354,9 +376,25 @@ impl Model {
             quotas: Quotas::default(),
             ended: BTreeSet::new(),
             audit: VecDeque::new(),
+            chain: Chain::default(),
+            sunk: BTreeMap::new(),
             batches: 0,
             started: 0,
             rules: Made::new(),
+        }
+    }
+
+    /// Takes in a stored entry of the audit log; entries come in order.
+    pub fn read_audit(&mut self, entry: AuditRecord) {
+        self.chain.read(&entry, self.tenant.as_str());
+        self.keep_audit(entry);
+    }
+
+    /// Adds an entry to the newest ones.
+    pub(crate) fn keep_audit(&mut self, entry: AuditRecord) {
+        self.audit.push_back(entry);
+        while self.audit.len() > RECENT {
+            self.audit.pop_front();
         }
     }
 
@@ -413,6 +451,7 @@ impl Model {
             generation: device.desired.generation,
             workloads,
             data: self.data_policies(&device.desired.data),
+            audit: self.chain.shown,
         })
     }
 

@@ -26,6 +26,8 @@ use holdfast_api::Approve;
 use holdfast_api::Role;
 use holdfast_api::selector::Selector;
 
+pub use holdfast_api::AuditRecord;
+
 pub use super::kinds::{MAX_POLICIES, Policy, PolicyKind};
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
@@ -754,37 +756,6 @@ pub struct SessionRecord {
     /// End of validity, in seconds since 1970.
     pub expires_at: u64,
 }
-
-/// Entry of the audit log: an action of a person, a device or the control plane.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct AuditRecord {
-    /// Number of the entry, from 0.
-    pub number: u64,
-    /// Time of the action, in seconds since 1970.
-    pub at: u64,
-    /// Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`.
-    pub by: String,
-    /// Comment of the access token when the entry was written, by which its holder is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by_name: Option<Box<str>>,
-    /// Action as a word, such as `device.revoke`.
-    pub action: String,
-    /// Name or id of the object of the action.
-    pub subject: String,
-    /// Comment of the access token that is the subject, if it is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject_name: Option<Box<str>>,
-    /// Revision that was made, if the subject is a workload.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<u64>,
-    /// Description of the action, in words; may be empty.
-    #[serde(default)]
-    pub message: String,
-}
-
-/// Most audit entries that are kept.
-pub const MAX_AUDIT: u64 = 10_000;
 
 /// Most revisions of a workload that are kept.
 pub const MAX_REVISIONS: usize = 50;

@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::Name;
 
+use holdfast_api::count::either;
+
+use super::audit::Whole;
 use super::change::{Change, Finished};
 use super::kinds::{Policy, PolicyKind};
 use super::loading::Late;
-use super::model::{BadRecord, Model, SHARED, key};
+use super::model::{BadRecord, Model, SHARED, key, read};
 use super::quota::Quotas;
 
 /// Tables of all tenants.
@@ -23,6 +26,8 @@ pub struct Tenants {
     nobody: Model,
     /// Number of the last batch given to the store, over all tenants.
     pub batches: u64,
+    /// Chain over the audit logs of all tenants.
+    pub whole: Whole,
 }
 
 /// Rows that wait for their device or workload while the store is read, by tenant.
@@ -34,7 +39,7 @@ impl Tenants {
     pub fn new(first: Name) -> Self {
         let nobody = Model::empty(first.clone());
         let tables = BTreeMap::from([(first.clone(), Model::empty(first.clone()))]);
-        Self { first, tables, nobody, batches: 0 }
+        Self { first, tables, nobody, batches: 0, whole: Whole::default() }
     }
 
     /// Returns the tables of a tenant. Those of an unknown tenant are empty.
@@ -79,7 +84,7 @@ impl Tenants {
         let model = self.tables.get_mut(tenant)?;
         model.batches = self.batches;
         self.batches += 1;
-        Some(Change::new(model, now))
+        Some(Change::in_whole(model, &mut self.whole, now))
     }
 
     /// Adds one row of the store to the tables of the tenant that its key names.
@@ -88,6 +93,10 @@ impl Tenants {
     /// [`BadRecord`]. A key without a tenant was written by an earlier version.
     pub fn take(&mut self, late: &mut AllLate, key: &str, value: &[u8]) -> Result<(), BadRecord> {
         if SHARED.contains(&key) {
+            return Ok(());
+        }
+        if key == key::WHOLE_CHECKPOINT {
+            self.whole.checkpoint = Some(read(key, value)?);
             return Ok(());
         }
         let unknown = || BadRecord::Key(key.chars().take(200).collect());
@@ -109,6 +118,14 @@ impl Tenants {
             self.add(&tenant);
         }
         self.settle_quotas();
+        self.settle_whole();
+    }
+
+    /// Lets the chain over all go on behind the newest entry that was read.
+    pub fn settle_whole(&mut self) {
+        for model in self.tables.values() {
+            self.whole.read(model.chain.whole);
+        }
     }
 
     /// Gives each tenant the quotas of its document. Returns the tenants that have a document and no
@@ -162,7 +179,9 @@ impl Tenants {
             change.delete(key::policy(&document));
             change.event("tenant", tenant.as_str(), "deleted", format!("deleted by {by}"));
         }
-        change.audit(by, "tenant.delete", tenant.as_str(), String::new());
+        let entries = gone.meta.next_audit;
+        let with = format!("its audit log went with it: {}", either(entries, "entry", "entries"));
+        change.audit(by, "tenant.delete", tenant.as_str(), with).cut = Some(entries);
         let mut done = change.finish();
         done.after.disconnect.extend(gone.devices.keys().map(|name| gone.id(name)));
         Some((gone, done))
@@ -185,6 +204,8 @@ impl Tenants {
             }
         }
         self.batches += 1;
+        // The history over all goes on behind that of the backup.
+        self.whole = std::mem::take(&mut fresh.whole);
         let mut whole = Finished::new(self.batches);
         whole.writes.clear = true;
         let mut present = std::mem::take(&mut self.tables);
@@ -194,7 +215,7 @@ impl Tenants {
             let Some(of_backup) = fresh.tables.remove(&tenant) else { continue };
             model.batches = self.batches.saturating_sub(1);
             model.started = started;
-            let mut change = Change::new(&mut model, now);
+            let mut change = Change::in_whole(&mut model, &mut self.whole, now);
             let devices: Vec<Name> = change.model.devices.keys().cloned().collect();
             devices.iter().for_each(|name| change.disconnect(name));
             let before = change.model.meta.epoch.max(of_backup.meta.epoch);

@@ -173,9 +173,9 @@ test("what is filtered goes out as a file", async () => {
   const [csvName, csv] = await saved("CSV");
   assert.equal(csvName, "activity.csv");
   const lines = csv.trim().split("\r\n");
-  assert.equal(lines[0], "time,until,count,category,who,who_name,action,object_kind,object,revision,text");
+  assert.equal(lines[0], "time,until,count,category,who,who_name,action,object_kind,object,revision,text,from,result,request");
   assert.equal(lines.length, 3);
-  assert.match(lines[1], new RegExp(`^\\S+Z,,1,change,${duty.id},night duty,workload\\.apply,workload,hello,2,"changed, revision 2, for 1 devices?"$`));
+  assert.match(lines[1], new RegExp(`^\\S+Z,,1,change,${duty.id},night duty,workload\\.apply,workload,hello,2,"changed, revision 2, for 1 devices?",127\\.0\\.0\\.1,done,[0-9a-f-]+$`));
   const [, ndjson] = await saved("NDJSON");
   assert.deepEqual(ndjson.trim().split("\n").map((line) => JSON.parse(line).revision), [2, 1]);
   assert.equal(holdfast("activity", "--object", "workload/hello", "-o", "csv"), csv);
@@ -206,3 +206,23 @@ test("who is logged in is named, not numbered", async () => {
 });
 
 test("nothing broke in the browser", () => assert.deepEqual(page.faults, []));
+
+test("the audit log is verified by a button, with the devices as witnesses, and only by whoever may", async () => {
+  const day = await world.must("POST", "/api/v1/access", { name: "day duty", role: "operator" });
+  const operator = await world.page();
+  await operator.goto(world.url);
+  await login(operator, day.token);
+  await operator.goto(`${world.url}/activity`);
+  const shut = operator.getByRole("button", { name: "Verify the audit log" });
+  await shut.waitFor();
+  await until("an operator may not", async () => (await shut.getAttribute("aria-disabled")) === "true");
+  const other = await world.page();
+  await other.goto(world.url);
+  await login(other, world.token);
+  await other.goto(`${world.url}/activity`);
+  const link = other.getByRole("link", { name: "Audit log with hashes" });
+  assert.equal(await link.getAttribute("href"), "/api/v1/audit/export");
+  await other.getByRole("button", { name: "Verify the audit log" }).click();
+  await other.getByRole("status").filter({ hasText: /^Chain verified, \d+ entries; witnesses: \d of 1 / }).waitFor();
+});
+

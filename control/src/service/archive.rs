@@ -7,17 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use holdfast_age::{Recipient, To};
-use holdfast_base::ids::Name;
+use holdfast_base::ids::{Name, hex};
 
-use super::Failure;
 use super::alarms::Alarms;
+use super::audit::Audit;
 use super::data::Data;
 use super::documents::Documents;
 use super::enrolment::Enrolment;
 use super::keys::{MasterKeys, refused};
 use super::rights::may_whole;
 use super::vault::Vault;
+use super::{Failure, origin};
 use crate::PROGRAM;
+use crate::api::chain::{Hash, RESTORE};
 use crate::api::{BackupRequest, Restored, SHORTEST_PASSPHRASE};
 use crate::core::alarms::Write;
 use crate::core::format;
@@ -104,7 +106,11 @@ impl Checking {
         // Logins, timelines and the delivery state of notifications belong to the past and are not
         // restored.
         let told = key::TOLD.iter().any(|told| key.starts_with(told));
-        if told || key.starts_with(key::SESSIONS) || key.starts_with(key::HISTORIES) {
+        if told
+            || key.starts_with(key::SESSIONS)
+            || key.starts_with(key::HISTORIES)
+            || key.starts_with(key::SUNK)
+        {
             return Ok(());
         }
         self.tables.take(&mut self.late, &key, &value).map_err(bad)?;
@@ -173,12 +179,27 @@ fn receivers(wanted: BackupRequest) -> Result<To, Failure> {
     }
 }
 
+/// Text and digest of the entry that announces a restore: the history that it replaced, and the
+/// epoch that begins. A witness of the former history is told by it from one of a hidden restore.
+fn announced(replaced: Option<(u64, Hash)>, epoch: u64) -> (String, Option<Box<str>>) {
+    match replaced {
+        Some((number, hash)) => (
+            format!(
+                "restored from a backup: replaces the history up to entry {number}; epoch {epoch}"
+            ),
+            Some(hex(&hash).into()),
+        ),
+        None => (format!("restored from a backup; epoch {epoch}"), None),
+    }
+}
+
 /// Backup and restore of the control plane as a whole.
 pub struct Archive {
     documents: Arc<Documents>,
     alarms: Arc<Alarms>,
     data: Arc<Data>,
     enrolment: Arc<Enrolment>,
+    audit: Arc<Audit>,
     authority: Arc<dyn Authority>,
     keys: Arc<MasterKeys>,
     vault: Arc<Vault>,
@@ -199,12 +220,17 @@ impl Archive {
             Arc<Data>,
             Arc<Enrolment>,
         ),
-        vault: Arc<Vault>,
+        (audit, vault): (Arc<Audit>, Arc<Vault>),
         authority: Arc<dyn Authority>,
         keys: Arc<MasterKeys>,
     ) -> Self {
         let passphrases = Mutex::new(());
-        Self { documents, alarms, data, enrolment, authority, keys, vault, passphrases }
+        Self { documents, alarms, data, enrolment, audit, authority, keys, vault, passphrases }
+    }
+
+    /// The audit log as a chain.
+    pub(super) fn audit(&self) -> &Arc<Audit> {
+        &self.audit
     }
 
     /// Seals what an older version stored in plain text.
@@ -301,6 +327,7 @@ impl Archive {
             let writes = self.alarms.told(&tenant);
             told.insert(tenant, writes);
         }
+        let origin = origin::present();
         let other_authority = checked.keys != *self.authority.keys();
         let now = self.documents.now();
         let _alone = self.keys.alone().await;
@@ -322,7 +349,10 @@ impl Archive {
                     // says.
                     let told = told.remove(&change.model.tenant).unwrap_or_default();
                     super::alarms::put(change, told);
-                    change.audit(by, "restore", "control plane", format!("epoch {epoch}"));
+                    change.origin = origin.clone();
+                    let (message, before) = announced(change.replaced(), epoch);
+                    let entry = change.audit(by, RESTORE, "control plane", message);
+                    entry.before = before;
                     for (key, row) in &shared {
                         change.put_shared(key, row.clone());
                     }

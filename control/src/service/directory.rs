@@ -15,6 +15,7 @@ use holdfast_protocol::topic::Channel;
 
 use super::Failure;
 use super::access::Access;
+use super::audit::{Audit, Seen};
 use super::calls::Calls;
 use super::counters::InboxCounters;
 use super::data::Data;
@@ -27,6 +28,7 @@ use crate::core::explain::in_words;
 use crate::core::liveness;
 use crate::core::model::sha256;
 use crate::core::records::Standing;
+use crate::core::rights::Origin;
 use crate::core::timeline::{Before, What};
 use crate::ports::authority::Authority;
 use crate::ports::bus::{
@@ -39,6 +41,7 @@ pub struct Directory {
     access: Arc<Access>,
     data: Arc<Data>,
     calls: Arc<Calls>,
+    audit: Arc<Audit>,
     authority: Arc<dyn Authority>,
     vault: Arc<Vault>,
     bus: Arc<dyn Bus>,
@@ -56,17 +59,20 @@ impl std::fmt::Debug for Directory {
 
 impl Admission for Directory {
     fn admit(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
-        let model = self.documents.model(&device.tenant);
-        let known = model.devices.get(&device.device).ok_or(Refusal::Unknown)?;
-        match known.record.standing {
-            Standing::Revoked => Err(Refusal::Revoked),
-            Standing::Pending => Err(Refusal::Pending),
-            // The certificate belongs to another key that had this name before.
-            Standing::Approved if !serial_is_of(serial, &known.record.public_key) => {
-                Err(Refusal::Revoked)
-            }
-            Standing::Approved => Ok(known.record.shard),
+        let admitted = self.standing(device, serial);
+        if let Err(refusal) = &admitted {
+            let by = format!("device {}", device.device);
+            let seen = Seen {
+                tenant: self.documents.has_tenant(&device.tenant).then_some(&device.tenant),
+                by: &by,
+                action: "device.connect",
+                subject: device.device.as_str(),
+                refused: true,
+                message: &refusal.to_string(),
+            };
+            self.audit.saw(&seen, &Origin::default());
         }
+        admitted
     }
 
     fn connected(
@@ -229,10 +235,23 @@ impl Inbox for Directory {
 
 impl Readers for Directory {
     fn reader(&self, token: &str) -> Option<Token> {
-        let actor = self.access.authorize(token).ok()?;
-        let secret_sha256 = secret_digest(token)?;
-        let reads = self.access.may_read(&actor.tenant, actor.id(), &secret_sha256);
-        reads.then(|| Token { tenant: actor.tenant.clone(), id: actor.id().into(), secret_sha256 })
+        let actor = self.access.authorize(token).ok();
+        let admitted = actor.as_ref().and_then(|actor| {
+            let secret_sha256 = secret_digest(token)?;
+            let reads = self.access.may_read(&actor.tenant, actor.id(), &secret_sha256);
+            let (tenant, id) = (actor.tenant.clone(), actor.id().into());
+            reads.then_some(Token { tenant, id, secret_sha256 })
+        });
+        let seen = Seen {
+            tenant: actor.as_ref().map(|actor| &actor.tenant),
+            by: actor.as_ref().map_or("unknown", |actor| actor.id()),
+            action: "reader.connect",
+            subject: "",
+            refused: admitted.is_none(),
+            message: "over MQTT",
+        };
+        self.audit.saw(&seen, &Origin::default());
+        admitted
     }
 
     fn may_read(&self, access: &Token) -> bool {
@@ -245,16 +264,31 @@ impl Readers for Directory {
 }
 
 impl Directory {
+    /// Returns the shard of a device that may connect with this certificate.
+    fn standing(&self, device: &DeviceId, serial: &[u8]) -> Result<u8, Refusal> {
+        let model = self.documents.model(&device.tenant);
+        let known = model.devices.get(&device.device).ok_or(Refusal::Unknown)?;
+        match known.record.standing {
+            Standing::Revoked => Err(Refusal::Revoked),
+            Standing::Pending => Err(Refusal::Pending),
+            // The certificate belongs to another key that had this name before.
+            Standing::Approved if !serial_is_of(serial, &known.record.public_key) => {
+                Err(Refusal::Revoked)
+            }
+            Standing::Approved => Ok(known.record.shard),
+        }
+    }
+
     pub(super) fn new(
         documents: Arc<Documents>,
         access: Arc<Access>,
         data: Arc<Data>,
-        calls: Arc<Calls>,
+        (calls, audit): (Arc<Calls>, Arc<Audit>),
         bus: Arc<dyn Bus>,
         (authority, vault): (Arc<dyn Authority>, Arc<Vault>),
     ) -> Self {
         let (withheld, counters) = (Mutex::default(), InboxCounters::default());
-        Self { documents, access, data, calls, authority, vault, bus, withheld, counters }
+        Self { documents, access, data, calls, audit, authority, vault, bus, withheld, counters }
     }
 
     fn withheld(&self) -> MutexGuard<'_, BTreeSet<DeviceId>> {
@@ -283,7 +317,7 @@ impl Directory {
     /// # Errors
     /// Returns [`Failure::Refused`] when it may not.
     pub fn admit_device(&self, device: &DeviceId, serial: &[u8]) -> Result<(), Failure> {
-        self.admit(device, serial)
+        self.standing(device, serial)
             .map(|_| ())
             .map_err(|refusal| Failure::Refused(format!("device {device}: {refusal}")))
     }

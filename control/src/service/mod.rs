@@ -6,9 +6,9 @@
 //!
 //! ```text
 //! tenancy     documents, data, alarms, access, fleet, workloads
-//! archive     documents, data, alarms, enrolment, keys, vault
+//! archive     documents, data, alarms, enrolment, keys, audit, vault
 //! keys        documents
-//! directory   documents, data, access, calls, vault
+//! directory   documents, data, access, calls, audit, vault
 //! fleet       documents, data, alarms
 //! workloads   documents, calls, alarms, vault
 //! enrolment   documents
@@ -16,6 +16,7 @@
 //! calls       documents, data
 //! people      documents, access, keys
 //! access      documents
+//! audit       documents, calls, vault
 //! data        documents
 //! vault       documents
 //! documents   (the store, the bus)
@@ -26,6 +27,7 @@
 mod access;
 mod alarms;
 mod archive;
+mod audit;
 mod calls;
 mod counters;
 mod data;
@@ -36,6 +38,7 @@ mod failure;
 mod fleet;
 mod keys;
 mod listing;
+pub mod origin;
 mod people;
 mod rights;
 mod settings;
@@ -56,6 +59,7 @@ use crate::ports::store::{Shard, Store};
 pub use access::{Access, Client, Watch};
 pub use alarms::{AlarmCounts, Alarms, AlarmsQuery, Delivery, Notifier, run as run_alarms};
 pub use archive::{Archive, Backup, Carried, Checked, Checking};
+pub use audit::{Audit, AuditLines, AuditSender, Forward, Seen, run as run_sinks};
 pub use calls::{Asking, Calls, Cut, LogEnd, LogStream, Part, Piece};
 pub use counters::{AlarmCounters, DataCounters, EnrolmentCounters, InboxCounters, StoreCounters};
 pub use data::{
@@ -108,7 +112,7 @@ pub struct Service {
     pub directory: Arc<Directory>,
     /// Master key and data keys.
     pub keys: Arc<MasterKeys>,
-    /// Backup and restore.
+    /// Backup, restore, and the audit log.
     pub archive: Arc<Archive>,
     /// Tenants and their quotas.
     pub tenancy: Arc<Tenancy>,
@@ -181,7 +185,7 @@ impl Service {
         (lease, jobs): (&Renewing, Arc<documents::Jobs<Documents>>),
     ) -> Result<Self, StartError> {
         let Ports { store, data, bus, authority, keyring, passwords, .. } = ports;
-        let Ports { artifacts, notifier, providers, .. } = ports;
+        let Ports { artifacts, notifier, providers, sender, .. } = ports;
         let lease = Arc::clone(&lease.lease);
         let documents = Documents::read(store, lease, jobs, Arc::clone(&bus), &settings)?;
         let documents = Arc::new(documents);
@@ -206,6 +210,7 @@ impl Service {
         let above = (Arc::clone(&calls), Arc::clone(&alarms), secrets());
         let workloads = Arc::new(Workloads::new(of(), above, artifacts, ring()));
         let fleet = Arc::new(Fleet::new(of(), Arc::clone(&alarms), records()));
+        let audit = Arc::new(Audit::new(of(), Arc::clone(&calls), keys(), sender, secrets()));
         let tenancy = Tenancy::new(
             of(),
             Arc::clone(&access),
@@ -218,7 +223,7 @@ impl Service {
             of(),
             Arc::clone(&access),
             records(),
-            Arc::clone(&calls),
+            (Arc::clone(&calls), Arc::clone(&audit)),
             bus,
             (keys(), secrets()),
         );
@@ -228,7 +233,7 @@ impl Service {
         let master_keys = Arc::new(MasterKeys::new(of(), keys(), keyring, owners));
         let archive = Archive::new(
             (of(), Arc::clone(&alarms), records(), Arc::clone(&enrolment)),
-            secrets(),
+            (audit, secrets()),
             keys(),
             Arc::clone(&master_keys),
         );
@@ -249,6 +254,11 @@ impl Service {
         })
     }
 
+    /// The audit log as a chain.
+    pub fn audit(&self) -> &Arc<Audit> {
+        self.archive.audit()
+    }
+
     /// Ports that a bus calls.
     pub fn bus_ports(&self) -> bus::Ports {
         bus::Ports::of(Arc::clone(&self.directory))
@@ -256,6 +266,7 @@ impl Service {
 
     /// Writes what is queued and ends the writing threads. No change can be made afterwards.
     pub fn close(&self) {
+        self.audit().end();
         self.data.close();
         self.documents.close();
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use holdfast_base::ids::Name;
 
 use super::alarms::Notifier;
+use super::audit::AuditSender;
 use super::documents::Uptime;
 use super::people::ProviderHttp;
 use crate::ports::artifacts::ArtifactSizes;
@@ -57,6 +58,8 @@ pub struct Ports {
     pub notifier: Arc<dyn Notifier>,
     /// Questions to identity providers.
     pub providers: Arc<dyn ProviderHttp>,
+    /// Forwarding of the audit log.
+    pub sender: Arc<dyn AuditSender>,
 }
 
 impl std::fmt::Debug for Ports {

@@ -38,6 +38,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
             kernel: String::new(),
             certificate_not_after: Some(certificate),
             refused: 0,
+            witness: false,
         }),
         data: None,
         history: Vec::new(),

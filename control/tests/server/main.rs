@@ -14,6 +14,7 @@
 mod absence;
 mod alarms;
 mod api;
+mod audit;
 mod data;
 mod durability;
 mod enrolment;

@@ -56,7 +56,10 @@ fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
     };
     let body = match (manner, &call.method) {
         (Manner::Silent | Manner::Loses(_), _)
-        | (_, Method::Cancel | Method::Logs { .. } | Method::Restart { .. }) => {
+        | (
+            _,
+            Method::Cancel | Method::Logs { .. } | Method::Restart { .. } | Method::AuditCheckpoint,
+        ) => {
             return Vec::new();
         }
         (Manner::Refuses(why), _) => {

@@ -92,6 +92,7 @@ const NOT_FOR_OPERATORS: &[(&str, &[&str])] = &[
             "count_trend",
             "adopt_artifacts",
             "sweep",
+            "audit",
         ],
     ),
     (

@@ -399,6 +399,7 @@ impl World {
             artifacts: Arc::clone(&artifacts) as Arc<dyn ArtifactSizes>,
             notifier: Arc::new(Receivers),
             providers: Arc::new(IdentityProviders),
+            sender: Arc::new(Receivers),
         };
         let (service, writing) = Service::start(ports, settings).unwrap();
         let first = service.access.first_start().await.unwrap();
@@ -434,14 +435,22 @@ impl World {
     }
 
     /// Stops the service and starts it again on what is on disk.
-    pub async fn restart(mut self) -> Self {
+    pub async fn restart(self) -> Self {
+        self.tampered(|_| {}).await
+    }
+
+    /// Stops the service, lets somebody else at its store, and starts it again.
+    pub async fn tampered(mut self, damage: impl FnOnce(&dyn Store)) -> Self {
         self.service.close();
         self.writing.take().unwrap().join().unwrap();
+        // A disk that failed is well again, before anything that waits is written.
+        self.store.fails.store(false, Ordering::Relaxed);
         let keyring = Arc::clone(&self.keyring);
         let (keys, admin) = (self.service.enrolment.authority().keys().clone(), self.admin.clone());
         let Self { folder, service, store, data, app, .. } = self;
         drop((service, app, store, data));
         let store = RedbStore::open(&folder.path().join("store.redb")).unwrap();
+        damage(&store);
         Self::open(folder, Box::new(store), keys, Some(admin), keyring).await
     }
 

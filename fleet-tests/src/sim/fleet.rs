@@ -296,6 +296,7 @@ impl Device {
             kernel: "simulated".into(),
             certificate_not_after: None,
             refused: 0,
+            witness: false,
         };
         StateReport {
             full: true,

@@ -213,6 +213,7 @@ fn report(
             kernel: "6.12.9".into(),
             certificate_not_after: Some(not_after),
             refused: 0,
+            witness: false,
         })),
         ..ReportRecord::default()
     };

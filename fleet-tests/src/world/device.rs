@@ -354,6 +354,7 @@ impl Device {
             kernel: String::new(),
             certificate_not_after: None,
             refused: self.refused,
+            witness: false,
         };
         if let Some(report) = self.reporter.next(&agent.view(), &[], None, info, uptime) {
             self.outbox.push((report.id.unwrap(), codec::encode(&report).unwrap()));

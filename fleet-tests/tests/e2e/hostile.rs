@@ -57,6 +57,7 @@ impl Scene {
             generation,
             workloads: [].into(),
             data: None,
+            audit: None,
         }
     }
 

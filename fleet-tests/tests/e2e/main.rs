@@ -17,6 +17,7 @@ mod adversity;
 mod agent;
 mod arm;
 mod artifacts;
+mod audit;
 mod brokers;
 mod command_line;
 mod copies;

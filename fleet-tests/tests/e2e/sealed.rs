@@ -97,6 +97,7 @@ impl Control {
             generation: self.generation,
             workloads: workloads.into_iter().collect(),
             data: None,
+            audit: None,
         };
         let bytes = self.signer.sign(&state).unwrap();
         std::fs::write(device.data().join("desired.cose"), bytes).unwrap();

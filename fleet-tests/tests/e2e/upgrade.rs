@@ -75,6 +75,27 @@ fn offline(plane: &Plane) -> Device {
     device
 }
 
+/// The old entries stay as they are, and the chain of hashes says that it begins behind them.
+fn the_chain_begins_behind_old_entries(plane: &Plane) {
+    let found = eventually(DEADLINE, "the chain of the audit log begins", || {
+        let found = plane.get("/api/v1/audit/verification").json();
+        if found["entries"].as_u64() > found["former"].as_u64() {
+            Ok(found)
+        } else {
+            Err(found.to_string())
+        }
+    });
+    let former = found["former"].as_u64().unwrap();
+    assert!(found["intact"] == true && former >= 5, "{found}");
+    let audit = plane.get("/api/v1/audit?limit=1000").json();
+    let entries = audit["items"].as_array().unwrap();
+    let (old, new): (Vec<_>, Vec<_>) = entries.iter().partition(|it| it["hash"].is_null());
+    assert_eq!(old.len() as u64, former, "{audit}");
+    assert_eq!(new[0]["action"], "audit.begin", "{audit}");
+    assert_eq!(new[0]["count"].as_u64().unwrap_or(1), former);
+    assert!(new[0]["message"].as_str().unwrap().contains("of an earlier version"), "{audit}");
+}
+
 #[test]
 fn folders_of_format_1_are_upgraded_in_place_and_everything_is_there() {
     let (scratch, secrets) = (Scratch::new(), secrets(1));
@@ -122,6 +143,8 @@ fn folders_of_format_1_are_upgraded_in_place_and_everything_is_there() {
         assert!(audit.contains(action), "{action}: {audit}");
     }
     assert_eq!(plane.view("old-1")["metadata"]["labels"]["line"], "7");
+
+    the_chain_begins_behind_old_entries(&plane);
 
     // The device comes back as itself, and brings what it could not send.
     plane.await_connection("old-1", "online");

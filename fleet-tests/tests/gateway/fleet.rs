@@ -84,6 +84,7 @@ fn desired(name: &str, generation: u64, workloads: &[(&str, u64)]) -> DesiredSta
         generation,
         workloads: workloads.collect(),
         data: None,
+        audit: None,
     }
 }
 

@@ -18,8 +18,9 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 22] = [
+const SOURCES: [&str; 23] = [
     "src/message.rs",
+    "src/checkpoint.rs",
     "src/wire.rs",
     "src/workload.rs",
     "src/enrol.rs",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_base::ids::Digest;
+use holdfast_protocol::checkpoint::{Checkpoint, Testimony, Witnessed};
 use holdfast_protocol::message::{
     AgentInfo, Call, DesiredState, DesiredWorkload, Detail, LogPart, Method, Phase, Presence,
     Problem, Reply, ReplyCode, ReplyError, ReportAck, StateReport, WorkloadReport,
@@ -73,6 +74,7 @@ fn desired(generation: u64, workloads: Vec<(&str, u64, WorkloadSpec)>) -> Desire
         generation,
         workloads: workloads.collect(),
         data: None,
+        audit: None,
     }
 }
 
@@ -254,6 +256,27 @@ pub(crate) fn partial_whole() -> Partial {
     run.finish()
 }
 
+/// Returns a checkpoint whose hash is 32 times this byte.
+fn checkpoint(number: u64, byte: u8) -> Checkpoint {
+    Checkpoint { number, hash: [byte; 32], at: 1_795_467_660 }
+}
+
+pub(crate) fn desired_audit() -> DesiredState {
+    DesiredState { audit: Some(checkpoint(70_000, 7)), ..desired_small() }
+}
+
+pub(crate) fn call_audit_checkpoint() -> Call {
+    call(8, Method::AuditCheckpoint)
+}
+
+pub(crate) fn testimony() -> Testimony {
+    let (first, second) = (checkpoint(12, 1), checkpoint(70_000, 7));
+    Testimony(vec![
+        Witnessed { epoch: 1, checkpoint: first },
+        Witnessed { epoch: 1_795_467_600, checkpoint: second },
+    ])
+}
+
 pub(crate) fn call_restart() -> Call {
     call(6, Method::Restart { workload: "web".parse().unwrap() })
 }
@@ -318,6 +341,7 @@ fn agent() -> Option<AgentInfo> {
         kernel: "6.12.0".into(),
         certificate_not_after: Some(1_795_554_000),
         refused: 2,
+        witness: false,
     })
 }
 
@@ -328,6 +352,7 @@ pub(crate) fn state_first() -> StateReport {
         kernel: String::new(),
         certificate_not_after: None,
         refused: 0,
+        witness: false,
     };
     StateReport {
         full: true,
@@ -336,6 +361,12 @@ pub(crate) fn state_first() -> StateReport {
         agent: Some(agent),
         ..report(0, Vec::new())
     }
+}
+
+pub(crate) fn state_witness() -> StateReport {
+    let first = state_first();
+    let agent = first.agent.map(|agent| AgentInfo { witness: true, ..agent });
+    StateReport { agent, ..state_first() }
 }
 
 pub(crate) fn state_full() -> StateReport {

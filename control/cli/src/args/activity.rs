@@ -23,8 +23,9 @@ pub(crate) const ACTIVITY_HELP: &str = "Examples:
   holdfast activity --object workload/hello --category all
   holdfast activity --since 2026-11-01T00:00:00Z -o csv > november.csv
 
-Categories: change, login, read (backups), device; all is all of them. People have the name that
-their access token had at the time (--name of `holdfast access create`). 10,000 entries of people
+Categories: change, login, read (backups, logs, exports), device; all is all of them. People have
+the name that their access token had at the time (--name of `holdfast access create`). 1,000,000
+entries of people
 are kept, and of devices the newest 4,000 connections, 4,000 phases and restarts and 2,000 problems;
 `holdfast timeline` has more of one device.";
 

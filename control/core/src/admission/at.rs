@@ -125,7 +125,7 @@ impl<'a> At<'a> {
     }
 
     /// Returns the value; null in the pass that writes the schema.
-    pub(super) fn value(&self) -> &'a Value {
+    pub(crate) fn value(&self) -> &'a Value {
         match &self.pass {
             Pass::Read { value, .. } => value,
             Pass::Describe(_) => &Value::Null,

@@ -11,7 +11,7 @@ mod fields;
 pub(crate) mod identity_provider;
 pub(crate) mod notification;
 mod parts;
-mod references;
+pub(crate) mod references;
 pub(crate) mod roles;
 pub(crate) mod secret;
 pub(crate) mod workload;

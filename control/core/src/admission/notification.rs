@@ -221,7 +221,7 @@ const HEADERS: &str =
     "Additional headers, such as `Authorization`. Their values are never shown again.";
 const CA: &str = "Certificates of the authorities to trust, in PEM. Default: those of the system.";
 
-fn webhook(at: &At<'_>) -> Option<Webhook> {
+pub(crate) fn webhook(at: &At<'_>) -> Option<Webhook> {
     let about =
         "HTTP address that gets a `POST`. A status of 2xx is success; redirects are not followed.";
     let forms = [
@@ -502,7 +502,7 @@ fn labels(at: &At<'_>) -> Option<BTreeMap<String, String>> {
     (labels.len() == count).then_some(labels)
 }
 
-pub(super) fn pem(at: &At<'_>) -> Option<String> {
+pub(crate) fn pem(at: &At<'_>) -> Option<String> {
     at.parsed(|text| {
         let mut count = 0;
         for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {

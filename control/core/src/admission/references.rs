@@ -100,7 +100,7 @@ pub(super) fn secret(at: &At<'_>) -> Option<Place> {
 }
 
 /// Returns the value of a `Secret` that a decoded document refers to. None: it is no reference.
-pub(super) fn place(written: &Value) -> Option<Place> {
+pub(crate) fn place(written: &Value) -> Option<Place> {
     let name = written.get("secret")?.as_str()?.parse().ok()?;
     let key = written.get("key")?.as_str()?.to_owned();
     Some(Place { store: Store::Secret, name, key })

@@ -194,6 +194,14 @@ fn notifications() -> Vec<Value> {
         valued("Secret", json!({ "a": "x", "b": { "base64": "AA==" }, "c": { "generate": {} } })),
         valued("Config", json!({ "a": "x", "b": { "base64": "AA==" } })),
         identity_provider(),
+        sink(
+            "k",
+            json!({ "webhook": {
+            "url": "https://a.example/x", "secret": "0123456789", "headers": { "Authorization": "x" }, "ca": PEM,
+        } }),
+        ),
+        sink("l", json!({ "webhook": { "secretUrl": "https://a.example/x" } })),
+        sink("m", json!({ "syslog": { "address": "logs.example:6514", "ca": PEM } })),
     ]
 }
 
@@ -225,6 +233,16 @@ fn identity_provider() -> Value {
                 },
             }],
         },
+    })
+}
+
+/// Returns a document that forwards the audit log. It chooses no devices.
+fn sink(name: &str, to: Value) -> Value {
+    json!({
+        "apiVersion": "holdfast/v1",
+        "kind": "AuditSink",
+        "metadata": { "name": name, "labels": { "team": "water" }, "resourceVersion": 7 },
+        "spec": { "fromBeginning": true, "to": to },
     })
 }
 
@@ -1155,8 +1173,8 @@ fn a_working_folder_and_a_file_in_one_place_are_refused_with_both_paths() {
 #[test]
 fn all_devices_are_chosen_by_a_word_in_every_kind() {
     let chooses = |document: &Value| {
-        !["Secret", "Config", "IdentityProvider", "Tenant"]
-            .contains(&document["kind"].as_str().unwrap())
+        let without = ["Secret", "Config", "IdentityProvider", "Tenant", "AuditSink"];
+        !without.contains(&document["kind"].as_str().unwrap())
     };
     for mut document in full().into_iter().filter(chooses) {
         document["spec"]["devices"] = json!("all");

@@ -3,15 +3,19 @@
 //!
 //! See decision 0119.
 
+use std::collections::BTreeMap;
+
 use super::impact;
 use super::planned::{Next, Planned, Refusal};
 use super::references;
 use crate::admission::{Admitted, What};
+use crate::audit::digest;
 use crate::change::{Change, Was};
 use crate::desired::{self, Documents};
 use crate::granted;
 use crate::kinds::PolicyRules;
 use crate::model::{KnownPolicy, Model, key};
+use crate::notification::Hidden;
 use crate::records::{Policy, PolicyKind, PolicyRecord};
 use crate::view;
 use holdfast_api::count::count;
@@ -116,11 +120,14 @@ pub(super) fn put(change: &mut Change<'_>, mut record: PolicyRecord, by: &str, m
     let policy_key = record.key();
     let (word, name) = (policy_key.0.word(), record.name.to_string());
     change.event(word, &name, "changed", message.clone());
-    let was = change.model.policies.get(&policy_key).map(|known| known.record.devices.clone());
+    let known = change.model.policies.get(&policy_key).map(|known| &known.record);
+    let (was, before) = (known.map(|known| known.devices.clone()), known.and_then(seen));
     if let Some(devices) = was {
-        change.was(Was::Document(devices));
+        change.event_was(Was::Document(devices));
     }
-    change.audit(by, &format!("{word}.apply"), &name, message);
+    let after = seen(&record);
+    let entry = change.audit(by, &format!("{word}.apply"), &name, message);
+    (entry.before, entry.after) = (before, after);
     record.version = change.version();
     change.put(key::policy(&policy_key), &record);
     let rules = policy_key.0.decides_absence();
@@ -163,9 +170,35 @@ pub fn delete(
     }
     change.set_all_desired(desired);
     change.event(kind.word(), name, "deleted", format!("deleted by {by}"));
+    let before = was.as_ref().and_then(|known| seen(&known.record));
     if let Some(known) = was {
-        change.was(Was::Document(known.record.devices));
+        change.event_was(Was::Document(known.record.devices));
     }
-    change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
+    let entry = change.audit(by, &format!("{}.delete", kind.word()), name, String::new());
+    entry.before = before;
     Ok(())
+}
+
+/// Digest of a document for the audit log. Of what is secret in it, the digests are within that are
+/// keyed by random bytes: a plain one would tell a value that can be guessed.
+fn seen(record: &PolicyRecord) -> Option<Box<str>> {
+    let secrets: BTreeMap<&str, &str> = match &record.policy {
+        Policy::Secret { secret } => {
+            let keys = secret.data.keys();
+            keys.filter_map(|key| Some((key.as_str(), &*secret.value(key)?.digest))).collect()
+        }
+        Policy::Notification { notification } => hidden(&notification.hidden),
+        Policy::AuditSink { sink } => hidden(&sink.hidden),
+        _ => BTreeMap::new(),
+    };
+    digest(&(record.policy.kind().rules().shown(record), secrets))
+}
+
+fn hidden(all: &BTreeMap<String, Hidden>) -> BTreeMap<&str, &str> {
+    let sealed = all.iter().filter_map(|(path, hidden)| match hidden {
+        Hidden::Sealed(value) => Some((path.as_str(), &*value.digest)),
+        // What is referred to stands in the document itself.
+        Hidden::Secret(_) => None,
+    });
+    sealed.collect()
 }

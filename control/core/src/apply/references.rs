@@ -48,10 +48,10 @@ pub(super) fn faults(documents: &Documents<'_>, prefixes: &Prefixes) -> Vec<Faul
 pub(crate) fn users(documents: &Documents<'_>, store: Store, name: &Name) -> Vec<String> {
     let workloads = documents.workloads().filter(|it| it.references.uses(store, name));
     let mut all: Vec<String> = workloads.map(|it| format!("workload {}", it.name)).collect();
-    let notifications = documents.policies().filter(|record| {
+    let receivers = documents.policies().filter(|record| {
         store == Store::Secret && places(record).iter().any(|(_, place)| place.name == *name)
     });
-    all.extend(notifications.map(|it| format!("notification {}", it.name)));
+    all.extend(receivers.map(|it| format!("{} {}", it.key().0.word(), it.name)));
     all
 }
 
@@ -61,10 +61,13 @@ pub(super) fn users_of(model: &Model, key: &PolicyKey) -> Vec<String> {
     users(&Documents::of(model), store, &key.1)
 }
 
-/// Returns the values that a notification refers to, with their paths below `spec.to`.
+/// Returns the values that a receiver refers to, with their paths below `spec.to`.
 fn places(record: &PolicyRecord) -> Vec<(String, Place)> {
     match &record.policy {
         Policy::Notification { notification } => notification.places(),
+        Policy::AuditSink { sink } => {
+            sink.receiver().map(|receiver| receiver.places()).unwrap_or_default()
+        }
         _ => Vec::new(),
     }
 }

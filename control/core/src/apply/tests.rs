@@ -95,11 +95,11 @@ fn a_change_writes_and_tells_all_that_it_did() {
     let done = change.finish();
     let keys: Vec<&str> = done.writes.rows.iter().map(|(key, _)| &**key).collect();
     let expected = [
-        "audit/default/00000000000000000000",
         "workload/default/w",
         "revision/default/w/00000000000000000001",
         "desired/default/d-1",
         "desired/default/d-2",
+        "audit/default/00000000000000000000",
         "meta/default",
     ];
     assert_eq!(keys, expected);

@@ -6,6 +6,7 @@ use holdfast_protocol::workload::WorkloadSpec;
 use super::impact;
 use super::planned::{Next, Planned, PlannedWorkload, Refusal};
 use crate::admission::{Admitted, What};
+use crate::audit::digest;
 use crate::change::{Change, Was};
 use crate::desired::{self, Documents};
 use crate::model::{Model, Workload, key};
@@ -106,10 +107,12 @@ pub(super) fn put(
     change.event("workload", name.as_str(), "changed", message.clone());
     let was = change.model.workloads.get(&name).map(|known| known.record.devices.clone());
     if let Some(devices) = was {
-        change.was(Was::Document(devices));
+        change.event_was(Was::Document(devices));
     }
     let made = new_revision.then_some(record.revision);
-    change.audit_revision(by, action, name.as_str(), message, made);
+    let before = change.model.workloads.get(&name).and_then(|it| digest(&it.record.written));
+    let entry = change.audit(by, action, name.as_str(), message);
+    (entry.revision, entry.before, entry.after) = (made, before, digest(&record.written));
     record.version = change.version();
     change.put(key::workload(&name), &record);
     if change.model.gone.remove(&name).is_some() {
@@ -169,7 +172,9 @@ pub fn delete(
     change.put(key::gone(&name), &last);
     change.set_all_desired(desired);
     change.event("workload", name.as_str(), "deleted", format!("deleted by {by}"));
-    change.was(Was::Document(workload.record.devices));
-    change.audit(by, "workload.delete", name.as_str(), String::new());
+    let before = digest(&workload.record.written);
+    change.event_was(Was::Document(workload.record.devices));
+    let entry = change.audit(by, "workload.delete", name.as_str(), String::new());
+    entry.before = before;
     Ok(())
 }

@@ -12,6 +12,7 @@ use holdfast_records::{LinkBudget, StreamPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::absence::{MAX_DEVICE_POLICIES, WhenOffline};
+use crate::audit_sink::{AuditSink, MAX_SINKS};
 use crate::ingest::Retention;
 use crate::notification::{MAX_NOTIFICATIONS, Notification};
 use crate::oidc::{MAX_PROVIDERS, Provider};
@@ -33,12 +34,14 @@ macro_rules! each_policy_kind {
             Config config;
             IdentityProvider identity_provider;
             Tenant tenant;
+            AuditSink audit_sink;
             #[cfg(test)]
             Sample sample;
         }
     };
 }
 
+mod audit_sink;
 mod config;
 mod device_policy;
 mod identity_provider;
@@ -89,6 +92,8 @@ pub enum PolicyKind {
     IdentityProvider,
     /// `Tenant`: a tenant and its quotas.
     Tenant,
+    /// `AuditSink`: where the audit log is forwarded to.
+    AuditSink,
     /// `Sample`: a kind of the tests, which no device gets and which chooses none.
     #[cfg(test)]
     Sample,
@@ -147,6 +152,11 @@ pub enum Policy {
         #[serde(default)]
         quotas: Quotas,
     },
+    /// Content of an `AuditSink` document.
+    AuditSink {
+        /// Receiver, and where a new one begins.
+        sink: Box<AuditSink>,
+    },
     /// Content of a `Sample` document.
     #[cfg(test)]
     Sample {
@@ -189,6 +199,7 @@ impl PolicyKind {
             Self::Config => &CONFIG,
             Self::IdentityProvider => &IDENTITY_PROVIDER,
             Self::Tenant => &TENANT,
+            Self::AuditSink => &AUDIT_SINK,
             #[cfg(test)]
             Self::Sample => &sample::FACTS,
         }
@@ -393,6 +404,18 @@ static NOTIFICATION: Facts = Facts {
         MAX_NOTIFICATIONS,
         "Sends messages about alarms to one receiver.",
         "it says of which alarms, and where to",
+    )
+};
+
+/// `AuditSink`.
+static AUDIT_SINK: Facts = Facts {
+    delivers: true,
+    chooses: false,
+    ..Facts::of(
+        &words::AUDIT_SINK,
+        MAX_SINKS,
+        "Forwards the audit log to one receiver.",
+        "it says where the audit log goes to",
     )
 };
 

@@ -95,6 +95,8 @@ actions! {
     GetArtifact: "artifact.get", "GET", "/api/v1/artifacts/{digest}", OPERATORS, Anything;
     DeleteArtifact: "artifact.delete", "DELETE", "/api/v1/artifacts/{digest}", OPERATORS, Whole;
     ListAudit: "audit.list", "GET", "/api/v1/audit", AUDITORS, Whole;
+    ExportAudit: "audit.export", "GET", "/api/v1/audit/export", AUDITORS, Whole;
+    VerifyAudit: "audit.verify", "GET", "/api/v1/audit/verification", AUDITORS, Whole;
     ReadBackup: "backup.read", "POST", "/api/v1/backup", ADMINS, Whole;
     ReadUnencryptedBackup: "backup.read-unencrypted", "POST", "/api/v1/backup/unencrypted", ADMINS, Whole;
     GetCa: "ca.get", "GET", "/api/v1/ca", OWN, Anything;
@@ -214,6 +216,19 @@ impl Action {
             Need::Role(roles) => roles,
             Need::Own => &[],
         }
+    }
+
+    /// True if doing the action is an entry of the audit log although it changes nothing: what is
+    /// read may be secret, or is taken out of the control plane. A backup makes its own entry.
+    pub const fn is_noted(self) -> bool {
+        matches!(
+            self,
+            Self::ReadLog
+                | Self::ExportStream
+                | Self::ExportStreams
+                | Self::ListAudit
+                | Self::ExportAudit
+        )
     }
 
     /// Returns the action of a route. None: the route has none, and nobody may use it.

@@ -97,6 +97,10 @@ export const activity = (filter: Readonly<Record<string, string>>) =>
     placeholderData: keepPreviousData,
   });
 
+/** Whether the audit log is whole, by its chain and by what connected devices saw of it. */
+export const verification = () =>
+  queryOptions({ queryKey: ["verification"], staleTime: Infinity, retry: false, queryFn: ({ signal }) => ask(client.GET("/api/v1/audit/verification", { signal, params: { query: { witness: true } } })) });
+
 /** A device's streams and what it says of its link; nobody tells of records, so it is read again. */
 export const deviceStreams = (name: string) =>
   queryOptions({

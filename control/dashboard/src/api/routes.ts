@@ -15,6 +15,8 @@ export const ROUTES = {
   "GET /api/v1/artifacts/{digest}": "artifact.get",
   "DELETE /api/v1/artifacts/{digest}": "artifact.delete",
   "GET /api/v1/audit": "audit.list",
+  "GET /api/v1/audit/export": "audit.export",
+  "GET /api/v1/audit/verification": "audit.verify",
   "POST /api/v1/backup": "backup.read",
   "POST /api/v1/backup/unencrypted": "backup.read-unencrypted",
   "GET /api/v1/ca": "ca.get",

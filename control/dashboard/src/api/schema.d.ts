@@ -229,9 +229,52 @@ export interface paths {
         };
         /**
          * Lists entries of the audit log: who did what to which object.
-         * @description At most 10,000 entries are stored.
+         * @description At most 1,000,000 entries are stored, for three years; `GET /api/v1/audit/verification` checks
+         *     that they are whole.
          */
         get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Returns the whole audit log as JSON lines that can be checked without a control plane.
+         * @description The first line has the signed checkpoints (`AuditHead`), each further one an entry with its
+         *     hashes.
+         */
+        get: operations["exportAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/verification": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Verifies the audit log: its chain of hashes as it is on disk, the signed checkpoints and, if
+         *     asked, what connected devices have seen of it.
+         * @description The first wrong entry is named. A device's answer takes a few hundred bytes of its link.
+         */
+        get: operations["verifyAudit"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1846,9 +1889,15 @@ export interface components {
              * @description Number of activities that this one stands for.
              */
             count: number;
+            /** @description Address that a person's request came from. Absent: not known, or it is of a device. */
+            from?: string | null;
             /** @description Description of the activity, in words. */
             message: string;
             object?: components["schemas"]["ActivityObject"] | null;
+            /** @description Id of the request, as in the header `X-Request-Id` of its response. */
+            request?: string | null;
+            /** @description Result of the action. */
+            result?: components["schemas"]["AuditResult"];
             /**
              * Format: int64
              * @description Revision of a workload that the action created.
@@ -2034,19 +2083,68 @@ export interface components {
              */
             unknown: number;
         };
+        /** @description First wrong place of an audit log. */
+        AuditFault: {
+            /** @description Chain that is wrong: `tenant`, or `whole` for the one over all tenants. */
+            chain: string;
+            /** @description Text for a person that says what is wrong. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Number of the first entry that is missing or wrong, as far as it can be told; in the chain
+             *     over all tenants its place there.
+             */
+            number: number;
+            /**
+             * Format: int64
+             * @description Number of the last entry among which the first wrong one is. Absent: it is `number`.
+             */
+            to?: number | null;
+        };
         /** @description Entry of the audit log: an action of a person, a device or the control plane. */
         AuditRecord: {
             /** @description Action as a word, such as `device.revoke`. */
             action: string;
             /**
+             * @description sha256 of the object after a change, hexadecimal. Absent: there is none, or it is no change
+             *     of a document.
+             */
+            after?: string | null;
+            /**
              * Format: int64
-             * @description Time of the action, in seconds since 1970.
+             * @description Time of the action, in seconds since 1970; the first one's, where `count` is above 1.
              */
             at: number;
-            /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
+            /**
+             * @description sha256 of the object before a change, hexadecimal. Absent: there was none, or it is no
+             *     change of a document.
+             */
+            before?: string | null;
+            /**
+             * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`, or
+             *     `unknown` for a caller that showed nothing valid.
+             */
             by: string;
             /** @description Comment of the access token when the entry was written, by which its holder is known. */
             byName?: string | null;
+            /**
+             * Format: int64
+             * @description Number of equal actions that the entry stands for, so that a flood fills no disk.
+             */
+            count?: number;
+            /**
+             * Format: int64
+             * @description Number of entries of another log that went with this action: that of a tenant that was
+             *     deleted. Absent: none.
+             */
+            cut?: number | null;
+            /** @description Address that the request came from. Absent: it was no request, or the address is not known. */
+            from?: string | null;
+            /**
+             * @description Hash of the tenant's chain at this entry, hexadecimal: sha256 of the hash before and the
+             *     entry. Absent in entries of versions before the chain.
+             */
+            hash?: string | null;
             /** @description Description of the action, in words; may be empty. */
             message?: string;
             /**
@@ -2054,6 +2152,10 @@ export interface components {
              * @description Number of the entry, from 0.
              */
             number: number;
+            /** @description Id of the request, which its response carries as `X-Request-Id`. */
+            request?: string | null;
+            /** @description Result of the action. */
+            result?: components["schemas"]["AuditResult"];
             /**
              * Format: int64
              * @description Revision that was made, if the subject is a workload.
@@ -2063,7 +2165,22 @@ export interface components {
             subject: string;
             /** @description Comment of the access token that is the subject, if it is one. */
             subjectName?: string | null;
+            /**
+             * Format: int64
+             * @description Time of the last of several actions, in seconds since 1970. Absent: it is one.
+             */
+            until?: number | null;
+            /**
+             * @description Hash of the chain over all tenants at this entry, hexadecimal. Absent in entries of versions
+             *     before the chain.
+             */
+            whole?: string | null;
         };
+        /**
+         * @description Result of an action in the audit log.
+         * @enum {string}
+         */
+        AuditResult: "done" | "refused";
         /** @description Public part of a certificate authority. */
         Authority: {
             /** @description Time at which the CA certificate expires. */
@@ -3109,9 +3226,15 @@ export interface components {
                  * @description Number of activities that this one stands for.
                  */
                 count: number;
+                /** @description Address that a person's request came from. Absent: not known, or it is of a device. */
+                from?: string | null;
                 /** @description Description of the activity, in words. */
                 message: string;
                 object?: components["schemas"]["ActivityObject"] | null;
+                /** @description Id of the request, as in the header `X-Request-Id` of its response. */
+                request?: string | null;
+                /** @description Result of the action. */
+                result?: components["schemas"]["AuditResult"];
                 /**
                  * Format: int64
                  * @description Revision of a workload that the action created.
@@ -3189,14 +3312,45 @@ export interface components {
                 /** @description Action as a word, such as `device.revoke`. */
                 action: string;
                 /**
+                 * @description sha256 of the object after a change, hexadecimal. Absent: there is none, or it is no change
+                 *     of a document.
+                 */
+                after?: string | null;
+                /**
                  * Format: int64
-                 * @description Time of the action, in seconds since 1970.
+                 * @description Time of the action, in seconds since 1970; the first one's, where `count` is above 1.
                  */
                 at: number;
-                /** @description Id of the access token, `token ID` (an enrolment token), `device NAME`, or `holdfast`. */
+                /**
+                 * @description sha256 of the object before a change, hexadecimal. Absent: there was none, or it is no
+                 *     change of a document.
+                 */
+                before?: string | null;
+                /**
+                 * @description Id of the access token, `token ID` (an enrolment token), `device NAME`, `holdfast`, or
+                 *     `unknown` for a caller that showed nothing valid.
+                 */
                 by: string;
                 /** @description Comment of the access token when the entry was written, by which its holder is known. */
                 byName?: string | null;
+                /**
+                 * Format: int64
+                 * @description Number of equal actions that the entry stands for, so that a flood fills no disk.
+                 */
+                count?: number;
+                /**
+                 * Format: int64
+                 * @description Number of entries of another log that went with this action: that of a tenant that was
+                 *     deleted. Absent: none.
+                 */
+                cut?: number | null;
+                /** @description Address that the request came from. Absent: it was no request, or the address is not known. */
+                from?: string | null;
+                /**
+                 * @description Hash of the tenant's chain at this entry, hexadecimal: sha256 of the hash before and the
+                 *     entry. Absent in entries of versions before the chain.
+                 */
+                hash?: string | null;
                 /** @description Description of the action, in words; may be empty. */
                 message?: string;
                 /**
@@ -3204,6 +3358,10 @@ export interface components {
                  * @description Number of the entry, from 0.
                  */
                 number: number;
+                /** @description Id of the request, which its response carries as `X-Request-Id`. */
+                request?: string | null;
+                /** @description Result of the action. */
+                result?: components["schemas"]["AuditResult"];
                 /**
                  * Format: int64
                  * @description Revision that was made, if the subject is a workload.
@@ -3213,6 +3371,16 @@ export interface components {
                 subject: string;
                 /** @description Comment of the access token that is the subject, if it is one. */
                 subjectName?: string | null;
+                /**
+                 * Format: int64
+                 * @description Time of the last of several actions, in seconds since 1970. Absent: it is one.
+                 */
+                until?: number | null;
+                /**
+                 * @description Hash of the chain over all tenants at this entry, hexadecimal. Absent in entries of versions
+                 *     before the chain.
+                 */
+                whole?: string | null;
             }[];
             /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
@@ -4458,6 +4626,11 @@ export interface components {
             since: string;
         };
         /**
+         * @description Standing of a witness against the chain.
+         * @enum {string}
+         */
+        Standing: "agrees" | "disagrees" | "has-none" | "away";
+        /**
          * @description State of one workload on one device that should run it. `done` is a job that ended successfully;
          *     `unknown` means that the device is offline or does not answer.
          * @enum {string}
@@ -4784,6 +4957,49 @@ export interface components {
             /** @description The user. */
             user: components["schemas"]["User"];
         };
+        /** @description Result of a verification of the audit log. */
+        Verification: {
+            /** @description Time of the verification, RFC 3339. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Number of signed checkpoints that were checked.
+             */
+            checkpoints: number;
+            /** @description Witnesses that disagree, and of the others at most 100. */
+            devices?: components["schemas"]["Witness"][];
+            /**
+             * Format: int64
+             * @description Number of entries that were checked.
+             */
+            entries: number;
+            /**
+             * @description What is wrong, the first wrong entry of each chain and of the witnesses' word. Empty:
+             *     nothing.
+             */
+            faults?: components["schemas"]["AuditFault"][];
+            /**
+             * Format: int64
+             * @description Number of the first entry. Absent: there is none.
+             */
+            first?: number | null;
+            /**
+             * Format: int64
+             * @description Number of entries without hashes, of versions before the chain.
+             */
+            former?: number;
+            /** @description True if nothing wrong was found. */
+            intact: boolean;
+            /**
+             * Format: int64
+             * @description Number of the last entry. Absent: there is none.
+             */
+            last?: number | null;
+            /** @description What a person should know beside it, such as an announced restore. */
+            notes?: string[];
+            whole?: components["schemas"]["WholeCounts"] | null;
+            witnesses?: components["schemas"]["WitnessCounts"] | null;
+        };
         /** @description Response to `GET /api/v1/whoami`: the caller, its roles, and what they allow. */
         WhoAmI: {
             /** @description Every action, and whether it is allowed. */
@@ -4797,10 +5013,65 @@ export interface components {
             /** @description Tenant of the caller. */
             tenant: string;
         };
+        /** @description Extent of a check of the chain over all tenants. */
+        WholeCounts: {
+            /**
+             * Format: int64
+             * @description Number of entries that were checked.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description Number of tenants whose entries were checked.
+             */
+            tenants: number;
+        };
         /** @description Request about one's own second factor: the password, as a proof that it is the user. */
         WithPassword: {
             /** @description Present password. */
             password: string;
+        };
+        /** @description What one device says about the audit log. */
+        Witness: {
+            /** @description Name of the device. */
+            device: string;
+            /** @description Reason, in words; may be empty. */
+            message?: string;
+            /**
+             * Format: int64
+             * @description Highest number of an entry that the device vouches for. Absent: none.
+             */
+            number?: number | null;
+            /** @description Standing of the device. */
+            standing: components["schemas"]["Standing"];
+        };
+        /** @description Numbers of witnesses by their standing. */
+        WitnessCounts: {
+            /**
+             * Format: int64
+             * @description Devices that agree.
+             */
+            agree: number;
+            /**
+             * Format: int64
+             * @description Devices that are not connected, or did not answer.
+             */
+            away: number;
+            /**
+             * Format: int64
+             * @description Devices that disagree.
+             */
+            disagree: number;
+            /**
+             * Format: int64
+             * @description Devices that keep no checkpoint yet.
+             */
+            none: number;
+            /**
+             * Format: int64
+             * @description Devices of the tenant that may vouch: all that are approved.
+             */
+            of: number;
         };
         /** @description A workload: its document and its state over all devices. */
         Workload: {
@@ -5511,6 +5782,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["List_AuditRecord"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    exportAudit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description JSON lines */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    verifyAudit: {
+        parameters: {
+            query?: {
+                /** @description True to ask the connected devices too, at most 1,000, for the checkpoints that they keep. */
+                witness?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Verification"];
                 };
             };
             "4XX": {

@@ -1,7 +1,7 @@
 // Activity in words, where its objects are, and what of it an address asks for.
 
 /** What the reader can have shown, as the API calls it. */
-export const CATEGORIES = { change: "Changes", login: "Logins", read: "Reads", device: "Devices" } as const;
+export const CATEGORIES = { change: "Changes", login: "Logins and refusals", read: "Reads", device: "Devices" } as const;
 export type Category = keyof typeof CATEGORIES;
 
 /** What is shown unless the reader wants more: logins would be half of it. */
@@ -55,6 +55,20 @@ const DONE: Readonly<Record<string, string>> = {
   "backup.read": "read an encrypted backup",
   "backup.read-unencrypted": "read a backup that is not encrypted",
   "master-key.rotate": "rotated the master key",
+  "device.log": "read a log of",
+  "stream.export": "exported a stream of",
+  "stream.export-all": "exported a stream",
+  "audit.list": "read the audit log",
+  "activity.list": "read the activity",
+  "audit.export": "exported the audit log",
+  "audit.verify": "verified the audit log",
+  "audit.begin": "began the chain of the audit log",
+  "audit.cut": "cut old entries of the audit log",
+  "device.connect": "connected",
+  "reader.connect": "connected as an MQTT reader",
+  "policy.get": "read the document",
+  "policy.list": "listed documents",
+  "policy.devices": "listed the devices of",
   restore: "restored a backup",
   "device.connected": "connected",
   "device.disconnected": "disconnected",

@@ -19,7 +19,7 @@ use crate::api::{Activity, List, TimelineEvent};
 use crate::core::activity::{self, Asked, Filter};
 use crate::core::records::AuditRecord;
 use crate::core::rights::Actor;
-use crate::service::{Failure, Query, TimelineQuery};
+use crate::service::{Failure, Query, Service, TimelineQuery};
 
 type JsonResult<T> = Result<Json<T>, Failure>;
 
@@ -106,7 +106,8 @@ pub(crate) struct AuditParams {
 
 /// Lists entries of the audit log: who did what to which object.
 ///
-/// At most 10,000 entries are stored.
+/// At most 1,000,000 entries are stored, for three years; `GET /api/v1/audit/verification` checks
+/// that they are whole.
 #[utoipa::path(get, path = "/api/v1/audit", operation_id = "listAudit", tag = "system", params(AuditParams),
     security(("bearer" = [])),
     responses((status = 200, body = List<AuditRecord>), (status = "4XX", body = super::error::ErrorBody)))]
@@ -124,7 +125,8 @@ pub(super) async fn audit(
     let asked = Asked { who, action, object, q, category, since, until };
     let filter = Filter::read(asked, app.service.documents.now())?;
     let query = Query { limit, after, ..Query::default() };
-    app.service.fleet.audit(&actor, &query, &filter, newest_first).map(Json)
+    let list = move |service: &Service| service.fleet.audit(&actor, &query, &filter, newest_first);
+    aside(app, list).await?.map(Json)
 }
 
 /// Parameters of the activity.

@@ -18,7 +18,7 @@ use super::app::{App, RequestId};
 use crate::adapters::seats::Seat;
 use crate::core::rights::{Action, Actor, Origin};
 use crate::core::session::Secret;
-use crate::service::{Failure, Service, may};
+use crate::service::{Failure, Service, may, origin};
 
 /// Address of the connection's client.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +95,7 @@ fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
             actor
         }
     };
+    origin::acts(&actor);
     known(request);
     service.documents.take_request(&actor.tenant)?;
     let method = if *method == Method::HEAD { &Method::GET } else { method };
@@ -103,11 +104,11 @@ fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
         Failure::Refused(format!("{method} {route} has no action: nobody may use it"))
     })?;
     may(&actor, action, "")?;
-    Ok(Actor { origin: origin(request), ..actor })
+    Ok(Actor { origin: came(request), ..actor })
 }
 
 /// Place that a request came from.
-fn origin(request: &Request) -> Origin {
+fn came(request: &Request) -> Origin {
     let address = request.extensions().get::<PeerAddress>().map(|peer| peer.0);
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     Origin { address, request: id.unwrap_or_default() }
@@ -176,10 +177,9 @@ pub(super) async fn operators_and_devices(
         Some(device) if !request.headers().contains_key(header::AUTHORIZATION) => {
             let checked = device.check(&app.service);
             let DeviceId { tenant, device } = device.device;
-            let from = origin(&request);
-            checked
-                .and_then(|()| app.service.documents.take_request(&tenant))
-                .map(|()| Actor { origin: from, ..Actor::device(tenant, device) })
+            let actor = Actor { origin: came(&request), ..Actor::device(tenant, device) };
+            origin::acts(&actor);
+            checked.and_then(|()| app.service.documents.take_request(&actor.tenant)).map(|()| actor)
         }
         _ => operator(&app.service, &request),
     };

@@ -1,11 +1,12 @@
 //! Failures as HTTP responses: always the same JSON body, with a stable code.
 
-use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use holdfast_protocol::enrol::{ApiError, ApiErrorBody};
 use utoipa::ToSchema;
 
+use super::noted::Said;
 use crate::api::{ApiCode, ErrorDocument};
 use crate::service::Failure;
 
@@ -40,8 +41,9 @@ impl IntoResponse for Failure {
         } else {
             StatusCode::UNPROCESSABLE_ENTITY
         };
+        let said = Extension(Said(message.clone()));
         let error = ApiError { code: code.as_str().into(), message, faults };
-        (status, wait, Json(ApiErrorBody { error })).into_response()
+        (status, wait, said, Json(ApiErrorBody { error })).into_response()
     }
 }
 

@@ -9,6 +9,7 @@ mod alarms;
 mod app;
 mod archive;
 mod artifacts;
+mod audit;
 mod auth;
 mod data;
 mod devices;
@@ -27,6 +28,7 @@ mod logs;
 mod master_key;
 mod meaning;
 mod metrics;
+mod noted;
 mod pages;
 mod parameters;
 mod people;
@@ -147,6 +149,8 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::read, tokens::revoke))
         .routes(routes!(activity::audit))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::verify))
         .routes(routes!(activity::activity))
         .routes(routes!(access::list, access::create))
         .routes(routes!(access::delete))
@@ -265,6 +269,7 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn(short::short))
         .layer(from_fn(meaning::refused))
+        .layer(from_fn_with_state(app.clone(), noted::noted))
         .layer(from_fn_with_state(app.clone(), counted))
         .with_state(app)
 }

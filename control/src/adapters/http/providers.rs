@@ -26,7 +26,7 @@ use super::extract::{Params, Path, SMALL, json};
 use crate::adapters::seats::Seat;
 use crate::api::{AskDeviceLogin, DeviceLogin, DeviceLoginState, LoginProviders, NewDeviceLogin};
 use crate::core::oidc::{TICKET_COOKIE, Ticket};
-use crate::service::{Callback, Client, Failure};
+use crate::service::{Callback, Client, Failure, origin};
 
 /// Cookie in which the login page is told why a login failed: it is not in the address, so that no
 /// link can put words into the page.
@@ -145,7 +145,12 @@ pub(super) async fn finish(
             known(&parts);
             to(&login.back, &[login.secret.cookie(), no_ticket()])
         }
-        Err(failure) => to_login(&failure),
+        Err(failure) => {
+            if matches!(failure, Failure::Unauthorized(_) | Failure::TooMany { .. }) {
+                origin::refuses(failure.to_string());
+            }
+            to_login(&failure)
+        }
     }
 }
 

@@ -5,9 +5,11 @@
 
 use holdfast_base::ids::hex;
 use ring::hmac;
+use serde::Serialize;
 
 use super::tls;
 use crate::core::alarms::{Message, NotDelivered, Outcome};
+use crate::core::audit_sink::SinkBatch;
 use crate::core::notification::Webhook;
 
 /// Header with the signature `t=SECONDS,v1=HEX`: HMAC-SHA256 of `SECONDS.BODY` with the document's
@@ -18,11 +20,24 @@ const SIGNATURE: &str = "X-Holdfast-Signature";
 const ID: &str = "X-Holdfast-Id";
 
 pub(super) async fn deliver(hook: &Webhook, message: &Message, now: u64) -> Outcome {
+    post(hook, message, &message.id, now).await
+}
+
+/// Forwards entries of the audit log. The id names the tenant and the first and the last entry, so
+/// that a repeated delivery has the same one.
+pub(super) async fn forward(hook: &Webhook, batch: &SinkBatch, now: u64) -> Outcome {
+    let first = batch.missing.map(|(from, _)| from);
+    let first = first.or(batch.entries.first().map(|entry| entry.number)).unwrap_or(batch.next);
+    let id = format!("{}-audit-{first}-{}", batch.tenant, batch.next.saturating_sub(1));
+    post(hook, batch, &id, now).await
+}
+
+async fn post<T: Serialize>(hook: &Webhook, content: &T, id: &str, now: u64) -> Outcome {
     let body =
-        serde_json::to_vec(message).map_err(|error| NotDelivered::Json(error.to_string()))?;
+        serde_json::to_vec(content).map_err(|error| NotDelivered::Json(error.to_string()))?;
     let client = tls::client(&hook.url, hook.ca.as_deref())?;
     let mut request =
-        client.post(&hook.url).header("Content-Type", "application/json").header(ID, &message.id);
+        client.post(&hook.url).header("Content-Type", "application/json").header(ID, id);
     for (name, value) in &hook.headers {
         request = request.header(name, value);
     }

@@ -291,14 +291,16 @@ impl Access {
                     secret_sha256: record.secret_sha256.clone(),
                     until: now + overlap,
                 };
+                let before = record.clone();
                 let record = AccessRecord {
                     secret_sha256: fresh.secret_sha256,
                     created_at: now,
                     expires_at: ttl.map(|ttl| now + ttl),
                     unshown: false,
                     former: (overlap > 0).then_some(former),
-                    ..record.clone()
+                    ..before.clone()
                 };
+                change.was(key::access(id), &before);
                 change.put(key::access(id), &record);
                 change.event("access", id, "changed", "rotated".into());
                 let detail = format!("the former secret counts for {overlap} s more");
@@ -325,6 +327,7 @@ impl Access {
                 return Err(Failure::no("access token", id));
             };
             let record = record.clone();
+            change.was(key::access(id), &record);
             if record.keeps_the_door() {
                 change.model.access.remove(id);
                 let left = granted::has_admin(change.model);

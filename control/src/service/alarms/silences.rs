@@ -142,6 +142,7 @@ impl Alarms {
                 }
                 let gone = change.model.silences.remove(id).ok_or_else(none)?;
                 change.delete(key::silence(id));
+                change.was(key::silence(id), &gone);
                 change.audit(by, "alarm.unmute", id, gone.matcher.words());
                 change.event("alarm", id, "changed", String::new());
                 Ok(())

@@ -14,7 +14,7 @@ use super::part::{Documents, VERSION_GAP, load};
 use crate::core::change::{After, Change, Finished, Told, Writes};
 use crate::core::tenants::Tenants;
 use crate::ports::store::{Batch, StoreError};
-use crate::service::Failure;
+use crate::service::{Failure, origin};
 
 /// Takes a change apart: its number, the batch for the store, and what is told afterwards.
 fn prepared(finished: Finished) -> (u64, Batch, After) {
@@ -41,6 +41,7 @@ impl Documents {
         }
         self.change_as(tenant, Some(tenant.clone()), |tables| {
             let mut change = tables.begin(tenant, now).ok_or_else(none)?;
+            change.origin = origin::present();
             let out = act(&mut change)?;
             Ok((out, change.finish()))
         })

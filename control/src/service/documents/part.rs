@@ -11,10 +11,12 @@ use super::moments::Due;
 use super::per_tenant::{PerTenant, Tables};
 use super::state::Storing;
 use crate::core::attention::Watch;
+use crate::core::audit::{MAX_FORMER, RECENT};
 use crate::core::bucket::Bucket;
 use crate::core::change;
 use crate::core::fleet::some;
-use crate::core::model::{Device, Model, key};
+use crate::core::model::{BadRecord, Device, Model, key};
+use crate::core::records::AuditRecord;
 use crate::core::rights::{Action, Actor, Sight};
 use crate::core::seen::Seen;
 use crate::core::tenants::{AllLate, Tenants};
@@ -74,7 +76,7 @@ pub(in crate::service) fn load(store: &dyn Store, first: &Name) -> Result<Tenant
     let mut tables = Tenants::new(first.clone());
     let mut late = AllLate::default();
     let mut bad = None;
-    store.snapshot()?.visit(&[key::HISTORIES], &mut |key, value| {
+    store.snapshot()?.visit(&[key::HISTORIES, key::AUDIT], &mut |key, value| {
         if let Err(error) = tables.take(&mut late, key, value) {
             bad.get_or_insert(error);
         }
@@ -84,7 +86,46 @@ pub(in crate::service) fn load(store: &dyn Store, first: &Name) -> Result<Tenant
         return Err(error.into());
     }
     tables.settle(late);
+    for model in tables.all_mut() {
+        load_audit(store, model)?;
+    }
+    tables.settle_whole();
     Ok(tables)
+}
+
+/// Reads the newest entries of a tenant's audit log, and all of them where they have no hashes yet.
+fn load_audit(store: &dyn Store, model: &mut Model) -> Result<(), StartError> {
+    let next = model.meta.next_audit;
+    let newest = audit_entries(store, &model.tenant, next.saturating_sub(RECENT as u64)..next)?;
+    if newest.first().is_some_and(|entry| entry.hash.is_none()) {
+        let from = next.saturating_sub(MAX_FORMER + RECENT as u64);
+        for entry in audit_entries(store, &model.tenant, from..next)? {
+            model.read_audit(entry);
+        }
+    } else {
+        newest.into_iter().for_each(|entry| model.read_audit(entry));
+    }
+    let oldest = store.read(&key::of(&model.tenant, key::AUDIT), 1)?;
+    let number = oldest.first().and_then(|(key, _)| key.rsplit_once('/')?.1.parse().ok());
+    model.chain.first = number;
+    Ok(())
+}
+
+/// Reads the stored entries of a tenant's audit log that have these numbers, the oldest first. A
+/// number without an entry is left out.
+pub(super) fn audit_entries(
+    store: &dyn Store,
+    tenant: &Name,
+    numbers: std::ops::Range<u64>,
+) -> Result<Vec<AuditRecord>, StartError> {
+    let keys: Vec<String> = numbers.map(|number| key::of(tenant, &key::audit(number))).collect();
+    let stored = store.pick(&keys)?;
+    let found = keys.iter().zip(stored).filter_map(|(key, row)| Some((key, row?.value)));
+    let read = found.map(|(key, value)| {
+        serde_json::from_slice(&value)
+            .map_err(|source| BadRecord::Value { key: key.clone(), source }.into())
+    });
+    read.collect()
 }
 
 impl Documents {

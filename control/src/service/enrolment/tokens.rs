@@ -158,9 +158,11 @@ impl Enrolment {
                 if record.revoked {
                     return Ok(());
                 }
+                let before = record.clone();
                 record.revoked = true;
                 record.version = version;
                 let record = record.clone();
+                change.was(key::token(id), &before);
                 change.version();
                 change.put(key::token(id), &record);
                 change.event("token", id, "changed", "revoked".into());

@@ -1,9 +1,10 @@
 //! Actions of people on devices: label, approve, revoke, delete.
 
-use holdfast_base::ids::{DeviceId, Name};
+use holdfast_base::ids::DeviceId;
 
 use super::Fleet;
 use crate::api::{self, LabelPatch};
+use crate::core::audit::digest;
 use crate::core::change::{Change, Was};
 use crate::core::desired;
 use crate::core::enrolment::check_labels;
@@ -23,9 +24,11 @@ fn known(change: &Change<'_>, name: &str) -> Result<Device, Failure> {
 }
 
 /// Records that a person changed a device: event, audit log, new resource version.
-fn changed(change: &mut Change<'_>, name: &Name, by: &str, action: &str, message: &str) {
+fn changed(change: &mut Change<'_>, was: &Device, by: &str, (action, message): (&str, &str)) {
+    let name = &was.record.name;
     change.event("device", name.as_str(), "changed", message.to_owned());
-    change.audit(by, action, name.as_str(), message.to_owned());
+    let entry = change.audit(by, action, name.as_str(), message.to_owned());
+    entry.before = digest(&was.record);
     let (version, now) = (change.version(), change.now);
     if let Some(device) = change.model.devices.get_mut(name) {
         device.record.version = version;
@@ -89,8 +92,8 @@ impl Fleet {
             }
             let desired = placed(change, &next)?;
             change.model.devices.insert(name.clone(), next);
-            changed(change, &name, by, "device.label", "labels changed");
-            change.was(Was::Device(device.record.labels.clone()));
+            changed(change, &device, by, ("device.label", "labels changed"));
+            change.event_was(Was::Device(device.record.labels.clone()));
             if let Some(desired) = desired {
                 change.set_desired(&name, desired);
             }
@@ -121,11 +124,11 @@ impl Fleet {
                     }
                     Standing::Pending => {}
                 }
-                let mut next = device;
+                let mut next = device.clone();
                 next.record.standing = Standing::Approved;
                 let desired = placed(change, &next)?;
                 change.model.devices.insert(name.clone(), next);
-                changed(change, &name, by, "device.approve", "approved");
+                changed(change, &device, by, ("device.approve", "approved"));
                 if let Some(desired) = desired {
                     change.set_desired(&name, desired);
                 }
@@ -154,7 +157,7 @@ impl Fleet {
                 if let Some(device) = change.model.devices.get_mut(&name) {
                     device.record.standing = Standing::Revoked;
                 }
-                changed(change, &name, by, "device.revoke", "revoked");
+                changed(change, &device, by, ("device.revoke", "revoked"));
                 change.disconnect(&name);
                 known(change, name.as_str())
                     .map(|device| view::device(&device, self.documents.now()))
@@ -191,8 +194,9 @@ impl Fleet {
                 jobs::forget(change, &name);
                 change.disconnect(&name);
                 change.event("device", name.as_str(), "deleted", format!("deleted by {by}"));
-                change.was(Was::Device(device.record.labels.clone()));
-                change.audit(by, "device.delete", name.as_str(), String::new());
+                change.event_was(Was::Device(device.record.labels.clone()));
+                let entry = change.audit(by, "device.delete", name.as_str(), String::new());
+                entry.before = digest(&device.record);
                 Ok((name, device.record.public_key))
             })
             .await?;

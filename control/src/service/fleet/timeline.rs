@@ -122,18 +122,17 @@ impl Fleet {
         let limit = query.limit()?;
         let after = query.after.as_deref().map(str::parse::<u64>).transpose();
         let after = after.map_err(|_| not_ours())?;
-        let model = self.documents.model(&actor.tenant);
-        let item = |record: &AuditRecord| (record.number.to_string(), record.clone());
-        let chosen = |record: &&AuditRecord| filter.chooses(record);
-        let items = if newest_first {
-            let before = |record: &&AuditRecord| after.is_none_or(|after| record.number < after);
-            let all = model.audit.iter().rev().filter(before);
-            all.filter(chosen).take(limit + 1).map(item).collect()
+        let tenant = &actor.tenant;
+        let found = if newest_first {
+            let below = after.unwrap_or(u64::MAX);
+            self.documents.newest_audit(tenant, below, filter, limit + 1, &|all| all)?
         } else {
-            let later = |record: &&AuditRecord| after.is_none_or(|after| record.number > after);
-            model.audit.iter().filter(later).filter(chosen).take(limit + 1).map(item).collect()
+            let from = after.map_or(0, |after| after.saturating_add(1));
+            self.documents.oldest_audit(tenant, from, filter, limit + 1)?
         };
-        Ok(page(items, limit, model.meta.version))
+        let items = found.into_iter().map(|record| (record.number.to_string(), record)).collect();
+        let version = self.documents.model(tenant).meta.version;
+        Ok(page(items, limit, version))
     }
 
     /// Lists actions of people and events of devices, the newest first.
@@ -238,15 +237,15 @@ impl<'a> Feed<'a> {
             None => (u64::MAX, newest),
         };
         let mut people: Vec<AuditRecord> = if audit > 0 {
-            let model = documents.model(tenant);
-            let seen = Seen::new(&model, sight);
-            let older = model.audit.iter().rev().filter(|record| record.number < audit);
-            // What the caller does not read must not decide what is found either.
-            let read = |record: &AuditRecord| match sight {
-                Sight::All => filter.chooses(record).then(|| record.clone()),
-                _ => seen.audit(record).filter(|record| filter.chooses(record)),
+            let seen = |all: Vec<AuditRecord>| match sight {
+                Sight::All => all,
+                _ => {
+                    let model = documents.model(tenant);
+                    let seen = Seen::new(&model, sight);
+                    all.iter().filter_map(|entry| seen.audit(entry)).collect()
+                }
             };
-            older.filter_map(read).take(most + 1).collect()
+            documents.newest_audit(tenant, audit, filter, most + 1, &seen)?
         } else {
             Vec::new()
         };

@@ -14,8 +14,8 @@ use crate::core::records::SessionRecord;
 use crate::core::session::Secret;
 use crate::core::throttle::network;
 use crate::core::totp;
-use crate::service::Failure;
 use crate::service::access::Client;
+use crate::service::{Failure, origin};
 
 /// Context under which the secret of a second factor is sealed.
 pub(super) fn context(tenant: &Name, user: &Name) -> Vec<u8> {
@@ -55,14 +55,14 @@ impl People {
         let right = password.len() <= LONGEST_PASSWORD
             && self.hashing.check(password.clone(), hash.clone()).await?;
         let Some(known) = known.filter(|user| right && !user.disabled) else {
-            self.failed(tried, &format!("user {shown}"), &tenant).await;
+            self.failed(tried, &format!("user {shown}"), &tenant);
             return Err(wrong());
         };
         let step = match self.second_factor(&tenant, &known, login.code.as_deref()) {
             Ok(step) => step,
             Err(failure) => {
                 if login.code.is_some() {
-                    self.failed(tried, &known.caller(), &tenant).await;
+                    self.failed(tried, &known.caller(), &tenant);
                 }
                 return Err(failure);
             }
@@ -133,25 +133,16 @@ impl People {
         throttle.failed(tried, self.documents.now());
     }
 
-    /// Counts a failure, and writes it to the audit log: to that of the first tenant when there is no
-    /// such tenant, which takes as long, so that nobody can tell by the time which tenants there are.
-    pub(super) async fn failed(&self, tried: Tried, by: &str, tenant: &Name) {
-        let from = tried.0;
+    /// Counts a failure, and says whose login it was: the refusal of the request is an entry of the
+    /// audit log, counted where it repeats. That of a tenant that does not exist is one of the first
+    /// tenant.
+    pub(super) fn failed(&self, tried: Tried, by: &str, tenant: &Name) {
         self.note_failure(tried);
-        let (log, detail) = match self.documents.has_tenant(tenant) {
-            true => (tenant, format!("from {from}")),
-            false => {
-                let detail = format!("from {from}, to tenant {tenant}, which does not exist");
-                (self.documents.first_tenant(), detail)
-            }
-        };
-        let written = self.documents.change(log, |change| {
-            change.audit(by, "session.refused", by, detail);
-            Ok(())
-        });
-        if let Err(error) = written.await {
-            tracing::warn!(%error, "that a login failed cannot be written to the audit log");
+        if self.documents.has_tenant(tenant) {
+            return origin::tries(tenant, by);
         }
+        let by = format!("{by} of tenant {tenant}, which does not exist");
+        origin::tries(self.documents.first_tenant(), &by);
     }
 }
 

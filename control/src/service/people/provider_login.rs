@@ -197,7 +197,7 @@ impl People {
             Ok(record) => record,
             Err((person, why)) => {
                 let by = people::caller(&format!("{}@{}", person.unwrap_or_default(), found.name));
-                self.failed(tried, &by, &found.tenant).await;
+                self.failed(tried, &by, &found.tenant);
                 return Err(found.failed(why));
             }
         };

@@ -135,6 +135,7 @@ impl People {
                 keeps_an_admin(change.model, &user, None)?;
                 change.model.users.remove(&user.name);
                 change.delete(key::user(&user.name));
+                change.was(key::user(&user.name), &user);
                 end(change, |session| session.person.as_deref() == Some(name));
                 change.event("user", name, "deleted", format!("deleted by {by}"));
                 change.audit(by, "user.delete", name, String::new());
@@ -262,6 +263,9 @@ fn keeps_an_admin(
 
 /// Stores a user.
 pub(super) fn put(change: &mut Change<'_>, record: UserRecord) {
+    if let Some(before) = change.model.users.get(&record.name).cloned() {
+        change.was(key::user(&record.name), &before);
+    }
     change.put(key::user(&record.name), &record);
     change.model.users.insert(record.name.clone(), record);
 }

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_base::ids::{Name, hex};
 
+use crate::core::records::PolicyKind;
 use crate::core::secrets::generate::Rule;
 use crate::core::secrets::value::{Plain, SealedValue};
 use crate::ports::authority::Authority;
@@ -36,13 +37,24 @@ pub(in crate::service) enum Bound<'a> {
     Secret(&'a Name, &'a str),
     /// Secret of a `Notification`: its name and the path below `spec.to`.
     Notification(&'a Name, &'a str),
+    /// Secret of an `AuditSink`: its name and the path below `spec.to`.
+    Sink(&'a Name, &'a str),
 }
 
-impl Bound<'_> {
+impl<'a> Bound<'a> {
+    /// Place of a secret of a receiver: an `AuditSink` or a `Notification`.
+    pub(super) fn receiver(kind: PolicyKind, name: &'a Name, path: &'a str) -> Self {
+        match kind {
+            PolicyKind::AuditSink => Self::Sink(name, path),
+            _ => Self::Notification(name, path),
+        }
+    }
+
     pub(super) fn context(self, tenant: &Name) -> Vec<u8> {
         match self {
             Self::Secret(name, key) => format!("secret/{tenant}/{name}/{key}"),
             Self::Notification(name, path) => format!("notification/{tenant}/{name}/{path}"),
+            Self::Sink(name, path) => format!("auditsink/{tenant}/{name}/{path}"),
         }
         .into_bytes()
     }
@@ -52,6 +64,7 @@ impl Bound<'_> {
         match self {
             Self::Secret(name, key) => format!("key {key} of secret {name}"),
             Self::Notification(name, path) => format!("{path} of notification {name}"),
+            Self::Sink(name, path) => format!("{path} of audit sink {name}"),
         }
     }
 }

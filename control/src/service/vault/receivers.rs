@@ -4,6 +4,7 @@
 use holdfast_base::ids::Name;
 
 use super::part::{Bound, Vault};
+use crate::core::audit_sink::AuditSink;
 use crate::core::change::Change;
 use crate::core::model::{Model, key};
 use crate::core::notification::{self, Hidden, Notification};
@@ -20,12 +21,37 @@ impl Vault {
         &self,
         tenant: &Name,
         name: &Name,
-        mut notification: Notification,
+        notification: Notification,
     ) -> Result<Notification, Failure> {
-        notification.reveal(|path, hidden| {
+        self.reveal_at((tenant, PolicyKind::Notification, name), notification)
+    }
+
+    /// Puts the secrets of an audit sink into their places, for one delivery.
+    ///
+    /// # Errors
+    /// Returns a [`Failure`] that names the secret which cannot be had.
+    pub(in crate::service) fn reveal_sink(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        mut sink: AuditSink,
+    ) -> Result<AuditSink, Failure> {
+        if let Some(receiver) = sink.receiver() {
+            let of = (tenant, PolicyKind::AuditSink, name);
+            sink.set_receiver(self.reveal_at(of, receiver)?);
+        }
+        Ok(sink)
+    }
+
+    fn reveal_at(
+        &self,
+        (tenant, kind, name): (&Name, PolicyKind, &Name),
+        mut receiver: Notification,
+    ) -> Result<Notification, Failure> {
+        receiver.reveal(|path, hidden| {
             let plain = match hidden {
                 Hidden::Sealed(value) => {
-                    self.open((tenant, Bound::Notification(name, path)), value)?
+                    self.open((tenant, Bound::receiver(kind, name, path)), value)?
                 }
                 Hidden::Secret(place) => {
                     let value = self.value(tenant, &place.name, &place.key);
@@ -43,7 +69,7 @@ impl Vault {
             }
             Ok(text)
         })?;
-        Ok(notification)
+        Ok(receiver)
     }
 
     fn value(&self, tenant: &Name, name: &Name, key: &str) -> Option<SealedValue> {

@@ -13,7 +13,7 @@ use crate::core::secrets::value::{Held, SealedValue};
 use crate::ports::keyring::{Keyring, KeyringError};
 use crate::service::keys::SealedRows;
 
-/// Rows of secrets and notifications.
+/// Rows of secrets, notifications and audit sinks.
 #[derive(Debug)]
 pub(in crate::service) struct VaultRows;
 
@@ -66,6 +66,14 @@ fn record_again(
             for (path, hidden) in &mut notification.hidden {
                 if let Hidden::Sealed(value) = hidden {
                     value_again(&Bound::Notification(name, path).context(tenant), value, keyring)?;
+                    count += 1;
+                }
+            }
+        }
+        Policy::AuditSink { sink } => {
+            for (path, hidden) in &mut sink.hidden {
+                if let Hidden::Sealed(value) = hidden {
+                    value_again(&Bound::Sink(name, path).context(tenant), value, keyring)?;
                     count += 1;
                 }
             }

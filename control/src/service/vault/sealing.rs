@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::part::{Bound, Vault};
 use crate::core::admission::{Admitted, What};
+use crate::core::audit_sink::AuditSink;
 use crate::core::model::Model;
 use crate::core::notification::{Hidden, Notification};
 use crate::core::records::{Policy, PolicyKind};
@@ -38,6 +39,11 @@ impl Vault {
                     let stored = stored_notification(&self.documents.model(tenant), &document.name);
                     let of = (tenant, &document.name);
                     self.seal_notification(of, notification, stored.as_ref(), now)?;
+                }
+                Policy::AuditSink { sink } => {
+                    let stored = stored_sink(&self.documents.model(tenant), &document.name);
+                    let of = (tenant, &document.name);
+                    self.seal_sink(of, sink, stored.as_ref(), now)?;
                 }
                 _ => {}
             }
@@ -96,13 +102,28 @@ impl Vault {
         now: u64,
     ) -> Result<(), Failure> {
         notification.seal(|path, text| {
-            let known = stored.and_then(|stored| match stored.hidden.get(path)? {
-                Hidden::Sealed(value) => Some(value),
-                Hidden::Secret(_) => None,
-            });
+            let known = stored.and_then(|stored| sealed_at(stored, path));
             let at = (tenant, Bound::Notification(name, path));
             self.sealed(at, &Plain::new(text), known, now)
         })
+    }
+
+    fn seal_sink(
+        &self,
+        (tenant, name): (&Name, &Name),
+        sink: &mut AuditSink,
+        stored: Option<&AuditSink>,
+        now: u64,
+    ) -> Result<(), Failure> {
+        let Some(mut receiver) = sink.receiver() else { return Ok(()) };
+        let stored = stored.and_then(AuditSink::receiver);
+        receiver.seal(|path, text| {
+            let known = stored.as_ref().and_then(|stored| sealed_at(stored, path));
+            let at = (tenant, Bound::Sink(name, path));
+            self.sealed(at, &Plain::new(text), known, now)
+        })?;
+        sink.set_receiver(receiver);
+        Ok(())
     }
 
     /// Makes the document of a secret with new values for some of its keys: those that are given,
@@ -192,6 +213,21 @@ fn document(name: Name, labels: Labels, version: u64, secret: Secret) -> Admitte
 fn stored_secret(model: &Model, name: &Name) -> Option<Secret> {
     match &model.policies.get(&(PolicyKind::Secret, name.clone()))?.record.policy {
         Policy::Secret { secret } => Some(secret.clone()),
+        _ => None,
+    }
+}
+
+/// Returns the sealed value at a path of a stored receiver.
+fn sealed_at<'a>(stored: &'a Notification, path: &str) -> Option<&'a SealedValue> {
+    match stored.hidden.get(path)? {
+        Hidden::Sealed(value) => Some(value),
+        Hidden::Secret(_) => None,
+    }
+}
+
+fn stored_sink(model: &Model, name: &Name) -> Option<AuditSink> {
+    match &model.policies.get(&(PolicyKind::AuditSink, name.clone()))?.record.policy {
+        Policy::AuditSink { sink } => Some((**sink).clone()),
         _ => None,
     }
 }

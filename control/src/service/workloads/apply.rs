@@ -176,6 +176,10 @@ impl Workloads {
 /// Checks that an actor may apply or delete documents of a kind: those that say who may do what are
 /// for admins.
 fn may_apply(permit: &Permit<'_>, kind: AnyKind) -> Result<(), Failure> {
+    if kind == AnyKind::Policy(PolicyKind::AuditSink) {
+        // Whoever forwards the audit log reads it.
+        may(permit.actor(), Action::ExportAudit, "")?;
+    }
     if kind.administers() {
         may(permit.actor(), Action::CreateUser, "").map_err(|denied| match denied {
             Failure::Refused(why) => {

@@ -13,9 +13,11 @@ import { Failed, Notice } from "../../ui/Notice";
 import { PageHead } from "../../ui/PageHead";
 import { deviceAt, PageLink } from "../../ui/PageLink";
 import { Thing } from "../../ui/Thing";
+import { ActLink } from "../../ui/rights";
 import { When } from "../../ui/When";
 import { useSearch } from "../../ui/useSearch";
 import { Filters } from "./Filters";
+import { Verify } from "./Verify";
 
 export default function ActivityPage() {
   const [search, setSearch] = useSearch();
@@ -27,7 +29,9 @@ export default function ActivityPage() {
       <PageHead title="Activity">
         <a href={file("csv", search)} download>CSV</a>
         <a href={file("ndjson", search)} download>NDJSON</a>
+        <ActLink may="audit.export" size="compact-sm" variant="subtle" href="/api/v1/audit/export" download>Audit log with hashes</ActLink>
       </PageHead>
+      <Verify />
       <Filters search={search} set={setSearch} />
       {categories(search.show).includes("device") && !found.isFetching && <News since={found.dataUpdatedAt} show={() => void found.refetch()} />}
       {found.error && <Failed error={found.error} what="The activity could not be read" retry={() => void found.refetch()} />}
@@ -75,7 +79,10 @@ function Row({ of, filter }: { of: Activity; filter: (change: Record<string, str
       <td data-label="Object">{hasObject && object && <Thing {...object} />}</td>
       <td data-label="Details">
         <span>
+          {of.result === "refused" && <strong>refused: </strong>}
           {isDevice && object?.kind === "workload" ? without(object.name, of.message) : of.message}
+          {!isDevice && of.count > 1 && <> ({of.count} times)</>}
+          {of.from && <small title={of.request ? `request ${of.request}` : undefined}> from {of.from}</small>}
           {object?.kind === "workload" && revision != null && <> <PageLink {...difference(object.name, revision)}>Difference</PageLink></>}
         </span>
       </td>
