@@ -278,7 +278,7 @@ test("the settings are worked with a keyboard, and at 360 px nothing is cut off"
   }
   await page.getByRole("tab", { name: "My account" }).focus();
   await page.keyboard.press("ArrowLeft");
-  await page.getByRole("tab", { name: "Sessions", selected: true }).waitFor();
+  await page.getByRole("tab", { name: "Tenants", selected: true }).waitFor();
 });
 
 test("nothing broke in the browser", () => assert.deepEqual([...page.faults, ...(anna?.faults ?? ["no page"])], []));

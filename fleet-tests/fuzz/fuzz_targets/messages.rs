@@ -1,9 +1,10 @@
-//! Fuzzes messages from devices: state reports, replies, presence; and the payload of a signature.
+//! Fuzzes messages from devices: state reports, replies, presence, checkpoints that they keep; and the payload of a signature.
 #![no_main]
 
 use std::fmt::Debug;
 
 use holdfast_base::codec::{decode, encode};
+use holdfast_protocol::checkpoint::Testimony;
 use holdfast_protocol::message::{Call, DesiredState, Presence, Reply, StateReport};
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
@@ -21,6 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
     round::<StateReport>(bytes);
     round::<Reply>(bytes);
     round::<Presence>(bytes);
+    round::<Testimony>(bytes);
     round::<DesiredState>(bytes);
     round::<Call>(bytes);
 });

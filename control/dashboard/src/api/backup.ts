@@ -17,12 +17,13 @@ export function missing(choice: Choice): string | undefined {
 
 export async function backedUp(choice: Choice, now = new Date()): Promise<{ name: string; content: Blob }> {
   const open = session.get();
-  const body = choice.kind === "passphrase" ? { passphrase: choice.passphrase } : choice.kind === "recipient" ? { recipients: [choice.recipient.trim()] } : {};
+  // One that is not encrypted needs no words about who opens it: its route takes no body.
+  const who = choice.kind === "passphrase" ? { passphrase: choice.passphrase } : choice.kind === "recipient" ? { recipients: [choice.recipient.trim()] } : undefined;
   const answer = await fetch(choice.kind === "unencrypted" ? "/api/v1/backup/unencrypted" : "/api/v1/backup", {
     method: "POST",
     credentials: "same-origin",
-    headers: { "content-type": "application/json", ...(open.kind === "open" ? { "X-CSRF-Token": open.csrf } : {}) },
-    body: JSON.stringify(body),
+    headers: { ...(who ? { "content-type": "application/json" } : {}), ...(open.kind === "open" ? { "X-CSRF-Token": open.csrf } : {}) },
+    ...(who ? { body: JSON.stringify(who) } : {}),
   });
   if (!answer.ok) throw refusal(answer.status, await answer.json().catch(() => undefined));
   return { name: `holdfast-${now.toISOString().slice(0, 10)}.tar${choice.kind === "unencrypted" ? "" : ".age"}`, content: await answer.blob() };
