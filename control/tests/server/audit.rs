@@ -7,9 +7,10 @@ use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use holdfast_base::codec;
-use holdfast_base::ids::hex;
+use holdfast_base::ids::{Name, hex};
 use holdfast_control::api::chain::{START, hash_of, link_own, link_whole};
-use holdfast_control::api::{AuditRecord, Verification};
+use holdfast_control::api::{AuditRecord, Role, Verification};
+use holdfast_control::core::rights::Actor;
 use holdfast_control::ports::store::{Batch, Store};
 use holdfast_control::service::run_sinks;
 use holdfast_protocol::checkpoint::{Checkpoint, Testimony, Witnessed};
@@ -363,6 +364,41 @@ async fn a_tail_that_was_cut_with_its_number_is_missed_by_the_signed_checkpoints
     }
     let found = verify(&world, false).await;
     assert!(found.faults[0].message.contains("rewritten"), "{found:?}");
+}
+
+#[tokio::test]
+async fn the_log_of_a_deleted_tenant_is_no_fault_and_nothing_else_may_be_missing_with_it() {
+    let world = busy().await;
+    let new = serde_json::from_value(json!({ "name": "acme" })).unwrap();
+    world.service.tenancy.create(&world.actor(), &new).await.unwrap();
+    let acme: Name = "acme".parse().unwrap();
+    let theirs = Actor::token(acme.clone(), "0123456789abcdef", Role::Admin);
+    // Their entries stand between those of the first tenant.
+    for argument in 50..54 {
+        let new = serde_json::from_value(json!({ "name": format!("n-{argument}") })).unwrap();
+        world.service.access.create_access(&theirs, new).await.unwrap();
+        world.apply("w", &argument.to_string()).await.unwrap();
+    }
+    checkpoint(&world).await;
+    assert!(verify(&world, false).await.intact, "while it is there");
+    world.service.tenancy.delete(&world.actor(), "acme", true, false).await.unwrap();
+    checkpoint(&world).await;
+    let world = world.restart().await;
+    let left = world.store.read("audit/acme", 10).unwrap();
+    assert_eq!(left, vec![], "its rows are gone");
+    let found = verify(&world, false).await;
+    assert!(found.intact, "{found:?}");
+    // The entry that says how many went stands for no more than that: without it they are missing.
+    let all = rows(&world);
+    let said = all.iter().find(|entry| entry.action == "tenant.delete").unwrap();
+    assert!(said.cut >= Some(4) && said.message.contains("its audit log"), "{said:?}");
+    let edited = AuditRecord { cut: None, ..said.clone() };
+    let row = serde_json::to_vec(&edited).unwrap();
+    let number = edited.number;
+    let world = world.tampered(|store| put(store, vec![(key(number), Some(row))])).await;
+    let found = verify(&world, false).await;
+    let chains: Vec<&str> = found.faults.iter().map(|fault| fault.chain.as_str()).collect();
+    assert!(!found.intact && chains.contains(&"whole"), "{found:?}");
 }
 
 #[tokio::test]

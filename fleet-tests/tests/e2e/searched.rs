@@ -1,6 +1,8 @@
 //! A run of a whole fleet with secrets, searched byte by byte: every file of the control plane and of
 //! the devices, every byte that crossed a link, logs, backups, and all that the command line prints.
 
+use std::io::ErrorKind;
+
 use fleet_tests::harness::{DEADLINE, Device, Plane, eventually, processes};
 
 use crate::marker;
@@ -53,10 +55,14 @@ fn everything(plane: &Plane, devices: &[&Device]) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     files(plane.data(), &mut found);
     devices.iter().for_each(|device| files(device.data(), &mut found));
-    let mut told: Vec<(String, Vec<u8>)> = found
-        .into_iter()
-        .map(|path| (path.display().to_string(), std::fs::read(&path).unwrap_or_default()))
-        .collect();
+    let mut told = Vec::new();
+    for path in found {
+        match std::fs::read(&path) {
+            Ok(bytes) => told.push((path.display().to_string(), bytes)),
+            // A temporary file may have been renamed meanwhile; what cannot be read is a fault.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{}", path.display()),
+        }
+    }
     told.push(("the control plane's log".into(), plane.log().into_bytes()));
     for device in devices {
         let crossed = device.link.recorded();
