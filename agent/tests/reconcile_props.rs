@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
+use holdfast_agent::core::need::Need;
 use holdfast_agent::core::runtime::{Found, Halt, Handle, NotPrepared, Reason, Role, RuntimeKind};
 use holdfast_agent::core::saved::{Exit, SavedWorkload};
 use holdfast_agent::core::secrets::{Opener, Secrets};
@@ -225,7 +226,7 @@ impl Machine {
     fn collect(&mut self, keep: &BTreeSet<Digest>) {
         self.artifacts.retain(|it| keep.contains(it));
         self.todo.retain(|effect| match effect {
-            Effect::Fetch(artifact) => keep.contains(&artifact.digest),
+            Effect::Fetch(need) => keep.contains(&need.digest()),
             _ => true,
         });
     }
@@ -251,7 +252,7 @@ impl Machine {
 
     fn carry_out(&mut self, effect: Effect, luck: u8) {
         match effect {
-            Effect::Fetch(artifact) => self.fetch(artifact, luck),
+            Effect::Fetch(need) => self.fetch(need, luck),
             Effect::Prepare { name, .. } if luck < 30 => {
                 self.tell(Observed::Prepared(name, Err(NotPrepared::Machine("no room".into()))));
             }
@@ -315,17 +316,18 @@ impl Machine {
         }
     }
 
-    fn fetch(&mut self, artifact: Artifact, luck: u8) {
+    fn fetch(&mut self, need: Need, luck: u8) {
+        let digest = need.digest();
         if self.cut_off || luck < 60 {
-            self.tell(Observed::FetchTrouble(artifact.digest, "torn".into()));
+            self.tell(Observed::FetchTrouble(digest, "torn".into()));
             // Where no link is, nothing more comes of it.
             if !self.cut_off {
-                self.todo.push(Effect::Fetch(artifact));
+                self.todo.push(Effect::Fetch(need));
             }
             return;
         }
-        self.artifacts.insert(artifact.digest);
-        self.tell(Observed::Fetched(artifact.digest));
+        self.artifacts.insert(digest);
+        self.tell(Observed::Fetched(digest));
     }
 
     fn prepare(&mut self, effect: Effect) {

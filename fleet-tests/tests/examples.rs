@@ -211,7 +211,7 @@ fn each_runs_with_nothing_but_the_base_system() {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let Run::Process(process) = &example.workload().unwrap().run;
+        let Run::Process(process) = &example.workload().unwrap().run else { panic!("a process") };
         let Executable::Path(program) = &process.executable else { panic!("{name}: an artifact") };
         assert!(program.starts_with("/bin/"), "{name}: {program}");
         let log = fs::File::create(scratch.path().join("log")).unwrap();

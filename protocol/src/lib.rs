@@ -9,6 +9,7 @@
 //! See decision 0134.
 
 pub mod checkpoint;
+pub mod container;
 pub mod cost;
 pub mod enrol;
 pub mod message;

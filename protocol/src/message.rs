@@ -206,19 +206,32 @@ pub struct WorkloadReport {
 impl WorkloadReport {
     /// Process id of the main process, if the instance is a process of the device.
     pub fn pid(&self) -> Option<u32> {
-        match self.detail {
-            Some(Detail::Process(pid)) => Some(pid),
+        match &self.detail {
+            Some(Detail::Process(pid)) => Some(*pid),
+            Some(Detail::Container(_)) => None,
             None => self.run,
         }
     }
 }
 
 /// Detail of a running instance, by the runtime that it is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Detail {
     /// Process of the device, with the process id of its main process.
     Process(u32),
+    /// Container, or the containers of a group.
+    Container(Box<ContainerDetail>),
+}
+
+/// What an engine says of a workload's containers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerDetail {
+    /// Id of the container at its engine, the first 12 digits; of a group that of its first one.
+    pub id: String,
+    /// Ports of the device that were assigned, by the names of the document.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<Name, u16>,
 }
 
 /// Longest [`WorkloadReport::reason`] in bytes: one line for a person, and small on a metered link.
@@ -253,6 +266,27 @@ pub struct AgentInfo {
     /// [`Method::AuditCheckpoint`]. One of an earlier version does not, and is not asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub witness: bool,
+    /// Container engine of the device. Absent: the agent looks for none, or is of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineInfo>,
+}
+
+/// Container engine of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// Name of the engine, such as `docker` or `podman`. Empty: the device has none, or it never
+    /// answered.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Version of the engine, such as `20.10.24`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Version of its API that is spoken, such as `1.41`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub api: String,
+    /// Reason why it cannot be used; empty: it can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub problem: String,
 }
 
 /// Presence of a device: connected or not. Device → control plane, retained; the offline form is the

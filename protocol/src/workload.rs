@@ -6,8 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::container::{Container, Group, Platform};
 use holdfast_base::ids::Digest;
 
 /// Complete description of one revision of a workload.
@@ -48,23 +51,108 @@ pub struct Bus {
     pub publish: Vec<String>,
 }
 
-/// Kind of a workload. Containers and functions will be further variants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+/// Kind of a workload. On the wire it is a map with one entry, whose key is the kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Run {
     /// Process of the device's own operating system.
     Process(Process),
+    /// Container of the device's engine.
+    Container(Box<Container>),
+    /// Several containers as one workload.
+    Group(Box<Group>),
+    /// Kind that this program does not know, with its word. Only a workload of this kind cannot run:
+    /// the rest of a desired state is followed.
+    Unknown(String),
 }
 
 impl Run {
-    /// Returns the artifacts that must be on the device before the workload can start.
-    pub fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
-        let Self::Process(process) = self;
-        match &process.executable {
-            Executable::Artifact(artifact) => Some(artifact),
-            Executable::Path(_) => None,
+    /// Word for the kind, such as `process`.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Process(_) => "process",
+            Self::Container(_) => "container",
+            Self::Group(_) => "group",
+            Self::Unknown(kind) => kind,
         }
-        .into_iter()
+    }
+
+    /// Returns the containers of the workload, in the order of their starts.
+    pub fn containers(&self) -> impl Iterator<Item = &Container> {
+        let (one, group) = match self {
+            Self::Container(container) => (Some(&**container), None),
+            Self::Group(group) => (None, Some(&group.containers)),
+            Self::Process(_) | Self::Unknown(_) => (None, None),
+        };
+        one.into_iter().chain(group.into_iter().flatten().map(|member| &member.container))
+    }
+
+    /// Returns the artifact that a process executes, if it is one.
+    pub fn program(&self) -> Option<&Artifact> {
+        match self {
+            Self::Process(Process { executable: Executable::Artifact(artifact), .. }) => {
+                Some(artifact)
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns every file that is downloaded for the workload, on a device of any architecture: its
+    /// program, and the configurations and layers of its images. One may come more than once.
+    pub fn artifacts(&self) -> impl Iterator<Item = &Artifact> {
+        let platforms = self.containers().flat_map(|container| &container.image.platforms);
+        self.program().into_iter().chain(platforms.flat_map(Platform::files))
+    }
+}
+
+/// Longest word of an unknown kind in bytes; what is longer is cut.
+const MAX_KIND: usize = 32;
+
+impl Serialize for Run {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match self {
+            Self::Process(process) => map.serialize_entry("process", process)?,
+            Self::Container(container) => map.serialize_entry("container", container)?,
+            Self::Group(group) => map.serialize_entry("group", group)?,
+            Self::Unknown(kind) => map.serialize_entry(kind, &())?,
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Run {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RunVisitor)
+    }
+}
+
+/// Reader of a [`Run`], which passes over the content of an unknown kind.
+struct RunVisitor;
+
+impl<'de> Visitor<'de> for RunVisitor {
+    type Value = Run;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a map with one entry: the kind of the workload")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Run, A::Error> {
+        let Some(kind) = map.next_key::<String>()? else {
+            return Err(A::Error::custom("no kind of workload"));
+        };
+        let run = match kind.as_str() {
+            "process" => Run::Process(map.next_value()?),
+            "container" => Run::Container(map.next_value()?),
+            "group" => Run::Group(map.next_value()?),
+            _ => {
+                map.next_value::<IgnoredAny>()?;
+                Run::Unknown(kind.chars().take(MAX_KIND).collect())
+            }
+        };
+        if map.next_key::<IgnoredAny>()?.is_some() {
+            return Err(A::Error::custom("more than one kind of workload"));
+        }
+        Ok(run)
     }
 }
 
@@ -200,6 +288,8 @@ pub enum Probe {
         /// Program and its arguments.
         command: Vec<String>,
     },
+    /// Succeeds if the probe of each container of the group that has one succeeds.
+    Members,
 }
 
 /// Signal and grace period for stopping a workload.
@@ -217,6 +307,6 @@ impl Default for Stop {
     }
 }
 
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }

@@ -70,6 +70,7 @@ impl View {
                 match detail(instance) {
                     // The run's number says it in fewer bytes.
                     Some(Detail::Process(pid)) => report.run = Some(pid),
+                    Some(detail) => report.detail = Some(detail),
                     None => {}
                 }
             }

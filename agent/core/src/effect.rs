@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_base::ids::{Digest, Name};
-use holdfast_protocol::workload::{Artifact, Probe, WorkloadSpec};
+use holdfast_protocol::workload::{Probe, WorkloadSpec};
 
+use super::need::Need;
 use super::runtime::{Found, Halt, Handle, NotPrepared, Reason, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
 use super::secrets::Secrets;
@@ -14,8 +15,8 @@ use super::secrets::Secrets;
 /// One effect for the driver to carry out. Its result returns as [`Observed`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Fetch an artifact, retrying for as long as it is wanted.
-    Fetch(Artifact),
+    /// Fetch what is needed, retrying for as long as it is wanted.
+    Fetch(Need),
     /// Prepare an instance that can be identified and does not run before [`Effect::Start`].
     Prepare {
         /// Name of the workload.
@@ -104,9 +105,9 @@ pub enum Effect {
     },
     /// List every part of every workload that is on the machine.
     Census,
-    /// Remove every artifact but these, and stop fetching others.
+    /// Remove every artifact and image but these, and stop fetching others.
     Collect {
-        /// Artifacts that are still referenced.
+        /// Artifacts and images that are still referenced, and the files of such images.
         keep: BTreeSet<Digest>,
     },
 }
@@ -114,9 +115,9 @@ pub enum Effect {
 /// Result of an effect, or an event that happened by itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observed {
-    /// An artifact is complete on disk, and its digest was checked.
+    /// An artifact is complete on disk and its digest was checked, or an image is at the engine.
     Fetched(Digest),
-    /// An artifact could not be fetched yet, with the reason; it is retried.
+    /// An artifact or an image could not be fetched yet, with the reason; it is retried.
     FetchTrouble(Digest, String),
     /// The instance can be started, or why there is none.
     Prepared(Name, Result<Handle, NotPrepared>),

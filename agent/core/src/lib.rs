@@ -23,6 +23,7 @@ mod lifecycle;
 pub mod lineage;
 pub mod log_poll;
 pub mod mqtt311;
+pub mod need;
 pub mod negotiation;
 pub mod process;
 pub mod renewal;

@@ -31,10 +31,11 @@ use std::sync::Arc;
 
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::MAX_REASON;
-use holdfast_protocol::workload::{Artifact, RestartPolicy, WorkloadSpec};
+use holdfast_protocol::workload::{RestartPolicy, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
+use super::need::{self, Need};
 use super::restart::NotRestarted;
 use super::runtime::{Halt, Handle, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
@@ -302,10 +303,7 @@ impl Workload {
     /// Digests of all artifacts that must stay on the device for this workload.
     pub(super) fn artifacts(&self) -> impl Iterator<Item = Digest> + '_ {
         let revisions = [&self.wanted, &self.saved.current, &self.saved.previous];
-        revisions
-            .into_iter()
-            .flatten()
-            .flat_map(|revision| revision.spec.run.artifacts().map(|artifact| artifact.digest))
+        revisions.into_iter().flatten().flat_map(|revision| need::kept(&revision.spec.run))
     }
 
     /// Takes steps until the workload has to wait for something.
@@ -344,7 +342,7 @@ impl Workload {
             (Stage::Idle, Some(goal)) => self.begin(goal, world),
             (Stage::Fetching(digest), Some(goal)) => {
                 let digest = *digest;
-                let needed = goal.spec.run.artifacts().any(|artifact| artifact.digest == digest);
+                let needed = need::digests(&goal.spec.run).any(|needed| needed == digest);
                 let over = !needed || world.artifacts.contains(&digest);
                 if over {
                     self.stage = Stage::Idle;
@@ -435,8 +433,8 @@ impl Workload {
             None if missing.is_none() => goal,
             None => {
                 let Some(missing) = missing else { return false };
+                self.stage = Stage::Fetching(missing.digest());
                 world.out.push(Effect::Fetch(missing));
-                self.stage = Stage::Fetching(missing.digest);
                 return false;
             }
         };
@@ -520,9 +518,9 @@ impl Workload {
     }
 
     /// Asks for an artifact while another revision runs, once.
-    fn prefetch(&mut self, missing: Artifact, world: &mut Surroundings<'_>) {
-        if self.prefetching != Some(missing.digest) {
-            self.prefetching = Some(missing.digest);
+    fn prefetch(&mut self, missing: Need, world: &mut Surroundings<'_>) {
+        if self.prefetching != Some(missing.digest()) {
+            self.prefetching = Some(missing.digest());
             world.out.push(Effect::Fetch(missing));
         }
     }
@@ -624,9 +622,8 @@ impl Workload {
     }
 }
 
-fn missing(revision: &Revision, artifacts: &BTreeSet<Digest>) -> Option<Artifact> {
-    let mut needed = revision.spec.run.artifacts();
-    needed.find(|artifact| !artifacts.contains(&artifact.digest)).copied()
+fn missing(revision: &Revision, present: &BTreeSet<Digest>) -> Option<Need> {
+    need::needs(&revision.spec.run).find(|needed| !present.contains(&needed.digest()))
 }
 
 /// Cuts a text to at most [`MAX_REASON`] bytes, between two characters.

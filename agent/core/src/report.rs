@@ -324,6 +324,7 @@ mod tests {
             certificate_not_after: None,
             refused: 0,
             witness: false,
+            engine: None,
         }
     }
 

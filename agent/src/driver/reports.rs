@@ -130,6 +130,7 @@ impl Reports {
             certificate_not_after: life.map(|it| it.not_after),
             refused,
             witness: true,
+            engine: None,
         };
         let now = uptime_ms();
         let Some(mut report) = self.reporter.next(view, problems, Some(data), info, now) else {

@@ -131,6 +131,7 @@ impl Driver {
         let opener: Arc<dyn Opener> = context.secrets.clone();
         let processes = Processes::new(context, observe.clone());
         let runtimes = Runtimes::new(vec![Box::new(processes)], workloads, observe.clone());
+
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
         let sources =
@@ -171,7 +172,7 @@ impl Driver {
             inputs: Inputs { observed, links, results, check_at: soon },
             folder,
             logs: Logs::new(&data, runtimes.clone(), time, bytes, soon, for_logs),
-            workloads: Workloads::new(agent, runtimes, artifacts, tell.clone()),
+            workloads: Workloads::new(agent, runtimes, artifacts, observe, tell.clone()),
             desired,
             identity: DeviceIdentity::new(around, credentials, api, for_identity, unreadable),
             link: Link::new(),

@@ -20,6 +20,7 @@ use crate::adapters::clock::uptime_ms;
 use crate::adapters::crash;
 use crate::core::agent::{Agent, View};
 use crate::core::effect::{Effect, Observed};
+use crate::core::need::Need;
 use crate::core::runtime::{Found, Reason};
 use crate::core::saved::SavedWorkload;
 use crate::runtimes::{Prepare, Probing, Runtimes, Sweep, on_own_thread};
@@ -36,13 +37,20 @@ pub(super) struct Workloads {
     pub(super) runtimes: Runtimes,
     artifacts: Artifacts,
     restarts: Restarts,
+    observe: mpsc::Sender<Observed>,
     tell: Tell,
 }
 
 impl Workloads {
     /// Begins with the workloads that the core plans with, of which some run already.
-    pub(super) fn new(agent: Agent, runtimes: Runtimes, artifacts: Artifacts, tell: Tell) -> Self {
-        Self { agent, runtimes, artifacts, restarts: Restarts::default(), tell }
+    pub(super) fn new(
+        agent: Agent,
+        runtimes: Runtimes,
+        artifacts: Artifacts,
+        observe: mpsc::Sender<Observed>,
+        tell: Tell,
+    ) -> Self {
+        Self { agent, runtimes, artifacts, restarts: Restarts::default(), observe, tell }
     }
 
     /// Admits the known workloads to the local bus and the data socket.
@@ -120,7 +128,7 @@ impl Workloads {
         for effect in effects {
             match effect {
                 Effect::Save { name, saved } => states.push((name, Some(*saved))),
-                Effect::Fetch(artifact) => self.artifacts.fetch(artifact),
+                Effect::Fetch(need) => self.fetch(need),
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
                 Effect::Prepare { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");
@@ -163,6 +171,20 @@ impl Workloads {
             self.runtimes.sweep(sweeps);
         }
         states
+    }
+
+    /// Fetches what a workload needs.
+    fn fetch(&mut self, need: Need) {
+        match need {
+            Need::File(artifact) => self.artifacts.fetch(artifact),
+            Need::Image(image) => {
+                let why = format!("image {}: this agent has no container runtime", image.name);
+                let (tell, digest) = (self.observe.clone(), image.digest);
+                tokio::spawn(async move {
+                    let _agent_ends = tell.send(Observed::FetchTrouble(digest, why)).await;
+                });
+            }
+        }
     }
 
     fn save(&mut self, states: Vec<(Name, Option<SavedWorkload>)>, folder: &mut DataFolder) {

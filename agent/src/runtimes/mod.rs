@@ -197,7 +197,14 @@ impl Runtimes {
         match self.all.iter().find(|it| it.runs(&ask.revision.spec.run)) {
             Some(runtime) => runtime.prepare(ask),
             None => {
-                let why = Reason::from("this device has nothing that could run it");
+                let why = match &ask.revision.spec.run {
+                    Run::Unknown(kind) => format!(
+                        "agent {} does not know workloads of kind {kind:?}: update the agent",
+                        env!("CARGO_PKG_VERSION")
+                    ),
+                    run => format!("this agent runs no workloads of kind {:?}", run.kind()),
+                };
+                let why = Reason(why);
                 self.say(Observed::Prepared(ask.name, Err(NotPrepared::Revision(why))));
             }
         }

@@ -37,6 +37,9 @@ pub(super) enum ProbeError {
         /// Error of the system.
         source: std::io::Error,
     },
+    /// The probe asks containers of a group, and the workload is none.
+    #[error("its probe is that of a group of containers")]
+    OfGroups,
     /// The host's name resolves to nothing.
     #[error("{0}: no address")]
     NoAddress(String),

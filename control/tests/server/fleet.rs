@@ -39,6 +39,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
             certificate_not_after: Some(certificate),
             refused: 0,
             witness: false,
+            engine: None,
         }),
         data: None,
         history: Vec::new(),

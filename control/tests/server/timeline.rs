@@ -47,6 +47,7 @@ async fn says(
             certificate_not_after: None,
             refused: 0,
             witness: false,
+            engine: None,
         }),
         data: None,
         history: Vec::new(),

@@ -297,6 +297,7 @@ impl Device {
             certificate_not_after: None,
             refused: 0,
             witness: false,
+            engine: None,
         };
         StateReport {
             full: true,

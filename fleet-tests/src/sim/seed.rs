@@ -214,6 +214,7 @@ fn report(
             certificate_not_after: Some(not_after),
             refused: 0,
             witness: false,
+            engine: None,
         })),
         ..ReportRecord::default()
     };

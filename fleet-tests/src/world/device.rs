@@ -355,6 +355,7 @@ impl Device {
             certificate_not_after: None,
             refused: self.refused,
             witness: false,
+            engine: None,
         };
         if let Some(report) = self.reporter.next(&agent.view(), &[], None, info, uptime) {
             self.outbox.push((report.id.unwrap(), codec::encode(&report).unwrap()));
@@ -384,7 +385,7 @@ impl Device {
 
     fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
         match effect {
-            Effect::Fetch(artifact) => self.fetch(artifact.digest, now, dice),
+            Effect::Fetch(need) => self.fetch(need.digest(), now, dice),
             prepare @ Effect::Prepare { .. } => self.later(now, dice, 50, Work::Prepare(prepare)),
             Effect::Save { name, saved } => {
                 let stored = !self.disk.full;

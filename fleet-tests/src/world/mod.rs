@@ -69,7 +69,7 @@ impl Behaviour {
 
     /// Returns the behaviour for a specification; programs from artifacts are `Good`.
     pub(crate) fn of(spec: &WorkloadSpec) -> Self {
-        let Run::Process(process) = &spec.run;
+        let Run::Process(process) = &spec.run else { return Self::Good };
         match &process.executable {
             Executable::Artifact(_) => Self::Good,
             Executable::Path(path) => Self::ALL

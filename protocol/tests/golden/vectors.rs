@@ -84,7 +84,7 @@ pub(crate) fn desired_empty() -> DesiredState {
 
 pub(crate) fn desired_small() -> DesiredState {
     let mut hello = spec(Executable::Path("/bin/sleep".into()));
-    let Run::Process(process) = &mut hello.run;
+    let Run::Process(process) = &mut hello.run else { unreachable!("it is a process") };
     process.args = text(&["1000"]);
     desired(2, vec![("hello", 1, hello)])
 }
@@ -342,6 +342,7 @@ fn agent() -> Option<AgentInfo> {
         certificate_not_after: Some(1_795_554_000),
         refused: 2,
         witness: false,
+        engine: None,
     })
 }
 
@@ -353,6 +354,7 @@ pub(crate) fn state_first() -> StateReport {
         certificate_not_after: None,
         refused: 0,
         witness: false,
+        engine: None,
     };
     StateReport {
         full: true,

@@ -17,7 +17,7 @@ pub(super) fn problem(why: &NoCgroups, wanted: &[(&Name, &WorkloadSpec)]) -> Opt
     let (mut cpu, mut memory, mut pids) = (false, false, false);
     let mut uncounted: Vec<&str> = Vec::new();
     for (name, spec) in wanted {
-        let Run::Process(process) = &spec.run;
+        let Run::Process(process) = &spec.run else { continue };
         cpu |= spec.resources.cpu_millis.is_some();
         memory |= spec.resources.memory_bytes.is_some();
         if spec.resources.pids.is_some() {

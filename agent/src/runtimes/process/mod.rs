@@ -75,9 +75,7 @@ impl Runtime for Processes {
     }
 
     fn runs(&self, run: &Run) -> bool {
-        match run {
-            Run::Process(_) => true,
-        }
+        matches!(run, Run::Process(_))
     }
 
     /// Lays out the workload's folder, starts the launcher and waits until it is at the gate.

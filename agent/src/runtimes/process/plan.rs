@@ -34,6 +34,9 @@ pub enum PlanError {
     /// Its secrets cannot be opened, or not be given to it.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
+    /// The workload is of another kind.
+    #[error("the workload is no process")]
+    NoProcess,
     /// The command of a probe is empty.
     #[error("the probe has no command")]
     NoCommand,
@@ -48,7 +51,10 @@ impl PlanError {
             looped: source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()),
         };
         Some(match self {
-            Self::User(_) | Self::NoCommand | Self::Secrets(SecretsError::User(_)) => Failed::User,
+            Self::User(_)
+            | Self::NoCommand
+            | Self::NoProcess
+            | Self::Secrets(SecretsError::User(_)) => Failed::User,
             Self::Limits(_) => Failed::Limits,
             Self::Folder(folder::LayError::InTheWay { .. })
             | Self::Secrets(
@@ -82,7 +88,7 @@ impl From<PlanError> for NotPrepared {
 pub(super) fn prepare(context: &Context, ask: &Prepare) -> Result<Plan, NotPrepared> {
     let Prepare { name, revision, nonce, stale_config } = ask;
     let spec = &revision.spec;
-    let Run::Process(process) = &spec.run;
+    let Run::Process(process) = &spec.run else { return Err(PlanError::NoProcess.into()) };
     if let Executable::Artifact(artifact) = &process.executable
         && let Ok(false) = context.artifact(&artifact.digest).try_exists()
     {
@@ -118,8 +124,11 @@ pub(super) fn refresh(
     name: &Name,
     revision: &Revision,
 ) -> Result<(), SecretsError> {
-    let Run::Process(process) = &revision.spec.run;
-    let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
+    let user = match &revision.spec.run {
+        Run::Process(process) => process.user.as_deref(),
+        _ => None,
+    };
+    let user = users::resolve(user, name, &context.workloads)?;
     let content = context.secrets.opened(name, revision.secrets.as_deref())?;
     context.secrets.lay(&context.folder(name), name, revision, &content, user)
 }
@@ -187,7 +196,7 @@ pub(super) fn probe_plan(
     command: &[String],
 ) -> Result<Plan, PlanError> {
     let Probing { name, instance: Handle { nonce, .. }, spec, secrets, .. } = ask;
-    let Run::Process(process) = &spec.run;
+    let Run::Process(process) = &spec.run else { return Err(PlanError::NoProcess) };
     let content = context.secrets.opened(name, secrets.as_deref())?;
     let user = users::resolve(process.user.as_deref(), name, &context.workloads)?;
     let own = context.folder(name).join(users::FILES);

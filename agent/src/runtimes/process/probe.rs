@@ -33,6 +33,7 @@ pub(super) async fn run(context: Arc<Context>, ask: Probing) -> Result<(), Probe
             let shown = command.first().map_or("", String::as_str);
             execute(&context, &plan, shown, within).await
         }
+        Probe::Members => Err(ProbeError::OfGroups),
     }
 }
 
