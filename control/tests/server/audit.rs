@@ -162,6 +162,7 @@ async fn reports(world: &World, witness: bool) {
         certificate_not_after: None,
         refused: 0,
         witness,
+        engine: None,
     };
     let report = StateReport {
         v: holdfast_base::WIRE_VERSION,
