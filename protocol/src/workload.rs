@@ -310,3 +310,39 @@ impl Default for Stop {
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_base::codec;
+
+    use super::*;
+
+    /// What is decoded has a version.
+    #[derive(Serialize, Deserialize)]
+    struct Message {
+        v: u8,
+        run: Run,
+    }
+
+    fn read(run: &[u8]) -> Result<Run, codec::CodecError> {
+        let message = [b"\xa2\x61v\x01\x63run", run].concat();
+        codec::decode::<Message>(&message).map(|message| message.run)
+    }
+
+    #[test]
+    fn a_kind_that_is_not_known_is_passed_over_and_kept_by_its_word() {
+        // { "wasm": { "module": [1, 2, { "a": null }] } }, as a later control plane might say it.
+        let run = read(b"\xa1\x64wasm\xa1\x66module\x83\x01\x02\xa1\x61a\xf6").unwrap();
+        assert_eq!(run, Run::Unknown("wasm".into()));
+        assert_eq!((run.kind(), run.artifacts().count(), run.containers().count()), ("wasm", 0, 0));
+        let saved = codec::encode(&Message { v: 1, run: run.clone() }).unwrap();
+        assert_eq!(codec::decode::<Message>(&saved).unwrap().run, run, "as a saved state has it");
+    }
+
+    #[test]
+    fn a_workload_is_of_one_kind() {
+        for bytes in [&b"\xa0"[..], b"\xa2\x61a\xf6\x61b\xf6", b"\x61a", b"\xa1\x01\xf6"] {
+            assert!(read(bytes).is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -168,6 +168,7 @@ fn desired_states() {
         ("desired-small", "one workload, every default", vectors::desired_small()),
         ("desired-all", "every field of a workload", vectors::desired_all()),
         ("desired-paused", "one workload that is paused", vectors::desired_paused()),
+        ("desired-containers", "containers and a group", vectors::desired_containers()),
         ("desired-data", "every field of streams, link and bus", vectors::desired_data()),
         ("desired-data-named", "the same, and whose budget it is", vectors::desired_data_named()),
         ("desired-data-small", "policies, and none in them", vectors::desired_data_small()),
@@ -261,6 +262,7 @@ fn state_reports() {
     for (name, about, message) in [
         ("state-first", "a device that was never told anything", vectors::state_first()),
         ("state-witness", "it keeps checkpoints of the audit log", vectors::state_witness()),
+        ("state-containers", "a container and its engine", vectors::state_containers()),
         ("state-full", "everything, after a connect", vectors::state_full()),
         ("state-delta", "what changed: one workload, one is gone", vectors::state_delta()),
         ("state-paused", "a workload that is paused", vectors::state_paused()),

@@ -18,11 +18,12 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 23] = [
+const SOURCES: [&str; 24] = [
     "src/message.rs",
     "src/checkpoint.rs",
     "src/wire.rs",
     "src/workload.rs",
+    "src/container.rs",
     "src/enrol.rs",
     "src/sealing.rs",
     "base/src/ids.rs",

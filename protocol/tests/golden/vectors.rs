@@ -4,9 +4,14 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::Digest;
 use holdfast_protocol::checkpoint::{Checkpoint, Testimony, Witnessed};
+use holdfast_protocol::container::{
+    After, Container, DeviceFile, Devices, Group, Image, Member, Mount, MountFrom, Network,
+    Platform, Port, Until,
+};
 use holdfast_protocol::message::{
-    AgentInfo, Call, DesiredState, DesiredWorkload, Detail, LogPart, Method, Phase, Presence,
-    Problem, Reply, ReplyCode, ReplyError, ReportAck, StateReport, WorkloadReport,
+    AgentInfo, Call, ContainerDetail, DesiredState, DesiredWorkload, Detail, EngineInfo, LogPart,
+    Method, Phase, Presence, Problem, Reply, ReplyCode, ReplyError, ReportAck, StateReport,
+    WorkloadReport,
 };
 use holdfast_protocol::sealing::{Bound, OnChange, Sealed, SealedContent, seal};
 use holdfast_protocol::workload::{
@@ -133,6 +138,113 @@ pub(crate) fn desired_all() -> DesiredState {
     let mut state = desired(70_000, vec![("web", 12, web), ("cache", 3, cache), ("job", 1, job)]);
     state.epoch = 1_795_467_600; // of a restored control plane: seconds since 1970
     state
+}
+
+fn artifact(first: u8, size: u64) -> Artifact {
+    Artifact { digest: Digest([first; 32]), size }
+}
+
+fn image(name: &str) -> Image {
+    let arm = Platform { arch: "arm64".into(), config: artifact(4, 900), layers: Vec::new() };
+    let amd = Platform {
+        arch: "amd64".into(),
+        config: artifact(2, 1_400),
+        layers: vec![artifact(3, 70_000_000), artifact(5, 2_048)],
+    };
+    Image { name: name.into(), digest: Digest([1; 32]), platforms: vec![amd, arm] }
+}
+
+/// Container of which every field is absent that may be.
+fn bare(name: &str) -> Container {
+    Container {
+        image: image(name),
+        command: Vec::new(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        workdir: None,
+        user: None,
+        ports: Vec::new(),
+        mounts: Vec::new(),
+        devices: Devices::default(),
+        network: Network::Host,
+        writable_root: false,
+        capabilities: Vec::new(),
+        seccomp_off: false,
+        time_zone: None,
+        dns: Vec::new(),
+        hosts: BTreeMap::new(),
+        init: false,
+    }
+}
+
+fn full() -> Container {
+    let port = |name: Option<&str>, container, host, address: Option<&str>, udp| Port {
+        name: name.map(|name| name.parse().unwrap()),
+        container,
+        host,
+        address: address.map(str::to_owned),
+        udp,
+    };
+    let mount = |path: &str, from, read_only| Mount { path: path.into(), from, read_only };
+    Container {
+        command: text(&["/bin/till"]),
+        args: text(&["--quiet"]),
+        env: map(&[("LANG", "C.UTF-8")]),
+        workdir: Some("/srv".into()),
+        user: Some("1000:1000".into()),
+        ports: vec![
+            port(Some("web"), 80, None, None, false),
+            port(None, 53, Some(5_353), Some("127.0.0.1"), true),
+        ],
+        mounts: vec![
+            mount("/var/lib/till", MountFrom::Volume("data".parse().unwrap()), false),
+            mount("/etc/hostname", MountFrom::Host("/etc/hostname".into()), true),
+            mount("/etc/till.toml", MountFrom::Files("till.toml".into()), true),
+            mount("/tmp", MountFrom::Memory(16 * 1024 * 1024), false),
+        ],
+        devices: Devices {
+            files: vec![DeviceFile {
+                host: "/dev/ttyUSB0".into(),
+                container: "/dev/scale".into(),
+                rights: "rw".into(),
+            }],
+            cdi: text(&["nvidia.com/gpu=all"]),
+            gpus: Some(-1),
+        },
+        network: Network::Shared(vec!["shop".parse().unwrap()]),
+        writable_root: true,
+        capabilities: text(&["NET_BIND_SERVICE"]),
+        seccomp_off: true,
+        time_zone: Some("Europe/Oslo".into()),
+        dns: text(&["10.0.0.2"]),
+        hosts: map(&[("printer", "10.0.0.9")]),
+        init: true,
+        ..bare("shop/till:1.4")
+    }
+}
+
+pub(crate) fn desired_containers() -> DesiredState {
+    let mut till = spec(Executable::Path("/bin/true".into()));
+    let mut hello = till.clone();
+    let mut pair = till.clone();
+    till.run = Run::Container(Box::new(full()));
+    hello.run = Run::Container(Box::new(bare("hello")));
+    let db = Member {
+        name: "db".parse().unwrap(),
+        container: bare("db:16"),
+        probe: Some(Probe::Tcp { host: None, port: 5_432 }),
+        after: Vec::new(),
+    };
+    let after = |name: &str, until| After { name: name.parse().unwrap(), until };
+    let web = Member {
+        name: "web".parse().unwrap(),
+        container: Container { network: Network::Bridge, ..bare("web:2") },
+        probe: None,
+        after: vec![after("db", Until::Healthy), after("other", Until::Started)],
+    };
+    pair.run = Run::Group(Box::new(Group { containers: vec![db, web] }));
+    pair.health = health(Probe::Members);
+    desired(4, vec![("till", 2, till), ("hello", 1, hello), ("pair", 9, pair)])
 }
 
 /// Randomness of the sealed vectors.
@@ -369,6 +481,23 @@ pub(crate) fn state_witness() -> StateReport {
     let first = state_first();
     let agent = first.agent.map(|agent| AgentInfo { witness: true, ..agent });
     StateReport { agent, ..state_first() }
+}
+
+pub(crate) fn state_containers() -> StateReport {
+    let engine = EngineInfo {
+        name: "docker".into(),
+        version: "20.10.24".into(),
+        api: "1.41".into(),
+        problem: String::new(),
+    };
+    let ports = BTreeMap::from([("web".parse().unwrap(), 20_480)]);
+    let id = "0123456789ab".into();
+    let detail = Some(Detail::Container(Box::new(ContainerDetail { id, ports })));
+    let till = WorkloadReport { detail, ..workload(2, Phase::Running, 0, 77, "") };
+    let first = state_first();
+    let agent = first.agent.map(|agent| AgentInfo { engine: Some(engine), ..agent });
+    let workloads = BTreeMap::from([("till".parse().unwrap(), Some(till))]);
+    StateReport { agent, workloads, ..state_first() }
 }
 
 pub(crate) fn state_full() -> StateReport {
