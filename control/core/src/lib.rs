@@ -25,6 +25,7 @@ pub mod fleet;
 pub mod format;
 pub mod granted;
 pub mod groups;
+pub mod images;
 pub mod ingest;
 pub mod jobs;
 pub mod kinds;

@@ -3,6 +3,7 @@
 use holdfast_base::ids::{Digest, Name, unhex};
 
 use super::alarms::Silence;
+use super::images::KnownImage;
 use super::kinds::AnyKind;
 use super::model::{BadRecord, Device, Model, read, sha256};
 use super::people::UserRecord;
@@ -59,6 +60,14 @@ impl Model {
             "artifact" => {
                 let digest = unhex::<32>(rest).map(Digest).ok_or_else(unknown)?;
                 self.artifacts.insert(digest, read(key, value)?);
+            }
+            "image" => {
+                let digest = unhex::<32>(rest).map(Digest).ok_or_else(unknown)?;
+                self.images.contents.insert(digest, KnownImage::new(read(key, value)?));
+            }
+            "repository" => {
+                let name = rest.parse().map_err(|_| unknown())?;
+                self.images.repositories.insert(name, read(key, value)?);
             }
             "ended" => drop(self.ended.insert(name()?)),
             "silence" => {

@@ -16,6 +16,7 @@ use super::absence::{Made, Rule};
 use super::alarms::Silence;
 use super::audit::{Chain, RECENT};
 use super::audit_sink::Sunk;
+use super::images::Images;
 use super::ingest::Retention;
 use super::kinds::cbor_len;
 use super::liveness::Live;
@@ -118,13 +119,26 @@ impl KnownPolicy {
     }
 }
 
-/// True if `text` is a string anywhere in a written document.
-fn holds(written: &Value, text: &str) -> bool {
+/// True if a string anywhere in a written document is one of the digests, or a reference that ends
+/// with one, such as `shop/till@sha256:…`.
+fn holds(written: &Value, digests: &BTreeSet<String>) -> bool {
     match written {
-        Value::String(found) => found == text,
-        Value::Array(items) => items.iter().any(|item| holds(item, text)),
-        Value::Object(object) => object.values().any(|item| holds(item, text)),
+        Value::String(found) => {
+            digests.contains(found)
+                || found.rsplit_once('@').is_some_and(|(_, digest)| digests.contains(digest))
+        }
+        Value::Array(items) => items.iter().any(|item| holds(item, digests)),
+        Value::Object(object) => object.values().any(|item| holds(item, digests)),
         _ => false,
+    }
+}
+
+impl Workload {
+    /// True if a stored revision names one of these files or images. `digests` are their texts in
+    /// documents, `files` those that the newest revision may have.
+    fn names(&self, digests: &BTreeSet<String>, files: &BTreeSet<Digest>) -> bool {
+        self.record.spec.run.artifacts().any(|artifact| files.contains(&artifact.digest))
+            || self.revisions.iter().any(|revision| holds(&revision.written, digests))
     }
 }
 
@@ -192,6 +206,8 @@ pub struct Model {
     pub sessions: BTreeMap<[u8; 32], SessionRecord>,
     /// Artifacts that the tenant has pushed. Nobody else fetches them or names them in documents.
     pub artifacts: BTreeMap<Digest, ArtifactRecord>,
+    /// Images of the tenant. Their configurations and layers are artifacts.
+    pub images: Images,
     /// Limits of the tenant, from its `Tenant` document. See [`super::tenants::Tenants::settle`].
     pub quotas: Quotas,
     /// Names of tenants that were deleted and whose rows are not all removed yet. Only in the tables
@@ -227,6 +243,7 @@ pub const SHARED: [&str; 3] = [AUTHORITY, FORMAT, KEYRING];
 /// the store's key, `KIND/TENANT/REST`.
 pub mod key {
     use holdfast_base::ids::{Digest, Name, hex};
+    use holdfast_oci::Repository;
 
     use crate::records::PolicyKey;
     use crate::timeline::Ring;
@@ -333,6 +350,14 @@ pub mod key {
     pub fn artifact(digest: &Digest) -> String {
         format!("artifact/{}", digest.hex())
     }
+    /// Returns the key of an image, by its digest.
+    pub fn image(digest: &Digest) -> String {
+        format!("image/{}", digest.hex())
+    }
+    /// Returns the key of a repository of images.
+    pub fn repository(name: &Repository) -> String {
+        format!("repository/{name}")
+    }
     /// Returns the key of a deleted tenant whose rows are not all removed yet.
     pub fn ended(tenant: &Name) -> String {
         format!("ended/{tenant}")
@@ -373,6 +398,7 @@ impl Model {
             users: BTreeMap::new(),
             sessions: BTreeMap::new(),
             artifacts: BTreeMap::new(),
+            images: Images::default(),
             quotas: Quotas::default(),
             ended: BTreeSet::new(),
             audit: VecDeque::new(),
@@ -456,25 +482,39 @@ impl Model {
     }
 
     /// True if an artifact belongs to a workload that the device should run, in any stored
-    /// revision: a device may go back to the last one that worked.
+    /// revision: a device may go back to the last one that worked. An image's configuration and
+    /// layers belong to each workload that names the image.
     pub fn names_artifact(&self, device: &Name, digest: &Digest) -> bool {
         let Some(device) = self.devices.get(device) else { return false };
-        let text = digest.to_string();
+        let names = self.names_of(digest);
+        let files = BTreeSet::from([*digest]);
         let wanted = device.desired.workloads.iter();
-        wanted.filter_map(|(name, _)| self.workloads.get(name)).any(|known| {
-            known.record.spec.run.artifacts().any(|artifact| artifact.digest == *digest)
-                || known.revisions.iter().any(|revision| holds(&revision.written, &text))
-        })
+        let mut wanted = wanted.filter_map(|(name, _)| self.workloads.get(name));
+        wanted.any(|known| known.names(&names, &files))
     }
 
-    /// Returns the workloads of which a stored revision names an artifact.
+    /// Returns the texts by which documents name an artifact: its digest, and those of the images
+    /// that have it.
+    fn names_of(&self, digest: &Digest) -> BTreeSet<String> {
+        let mut names = self.images.names_of_images_with(digest);
+        names.insert(digest.to_string());
+        names
+    }
+
+    /// Returns the workloads of which a stored revision names an artifact, or an image that has it.
     pub fn workloads_with(&self, digest: &Digest) -> Vec<&Name> {
-        let text = digest.to_string();
-        let naming = |known: &Workload| {
-            known.record.spec.run.artifacts().any(|artifact| artifact.digest == *digest)
-                || known.revisions.iter().any(|revision| holds(&revision.written, &text))
-        };
-        self.workloads.iter().filter(|(_, known)| naming(known)).map(|(name, _)| name).collect()
+        self.workloads_naming(&self.names_of(digest), &BTreeSet::from([*digest]))
+    }
+
+    /// Returns the workloads of which a stored revision names an image.
+    pub fn workloads_with_image(&self, image: &Digest) -> Vec<&Name> {
+        // The newest revision names it in its document too.
+        self.workloads_naming(&self.images.names_of(image), &BTreeSet::new())
+    }
+
+    fn workloads_naming(&self, names: &BTreeSet<String>, files: &BTreeSet<Digest>) -> Vec<&Name> {
+        let naming = self.workloads.iter().filter(|(_, known)| known.names(names, files));
+        naming.map(|(name, _)| name).collect()
     }
 
     fn data_policies(&self, wanted: &[(PolicyKey, u64)]) -> Option<Box<DataPolicies>> {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::root;
 
 /// Folders of the crates.
-const CRATES: [&str; 16] = [
+const CRATES: [&str; 17] = [
     "agent",
     "agent/core",
     "control",
@@ -28,6 +28,7 @@ const CRATES: [&str; 16] = [
     "control/api",
     "control/cli",
     "control/core",
+    "control/oci",
     "control/ports",
     "control/rows",
     "fleet-tests",

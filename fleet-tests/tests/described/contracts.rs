@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use super::{root, sources};
 
 /// Folders of the shipped sources.
-const SHIPPED: [&str; 14] = [
+const SHIPPED: [&str; 15] = [
     "control/age/src",
+    "control/oci/src",
     "protocol/base/src",
     "protocol/records/src",
     "protocol/query/src",

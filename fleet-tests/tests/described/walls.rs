@@ -12,16 +12,17 @@ use crate::{read, root};
 
 /// Crates of the control plane that each of its inner crates may stand on. Crates of the protocol
 /// are free to all.
-const MAY: [(&str, &[&str]); 5] = [
+const MAY: [(&str, &[&str]); 6] = [
     ("control/age", &[]),
+    ("control/oci", &[]),
     ("control/rows", &[]),
     ("control/ports", &["holdfast-control-rows"]),
-    ("control/core", &["holdfast-api", "holdfast-control-rows"]),
+    ("control/core", &["holdfast-api", "holdfast-control-rows", "holdfast-oci"]),
     ("control/api", &[]),
 ];
 
 /// Crates of the program, of which the crates above may use none but those that they are allowed.
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
     "holdfast-age",
     "holdfast-api",
     "holdfast-cli",
@@ -29,6 +30,7 @@ const ROOMS: [&str; 7] = [
     "holdfast-control-core",
     "holdfast-control-ports",
     "holdfast-control-rows",
+    "holdfast-oci",
 ];
 
 /// Crates of the protocol without a runtime; `protocol/mqtt-host` is the one that has one.

@@ -1,9 +1,11 @@
 //! Document that passed admission.
 
 use holdfast_base::ids::{Digest, Labels, Name};
+use holdfast_protocol::container::Image;
 use holdfast_protocol::workload::WorkloadSpec;
 use serde_json::Value;
 
+use crate::images::NotResolved;
 use crate::kinds::AnyKind;
 use crate::records::Policy;
 use crate::secrets::references::References;
@@ -29,9 +31,17 @@ impl What {
 }
 
 /// Objects that are stored beside documents and named by them.
-pub(crate) struct Stored<'a> {
+pub struct Stored<'a> {
     /// Returns the size of an artifact in bytes. None: it is not stored.
-    pub(crate) artifact_size: &'a dyn Fn(&Digest) -> Option<u64>,
+    pub artifact_size: &'a dyn Fn(&Digest) -> Option<u64>,
+    /// Returns the image that a reference means, such as `shop/till:1.4`.
+    pub image: &'a dyn Fn(&str) -> Result<Image, NotResolved>,
+}
+
+impl std::fmt::Debug for Stored<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stored")
+    }
 }
 
 /// Document that passed admission.

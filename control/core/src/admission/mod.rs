@@ -22,15 +22,16 @@ mod tests;
 use std::collections::BTreeMap;
 
 use holdfast_base::ids::Digest;
+use holdfast_protocol::container::Image;
 use holdfast_protocol::enrol::Fault;
 use serde_json::{Map, Value, json};
 
 use self::faults::{Faults, quote};
+use crate::images::{Images, NotResolved};
 use crate::kinds::AnyKind;
 use holdfast_api::API_VERSION;
 
-pub(crate) use self::admitted::Stored;
-pub use self::admitted::{Admitted, What};
+pub use self::admitted::{Admitted, Stored, What};
 pub(crate) use self::at::{At, Quantity, Words};
 pub use self::faults::nearest;
 
@@ -47,15 +48,11 @@ fn known_kinds() -> Vec<&'static str> {
 }
 
 /// Admits all documents, or none of them. If there is more than one document, the path of a fault
-/// begins with `documents[N] (Workload/NAME): `. `artifact_size` returns the size of a stored
-/// artifact in bytes.
+/// begins with `documents[N] (Workload/NAME): `. `stored` is what they may name.
 ///
 /// # Errors
 /// Every fault found; the first 200 are listed, the others counted.
-pub fn admit(
-    documents: &[Value],
-    artifact_size: &dyn Fn(&Digest) -> Option<u64>,
-) -> Result<Vec<Admitted>, Vec<Fault>> {
+pub fn admit_with(documents: &[Value], stored: &Stored<'_>) -> Result<Vec<Admitted>, Vec<Fault>> {
     let faults = Faults::default();
     if documents.is_empty() {
         faults.add("documents", "none: there is nothing to apply");
@@ -83,10 +80,25 @@ pub fn admit(
                 None => drop(first_of.insert(whole, index)),
             }
         }
-        let stored = Stored { artifact_size };
-        admitted.extend(one(&At::new(document, prefix, &faults), &stored));
+        admitted.extend(one(&At::new(document, prefix, &faults), stored));
     }
     if faults.count() == 0 { Ok(admitted) } else { Err(faults.into_vec()) }
+}
+
+/// Admits all documents, or none of them, where there are artifacts and no images: as [`admit_with`].
+///
+/// # Errors
+/// Every fault found; the first 200 are listed, the others counted.
+pub fn admit(
+    documents: &[Value],
+    artifact_size: &dyn Fn(&Digest) -> Option<u64>,
+) -> Result<Vec<Admitted>, Vec<Fault>> {
+    admit_with(documents, &Stored { artifact_size, image: &no_image })
+}
+
+/// Finds a reference where there are no images.
+fn no_image(text: &str) -> Result<Image, NotResolved> {
+    Images::default().resolve(text)
 }
 
 fn one(document: &At<'_>, stored: &Stored<'_>) -> Option<Admitted> {
@@ -117,7 +129,7 @@ pub fn schema() -> Value {
     let (mut definitions, mut any) = (Map::new(), Vec::new());
     for kind in AnyKind::all() {
         let rules = kind.rules();
-        let stored = Stored { artifact_size: &|_| None };
+        let stored = Stored { artifact_size: &|_| None, image: &no_image };
         let form = At::describe(|at| {
             drop(document::document(at, kind.facts(), |at| rules.spec(at, &stored)));
         });

@@ -506,7 +506,7 @@ fn the_document_of_the_documentation_is_let_in() {
     assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
     assert_eq!(spec.resources.cpu_millis, Some(500));
     assert_eq!(spec.resources.pids, Some(32));
-    let Run::Process(process) = &spec.run;
+    let Run::Process(process) = &spec.run else { panic!("not a process") };
     assert_eq!(process.executable, Executable::Path("/bin/sleep".into()));
     assert_eq!(process.args, ["1000"]);
     assert_eq!((spec.stop.signal, spec.stop.grace_ms), (15, 10_000));
@@ -529,14 +529,14 @@ fn every_field_becomes_its_value() {
     assert_eq!((health.timeout_ms, health.failures), (1_000, 3));
     let probe = Probe::Http { host: Some("localhost".into()), port: 80, path: "/healthz".into() };
     assert_eq!(health.probe, probe);
-    let Run::Process(process) = &all[1].workload().unwrap().run;
+    let Run::Process(process) = &all[1].workload().unwrap().run else { panic!("not a process") };
     let Executable::Artifact(artifact) = process.executable else { panic!("{process:?}") };
     assert_eq!((artifact.size, artifact.digest.to_string().as_str()), (42, KNOWN));
     assert_eq!(process.user.as_deref(), Some("nobody"));
     assert_eq!(process.workdir.as_deref(), Some("data"));
     assert_eq!(all[0].devices.match_expressions.len(), 2);
     let What::Workload(spec, references) = &all[0].what else { panic!("a workload") };
-    let Run::Process(process) = &spec.run;
+    let Run::Process(process) = &spec.run else { panic!("not a process") };
     assert_eq!(process.env.keys().collect::<Vec<_>>(), ["MODE"], "only texts are plain");
     let names = |place: &&Place| place.to_string();
     let places: Vec<String> = references.places().iter().map(names).collect();

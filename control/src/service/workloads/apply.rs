@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Workloads, client_secrets};
 use crate::api::{API_VERSION, Applied};
-use crate::core::admission::{self, Admitted};
+use crate::core::admission::{self, Admitted, Stored};
 use crate::core::apply::{self, plan};
 use crate::core::change::Change;
 use crate::core::kinds::AnyKind;
@@ -53,13 +53,15 @@ impl Workloads {
         self.apply_admitted(permit, admitted, dry_run, None).await
     }
 
-    /// Admits documents, with the artifacts that the tenant has pushed.
+    /// Admits documents, with the artifacts and images that the tenant has pushed.
     pub(super) fn admit_documents(
         &self,
         tenant: &Name,
         documents: &[Value],
     ) -> Result<Vec<Admitted>, Vec<Fault>> {
-        admission::admit(documents, &|digest: &Digest| self.artifact_size(tenant, digest))
+        let artifact_size = &|digest: &Digest| self.artifact_size(tenant, digest);
+        let image = &|text: &str| self.documents.model(tenant).images.resolve(text);
+        admission::admit_with(documents, &Stored { artifact_size, image })
     }
 
     /// Applies admitted documents. `former`: the document is that of this former revision.

@@ -1,0 +1,26 @@
+//! Container images as registries and engines know them: names, manifests, indexes, configurations
+//! and archives, in the forms of the Open Container Initiative and of Docker.
+//!
+//! Of each image there is a *raw twin*: the same configuration over the same layers, uncompressed.
+//! What an image is does not depend on how its layers were compressed on the way.
+//!
+//! Without I/O of its own: it stands on readers and writers that it is given. See decision 0174.
+
+mod reference;
+mod twin;
+
+pub use reference::{BadReference, DEFAULT_TAG, Reference, Repository, Tag, Wanted};
+pub use twin::{
+    CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, MAX_LAYERS, MAX_PLATFORMS, Platform, Twin,
+    Unfit,
+};
+
+use holdfast_base::ids::Digest;
+
+/// Returns the SHA-256 digest of bytes.
+pub fn digest_of(bytes: &[u8]) -> Digest {
+    let mut out = [0; 32];
+    let hash = ring::digest::digest(&ring::digest::SHA256, bytes);
+    out.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
+    Digest(out)
+}
