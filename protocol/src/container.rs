@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use holdfast_base::ids::{Digest, Name};
 
-use crate::workload::{Artifact, Probe, is_default};
+use crate::absent::is_default;
+use crate::artifact::Artifact;
+use crate::health::Probe;
 
 /// Image of a container, which never changes: a tag was resolved when the workload was applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

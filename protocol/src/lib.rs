@@ -8,10 +8,13 @@
 //!
 //! See decision 0134.
 
+mod absent;
+pub mod artifact;
 pub mod checkpoint;
 pub mod container;
 pub mod cost;
 pub mod enrol;
+pub mod health;
 pub mod message;
 pub mod problem;
 pub mod sealing;

@@ -10,8 +10,10 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::absent::is_default;
+pub use crate::artifact::Artifact;
 use crate::container::{Container, Group, Platform};
-use holdfast_base::ids::Digest;
+pub use crate::health::{Health, Probe};
 
 /// Complete description of one revision of a workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,15 +188,6 @@ pub enum Executable {
     Path(String),
 }
 
-/// Immutable file that a device downloads from the control plane, identified by its digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Artifact {
-    /// SHA-256 of the bytes.
-    pub digest: Digest,
-    /// Length of the file in bytes.
-    pub size: u64,
-}
-
 /// Upper bounds on what a workload may use. Absent: unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
@@ -246,52 +239,6 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// Health check of a workload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// Probe that is carried out each time.
-    pub probe: Probe,
-    /// Time after the start, in milliseconds, within which failures do not count.
-    pub start_period_ms: u64,
-    /// Wait from the end of a probe to the next one, in milliseconds.
-    pub interval_ms: u64,
-    /// Time in milliseconds after which an unfinished probe counts as failed.
-    pub timeout_ms: u64,
-    /// Number of failures in a row after which the workload is unhealthy and restarted.
-    pub failures: u32,
-}
-
-/// Single test of a workload's health.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Probe {
-    /// Succeeds if an HTTP `GET` returns a status of 200 to 399.
-    Http {
-        /// Host name or address; None: 127.0.0.1.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        host: Option<String>,
-        /// TCP port, from 1.
-        port: u16,
-        /// Path with query, beginning with `/`.
-        path: String,
-    },
-    /// Succeeds if a TCP connection can be opened.
-    Tcp {
-        /// Host name or address; None: 127.0.0.1.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        host: Option<String>,
-        /// TCP port, from 1.
-        port: u16,
-    },
-    /// Succeeds if a command, run in the workload's folder and as its user, ends with code 0.
-    Exec {
-        /// Program and its arguments.
-        command: Vec<String>,
-    },
-    /// Succeeds if the probe of each container of the group that has one succeeds.
-    Members,
-}
-
 /// Signal and grace period for stopping a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
@@ -305,10 +252,6 @@ impl Default for Stop {
     fn default() -> Self {
         Self { signal: 15, grace_ms: 10_000 }
     }
-}
-
-pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 #[cfg(test)]

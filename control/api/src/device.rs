@@ -190,6 +190,9 @@ pub struct DeviceStatus {
     /// Kernel release of the device, such as `6.1.0-28-arm64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// Container engine of the device. Absent: its agent has not said anything about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<Engine>,
     /// Number of inputs (messages and documents) that the agent has refused since it started.
     #[serde(default)]
     pub refused: u64,
@@ -204,6 +207,46 @@ pub struct DeviceStatus {
     /// `horizon` (how long the buffer lasts).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Value>,
+}
+
+/// Container engine of a device, as its agent reports it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Engine {
+    /// Name of the engine, such as `docker` or `podman`. Absent: none has answered the agent yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Version of the engine, such as `20.10.24`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Version of the engine's API that the agent speaks, such as `1.41`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// Reason why it cannot be used. Absent: it can.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl std::fmt::Display for Engine {
+    /// Writes name and version, such as `docker 20.10.24`, or `none`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (&self.name, &self.version) {
+            (Some(name), Some(version)) => write!(f, "{name} {version}"),
+            (Some(name), None) => f.write_str(name),
+            (None, _) => f.write_str("none"),
+        }
+    }
+}
+
+/// Container of a workload on one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerStatus {
+    /// Id of the container at its engine, the first 12 digits; of a group that of its first one.
+    pub id: String,
+    /// Ports that the device has assigned, by their names in the document.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u16>,
 }
 
 /// Result of asking a device for a sign of life.
@@ -248,6 +291,9 @@ pub struct WorkloadStatus {
     /// Process id of the workload's main process. Null: no process runs, or the workload is not run
     /// as a process.
     pub pid: Option<u32>,
+    /// Container of the workload. Absent: none is there, or the workload is not run as a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerStatus>,
     /// Reason for the phase in words, as the device reports it; may be empty.
     pub reason: String,
     /// State as far as it is known now. Absent: the workload is not desired any more.

@@ -65,8 +65,8 @@ pub use data::{
     PolicyValues, Series, Sparkline, Sparklines, StreamItem, StreamLast,
 };
 pub use device::{
-    Connection, DesiredRevision, Device, DeviceStatus, Generations, Health, HealthState,
-    LabelPatch, Ping, Problem, ProblemArea, WorkloadStatus,
+    Connection, ContainerStatus, DesiredRevision, Device, DeviceStatus, Engine, Generations,
+    Health, HealthState, LabelPatch, Ping, Problem, ProblemArea, WorkloadStatus,
 };
 pub use document::{API_VERSION, List, ListMeta, Metadata};
 pub use fleet::{

@@ -20,7 +20,9 @@ use super::table::{Cell, facts, table};
 use super::text::{Mood, Output, clean};
 use super::yaml;
 use holdfast_api::time::words;
-use holdfast_api::{Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent};
+use holdfast_api::{
+    Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, WorkloadStatus,
+};
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
@@ -135,6 +137,7 @@ fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> St
             ),
             ("Agent", text(&status.agent)),
             ("Machine", Cell::from(machine(device))),
+            ("Engine", Cell::from(engine(device))),
             (
                 "Certificate",
                 Cell::from(status.certificate_not_after.as_ref().map_or_else(String::new, |at| {
@@ -167,6 +170,16 @@ fn device(output: Output, now: u64, device: &Device, ping: Option<&Value>) -> St
     shown.push_str("\nWorkloads\n");
     shown.push_str(&workloads(output, device, now));
     shown
+}
+
+/// Returns the container engine, or why it cannot be used. Empty: the agent says nothing of one.
+fn engine(device: &Device) -> String {
+    let Some(engine) = &device.status.engine else { return String::new() };
+    let api = engine.api.as_ref().map(|api| format!(", API {}", clean(api))).unwrap_or_default();
+    match &engine.problem {
+        None => format!("{}{api}", clean(&engine.to_string())),
+        Some(problem) => format!("{}: {}", clean(&engine.to_string()), clean(problem)),
+    }
 }
 
 fn machine(device: &Device) -> String {
@@ -230,14 +243,27 @@ fn workloads(output: Output, device: &Device, now: u64) -> String {
             Cell::from(is.map(|is| rows::ago(&is.since, now)).unwrap_or_default()),
             phase,
             Cell::from(number(is.map(|is| u64::from(is.restarts)))),
-            Cell::from(number(is.and_then(|is| is.pid).map(u64::from))),
+            Cell::from(is.map(instance).unwrap_or_default()),
             Cell::from(is.map(|is| is.reason.clone()).unwrap_or_default()),
         ]
     };
     let all: Vec<Vec<Cell>> = names.into_iter().map(row).collect();
     let headings =
-        ["NAME", "DESIRED", "REPORTED", "STATE", "SINCE", "PHASE", "RESTARTS", "PID", "REASON"];
+        ["NAME", "DESIRED", "REPORTED", "STATE", "SINCE", "PHASE", "RESTARTS", "RUNS AS", "REASON"];
     table(output, 2, &headings, &all)
+}
+
+/// Returns the process id of a workload, or the id of its container with the ports that the device
+/// has assigned.
+fn instance(of: &WorkloadStatus) -> String {
+    match (&of.container, of.pid) {
+        (Some(container), _) => {
+            let ports = container.ports.iter().map(|(name, port)| format!(" {name}={port}"));
+            format!("container {}{}", container.id, ports.collect::<String>())
+        }
+        (None, Some(pid)) => format!("pid {pid}"),
+        (None, None) => String::new(),
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
     let (narrow, more): (&[_], &[_]) = match kind {
         Kind::Device => (
             &["NAME", "CONNECTION", "SINCE", "HEARD", "WORKLOADS", "GENERATION", "PROBLEMS"],
-            &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "SECRETS", "LABELS"],
+            &["HORIZON", "EPOCH", "ADDRESS", "AGENT", "ARCH", "ENGINE", "SECRETS", "LABELS"],
         ),
         Kind::Revision => (&["NAME", "MADE", "BY", "RUNS"], &["ON"]),
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
@@ -73,11 +73,23 @@ fn device(wide: bool, now: u64, device: &Device) -> Vec<Cell> {
             Cell::from(status.address.clone().unwrap_or_default()),
             Cell::from(status.agent.clone().unwrap_or_default()),
             Cell::from(status.arch.clone().unwrap_or_default()),
+            engine(device),
             secrets(device),
             Cell::from(labels(&device.metadata.labels)),
         ]);
     }
     row
+}
+
+/// Returns the container engine of the device with its version. Empty: the agent says nothing of one.
+fn engine(device: &Device) -> Cell {
+    let Some(engine) = &device.status.engine else { return Cell::from("") };
+    let mood = match (&engine.problem, &engine.name) {
+        (Some(_), Some(_)) => Mood::Bad,
+        (_, None) => Mood::Faint,
+        (None, Some(_)) => Mood::Plain,
+    };
+    Cell::new(engine.to_string(), mood)
 }
 
 /// Returns whether secrets can be sealed to the device.

@@ -280,6 +280,12 @@ impl ReportRecord {
             cut(&mut agent.version, 64);
             cut(&mut agent.arch, 64);
             cut(&mut agent.kernel, 128);
+            if let Some(engine) = &mut agent.engine {
+                cut(&mut engine.name, 64);
+                cut(&mut engine.version, 64);
+                cut(&mut engine.api, 64);
+                cut(&mut engine.problem, MAX_TEXT);
+            }
             self.agent = Some(Box::new(agent));
         }
         if let Some(mut data) = report.data {

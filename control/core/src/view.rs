@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_base::ids::Name;
-use holdfast_protocol::message::WorkloadReport;
+use holdfast_protocol::message::{Detail, EngineInfo, WorkloadReport};
 use holdfast_protocol::problem::{Area, ProblemCode};
 use holdfast_records::DataReport;
 use serde_json::{Value, json};
@@ -80,6 +80,7 @@ fn status(device: &Device, now: u64) -> holdfast_api::DeviceStatus {
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
+        engine: agent.and_then(|agent| agent.engine.as_ref()).map(engine),
         refused: agent.map_or(0, |agent| agent.refused),
         certificate_not_after: not_after.map(rfc3339),
         secrets: record.sealing_key.is_some(),
@@ -124,12 +125,29 @@ fn workload_status(
         phase: said.phase,
         restarts: said.restarts,
         pid: said.pid(),
+        container: said.detail.as_ref().and_then(container),
         reason: said.reason.clone(),
         state: is.map(|is| is.state),
         since: is.and_then(|is| is.since).map(rfc3339),
         phase_since: (mark.phase > 0).then(|| rfc3339(mark.phase)),
         last_state: is.and_then(|is| is.last),
     }
+}
+
+fn engine(engine: &EngineInfo) -> holdfast_api::Engine {
+    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+    holdfast_api::Engine {
+        name: given(&engine.name),
+        version: given(&engine.version),
+        api: given(&engine.api),
+        problem: given(&engine.problem),
+    }
+}
+
+fn container(detail: &Detail) -> Option<holdfast_api::ContainerStatus> {
+    let Detail::Container(container) = detail else { return None };
+    let ports = container.ports.iter().map(|(name, port)| (name.to_string(), *port));
+    Some(holdfast_api::ContainerStatus { id: container.id.clone(), ports: ports.collect() })
 }
 
 /// Returns the begin of the present connection state, in seconds since 1970; 0: not known.

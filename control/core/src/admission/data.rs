@@ -10,7 +10,7 @@ use holdfast_records::{Aggregate, Order, Overflow, Pattern, Ship, Source, Stream
 use super::at::{At, Words};
 use super::document::{NAME, devices};
 use super::fields::Fields;
-use super::workload::SIZE;
+use super::quantities::SIZE;
 use crate::ingest::Retention;
 use crate::records::Policy;
 use holdfast_api::selector::Selector;

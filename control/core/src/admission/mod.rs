@@ -4,18 +4,27 @@
 mod admitted;
 mod at;
 mod command;
+mod container;
+mod container_parts;
 pub(crate) mod data;
 pub(crate) mod document;
+mod environment;
 mod faults;
 mod fields;
+mod group;
 pub(crate) mod identity_provider;
 pub(crate) mod notification;
 mod parts;
+pub(crate) mod quantities;
 pub(crate) mod references;
 pub(crate) mod roles;
 pub(crate) mod secret;
 pub(crate) mod workload;
 
+#[cfg(test)]
+mod container_samples;
+#[cfg(test)]
+mod container_tests;
 #[cfg(test)]
 mod tests;
 
@@ -117,7 +126,11 @@ fn one(document: &At<'_>, stored: &Stored<'_>) -> Option<Admitted> {
     let kind = document.value().get("kind").and_then(Value::as_str);
     let kind = kind.and_then(AnyKind::of_document).unwrap_or(AnyKind::Workload);
     let rules = kind.rules();
-    document::document(document, kind.facts(), |at| rules.spec(at, stored))
+    let mut admitted = document::document(document, kind.facts(), |at| rules.spec(at, stored))?;
+    if let What::Workload(spec, _) = &admitted.what {
+        container::pin(&mut admitted.written, &spec.run);
+    }
+    Some(admitted)
 }
 
 /// Returns the JSON Schema (draft 2020-12) of all documents that can be applied, for editors and

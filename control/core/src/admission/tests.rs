@@ -19,12 +19,16 @@ fn size_of(digest: &Digest) -> Option<u64> {
     (digest.to_string() == KNOWN).then_some(42)
 }
 
-fn let_in(document: &Value) -> Admitted {
-    admit(std::slice::from_ref(document), &size_of).unwrap().remove(0)
+fn admit_all(documents: &[Value]) -> Result<Vec<Admitted>, Vec<Fault>> {
+    admit_with(documents, &Stored { artifact_size: &size_of, image: &container_samples::image })
 }
 
-fn faults(documents: &[Value]) -> Vec<String> {
-    admit(documents, &size_of).unwrap_err().iter().map(ToString::to_string).collect()
+pub(super) fn let_in(document: &Value) -> Admitted {
+    admit_all(std::slice::from_ref(document)).unwrap().remove(0)
+}
+
+pub(super) fn faults(documents: &[Value]) -> Vec<String> {
+    admit_all(documents).unwrap_err().iter().map(ToString::to_string).collect()
 }
 
 /// Returns the example document of the README.
@@ -84,6 +88,7 @@ fn full() -> Vec<Value> {
     };
     let mut all = data_documents();
     all.extend(notifications());
+    all.extend(container_samples::full());
     all.push(json!({
         "apiVersion": "holdfast/v1",
         "kind": "Tenant",
@@ -303,7 +308,7 @@ fn documents_about_data_become_their_values() {
     use crate::ingest::Retention;
     use crate::records::Policy;
 
-    let all = admit(&data_documents(), &size_of).unwrap();
+    let all = admit_all(&data_documents()).unwrap();
     let policy = |at: usize| match &all[at].what {
         What::Policy(policy) => policy.as_ref().clone(),
         What::Workload(..) => panic!("a workload"),
@@ -514,7 +519,7 @@ fn the_document_of_the_documentation_is_let_in() {
 
 #[test]
 fn every_field_becomes_its_value() {
-    let all = admit(&full(), &size_of).unwrap();
+    let all = admit_all(&full()).unwrap();
     let spec = all[0].workload().unwrap();
     assert_eq!(spec.resources.cpu_millis, Some(1_500));
     assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
@@ -673,7 +678,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("/spec/run", "null", "spec.run: is missing"),
     ("/spec/run", "{}", "spec.run: what to run is missing: give process"),
-    ("/spec/run/container", "{}", "spec.run.container: unknown field; known here: process"),
+    ("/spec/run/wasm", "{}", "spec.run.wasm: unknown field; known here: process, container, group"),
     (
         "/spec/run/process/path",
         "null",
@@ -911,8 +916,8 @@ fn an_artifact_must_have_been_pushed() {
 
 /// Collects the pointers of all objects in a document that have fixed fields.
 fn objects(value: &Value, pointer: &str, found: &mut Vec<String>) {
-    const FREE: [&str; 7] =
-        ["/labels", "/matchLabels", "/env", "/config", "/files", "/data", "/headers"];
+    const FREE: [&str; 8] =
+        ["/labels", "/matchLabels", "/env", "/config", "/files", "/data", "/headers", "/hosts"];
     match value {
         Value::Object(object) if !FREE.iter().any(|free| pointer.ends_with(free)) => {
             found.push(pointer.to_owned());
@@ -961,7 +966,7 @@ fn full_documents_have_the_fields_of_the_schema_and_no_others() {
     let mut used: BTreeSet<(String, String)> = BTreeSet::new();
     let mut known: BTreeSet<(String, String)> = BTreeSet::new();
     for document in full() {
-        assert!(admit(std::slice::from_ref(&document), &size_of).is_ok(), "{document:#}");
+        assert!(admit_all(std::slice::from_ref(&document)).is_ok(), "{document:#}");
         let kind = document["kind"].as_str().unwrap();
         let mut pointers = Vec::new();
         objects(&document, "", &mut pointers);
@@ -988,6 +993,8 @@ fn full_documents_have_the_fields_of_the_schema_and_no_others() {
         used.remove(&(place.clone(), "values".into()));
         known.remove(&(place, "values".into()));
     }
+    // The first container of a group has none to wait for.
+    known.remove(&("Workload/spec/run/group/containers/0".to_owned(), "after".into()));
     assert_eq!(used, known, "the full documents use every field there is");
 }
 
@@ -1043,7 +1050,7 @@ fn the_schema_has_the_bounds_of_the_decoder() {
         ("Workload", "/properties/health/oneOf/2/required", json!(["exec"])),
         ("Workload", "/properties/restart/properties/policy/oneOf/1/const", json!("on-failure")),
         ("Workload", "/properties/config/additionalProperties/type", json!("string")),
-        ("Workload", "/properties/run/required", json!(["process"])),
+        ("Workload", "/properties/run/oneOf/2/required", json!(["group"])),
         ("Workload", "/properties/devices/anyOf/0/oneOf/0/const", json!("all")),
         ("Workload", "/properties/devices/anyOf/1/minProperties", json!(1)),
         ("Stream", "/properties/streams/minItems", json!(1)),
@@ -1073,7 +1080,7 @@ fn faults_with(fields: &[(&str, Value)]) -> Vec<String> {
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         document.pointer_mut(parent).unwrap()[key] = value.clone();
     }
-    match admit(&[document], &size_of) {
+    match admit_all(&[document]) {
         Ok(_) => Vec::new(),
         Err(found) => found.iter().map(ToString::to_string).collect(),
     }
@@ -1178,7 +1185,7 @@ fn all_devices_are_chosen_by_a_word_in_every_kind() {
     };
     for mut document in full().into_iter().filter(chooses) {
         document["spec"]["devices"] = json!("all");
-        let admitted = admit(&[document], &size_of).unwrap().remove(0);
+        let admitted = admit_all(&[document]).unwrap().remove(0);
         assert_eq!(admitted.written["devices"], "all", "it reads back as it was written");
         for labels in [Labels::new(), Labels::from([("a".to_owned(), "b".to_owned())])] {
             assert!(admitted.devices.matches(&labels));
@@ -1247,7 +1254,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 proptest! {
     #[test]
     fn nothing_makes_it_panic(documents in proptest::collection::vec(any_json(), 0..4)) {
-        let _judged = admit(&documents, &size_of);
+        let _judged = admit_all(&documents);
     }
 
     #[test]
@@ -1263,7 +1270,7 @@ proptest! {
         for field in object.values_mut() {
             *field = value.clone();
         }
-        if let Err(found) = admit(&[document], &size_of) {
+        if let Err(found) = admit_all(&[document]) {
             prop_assert!(!found.is_empty());
         }
     }

@@ -6,17 +6,23 @@
 use std::collections::BTreeMap;
 
 use holdfast_base::ids::Digest;
+use holdfast_protocol::container::MountFrom;
 use holdfast_protocol::workload::{
-    Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
+    Artifact, Bus, Executable, Health, Process, Resources, Restart, RestartPolicy, Run, Stop,
+    WorkloadSpec,
 };
 
 use serde_json::{Value, json};
 
 use super::Stored;
 use super::at::{At, Quantity, Words};
-use super::command::{MAX_PATH, MAX_WORDS, args, fits, is_short_enough};
+use super::command::{MAX_PATH, args, is_short_enough};
+use super::container::container;
 use super::document::devices;
+use super::environment::{Env, env};
 use super::fields::Fields;
+use super::group::group;
+use super::quantities::{CPU, SIZE};
 use super::{parts, references};
 use crate::secrets::references::{OnChange, References, Source};
 use holdfast_api::selector::Selector;
@@ -36,18 +42,6 @@ const SHORTEST_BACKOFF: u64 = 10;
 /// Longest grace, in milliseconds: an hour. Until it is over, the device cannot start the next
 /// revision.
 const LONGEST_GRACE: u64 = 3_600_000;
-
-/// Prefix of reserved environment variables. By these the agent tells workloads about themselves
-/// and recognizes their processes.
-const OWN_ENV: &str = "HOLDFAST_";
-
-/// Regular expressions of CPU time and sizes, for the schema.
-pub(crate) const CPU: &str = r"^[0-9]+(\.[0-9]{1,3})?m?$";
-const MEMORY: &str = r"^[0-9]+(\.[0-9]{1,3})?(Ki|Mi|Gi|k|M|G)?$";
-
-/// Size in bytes. A number without a unit is bytes.
-pub(crate) const SIZE: Quantity<u64> =
-    Quantity { parse: units::memory, pattern: MEMORY, bare: "integer" };
 
 /// Decodes the spec of a `Workload`. `None` if faults were noted.
 pub(crate) fn spec(
@@ -101,17 +95,20 @@ pub(crate) fn spec(
             Bus::default(),
             parts::bus,
         );
-        let (run, env) = run?;
+        let (Program { run, health: members, env }, health, config) = (run?, health?, config?);
+        let health = whose(spec, &run, health, members)?;
+        let files = files?;
+        mounted(spec, &run, |path| is_laid(path, config.keys()) || is_laid(path, files.keys()))?;
         let spec = WorkloadSpec {
             run,
-            config: config?,
+            config,
             resources: resources?,
             restart: restart?,
-            health: health?,
+            health,
             stop: stop?,
             bus: bus?,
         };
-        let references = References { env, files: files?, on_change: on_change? };
+        let references = References { env, files, on_change: on_change? };
         Some((devices?, spec, references))
     })
 }
@@ -166,17 +163,77 @@ fn workdir_beside_config(at: &At<'_>, config: &BTreeMap<String, String>) {
     }
 }
 
-/// Variables that refer to something.
-type Env = BTreeMap<String, Source>;
+/// What is run, as it stands in a document.
+struct Program {
+    run: Run,
+    /// Probe of all containers of a group.
+    health: Option<Health>,
+    env: Env,
+}
 
-fn run(at: &At<'_>, stored: &Stored<'_>) -> Option<(Run, Env)> {
+fn run(at: &At<'_>, stored: &Stored<'_>) -> Option<Program> {
     at.object("Type of the program.", "", |fields| {
-        let forms = [("process", "Process of the device's operating system.")];
-        fields.one_of("what to run", &forms, |_, at| {
-            let (process, env) = process(at, stored)?;
-            Some((Run::Process(process), env))
+        let forms = [
+            ("process", "Process of the device's operating system."),
+            ("container", "Container of the device's engine."),
+            ("group", "Several containers as one workload."),
+        ];
+        fields.one_of("what to run", &forms, |which, at| match which {
+            "process" => {
+                let (process, env) = process(at, stored)?;
+                Some(Program { run: Run::Process(process), health: None, env })
+            }
+            "container" => {
+                let (container, env) = container(at, stored)?;
+                Some(Program { run: Run::Container(Box::new(container)), health: None, env })
+            }
+            _ => {
+                let (group, health, env) = group(at, stored)?;
+                Some(Program { run: Run::Group(Box::new(group)), health, env })
+            }
         })
     })
+}
+
+/// Returns the probe of the workload: that of the document, or of a group that of its containers.
+/// `None` if a fault was noted.
+fn whose(
+    spec: &Fields<'_>,
+    run: &Run,
+    own: Option<Health>,
+    members: Option<Health>,
+) -> Option<Option<Health>> {
+    if matches!(run, Run::Group(_)) {
+        if let Some(at) = spec.get("health") {
+            at.fault("a group has no probe of its own: give each of its containers one, as health");
+            return None;
+        }
+        return Some(members);
+    }
+    Some(own)
+}
+
+/// True if a path is that of a file, or of a folder with one in it.
+fn is_laid<'a>(path: &str, mut files: impl Iterator<Item = &'a String>) -> bool {
+    files.any(|file| {
+        file.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    })
+}
+
+/// Notes a fault for each file that a container is to see and nothing lays. `None` if there is one.
+fn mounted(spec: &Fields<'_>, run: &Run, is_laid: impl Fn(&str) -> bool) -> Option<()> {
+    let mounts = run.containers().flat_map(|container| &container.mounts);
+    let mut good = true;
+    for mount in mounts {
+        if let MountFrom::Files(path) = &mount.from
+            && !is_laid(path)
+            && let Some(at) = spec.get("run")
+        {
+            good = false;
+            at.fault(format!("{} mounts the file {path:?}, which stands neither in spec.config nor in spec.files", mount.path));
+        }
+    }
+    good.then_some(())
 }
 
 fn process(at: &At<'_>, stored: &Stored<'_>) -> Option<(Process, Env)> {
@@ -238,50 +295,6 @@ fn absolute_path(at: &At<'_>) -> Option<String> {
         return None;
     }
     is_short_enough(at, path, MAX_PATH).then(|| path.to_owned())
-}
-
-/// Decodes variables: those with a text, and those that refer to something. Faulty ones are noted and
-/// left out.
-fn env(at: &At<'_>) -> (BTreeMap<String, String>, Env) {
-    enum Variable {
-        Text(String),
-        Source(Source),
-    }
-    let all = at.map(|key, at| {
-        if at.node().is_none() {
-            check_variable(key, at);
-        }
-        let text = |at: &At<'_>| {
-            let value = at.text_without_nul()?;
-            fits(at, key.len() + 1, value);
-            Some(Variable::Text(value.to_owned()))
-        };
-        let source = |at: &At<'_>| references::source(at).map(Variable::Source);
-        at.either(|value| !value.is_object(), text, source)
-    });
-    let (mut env, mut references) = (BTreeMap::new(), BTreeMap::new());
-    if all.len() > MAX_WORDS {
-        at.fault(format!("{} variables, at most {MAX_WORDS}", all.len()));
-        return (env, references);
-    }
-    for (key, variable) in all {
-        match variable {
-            Some(Variable::Text(text)) => drop(env.insert(key.to_owned(), text)),
-            Some(Variable::Source(source)) => drop(references.insert(key.to_owned(), source)),
-            None => {}
-        }
-    }
-    (env, references)
-}
-
-/// Notes a fault unless a text can be the name of a variable of a workload.
-fn check_variable(key: &str, at: &At<'_>) {
-    let first = key.bytes().next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    if !first || !key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
-        at.fault("not a variable's name: use letters, digits and '_', no digit first");
-    } else if key.starts_with(OWN_ENV) {
-        at.fault("variables that begin with HOLDFAST_ are the agent's own");
-    }
 }
 
 fn user(at: &At<'_>) -> Option<String> {

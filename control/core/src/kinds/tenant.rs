@@ -4,7 +4,7 @@
 //! See decision 0168.
 
 use super::{PolicyRules, Preview};
-use crate::admission::{At, Quantity, workload};
+use crate::admission::{At, Quantity, quantities};
 use crate::quota::Quotas;
 use crate::records::Policy;
 use holdfast_api::selector::Selector;
@@ -43,12 +43,12 @@ fn quotas(at: &At<'_>) -> Option<Quotas> {
         let artifacts = fields.maybe(
             "artifacts",
             "Most bytes of artifacts that the tenant has pushed, such as `10Gi`.",
-            |at| at.quantity(&workload::SIZE),
+            |at| at.quantity(&quantities::SIZE),
         );
         let data_per_day = fields.maybe(
             "dataPerDay",
             "Most bytes of records that are taken from its devices in a day (UTC), such as `2Gi`. Beyond it devices keep their records and send them the next day.",
-            |at| at.quantity(&workload::SIZE),
+            |at| at.quantity(&quantities::SIZE),
         );
         let requests_per_second = fields.maybe(
             "requestsPerSecond",
@@ -59,14 +59,14 @@ fn quotas(at: &At<'_>) -> Option<Quotas> {
             "cpu",
             "Most processor time of all of its workloads on all of its devices, by their limits: cores (`40`) or thousandths of one (`40000m`). With it, each workload needs `resources.cpu`.",
             |at| {
-                let form = Quantity { parse: units::cpu, pattern: workload::CPU, bare: "number" };
+                let form = Quantity { parse: units::cpu, pattern: quantities::CPU, bare: "number" };
                 at.quantity(&form).map(u64::from)
             },
         );
         let memory = fields.maybe(
             "memory",
             "Most memory of all of its workloads on all of its devices, by their limits, such as `64Gi`. With it, each workload needs `resources.memory`.",
-            |at| at.quantity(&workload::SIZE),
+            |at| at.quantity(&quantities::SIZE),
         );
         Some(Quotas {
             devices: devices?,
