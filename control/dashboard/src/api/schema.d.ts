@@ -2259,6 +2259,15 @@ export interface components {
          * @enum {string}
          */
         Connection: "online" | "offline" | "never-seen" | "pending" | "revoked";
+        /** @description Container of a workload on one device. */
+        ContainerStatus: {
+            /** @description Id of the container at its engine, the first 12 digits; of a group that of its first one. */
+            id: string;
+            /** @description Ports that the device has assigned, by their names in the document. */
+            ports?: {
+                [key: string]: number;
+            };
+        };
         /** @description Response to `POST /api/v1/access` and to its rotation: the only time that the secret is shown. */
         CreatedAccess: {
             /** @description Id of the token, by which it is listed and revoked. */
@@ -2702,6 +2711,7 @@ export interface components {
              *     `horizon` (how long the buffer lasts).
              */
             data?: unknown;
+            engine?: components["schemas"]["Engine"] | null;
             /**
              * Format: int64
              * @description Epoch of the desired state that the device has applied. 0: none yet.
@@ -2790,6 +2800,17 @@ export interface components {
         Differences: {
             /** @description Workloads that are desired of the device or reported by it, ordered by name. */
             items: components["schemas"]["Difference"][];
+        };
+        /** @description Container engine of a device, as its agent reports it. */
+        Engine: {
+            /** @description Version of the engine's API that the agent speaks, such as `1.41`. */
+            api?: string | null;
+            /** @description Name of the engine, such as `docker` or `podman`. Absent: none has answered the agent yet. */
+            name?: string | null;
+            /** @description Reason why it cannot be used. Absent: it can. */
+            problem?: string | null;
+            /** @description Version of the engine, such as `20.10.24`. */
+            version?: string | null;
         };
         /** @description Body of every error response. */
         ErrorBody: {
@@ -5159,6 +5180,7 @@ export interface components {
         WorkloadState: "unplaced" | "failing" | "progressing" | "unknown" | "paused" | "running" | "done";
         /** @description One workload on one device, as the device reports it. */
         WorkloadStatus: {
+            container?: components["schemas"]["ContainerStatus"] | null;
             lastState?: components["schemas"]["State"] | null;
             /**
              * @description Phase that the device reports: `pending`, `fetching`, `starting`, `running`, `unhealthy`,
