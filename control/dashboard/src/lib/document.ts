@@ -6,13 +6,14 @@ const ORDER = [
   "apiVersion", "kind", "metadata", "spec", "name", "labels",
   "devices", "severity", "kinds", "groupBy", "delay", "groupWait", "groupInterval", "repeat", "sendResolved", "link", "to", "run", "config", "files", "onSecretChange", "resources", "restart", "health", "stop", "bus", "data",
   "matchLabels", "matchExpressions", "key", "operator", "values",
-  "process", "path", "artifact", "args", "env", "user", "workdir",
+  "process", "container", "group", "containers", "path", "artifact", "image", "volume", "file", "readOnly", "command", "args", "env", "user", "workdir",
+  "ports", "network", "networks", "mounts", "devices", "gpus", "writableRoot", "capabilities", "seccomp", "timeZone", "dns", "hosts", "init", "after", "until",
   "cpu", "memory", "pids", "policy", "backoff", "initial", "max",
   "http", "tcp", "exec", "host", "port", "command", "startPeriod", "interval", "timeout", "failures",
   "signal", "grace", "webhook", "email", "alertmanager", "url", "secretUrl", "secret", "template", "generate", "length", "alphabet", "sha256", "changedAt", "base64", "smtp", "tls", "username", "password", "from", "headers", "ca", "subscribe", "publish",
 ];
 /** The keys below these are the operator's own: they stay by name. */
-const OWN = new Set(["labels", "matchLabels", "env", "config", "files", "data", "headers"]);
+const OWN = new Set(["labels", "matchLabels", "env", "config", "files", "data", "headers", "hosts"]);
 
 function sorted(value: unknown, own = false): unknown {
   if (Array.isArray(value)) return value.map((item) => sorted(item));

@@ -9,6 +9,7 @@ import { PageLink } from "../../ui/PageLink";
 import { Standing } from "../../ui/Standing";
 import { State } from "../../ui/State";
 import { Heard, Time } from "../../ui/Time";
+import { Words } from "../../ui/Words";
 import { Problems } from "./Problems";
 import { Workloads } from "./Workloads";
 
@@ -39,6 +40,7 @@ export function Overview({ device }: { device: Device }) {
             )}
             <Fact name="Agent">{status.agent}</Fact>
             <Fact name="System">{[status.arch, status.kernel].filter(Boolean).join(", ")}</Fact>
+            {status.engine && <Fact name="Container engine">{engine(status.engine)}</Fact>}
             <Fact name="Address"><span className="hf-mono">{status.address}</span></Fact>
             <Fact name="Enrolled"><Time at={metadata.createdAt} /></Fact>
             <Fact name="Desired state">{`number ${status.generation.desired}${status.generation.applied === status.generation.desired ? ", applied" : `, the device has applied ${status.generation.applied}`}`}</Fact>
@@ -48,6 +50,12 @@ export function Overview({ device }: { device: Device }) {
       </div>
     </div>
   );
+}
+
+/** Name and version of a container engine, or why there is none to use. */
+function engine({ name, version, api, problem }: NonNullable<Device["status"]["engine"]>) {
+  const said = name ? `${name} ${version ?? ""}${api ? `, API ${api}` : ""}` : "none";
+  return problem ? <>{said}: <Words>{problem}</Words></> : said;
 }
 
 function Certificate({ of }: { of: string | null | undefined }) {

@@ -18,6 +18,12 @@ import { WorkloadActions } from "../../ui/WorkloadActions";
 /** Rows before one asks for more; what fails is always shown. */
 const FIRST = 15;
 
+/** Id of a workload's container, and the ports that the device has assigned. */
+function ContainerOf({ of }: { of: NonNullable<Device["status"]["workloads"][string]["container"]> }) {
+  const ports = Object.entries(of.ports ?? {}).map(([name, port]) => `${name} ${port}`);
+  return <div className="hf-kind">container <span className="hf-mono">{of.id}</span>{ports.length > 0 && <>, {ports.length === 1 ? "port" : "ports"} {ports.join(", ")}</>}</div>;
+}
+
 export function Workloads({ device }: { device: Device }) {
   const { metadata, status } = device;
   const { data, error, refetch } = useQuery(read.differences(metadata.name));
@@ -44,7 +50,7 @@ export function Workloads({ device }: { device: Device }) {
               const said = status.workloads[item.workload];
               return (
                 <tr key={item.workload}>
-                  <td><PageLink className="hf-cut" to={workloadAt(item.workload)} title={item.workload}>{item.workload}</PageLink></td>
+                  <td><PageLink className="hf-cut" to={workloadAt(item.workload)} title={item.workload}>{item.workload}</PageLink>{said?.container && <ContainerOf of={said.container} />}</td>
                   <td data-label="State"><WorkloadState of={item.state} last={item.lastState} heard={status.heardAt} since={item.since} /></td>
                   <td className="hf-number hf-nowrap" data-label="Revision"><Revision desired={item.desiredRevision} reported={item.reportedRevision} /></td>
                   <td className="hf-number" data-label="Restarts">{said?.restarts ?? "–"}</td>
