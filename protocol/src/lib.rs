@@ -20,5 +20,6 @@ pub mod problem;
 pub mod sealing;
 pub mod signing;
 pub mod topic;
+pub mod volume;
 mod wire;
 pub mod workload;

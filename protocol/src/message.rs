@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Checkpoint;
 use crate::problem::Code;
 use crate::sealing::Sealed;
+use crate::volume::VolumeOrder;
 use crate::workload::WorkloadSpec;
 use holdfast_base::ids::{DeviceId, Name, StateVersion};
 use holdfast_query::Question;
@@ -359,6 +360,8 @@ pub enum Method {
     /// Sends the checkpoints of the audit log that the device keeps. The reply's body is a
     /// [`crate::checkpoint::Testimony`].
     AuditCheckpoint,
+    /// Does something with the volumes of the device's containers.
+    Volume(VolumeOrder),
 }
 
 /// Part of a workload's log. A field that is 0 (or false) asks for nothing special.

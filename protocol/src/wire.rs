@@ -7,13 +7,15 @@
 use std::fmt;
 
 use serde::de::{Error, SeqAccess, Visitor};
-use serde::ser::SerializeSeq as _;
+use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteBuf, Bytes};
 
 use holdfast_base::codec::ignore_rest;
 
+use crate::artifact::Artifact;
 use crate::message::{Call, LogPart, Method, Reply, ReplyCode, ReplyError, ReportAck, WITHIN_MS};
+use crate::volume::{VolumeId, VolumeOrder};
 
 /// Number of each [`Method`] on the wire, the third element of a call.
 const CANCEL: u8 = 0;
@@ -22,6 +24,13 @@ const QUERY: u8 = 2;
 const FETCH: u8 = 3;
 const RESTART: u8 = 4;
 const AUDIT_CHECKPOINT: u8 = 5;
+const VOLUME: u8 = 6;
+
+/// Number of each [`VolumeOrder`] on the wire, the fourth element of such a call.
+const VOLUME_LIST: u8 = 0;
+const VOLUME_DELETE: u8 = 1;
+const VOLUME_BACKUP: u8 = 2;
+const VOLUME_RESTORE: u8 = 3;
 
 /// Returns the next element, or an error that names `what` as missing.
 fn next<'de, A: SeqAccess<'de>, T: Deserialize<'de>>(
@@ -40,6 +49,9 @@ impl Serialize for Call {
             Method::Fetch { bytes, .. } => 3 + usize::from(bytes.is_some()),
             Method::Restart { .. } => 1,
             Method::AuditCheckpoint => 0,
+            Method::Volume(VolumeOrder::List) => 1,
+            Method::Volume(VolumeOrder::Delete(_) | VolumeOrder::Backup(_)) => 3,
+            Method::Volume(VolumeOrder::Restore(..)) => 5,
         };
         let mut all = serializer.serialize_seq(Some(many))?;
         all.serialize_element(&self.v)?;
@@ -76,6 +88,10 @@ impl Serialize for Call {
                 all.serialize_element(workload)?;
             }
             Method::AuditCheckpoint => all.serialize_element(&AUDIT_CHECKPOINT)?,
+            Method::Volume(order) => {
+                all.serialize_element(&VOLUME)?;
+                volume(&mut all, order)?;
+            }
         }
         all.end()
     }
@@ -131,7 +147,43 @@ fn method<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<Method, A::Error> {
         }),
         RESTART => Ok(Method::Restart { workload: next(all, "the workload")? }),
         AUDIT_CHECKPOINT => Ok(Method::AuditCheckpoint),
+        VOLUME => order(all).map(Method::Volume),
         other => Err(A::Error::custom(format_args!("method {other} is not known"))),
+    }
+}
+
+fn volume<S: SerializeSeq>(all: &mut S, order: &VolumeOrder) -> Result<(), S::Error> {
+    let (number, id) = match order {
+        VolumeOrder::List => return all.serialize_element(&VOLUME_LIST),
+        VolumeOrder::Delete(id) => (VOLUME_DELETE, id),
+        VolumeOrder::Backup(id) => (VOLUME_BACKUP, id),
+        VolumeOrder::Restore(id, _) => (VOLUME_RESTORE, id),
+    };
+    all.serialize_element(&number)?;
+    all.serialize_element(&id.workload)?;
+    all.serialize_element(&id.volume)?;
+    if let VolumeOrder::Restore(_, artifact) = order {
+        all.serialize_element(&artifact.digest)?;
+        all.serialize_element(&artifact.size)?;
+    }
+    Ok(())
+}
+
+fn order<'de, A: SeqAccess<'de>>(all: &mut A) -> Result<VolumeOrder, A::Error> {
+    let number: u8 = next(all, "what is done with volumes")?;
+    if number == VOLUME_LIST {
+        return Ok(VolumeOrder::List);
+    }
+    let id = VolumeId { workload: next(all, "the workload")?, volume: next(all, "the volume")? };
+    match number {
+        VOLUME_DELETE => Ok(VolumeOrder::Delete(id)),
+        VOLUME_BACKUP => Ok(VolumeOrder::Backup(id)),
+        VOLUME_RESTORE => {
+            let artifact =
+                Artifact { digest: next(all, "the digest")?, size: next(all, "the size")? };
+            Ok(VolumeOrder::Restore(id, artifact))
+        }
+        other => Err(A::Error::custom(format_args!("order {other} to volumes is not known"))),
     }
 }
 

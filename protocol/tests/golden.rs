@@ -244,6 +244,8 @@ fn calls() {
         ("call-query-whole", "whole numbers of 64 bits", vectors::call_query_whole()),
         ("call-fetch", "records of five minutes", vectors::call_fetch()),
         ("call-restart", "one workload, now", vectors::call_restart()),
+        ("call-volumes", "the volumes of its containers", vectors::call_volumes()),
+        ("call-volume-restore", "of a volume's content", vectors::call_volume_restore()),
         ("call-audit-checkpoint", "what is kept of it", vectors::call_audit_checkpoint()),
         ("call-cancel", "an end to the call with this id", vectors::call_cancel()),
     ] {

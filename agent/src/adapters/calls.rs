@@ -42,7 +42,7 @@ const MAX_FOLLOW: u32 = 300;
 const SIGN_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Sender for the outcome of a call that the driver carries out.
-pub type Done = oneshot::Sender<Result<(), ReplyError>>;
+pub type Done = oneshot::Sender<Result<Vec<u8>, ReplyError>>;
 
 /// A call that reads or follows a workload's log.
 #[derive(Debug)]
@@ -228,7 +228,7 @@ impl Calls {
                 tokio::select! {
                     result = &mut outcome => {
                         if let Ok(result) = result {
-                            responder.send(Vec::new(), true, result.err()).await;
+                            responder.finish(result).await;
                         }
                         return;
                     }
@@ -374,6 +374,25 @@ impl Responder {
 
     async fn send(&mut self, body: Vec<u8>, end: bool, error: Option<ReplyError>) -> bool {
         self.reply(body, end, error, Vec::new()).await
+    }
+
+    /// Sends the whole outcome of a call, in as many pieces as it takes.
+    async fn finish(&mut self, outcome: Result<Vec<u8>, ReplyError>) {
+        let body = match outcome {
+            Ok(body) => body,
+            Err(why) => {
+                self.send(Vec::new(), true, Some(why)).await;
+                return;
+            }
+        };
+        let mut pieces = body.chunks(MAX_REPLY_BODY).peekable();
+        loop {
+            let piece = pieces.next().unwrap_or_default();
+            let last = pieces.peek().is_none();
+            if !self.send(piece.to_vec(), last, None).await || last {
+                return;
+            }
+        }
     }
 
     async fn send_log(&mut self, body: Vec<u8>, log: Vec<u64>) -> bool {

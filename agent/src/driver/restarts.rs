@@ -29,7 +29,7 @@ impl Restarts {
         for (workload, tell) in std::mem::take(&mut self.0) {
             match agent.restarted(&workload) {
                 // The caller may be gone; the restart is done all the same.
-                Some(result) => drop(tell.send(result.map_err(Into::into))),
+                Some(result) => drop(tell.send(result.map(|()| Vec::new()).map_err(Into::into))),
                 None => self.0.push((workload, tell)),
             }
         }

@@ -295,6 +295,10 @@ impl Driver {
                 let Some(tell) = calls.defer(&outlet, id) else { return };
                 self.workloads.restart(workload, tell);
             }
+            Method::Volume(order) => {
+                let Some(tell) = calls.defer(&outlet, id) else { return };
+                self.workloads.volume(order, tell);
+            }
             Method::AuditCheckpoint => calls.tell(&outlet, id, self.desired.testimony()),
             Method::Cancel => calls.cancel(id),
         }

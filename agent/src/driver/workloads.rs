@@ -5,7 +5,9 @@
 
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
+use holdfast_protocol::message::{ReplyCode, ReplyError};
 use holdfast_protocol::problem::ProblemCode;
+use holdfast_protocol::volume::VolumeOrder;
 use tokio::sync::mpsc;
 
 use super::folder::DataFolder;
@@ -243,6 +245,14 @@ impl Workloads {
     /// Begins a restart that an operator asked for; `tell` is told what becomes of it.
     pub(super) fn restart(&mut self, workload: Name, tell: Done) {
         self.restarts.begin(&mut self.agent, workload, tell);
+    }
+
+    /// Does what an operator asks for with volumes.
+    pub(super) fn volume(&self, order: VolumeOrder, tell: Done) {
+        tracing::info!(?order, "volumes: the control plane asks");
+        let why = "this agent has no container runtime";
+        // The caller may be gone.
+        drop(tell.send(Err(ReplyError::new(ReplyCode::Unsupported, why))));
     }
 
     /// Forgets who asked for restarts, because the link is down.

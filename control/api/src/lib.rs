@@ -39,6 +39,7 @@ pub mod time;
 mod timeline;
 mod token;
 pub mod units;
+mod volume;
 pub mod words;
 mod workload;
 
@@ -97,4 +98,5 @@ pub use tenant::{
 };
 pub use timeline::{Activity, ActivityObject, Category, EventKind, TimelineEvent};
 pub use token::{Approve, CreatedToken, NewToken, Token, TokenDevice, TokenUse};
+pub use volume::{RestoreVolume, Volume};
 pub use workload::{Revision, State, Workload, WorkloadState, WorkloadSummary};

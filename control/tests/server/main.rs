@@ -46,4 +46,5 @@ mod short;
 mod tenancy;
 mod tenants;
 mod timeline;
+mod volumes;
 mod world;

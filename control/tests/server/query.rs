@@ -58,7 +58,11 @@ fn pieces(manner: &Manner, call: &Call) -> Vec<Reply> {
         (Manner::Silent | Manner::Loses(_), _)
         | (
             _,
-            Method::Cancel | Method::Logs { .. } | Method::Restart { .. } | Method::AuditCheckpoint,
+            Method::Cancel
+            | Method::Logs { .. }
+            | Method::Restart { .. }
+            | Method::AuditCheckpoint
+            | Method::Volume(_),
         ) => {
             return Vec::new();
         }

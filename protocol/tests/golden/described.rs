@@ -18,10 +18,11 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 26] = [
+const SOURCES: [&str; 27] = [
     "src/message.rs",
     "src/checkpoint.rs",
     "src/wire.rs",
+    "src/volume.rs",
     "src/workload.rs",
     "src/artifact.rs",
     "src/health.rs",

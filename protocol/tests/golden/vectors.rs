@@ -14,6 +14,7 @@ use holdfast_protocol::message::{
     WorkloadReport,
 };
 use holdfast_protocol::sealing::{Bound, OnChange, Sealed, SealedContent, seal};
+use holdfast_protocol::volume::{VolumeId, VolumeOrder};
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
     Stop, WorkloadSpec,
@@ -375,6 +376,15 @@ fn checkpoint(number: u64, byte: u8) -> Checkpoint {
 
 pub(crate) fn desired_audit() -> DesiredState {
     DesiredState { audit: Some(checkpoint(70_000, 7)), ..desired_small() }
+}
+
+pub(crate) fn call_volumes() -> Call {
+    call(10, Method::Volume(VolumeOrder::List))
+}
+
+pub(crate) fn call_volume_restore() -> Call {
+    let id = VolumeId { workload: "till".parse().unwrap(), volume: "data".parse().unwrap() };
+    call(11, Method::Volume(VolumeOrder::Restore(id, artifact(6, 70_000))))
 }
 
 pub(crate) fn call_audit_checkpoint() -> Call {

@@ -116,6 +116,10 @@ actions! {
     GetLedger: "stream.ledger", "GET", "/api/v1/devices/{name}/streams/{stream}/ledger", READERS, Device;
     ListRecords: "stream.records", "GET", "/api/v1/devices/{name}/streams/{stream}/records", VIEWERS, Device;
     GetSeries: "stream.series", "GET", "/api/v1/devices/{name}/streams/{stream}/series", VIEWERS, Device;
+    ListVolumes: "volume.list", "GET", "/api/v1/devices/{name}/volumes", READERS, Device;
+    DeleteVolume: "volume.delete", "DELETE", "/api/v1/devices/{name}/volumes/{workload}/{volume}", OPERATORS, Device;
+    BackVolumeUp: "volume.backup", "POST", "/api/v1/devices/{name}/volumes/{workload}/{volume}/backup", OPERATORS, Device;
+    RestoreVolume: "volume.restore", "POST", "/api/v1/devices/{name}/volumes/{workload}/{volume}/restore", OPERATORS, Device;
     ReadLog: "device.log", "GET", "/api/v1/devices/{name}/workloads/{workload}/logs", VIEWERS, Device;
     EnrolDevice: "device.enrol", "POST", "/api/v1/enrol", OWN, Anything;
     WatchEvents: "event.watch", "GET", "/api/v1/events", PROVISIONERS_READ, Device;

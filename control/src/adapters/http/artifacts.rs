@@ -59,10 +59,11 @@ pub(super) fn disk(error: std::io::Error) -> Failure {
 
 /// Stores an artifact, which is the request's body.
 ///
-/// The response contains the digest by which workloads refer to it.
+/// The response contains the digest by which workloads refer to it. A device may store the backup of
+/// a volume that was asked for.
 #[utoipa::path(put, path = "/api/v1/artifacts", operation_id = "putArtifact", tag = "artifacts",
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    security(("bearer" = [])),
+    security(("bearer" = []), ()),
     responses((status = 200, body = StoredArtifact), (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn put(
     State(app): State<App>,

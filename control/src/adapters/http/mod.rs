@@ -43,6 +43,7 @@ mod stall;
 mod system;
 mod tenants;
 mod tokens;
+mod volumes;
 mod workloads;
 
 use axum::Router;
@@ -170,7 +171,11 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(system::about))
         .routes(routes!(system::licences))
         .routes(routes!(events::events))
-        .routes(routes!(artifacts::list, artifacts::put))
+        .routes(routes!(volumes::list))
+        .routes(routes!(volumes::delete))
+        .routes(routes!(volumes::back_up))
+        .routes(routes!(volumes::restore))
+        .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::delete))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::delete))
@@ -211,7 +216,7 @@ fn sessions() -> OpenApiRouter<App> {
 
 /// Routes that devices may use too.
 fn devices() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(artifacts::get))
+    OpenApiRouter::new().routes(routes!(artifacts::get)).routes(routes!(artifacts::put))
 }
 
 /// Builds the OpenAPI document of the API.

@@ -48,6 +48,7 @@ impl Workloads {
         let model = self.documents.model(&actor.tenant);
         if let Who::Device(name) = &actor.who
             && !model.names_artifact(name, digest)
+            && !self.may_download(&actor.tenant, name, digest)
         {
             return Err(Failure::Refused(format!(
                 "{digest} belongs to no workload that device {}.{name} should run",
@@ -56,6 +57,17 @@ impl Workloads {
         }
         let own = model.artifacts.contains_key(digest);
         own.then_some(()).ok_or_else(|| Failure::no("artifact", &digest.to_string()))
+    }
+
+    /// Decides whether the actor may push an artifact. A device may while it backs up a volume.
+    fn may_put(&self, actor: &Actor) -> Result<(), Failure> {
+        may(actor, Action::PutArtifact, "")?;
+        if matches!(actor.who, Who::Device(_)) && !self.may_upload(actor) {
+            return Err(Failure::Refused(
+                "a device uploads the backup of a volume, and none was asked for".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the largest artifact that the actor's tenant may still push, in bytes, with the refusal
@@ -69,7 +81,7 @@ impl Workloads {
         actor: &Actor,
         announced: Option<u64>,
     ) -> Result<Option<(u64, Over)>, Failure> {
-        may(actor, Action::PutArtifact, "")?;
+        self.may_put(actor)?;
         let model = self.documents.model(&actor.tenant);
         let Some(limit) = model.quotas.artifacts else { return Ok(None) };
         let used = used(&model);
@@ -96,7 +108,7 @@ impl Workloads {
         digest: Digest,
         size: u64,
     ) -> Result<(), Failure> {
-        may(actor, Action::PutArtifact, "")?;
+        self.may_put(actor)?;
         self.documents
             .change(&actor.tenant, |change| {
                 if change.model.artifacts.contains_key(&digest) {

@@ -11,6 +11,7 @@ mod part;
 mod policies;
 mod read;
 mod secrets;
+mod volumes;
 
 pub(super) use artifacts::used as artifact_bytes;
 pub use jobs::Restarting;

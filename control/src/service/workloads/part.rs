@@ -1,7 +1,8 @@
-//! What the workloads part stands on. It has no state of its own.
+//! What the workloads part stands on. Its only state are the transfers of volumes under way.
 
 use std::sync::Arc;
 
+use super::volumes::Transfers;
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::keyring::ManagedKeyring;
 use crate::service::alarms::Alarms;
@@ -17,6 +18,7 @@ pub struct Workloads {
     pub(super) vault: Arc<Vault>,
     pub(super) artifacts: Arc<dyn ArtifactSizes>,
     pub(super) keyring: Arc<dyn ManagedKeyring>,
+    pub(super) transfers: Transfers,
 }
 
 impl std::fmt::Debug for Workloads {
@@ -32,6 +34,14 @@ impl Workloads {
         artifacts: Arc<dyn ArtifactSizes>,
         keyring: Arc<dyn ManagedKeyring>,
     ) -> Self {
-        Self { documents, calls, alarms, vault, artifacts, keyring }
+        Self {
+            documents,
+            calls,
+            alarms,
+            vault,
+            artifacts,
+            keyring,
+            transfers: Transfers::default(),
+        }
     }
 }
