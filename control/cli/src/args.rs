@@ -12,6 +12,7 @@ mod format;
 mod jobs;
 mod kinds;
 mod secrets;
+mod volumes;
 
 pub(crate) use activity::{ActivityArgs, ActivityFormat, TimelineArgs};
 pub(crate) use audit::{Audit, ExportAudit, VerifyAudit, VerifyFormat};
@@ -21,6 +22,7 @@ use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
 pub(crate) use kinds::Kind;
 pub(crate) use secrets::{Create, Rotate, SecretCommand, Values, divided, generated, path};
+pub(crate) use volumes::{Volume, Which};
 
 use super::moment;
 use crate::serve_args::{ResetArgs, ServeArgs};
@@ -223,6 +225,9 @@ said on standard error.")]
     /// Store files that workloads execute.
     #[command(subcommand)]
     Artifact(Artifact),
+    /// List, delete, back up and restore volumes of a device's containers.
+    #[command(subcommand)]
+    Volume(Volume),
     /// Print the certificate of the control plane's CA as PEM, for programs that read its data.
     #[command(after_help = "Examples:
   holdfast ca > ca.pem

@@ -48,6 +48,7 @@ mod table;
 mod tenants;
 mod text;
 mod transfer;
+mod volumes;
 mod yaml;
 
 use std::path::Path;
@@ -187,6 +188,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Data(command) => data::data(client, output, now, &command).await,
         Command::Query(wanted) => query::query(client, output, wanted).await,
         Command::Artifact(Artifact::Push(file)) => transfer::push(client, output, &file.file).await,
+        Command::Volume(what) => volumes::run(client, output, &what).await,
         Command::Artifact(Artifact::List) => transfer::artifacts(client, output).await,
         Command::Artifact(Artifact::Delete { digest }) => {
             transfer::delete(client, output, &digest).await

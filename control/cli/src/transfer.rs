@@ -32,6 +32,12 @@ const CHUNK: usize = 64 * 1024;
 
 /// Stores a file in the control plane and prints its digest.
 pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcome {
+    let stored = store(client, path).await?;
+    output.line(&clean(&stored.digest))
+}
+
+/// Stores a file in the control plane as an artifact.
+pub(crate) async fn store(client: &Client, path: &Path) -> Outcome<StoredArtifact> {
     let (body, length, digest) = upload_of(path, "pushing").await?;
     let answer = client.upload(Method::PUT, &["artifacts"], (body, length), None).await?;
     let stored: StoredArtifact = read(&answer)?;
@@ -44,7 +50,7 @@ pub(crate) async fn push(client: &Client, output: Output, path: &Path) -> Outcom
             stored.digest
         )));
     }
-    output.line(&clean(&stored.digest))
+    Ok(stored)
 }
 
 /// Prints the artifacts that the tenant has pushed.

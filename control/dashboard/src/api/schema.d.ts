@@ -189,7 +189,8 @@ export interface paths {
         get: operations["listArtifacts"];
         /**
          * Stores an artifact, which is the request's body.
-         * @description The response contains the digest by which workloads refer to it.
+         * @description The response contains the digest by which workloads refer to it. A device may store the backup of
+         *     a volume that was asked for.
          */
         put: operations["putArtifact"];
         post?: never;
@@ -626,6 +627,80 @@ export interface paths {
         get: operations["getSeries"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/volumes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the volumes of a device's containers, as the device knows them now. */
+        get: operations["listVolumes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/volumes/{workload}/{volume}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Deletes a volume of a device for good. A volume that a container uses is not deleted. */
+        delete: operations["deleteVolume"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/volumes/{workload}/{volume}/backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has a device upload the content of a volume.
+         * @description The response comes when it is uploaded: the artifact of this digest is a tar of the volume's files.
+         */
+        post: operations["backVolumeUp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/devices/{name}/volumes/{workload}/{volume}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has a device replace the content of a volume by that of a tar.
+         * @description The tar is an artifact. A volume that a container uses is not replaced: pause the workload first.
+         */
+        post: operations["restoreVolume"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3763,6 +3838,25 @@ export interface components {
             metadata?: components["schemas"]["ListMeta"];
         };
         /** @description One page of a list. */
+        List_Volume: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description Bytes of its files. Absent: the device could not count them.
+                 */
+                bytes?: number | null;
+                /** @description True if a container uses it. */
+                used: boolean;
+                /** @description Name of the volume within the workload. */
+                volume: string;
+                /** @description Workload that the volume was made for. */
+                workload: string;
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
         List_Workload: {
             /** @description Items of this page, ordered by name unless the request asks for another order. */
             items: {
@@ -4354,6 +4448,11 @@ export interface components {
             notAsked: components["schemas"]["NotRestarted"][];
             /** @description Devices that report that the workload was restarted. */
             restarted: string[];
+        };
+        /** @description Order to replace the content of a volume. */
+        RestoreVolume: {
+            /** @description Digest of the artifact that is a tar of the files: `sha256:` and 64 hexadecimal digits. */
+            digest: string;
         };
         /** @description Response to `POST /api/v1/restore`. */
         Restored: {
@@ -5020,6 +5119,20 @@ export interface components {
             notes?: string[];
             whole?: components["schemas"]["WholeCounts"] | null;
             witnesses?: components["schemas"]["WitnessCounts"] | null;
+        };
+        /** @description Volume of a workload's containers on one device. It outlives the workload. */
+        Volume: {
+            /**
+             * Format: int64
+             * @description Bytes of its files. Absent: the device could not count them.
+             */
+            bytes?: number | null;
+            /** @description True if a container uses it. */
+            used: boolean;
+            /** @description Name of the volume within the workload. */
+            volume: string;
+            /** @description Workload that the volume was made for. */
+            workload: string;
         };
         /** @description Response to `GET /api/v1/whoami`: the caller, its roles, and what they allow. */
         WhoAmI: {
@@ -6578,6 +6691,128 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Series"];
                 };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listVolumes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_Volume"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deleteVolume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                workload: string;
+                volume: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    backVolumeUp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                workload: string;
+                volume: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredArtifact"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    restoreVolume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                workload: string;
+                volume: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RestoreVolume"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             "4XX": {
                 headers: {
