@@ -11,6 +11,7 @@ mod part;
 mod policies;
 mod read;
 mod secrets;
+mod transfers;
 mod volumes;
 
 pub(super) use artifacts::used as artifact_bytes;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::volumes::Transfers;
+use super::transfers::Transfers;
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::keyring::ManagedKeyring;
 use crate::service::alarms::Alarms;

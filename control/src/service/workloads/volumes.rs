@@ -3,8 +3,7 @@
 //!
 //! See decision 0180.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use holdfast_base::codec;
 use holdfast_base::ids::{DeviceId, Digest, Name};
@@ -13,6 +12,7 @@ use holdfast_protocol::volume::{VolumeBackup, VolumeId, VolumeOrder, Volumes};
 use holdfast_protocol::workload::Artifact;
 
 use super::Workloads;
+use super::transfers::Transfer;
 use crate::api::{List, ListMeta, StoredArtifact, Volume};
 use crate::core::rights::{Action, Actor, Who};
 use crate::service::Failure;
@@ -22,47 +22,6 @@ use crate::service::rights::may_device;
 /// Maximum size of a device's reply, in bytes: a list of as many volumes as a device names, each with
 /// two names of 63 bytes and some figures.
 const ANSWER: usize = 256 * 1024;
-
-/// Transfers of volumes that are under way. A device may upload an artifact while it backs up a
-/// volume, and download the one that it restores.
-#[derive(Debug, Default)]
-pub(super) struct Transfers {
-    uploads: Mutex<BTreeSet<DeviceId>>,
-    downloads: Mutex<BTreeSet<(DeviceId, Digest)>>,
-}
-
-/// Permission for one transfer, which ends with it.
-struct Transfer<'a, T: Ord> {
-    of: &'a Mutex<BTreeSet<T>>,
-    what: T,
-}
-
-impl<'a, T: Ord + Clone> Transfer<'a, T> {
-    /// Begins a transfer. None: the same one is under way.
-    fn begin(of: &'a Mutex<BTreeSet<T>>, what: T) -> Option<Self> {
-        let new = of.lock().unwrap_or_else(PoisonError::into_inner).insert(what.clone());
-        new.then_some(Self { of, what })
-    }
-}
-
-impl<T: Ord> Drop for Transfer<'_, T> {
-    fn drop(&mut self) {
-        self.of.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.what);
-    }
-}
-
-impl Transfers {
-    /// True if the device may upload an artifact now.
-    fn uploads(&self, device: &DeviceId) -> bool {
-        self.uploads.lock().unwrap_or_else(PoisonError::into_inner).contains(device)
-    }
-
-    /// True if the device may download this artifact now, whatever its workloads name.
-    fn downloads(&self, device: &DeviceId, digest: &Digest) -> bool {
-        let key = (device.clone(), *digest);
-        self.downloads.lock().unwrap_or_else(PoisonError::into_inner).contains(&key)
-    }
-}
 
 impl Workloads {
     /// Lists the volumes of a device's containers, as the device knows them now.
