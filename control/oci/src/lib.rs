@@ -6,9 +6,11 @@
 //!
 //! Without I/O of its own: it stands on readers and writers that it is given. See decision 0174.
 
+mod config;
 mod reference;
 mod twin;
 
+pub use config::{BadConfig, Config, MAX_CONFIG};
 pub use reference::{BadReference, DEFAULT_TAG, Reference, Repository, Tag, Wanted};
 pub use twin::{
     CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, MAX_LAYERS, MAX_PLATFORMS, Platform, Twin,

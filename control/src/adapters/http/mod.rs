@@ -21,6 +21,7 @@ mod extract;
 mod files;
 mod fleet;
 mod groups;
+mod images;
 mod jobs;
 mod listen;
 mod lists;
@@ -36,6 +37,7 @@ mod ping;
 mod policies;
 mod providers;
 mod query;
+mod registry;
 mod session;
 mod short;
 mod sparklines;
@@ -77,7 +79,7 @@ use error::ErrorBody;
     modifiers(&Bearer),
     tags(
         (name = "devices"), (name = "workloads"), (name = "alarms"), (name = "data"), (name = "tokens"), (name = "enrolment"),
-        (name = "artifacts"), (name = "access"), (name = "tenants"), (name = "system")
+        (name = "artifacts"), (name = "images"), (name = "access"), (name = "tenants"), (name = "system")
     )
 )]
 struct Description;
@@ -172,6 +174,9 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(events::events))
         .routes(routes!(artifacts::list, artifacts::put))
         .routes(routes!(artifacts::delete))
+        .routes(routes!(images::list, images::put))
+        .routes(routes!(images::get, images::delete))
+        .routes(routes!(images::tag))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::delete))
         .routes(routes!(metrics::metrics))
@@ -214,11 +219,17 @@ fn devices() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(artifacts::get))
 }
 
+/// Routes of the OCI distribution API.
+fn registry() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(registry::probe)).routes(routes!(registry::pull))
+}
+
 /// Builds the OpenAPI document of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, mut api) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(operators())
         .merge(devices())
+        .merge(registry())
         .merge(anybody())
         .merge(callback())
         .merge(sessions())
@@ -258,10 +269,13 @@ pub fn router(app: App) -> Router {
     let operators = held(operators()).route_layer(guard);
     let guard = from_fn_with_state(app.clone(), auth::operators_and_devices);
     let devices = held(devices()).route_layer(guard);
+    let guard = from_fn_with_state(app.clone(), registry::callers);
+    let registry = held(registry()).route_layer(guard);
     let guard = from_fn_with_state(app.clone(), auth::sessions);
     let sessions = held(sessions()).route_layer(guard);
     operators
         .merge(devices)
+        .merge(registry)
         .merge(held(anybody()))
         .merge(callback().split_for_parts().0)
         .merge(sessions)
@@ -282,6 +296,9 @@ fn held(routes: OpenApiRouter<App>) -> Router<App> {
 }
 
 async fn method_not_allowed(request: Request) -> Response {
+    if request.uri().path().starts_with("/v2/") {
+        return registry::not_served();
+    }
     let text = format!("{} is not served here: see /api/v1/openapi.json", request.method());
     let mut response = Failure::invalid(text).into_response();
     *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;

@@ -6,6 +6,7 @@
 mod apply;
 mod artifacts;
 mod client_secrets;
+mod images;
 mod jobs;
 mod part;
 mod policies;
@@ -13,5 +14,6 @@ mod read;
 mod secrets;
 
 pub(super) use artifacts::used as artifact_bytes;
+pub use images::{Credentials, ImageDocument};
 pub use jobs::Restarting;
 pub use part::Workloads;
