@@ -152,6 +152,9 @@ pub struct CopyImage {
     /// Name of a `Secret` document with the keys `username` and `password`, in place of both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// Certificates of the registry's authority as PEM. Absent: those that the system trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
     /// True if the registry speaks HTTP without TLS.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub plain_http: bool,

@@ -1,17 +1,32 @@
 //! Routes of images.
 //!
 //! See decision 0174.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "an adapter: the answer is written by a task of its own"
+)]
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
+use bytes::Bytes;
+use futures_util::stream;
+use holdfast_oci::Reference;
+use tokio::sync::mpsc;
 
 use super::app::App;
 use super::extract::{LARGE, Params, Path, SMALL, json};
 use super::lists::PageQuery;
-use crate::api::{DeletedImage, Image, ImageSummary, List, PushedImage, TagImage};
+use crate::adapters::registry::{self, Copying};
+use crate::api::{
+    CopyImage, CopyLine, DeletedImage, Image, ImageSummary, List, PushedImage, TagImage,
+};
 use crate::core::rights::Actor;
-use crate::service::Failure;
+use crate::service::{Credentials, Failure};
 
 /// Lists the images of the caller's tenant, in the order of their names and digests.
 #[utoipa::path(get, path = "/api/v1/images", operation_id = "listImages", tag = "images", params(PageQuery),
@@ -94,4 +109,94 @@ pub(super) async fn tag(
 ) -> Result<Json<Image>, Failure> {
     let to: TagImage = json(body, SMALL).await?;
     app.service.workloads.tag_image(&actor, &reference, &to.name).await.map(Json)
+}
+
+/// Maximum number of lines that wait for a client. Further progress is left out.
+const WAITING: usize = 16;
+
+/// Copies an image from another registry.
+///
+/// The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}` or `{"failed"}`. Layers
+/// that are here already are not fetched, so a copy that was cut goes on where it was. When the
+/// client closes the connection, the copy ends.
+#[utoipa::path(post, path = "/api/v1/images/copy", operation_id = "copyImage", tag = "images",
+    request_body = CopyImage, security(("bearer" = [])),
+    responses((status = 200, body = CopyLine, content_type = "application/x-ndjson"),
+        (status = "4XX", body = super::error::ErrorBody)))]
+pub(super) async fn copy(
+    State(app): State<App>,
+    Extension(actor): Extension<Actor>,
+    body: Body,
+) -> Result<Response, Failure> {
+    let wanted: CopyImage = json(body, SMALL).await?;
+    let copying = copying(&app, actor, wanted)?;
+    let (to, from) = mpsc::channel(WAITING);
+    tokio::spawn(answer(app, copying, to));
+    let body = Body::from_stream(stream::unfold(from, |mut from| async {
+        from.recv().await.map(|line| (line, from))
+    }));
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
+}
+
+/// Reads what is to be copied.
+fn copying(app: &App, actor: Actor, wanted: CopyImage) -> Result<Copying, Failure> {
+    let name =
+        |text: &str| text.parse::<Reference>().map_err(|why| Failure::invalid(why.to_string()));
+    let from = name(&wanted.from)?;
+    let to = match &wanted.to {
+        Some(to) => name(to)?,
+        None => from.clone(),
+    };
+    let platforms = wanted.platforms.iter().map(|one| one.parse());
+    let platforms = platforms.collect::<Result<Vec<_>, _>>();
+    let platforms = platforms.map_err(|why| Failure::invalid(format!("platforms: {why}")))?;
+    let named = app.service.workloads.may_copy(&actor, &wanted.from, wanted.secret.as_deref())?;
+    let credentials = match (wanted.username, wanted.password, named) {
+        (None, None, named) => named,
+        (Some(username), Some(password), None) => Some(Credentials { username, password }),
+        (Some(_), Some(_), Some(_)) => {
+            return Err(Failure::invalid("a user and a secret: give one of them"));
+        }
+        _ => return Err(Failure::invalid("username and password: give both, or neither")),
+    };
+    let (ca, plain_http) = (wanted.ca, wanted.plain_http);
+    let artifacts = Arc::clone(&app.artifacts);
+    Ok(Copying { artifacts, actor, from, to, platforms, credentials, ca, plain_http })
+}
+
+type Line = Result<Bytes, std::io::Error>;
+
+fn line(of: &CopyLine) -> Line {
+    let mut text = serde_json::to_vec(of)?;
+    text.push(b'\n');
+    Ok(text.into())
+}
+
+/// Runs a copy until it ends, the client has gone, or the control plane stops.
+async fn answer(app: App, copying: Copying, to: mpsc::Sender<Line>) {
+    let progress = to.clone();
+    let told = Mutex::new(None);
+    let running = registry::copy(&app.service.workloads, copying, move |so_far| {
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        // A client that is behind misses this line and gets a later one.
+        if progress.capacity() > 1 && *told != Some(so_far) {
+            *told = Some(so_far);
+            drop(progress.try_send(line(&CopyLine::Progress(so_far))));
+        }
+    });
+    let mut stop = app.stop.clone();
+    tokio::select! {
+        result = Box::pin(running) => {
+            let last = match result {
+                Ok(image) => CopyLine::Result(Box::new(image)),
+                Err(why) => CopyLine::Failed(why.to_string()),
+            };
+            drop(to.send(line(&last)).await);
+        }
+        () = to.closed() => {}
+        _ = stop.changed() => {
+            let stops = std::io::Error::other("the control plane stops");
+            drop(to.send(Err(stops)).await);
+        }
+    }
 }

@@ -176,6 +176,7 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(artifacts::delete))
         .routes(routes!(images::list, images::put))
         .routes(routes!(images::get, images::delete))
+        .routes(routes!(images::copy))
         .routes(routes!(images::tag))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::delete))
