@@ -6,6 +6,7 @@
 //!
 //! Without I/O of its own: it stands on readers and writers that it is given. See decision 0174.
 
+mod archive;
 mod config;
 mod manifest;
 mod platform;
@@ -13,6 +14,7 @@ mod reference;
 mod twin;
 mod unpack;
 
+pub use archive::{Archived, ArchivedLayer, ArchivedPlatform, BadArchive, Files, Tar, find};
 pub use config::{BadConfig, Config, MAX_CONFIG};
 pub use manifest::{BadManifest, Blob, Document, Entry, Index, MAX_MANIFEST, Manifest, READ_TYPES};
 pub use platform::{BadPlatform, Wanted as WantedPlatform};
