@@ -21,6 +21,7 @@ mod device;
 mod document;
 mod fleet;
 mod groups;
+mod image;
 mod jobs;
 pub mod kinds;
 pub mod link;
@@ -75,6 +76,10 @@ pub use fleet::{
     Labels as LabelsInUse, Severity, Site, WorkloadCounts,
 };
 pub use groups::{DeviceGroup, DeviceGroups, Trend, TrendPoint};
+pub use image::{
+    CopyImage, CopyLine, CopyProgress, DeletedImage, Image, ImageLayer, ImagePlatform,
+    ImageSummary, PushedImage, PushedPlatform, TagImage,
+};
 pub use jobs::{
     NotRestarted, OnDevices, PauseResult, Paused, PausedOn, RestartLine, RestartProgress,
     RestartResult, Rollback, RolledBack, WorkloadPauses,

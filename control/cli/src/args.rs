@@ -9,6 +9,7 @@ use clap_complete::Shell;
 mod activity;
 mod audit;
 mod format;
+mod images;
 mod jobs;
 mod kinds;
 mod secrets;
@@ -18,6 +19,7 @@ pub(crate) use activity::{ActivityArgs, ActivityFormat, TimelineArgs};
 pub(crate) use audit::{Audit, ExportAudit, VerifyAudit, VerifyFormat};
 use format::checked_selector;
 pub(crate) use format::{Format, LedgerFormat};
+pub(crate) use images::{CopyImageArgs, ImageCommand, PushImage};
 use jobs::{HISTORY_HELP, PAUSE_HELP, RESTART_HELP, RESUME_HELP, ROLLBACK_HELP};
 pub(crate) use jobs::{History, Pause, Restart, Rollback, Where};
 pub(crate) use kinds::Kind;
@@ -138,6 +140,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast get tenants                     # their quotas; the use of each: holdfast tenant list
   holdfast get revisions hello             # those of one workload
   holdfast get alarms                      # what needs a person, the most urgent first
+  holdfast get images                      # what containers run; image list is the same
   holdfast get silences                    # what is acknowledged or silenced, by whom, until when
   holdfast get workload hello -o yaml > hello.yaml   # can be applied again")]
     Get(Get),
@@ -149,6 +152,7 @@ Exit codes with --check: 0 all as it should be, 10 something fails or is critica
   holdfast describe device gw-1
   holdfast describe workload hello
   holdfast describe notification night
+  holdfast describe image shop/till:1.4    # its layers, what shares them, who uses it
   holdfast describe tenant acme            # its quotas, and how much of each is used
   holdfast describe devicepolicy ships     # who of them is away now, as expected and against it")]
     Describe(Named),
@@ -228,6 +232,9 @@ said on standard error.")]
     /// List, delete, back up and restore volumes of a device's containers.
     #[command(subcommand)]
     Volume(Volume),
+    /// Push, copy, tag and delete images of containers.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Print the certificate of the control plane's CA as PEM, for programs that read its data.
     #[command(after_help = "Examples:
   holdfast ca > ca.pem

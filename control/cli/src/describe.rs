@@ -14,6 +14,7 @@ use super::described_data;
 use super::described_document;
 use super::failure::Outcome;
 use super::get;
+use super::image_rows;
 use super::moment;
 use super::rows;
 use super::table::{Cell, facts, table};
@@ -49,6 +50,7 @@ pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &
         Kind::Document(kind) => {
             described_document::sections(client, output, now, kind, &item).await?
         }
+        Kind::Image => image_rows::described(output, now, &item)?,
         Kind::Revision | Kind::Token | Kind::Access | Kind::Alarm | Kind::Silence => {
             yaml::write(&item)?
         }

@@ -108,6 +108,7 @@ pub(crate) async fn one(client: &Client, kind: Kind, name: &str) -> Outcome<Valu
             let path: Vec<&str> = kind.path().iter().copied().chain([name]).collect();
             return client.get(&path, &[]).await;
         }
+        Kind::Image => return client.get(&["images", name], &[]).await,
         Kind::Revision => {
             let workload = name.split_once('.').map_or(name, |(workload, _)| workload);
             client.list(&["revisions"], &[("workload", workload)]).await?

@@ -29,6 +29,9 @@ mod documents;
 mod failure;
 mod get;
 mod groups;
+mod image_rows;
+mod image_source;
+mod images;
 mod jobs;
 mod login;
 mod logs;
@@ -193,6 +196,7 @@ async fn with_client(client: &Client, output: Output, now: u64, command: Command
         Command::Artifact(Artifact::Delete { digest }) => {
             transfer::delete(client, output, &digest).await
         }
+        Command::Image(command) => images::image(client, output, now, &command).await,
         Command::Ca => transfer::ca(client, output).await,
         Command::Backup(wanted) => backups::backup(client, output, &wanted).await,
         Command::Restore(wanted) => backups::restore(client, output, &wanted).await,

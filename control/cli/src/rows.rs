@@ -8,6 +8,7 @@ use super::args::Kind;
 use super::cells::{chosen, cut, labels, made_by, read, runs};
 use super::columns;
 use super::failure::Outcome;
+use super::image_rows;
 use super::moment;
 use super::table::Cell;
 use super::text::Mood;
@@ -30,6 +31,7 @@ pub(crate) fn headings(kind: Kind, wide: bool) -> Vec<&'static str> {
         Kind::Token => (&["ID", "STATE", "USED", "EXPIRES", "APPROVE", "LABELS", "MAY CLAIM"], &[]),
         Kind::Access => (&["ID", "ROLE", "DEVICES", "ENDS", "LAST USED", "MADE", "NAME"], &[]),
         Kind::Alarm | Kind::Silence => alarms::headings(kind),
+        Kind::Image => image_rows::HEADINGS,
         Kind::Document(kind) => return columns::headings(kind, wide),
     };
     narrow.iter().chain(more.iter().filter(|_| wide)).copied().collect()
@@ -43,6 +45,7 @@ pub(crate) fn row(kind: Kind, wide: bool, now: u64, item: &Value) -> Outcome<Vec
         Kind::Token => token(now, &read(item)?),
         Kind::Access => access(now, &read(item)?),
         Kind::Alarm | Kind::Silence => alarms::row(kind, wide, now, item)?,
+        Kind::Image => image_rows::row(wide, now, item)?,
         Kind::Document(kind) => columns::row(kind, wide, now, item),
     })
 }

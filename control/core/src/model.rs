@@ -133,6 +133,21 @@ fn holds(written: &Value, digests: &BTreeSet<String>) -> bool {
     }
 }
 
+/// Adds every digest that a string of a written document is or ends with.
+fn digests_in(written: &Value, found: &mut BTreeSet<String>) {
+    match written {
+        Value::String(text) => {
+            let last = text.rsplit('@').next().unwrap_or_default();
+            if last.parse::<Digest>().is_ok() {
+                found.insert(last.to_owned());
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| digests_in(item, found)),
+        Value::Object(object) => object.values().for_each(|item| digests_in(item, found)),
+        _ => {}
+    }
+}
+
 impl Workload {
     /// True if a stored revision names one of these files or images. `digests` are their texts in
     /// documents, `files` those that the newest revision may have.
@@ -510,6 +525,21 @@ impl Model {
     pub fn workloads_with_image(&self, image: &Digest) -> Vec<&Name> {
         // The newest revision names it in its document too.
         self.workloads_naming(&self.images.names_of(image), &BTreeSet::new())
+    }
+
+    /// Returns every digest that a stored revision of a workload names, of a file or of an image, with
+    /// the workloads.
+    pub fn named_digests(&self) -> BTreeMap<String, BTreeSet<&Name>> {
+        let mut named: BTreeMap<String, BTreeSet<&Name>> = BTreeMap::new();
+        for (name, known) in &self.workloads {
+            let mut found = BTreeSet::new();
+            known.revisions.iter().for_each(|it| digests_in(&it.written, &mut found));
+            found.extend(known.record.spec.run.artifacts().map(|it| it.digest.to_string()));
+            for digest in found {
+                named.entry(digest).or_default().insert(name);
+            }
+        }
+        named
     }
 
     fn workloads_naming(&self, names: &BTreeSet<String>, files: &BTreeSet<Digest>) -> Vec<&Name> {

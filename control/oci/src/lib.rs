@@ -6,14 +6,24 @@
 //!
 //! Without I/O of its own: it stands on readers and writers that it is given. See decision 0174.
 
+mod archive;
+mod config;
+mod manifest;
+mod platform;
 mod reference;
 mod twin;
+mod unpack;
 
+pub use archive::{Archived, ArchivedLayer, ArchivedPlatform, BadArchive, Files, Tar, find};
+pub use config::{BadConfig, Config, MAX_CONFIG};
+pub use manifest::{BadManifest, Blob, Document, Entry, Index, MAX_MANIFEST, Manifest, READ_TYPES};
+pub use platform::{BadPlatform, Wanted as WantedPlatform};
 pub use reference::{BadReference, DEFAULT_TAG, Reference, Repository, Tag, Wanted};
 pub use twin::{
     CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, MAX_LAYERS, MAX_PLATFORMS, Platform, Twin,
     Unfit,
 };
+pub use unpack::{NotUnpacked, Unpacked, Unpacking};
 
 use holdfast_base::ids::Digest;
 

@@ -6,6 +6,9 @@ use holdfast_base::ids::Digest;
 pub trait ArtifactSizes: Send + Sync + 'static {
     /// Returns the size of an artifact in bytes. `None`: it is not stored.
     fn size(&self, digest: &Digest) -> Option<u64>;
+    /// Returns the bytes of a small artifact. None: it is not stored, or cannot be read, which is
+    /// logged.
+    fn read(&self, digest: &Digest) -> Option<Vec<u8>>;
     /// Returns the digests and sizes of all stored artifacts.
     fn all(&self) -> Vec<(Digest, u64)>;
     /// Removes an artifact when `unowned` says that no tenant has it. Nothing is stored under the

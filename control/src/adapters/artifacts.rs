@@ -29,6 +29,20 @@ impl ArtifactSizes for Artifacts {
         self.size(digest)
     }
 
+    fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let read = std::fs::File::open(self.path(digest)).and_then(|mut file| {
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut file, &mut bytes).map(|_| bytes)
+        });
+        match read {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                tracing::warn!(%digest, %error, "an artifact cannot be read");
+                None
+            }
+        }
+    }
+
     fn all(&self) -> Vec<(Digest, u64)> {
         self.all()
     }

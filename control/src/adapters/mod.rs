@@ -11,6 +11,7 @@ pub mod notify;
 pub mod oidc;
 pub mod parquet;
 pub mod passwords;
+pub mod registry;
 mod seats;
 pub mod store;
 

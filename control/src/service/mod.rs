@@ -80,7 +80,7 @@ pub use rights::may;
 pub use settings::{Ports, Settings};
 pub use start::StartError;
 pub use tenancy::Tenancy;
-pub use workloads::{Restarting, Workloads};
+pub use workloads::{Credentials, ImageDocument, Restarting, Workloads};
 
 use documents::Renewing;
 use enrolment::Terms;

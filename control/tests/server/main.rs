@@ -23,6 +23,7 @@ mod fairness;
 mod fleet;
 mod groups;
 mod guards;
+mod images;
 mod jobs;
 mod kept;
 mod listing;

@@ -16,7 +16,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use holdfast_base::codec;
-use holdfast_base::ids::{DeviceId, hex};
+use holdfast_base::ids::{DeviceId, Digest, hex};
 use holdfast_control::adapters::http::openapi;
 use holdfast_control::api::{Alarm, Connection, Muting, NewToken, Role};
 use holdfast_control::core::model::{key, sha256};
@@ -153,6 +153,12 @@ const WALK: &[Line] = &[
     ("GET", "/api/v1/fleet", "voadu", "", "", Of::All),
     ("GET", "/api/v1/fleet/trend", "voau", "", "", Of::AllWhole),
     ("GET", "/api/v1/groups", "voau", "/api/v1/groups?by=site", "", Of::All),
+    ("GET", "/api/v1/images", "voau", "", "", Of::AllWhole),
+    ("PUT", "/api/v1/images", "oa", "", r#"{"name":"new-one","platforms":[]}"#, Of::Self_),
+    ("POST", "/api/v1/images/copy", "oa", "", r#"{"from":"127.0.0.1:1/new-one"}"#, Of::AllWhole),
+    ("GET", "/api/v1/images/{reference}", "voau", "/api/v1/images/{m}", "", Of::OneWhole),
+    ("POST", "/api/v1/images/{reference}/tag", "oa", "/api/v1/images/{m}/tag", r#"{"name":"{m}:2"}"#, Of::Tenants),
+    ("DELETE", "/api/v1/images/{reference}", "oa", "/api/v1/images/{m}", "", Of::OneWhole),
     ("GET", "/api/v1/labels", "voadu", "", "", Of::All),
     ("GET", "/api/v1/licences", "voadum", "", "", Of::Self_),
     ("GET", "/api/v1/login/{provider}", "-", "/api/v1/login/nowhere", "", Of::Open),
@@ -231,6 +237,8 @@ const WALK: &[Line] = &[
     ("POST", "/api/v1/me/second-factor/end", "voadum", "", r#"{"password":"a"}"#, Of::Self_),
     ("GET", "/api/v1/whoami", "voadum", "", "", Of::Self_),
     ("GET", "/api/v1/can", "voadum", "/api/v1/can?action=device.get&object={m}-d", "", Of::One),
+    ("GET", "/v2/", "voadum", "", "", Of::Self_),
+    ("GET", "/v2/{*path}", "voa", "/v2/{m}/tags/list", "", Of::Tenants),
     ("GET", "/healthz", "-", "", "", Of::Open),
     ("GET", "/metrics", "am", "", "", Of::AllWhole),
     ("GET", "/readyz", "-", "", "", Of::Open),
@@ -319,6 +327,9 @@ async fn plant(world: &World, place: &mut Place) {
         let new = serde_json::from_value(json!({ "name": m, "fullName": m })).unwrap();
         world.service.people.create_user(&actor, new).await.unwrap();
     }
+    if world.service.workloads.image(&actor, m).is_err() {
+        image(world, place).await;
+    }
     let token = world.service.enrolment.token(&actor, &place.token);
     if !token.is_ok_and(|used| used.token.state == "active") {
         let new = json!({ "labels": { "site": place.site, "tag": m } });
@@ -339,6 +350,20 @@ async fn plant(world: &World, place: &mut Place) {
         let new = serde_json::from_value(new).unwrap();
         place.access = world.service.access.create_access(&actor, new).await.unwrap().id;
     }
+}
+
+/// Pushes an image without layers, whose configuration names the place.
+async fn image(world: &World, place: &Place) {
+    let (actor, m) = (&place.actor, place.name);
+    let config = json!({ "architecture": "amd64", "os": "linux", "author": m,
+        "rootfs": { "type": "layers", "diff_ids": [] } });
+    let digest = Digest(sha256(config.to_string().as_bytes()));
+    world.write_file(&format!("artifacts/sha256/{}", digest.hex()), config.to_string().as_bytes());
+    let size = config.to_string().len() as u64;
+    world.service.workloads.own_artifact(actor, digest, size).await.unwrap();
+    let image = json!({ "name": m, "platforms": [{ "config": digest.to_string() }] });
+    let image = serde_json::from_value(image).unwrap();
+    world.service.workloads.push_image(actor, &image).await.unwrap();
 }
 
 /// Ships records of the place's device.

@@ -27,12 +27,15 @@ pub(crate) enum Kind {
     Alarm,
     /// Acknowledgements and silences of alarms.
     Silence,
+    /// Images of containers.
+    Image,
 }
 
 /// All kinds, in the order of `--help`.
 static ALL: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     let documents = kinds::ALL.into_iter().map(Kind::Document);
-    let others = [Kind::Revision, Kind::Token, Kind::Access, Kind::Alarm, Kind::Silence];
+    let others =
+        [Kind::Revision, Kind::Token, Kind::Access, Kind::Alarm, Kind::Silence, Kind::Image];
     std::iter::once(Kind::Device).chain(documents).chain(others).collect()
 });
 
@@ -52,6 +55,7 @@ impl ValueEnum for Kind {
             Self::Access => value,
             Self::Alarm => value.alias("alarm"),
             Self::Silence => value.alias("silence"),
+            Self::Image => value.alias("image"),
         })
     }
 }
@@ -67,6 +71,7 @@ impl Kind {
             Self::Access => "Tokens with which people and programs use the API",
             Self::Alarm => "Things that need a person now",
             Self::Silence => "Acknowledgements and silences of alarms",
+            Self::Image => "Images of containers",
         }
     }
 
@@ -80,6 +85,7 @@ impl Kind {
             Self::Access => "access",
             Self::Alarm => "alarms",
             Self::Silence => "silences",
+            Self::Image => "images",
         }
     }
 
@@ -93,6 +99,7 @@ impl Kind {
             Self::Access => &["access"],
             Self::Alarm => &["alarms"],
             Self::Silence => &["silences"],
+            Self::Image => &["images"],
         }
     }
 
@@ -111,6 +118,7 @@ impl Kind {
             Self::Access => "access token",
             Self::Alarm => "alarm",
             Self::Silence => "silence",
+            Self::Image => "image",
         }
     }
 }

@@ -127,6 +127,12 @@ actions! {
     GetFleet: "fleet.get", "GET", "/api/v1/fleet", PROVISIONERS_READ, Device;
     GetTrend: "fleet.trend", "GET", "/api/v1/fleet/trend", READERS, Whole;
     GroupDevices: "device.groups", "GET", "/api/v1/groups", READERS, Device;
+    ListImages: "image.list", "GET", "/api/v1/images", READERS, Whole;
+    PutImage: "image.put", "PUT", "/api/v1/images", OPERATORS, Anything;
+    CopyImage: "image.copy", "POST", "/api/v1/images/copy", OPERATORS, Whole;
+    GetImage: "image.get", "GET", "/api/v1/images/{reference}", READERS, Whole;
+    DeleteImage: "image.delete", "DELETE", "/api/v1/images/{reference}", OPERATORS, Whole;
+    TagImage: "image.tag", "POST", "/api/v1/images/{reference}/tag", OPERATORS, Anything;
     ListLabels: "device.labels", "GET", "/api/v1/labels", PROVISIONERS_READ, Device;
     ListLicences: "about.licences", "GET", "/api/v1/licences", ANYONE, Anything;
     GetMasterKey: "master-key.get", "GET", "/api/v1/master-key", ADMINS, Whole;
@@ -186,6 +192,8 @@ actions! {
     FinishProviderLogin: "login.finish", "GET", "/api/v1/login/{provider}/callback", OWN, Anything;
     BeginDeviceLogin: "login.device", "POST", "/api/v1/login/{provider}/device", OWN, Anything;
     AskDeviceLogin: "login.device-ask", "POST", "/api/v1/login/{provider}/device/ask", OWN, Anything;
+    ProbeRegistry: "image.probe", "GET", "/v2/", ANYONE, Anything;
+    PullImage: "image.pull", "GET", "/v2/{*path}", VIEWERS, Anything;
     GetHealth: "about.health", "GET", "/healthz", OWN, Anything;
     ReadMetrics: "metrics.read", "GET", "/metrics", SCRAPERS, Whole;
     GetReady: "about.ready", "GET", "/readyz", OWN, Anything;

@@ -171,9 +171,18 @@ pub(super) async fn get(
     let digest: Digest =
         digest.parse().map_err(|error| Failure::invalid(format!("digest: {error}")))?;
     app.service.workloads.may_fetch(&actor, &digest)?;
+    stored(&app, &digest, &headers).await
+}
+
+/// Returns the bytes of a stored file, or the range of them that the headers ask for.
+pub(super) async fn stored(
+    app: &App,
+    digest: &Digest,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
     let none = || Failure::no("artifact", &digest.to_string());
-    let size = app.artifacts.size(&digest).ok_or_else(none)?;
-    let (status, first, last) = match part(&headers, size) {
+    let size = app.artifacts.size(digest).ok_or_else(none)?;
+    let (status, first, last) = match part(headers, size) {
         Part::Whole => (StatusCode::OK, 0, size),
         Part::From(first, last) => (StatusCode::PARTIAL_CONTENT, first, last + 1),
         Part::Unsatisfiable => {
@@ -181,7 +190,7 @@ pub(super) async fn get(
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
         }
     };
-    let mut file = tokio::fs::File::open(app.artifacts.path(&digest)).await.map_err(disk)?;
+    let mut file = tokio::fs::File::open(app.artifacts.path(digest)).await.map_err(disk)?;
     file.seek(std::io::SeekFrom::Start(first)).await.map_err(disk)?;
     let length = last - first;
     let mut response = Body::from_stream(stream::unfold((file, length), piece)).into_response();

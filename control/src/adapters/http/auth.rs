@@ -10,6 +10,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use holdfast_base::ids::DeviceId;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
@@ -95,6 +97,33 @@ fn operator(service: &Service, request: &Request) -> Result<Actor, Failure> {
             actor
         }
     };
+    allowed(service, request, actor)
+}
+
+/// Authenticates a request of a registry's client: an access token as a bearer token, or as the
+/// password of Basic authentication with any user name.
+pub(super) fn puller(service: &Service, request: &Request) -> Result<Actor, Failure> {
+    service.documents.check_held()?;
+    let headers = request.headers();
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let basic = given.and_then(|value| value.split_once(' '));
+    let actor = match basic {
+        Some((scheme, text)) if scheme.eq_ignore_ascii_case("basic") => {
+            let none =
+                || Failure::Unauthorized("Authorization: this is no user and password".into());
+            let text = STANDARD.decode(text.trim()).map_err(|_| none())?;
+            let text = String::from_utf8(text).map_err(|_| none())?;
+            let (_user, password) = text.split_once(':').ok_or_else(none)?;
+            service.access.authorize(password)?
+        }
+        _ => bearer(service, headers)?,
+    };
+    allowed(service, request, actor)
+}
+
+/// Checks that an authenticated actor may do what the request's route is for.
+fn allowed(service: &Service, request: &Request, actor: Actor) -> Result<Actor, Failure> {
+    let method = request.method();
     origin::acts(&actor);
     known(request);
     service.documents.take_request(&actor.tenant)?;

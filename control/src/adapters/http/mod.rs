@@ -21,6 +21,7 @@ mod extract;
 mod files;
 mod fleet;
 mod groups;
+mod images;
 mod jobs;
 mod listen;
 mod lists;
@@ -36,6 +37,7 @@ mod ping;
 mod policies;
 mod providers;
 mod query;
+mod registry;
 mod session;
 mod short;
 mod sparklines;
@@ -78,7 +80,7 @@ use error::ErrorBody;
     modifiers(&Bearer),
     tags(
         (name = "devices"), (name = "workloads"), (name = "alarms"), (name = "data"), (name = "tokens"), (name = "enrolment"),
-        (name = "artifacts"), (name = "access"), (name = "tenants"), (name = "system")
+        (name = "artifacts"), (name = "images"), (name = "access"), (name = "tenants"), (name = "system")
     )
 )]
 struct Description;
@@ -177,6 +179,10 @@ fn operators() -> OpenApiRouter<App> {
         .routes(routes!(volumes::restore))
         .routes(routes!(artifacts::list))
         .routes(routes!(artifacts::delete))
+        .routes(routes!(images::list, images::put))
+        .routes(routes!(images::get, images::delete))
+        .routes(routes!(images::copy))
+        .routes(routes!(images::tag))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(tenants::delete))
         .routes(routes!(metrics::metrics))
@@ -219,11 +225,17 @@ fn devices() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(artifacts::get)).routes(routes!(artifacts::put))
 }
 
+/// Routes of the OCI distribution API.
+fn registry() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(registry::probe)).routes(routes!(registry::pull))
+}
+
 /// Builds the OpenAPI document of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let (_, mut api) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(operators())
         .merge(devices())
+        .merge(registry())
         .merge(anybody())
         .merge(callback())
         .merge(sessions())
@@ -263,10 +275,13 @@ pub fn router(app: App) -> Router {
     let operators = held(operators()).route_layer(guard);
     let guard = from_fn_with_state(app.clone(), auth::operators_and_devices);
     let devices = held(devices()).route_layer(guard);
+    let guard = from_fn_with_state(app.clone(), registry::callers);
+    let registry = held(registry()).route_layer(guard);
     let guard = from_fn_with_state(app.clone(), auth::sessions);
     let sessions = held(sessions()).route_layer(guard);
     operators
         .merge(devices)
+        .merge(registry)
         .merge(held(anybody()))
         .merge(callback().split_for_parts().0)
         .merge(sessions)
@@ -287,6 +302,9 @@ fn held(routes: OpenApiRouter<App>) -> Router<App> {
 }
 
 async fn method_not_allowed(request: Request) -> Response {
+    if request.uri().path().starts_with("/v2/") {
+        return registry::not_served();
+    }
     let text = format!("{} is not served here: see /api/v1/openapi.json", request.method());
     let mut response = Failure::invalid(text).into_response();
     *response.status_mut() = axum::http::StatusCode::METHOD_NOT_ALLOWED;

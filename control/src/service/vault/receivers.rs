@@ -72,6 +72,24 @@ impl Vault {
         Ok(receiver)
     }
 
+    /// Returns a value of a `Secret` as text, for a request of the control plane itself.
+    ///
+    /// # Errors
+    /// Returns [`Failure::NotFound`] for a secret without this key, and a [`Failure`] for a value that
+    /// cannot be opened or is no text.
+    pub(in crate::service) fn text(
+        &self,
+        tenant: &Name,
+        name: &Name,
+        key: &str,
+    ) -> Result<String, Failure> {
+        let none = || Failure::NotFound(format!("secret {name} with the key {key} is not there"));
+        let value = self.value(tenant, name, key).ok_or_else(none)?;
+        let plain = self.open((tenant, Bound::Secret(name, key)), &value)?;
+        String::from_utf8(plain.bytes().to_vec())
+            .map_err(|_| Failure::invalid(format!("key {key} of secret {name} is no text")))
+    }
+
     fn value(&self, tenant: &Name, name: &Name, key: &str) -> Option<SealedValue> {
         let model = self.documents.model(tenant);
         match &model.policies.get(&(PolicyKind::Secret, name.clone()))?.record.policy {

@@ -154,7 +154,7 @@ impl Workloads {
     ///
     /// # Errors
     /// Returns [`Failure::NotFound`] for an artifact that the tenant has not pushed, and
-    /// [`Failure::Conflict`] for one that a workload names.
+    /// [`Failure::Conflict`] for one that a workload or an image names.
     pub async fn delete_artifact(&self, actor: &Actor, digest: &Digest) -> Result<(), Failure> {
         let text = digest.to_string();
         let permit = may(actor, Action::DeleteArtifact, &text)?;
@@ -172,6 +172,13 @@ impl Workloads {
                         "artifact {text} belongs to revisions of {} ({}): delete those first",
                         crate::api::count::count(naming.len() as u64, "workload"),
                         names.join(", ")
+                    )));
+                }
+                let images = change.model.images.references_with(digest);
+                if let Some(first) = images.first() {
+                    return Err(Failure::Conflict(format!(
+                        "artifact {text} belongs to {}, such as {first}: delete those first",
+                        crate::api::count::count(images.len() as u64, "image"),
                     )));
                 }
                 change.model.artifacts.remove(digest);

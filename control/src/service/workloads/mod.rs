@@ -6,6 +6,7 @@
 mod apply;
 mod artifacts;
 mod client_secrets;
+mod images;
 mod jobs;
 mod part;
 mod policies;
@@ -15,5 +16,6 @@ mod transfers;
 mod volumes;
 
 pub(super) use artifacts::used as artifact_bytes;
+pub use images::{Credentials, ImageDocument};
 pub use jobs::Restarting;
 pub use part::Workloads;
