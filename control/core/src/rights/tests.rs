@@ -77,7 +77,8 @@ fn a_role_allows_its_actions_and_a_device_fetches_artifacts() {
                 _ => assert_eq!(answer.unwrap().action(), *action),
             }
         }
-        let open = action.need() == Need::Own || *action == Action::GetArtifact;
+        let of_devices = matches!(action, Action::GetArtifact | Action::PutArtifact);
+        let open = action.need() == Need::Own || of_devices;
         assert_eq!(may(&device, *action, &object).is_ok(), open, "{action:?}");
     }
 }
