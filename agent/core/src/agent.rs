@@ -482,7 +482,8 @@ mod tests {
             instances: collect::map([(name.clone(), handle)]),
             ..View::default()
         };
-        let of = |view: View| view.workloads.get(&name).map(|it| (it.run, it.detail, it.pid()));
+        let of =
+            |view: View| view.workloads.get(&name).map(|it| (it.run, it.detail.clone(), it.pid()));
         let process = view.clone().detailed(|_| Some(Detail::Process(4_711)));
         assert_eq!(of(process), Some((Some(4_711), None, Some(4_711))));
         assert_eq!(of(view.detailed(|_| None)), Some((Some(7), None, Some(7))));

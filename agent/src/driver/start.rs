@@ -39,6 +39,7 @@ use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
 use crate::core::secrets::Opener;
 use crate::runtimes::Runtimes;
+use crate::runtimes::common::Common;
 use crate::runtimes::process::{Context, Processes};
 
 /// Maximum number of observations that wait for the loop.
@@ -118,7 +119,7 @@ impl Driver {
         let access = Arc::new(Access::new(&data, config.bus_port));
         let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
         let (device, fetched) = (device.unwrap_or_default(), artifacts.folder().to_owned());
-        let context = Context::take(
+        let common = Common::take(
             &data,
             device,
             fetched,
@@ -126,10 +127,10 @@ impl Driver {
             config.secrets_folder.clone(),
             seed,
         );
-        let context = context.map_err(failed)?;
-        let workloads = context.workloads.clone();
-        let opener: Arc<dyn Opener> = context.secrets.clone();
-        let processes = Processes::new(context, observe.clone());
+        let common = Arc::new(common.map_err(failed)?);
+        let workloads = common.workloads.clone();
+        let opener: Arc<dyn Opener> = common.secrets.clone();
+        let processes = Processes::new(Context::take(Arc::clone(&common), &data), observe.clone());
         let runtimes = Runtimes::new(vec![Box::new(processes)], workloads, observe.clone());
 
         let buffer = Buffer::new(&data, config.storage, time.clone());

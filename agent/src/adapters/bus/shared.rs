@@ -23,7 +23,7 @@ use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::Intake;
 use crate::core::bus::Rights;
 use crate::core::caller::{self, Peer};
-use crate::runtimes::process::users;
+use crate::runtimes::common::users;
 
 /// Most clients. A device has a few workloads; each client may hold 128 KiB of input and 256 KiB of
 /// output.

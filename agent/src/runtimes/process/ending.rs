@@ -17,9 +17,10 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::SignalKind;
 
-use super::{kernel, procfs};
+use super::kernel;
 use crate::core::process::ProcessId;
 use crate::core::saved::Exit;
+use crate::runtimes::common::procfs;
 
 /// Interval at which a process without a pidfd is looked at, and after which a step that failed for
 /// want of descriptors is tried again.

@@ -22,8 +22,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::execution::{self, LaunchError, Plan};
-use super::{ending, kernel, procfs};
+use super::{ending, kernel};
 use crate::core::saved::Exit;
+use crate::runtimes::common::procfs;
 
 /// Interval at which a command is looked at where the kernel has no pidfd.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
