@@ -34,6 +34,9 @@ const LOCK: &str = "local-access.lock";
 const SOCKET: &str = "data.sock";
 /// Socket of the bus.
 const BUS_SOCKET: &str = "bus.sock";
+/// Folder of the data folder with further names of both sockets: a container that sees the folder
+/// reaches the sockets also after the agent was restarted and has made them anew.
+pub const SOCKETS: &str = "sockets";
 /// Longest file of local accesses that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
 /// Most local accesses; the bus serves 64 clients.

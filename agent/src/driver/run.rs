@@ -154,7 +154,11 @@ impl Driver {
         let (view, problems) = (self.workloads.view(), self.problems());
         let life = self.identity.life();
         let data = self.shipping.report(life);
-        self.reports.send(outlet, (&view, &problems), data, life, self.link.refused());
+        if self.workloads.engine_changed() {
+            self.reports.forget_reported();
+        }
+        let others = (self.link.refused(), self.workloads.engine());
+        self.reports.send(outlet, (&view, &problems), data, life, others);
     }
 
     /// Problems for reports and status, sorted by code.
@@ -185,6 +189,7 @@ impl Driver {
     fn task_ended(&mut self, result: TaskResult) {
         match result {
             TaskResult::Census(seen) => self.workloads.counted(seen),
+            TaskResult::ImageFiles(files) => self.workloads.fetch_files(files),
             TaskResult::ReportTaken(id, taken) => self.reports.taken(id, taken),
             TaskResult::Renewed(result) => {
                 let used = self.identity.renewed(*result);

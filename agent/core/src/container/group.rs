@@ -4,9 +4,44 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::container::{Group, Member, Until};
+use holdfast_protocol::container::{After, Group, Until};
+use holdfast_protocol::workload::{Probe, Stop};
+use serde::{Deserialize, Serialize};
 
 use crate::saved::Exit;
+
+/// What is written on a container of its part in the workload's life, so that an agent that was
+/// restarted goes on where the former one was.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// Containers that it waits for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<After>,
+    /// True if somebody waits for its end with code 0: such an end is not that of the group.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub completes: bool,
+    /// Probe of this container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+    /// How it is stopped when another one of the group has ended.
+    #[serde(default)]
+    pub stop: Stop,
+}
+
+/// Order of each container of a group.
+pub fn orders(group: &Group, stop: Stop) -> Vec<Order> {
+    let order = |name: &str| {
+        let waits = |after: &After| after.name.as_str() == name && after.until == Until::Completed;
+        group.containers.iter().any(|member| member.after.iter().any(waits))
+    };
+    let members = group.containers.iter().map(|member| Order {
+        after: member.after.clone(),
+        completes: order(member.name.as_str()),
+        probe: member.probe.clone(),
+        stop,
+    });
+    members.collect()
+}
 
 /// State of a container of a group in the course of its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +58,8 @@ pub enum Stage {
 }
 
 /// True if a container may start: everything that it waits for is as it should be.
-pub fn may_start(member: &Member, stages: &BTreeMap<String, Stage>) -> bool {
-    member.after.iter().all(|after| {
+pub fn may_start(order: &Order, stages: &BTreeMap<String, Stage>) -> bool {
+    order.after.iter().all(|after| {
         let stage = stages.get(after.name.as_str()).copied().unwrap_or(Stage::Waiting);
         match after.until {
             Until::Started => stage != Stage::Waiting,
@@ -34,33 +69,21 @@ pub fn may_start(member: &Member, stages: &BTreeMap<String, Stage>) -> bool {
     })
 }
 
-/// True if somebody waits for this container's end with code 0: such an end is not that of the group.
-pub fn may_complete(group: &Group, name: &str) -> bool {
-    let waits = |member: &Member| {
-        let mut after = member.after.iter();
-        after.any(|it| it.name.as_str() == name && it.until == Until::Completed)
-    };
-    group.containers.iter().any(waits)
+/// True if somebody who was not started waits for this container's probe.
+pub fn is_awaited<'a>(name: &str, mut others: impl Iterator<Item = (&'a Order, Stage)>) -> bool {
+    let waits = |after: &After| after.name.as_str() == name && after.until == Until::Healthy;
+    others.any(|(order, stage)| stage == Stage::Waiting && order.after.iter().any(waits))
 }
 
-/// True if somebody waits for this container's probe.
-pub fn is_probed(group: &Group, name: &str) -> bool {
-    let waits = |member: &Member| {
-        member.after.iter().any(|it| it.name.as_str() == name && it.until == Until::Healthy)
-    };
-    group.containers.iter().any(waits)
-}
-
-/// End of the group, if the end of this container is one.
-pub fn ends(group: &Group, name: &str, exit: Exit) -> Option<Exit> {
-    let completed = exit == Exit::Code(0) && may_complete(group, name);
-    (!completed).then_some(exit)
+/// True if this end of a container is that of its instance.
+pub fn ends(order: &Order, exit: Exit) -> bool {
+    !(order.completes && exit == Exit::Code(0))
 }
 
 #[cfg(test)]
 mod tests {
     use holdfast_base::ids::Digest;
-    use holdfast_protocol::container::{After, Container, Devices, Image, Network};
+    use holdfast_protocol::container::{Container, Devices, Image, Member, Network};
 
     use super::*;
 
@@ -90,6 +113,11 @@ mod tests {
         Member { name, container, probe: None, after: after.collect() }
     }
 
+    fn order(after: &[(&str, Until)]) -> Order {
+        let member = member("x", after);
+        Order { after: member.after, ..Order::default() }
+    }
+
     #[test]
     fn a_container_starts_when_all_that_it_waits_for_is_so() {
         let stages = |stage| BTreeMap::from([("db".to_owned(), stage)]);
@@ -105,11 +133,11 @@ mod tests {
             (Until::Completed, ok, true),
             (Until::Completed, bad, false),
         ] {
-            let web = member("web", &[("db", until)]);
+            let web = order(&[("db", until)]);
             assert_eq!(may_start(&web, &stages(stage)), may, "{until:?} {stage:?}");
         }
-        assert!(may_start(&member("web", &[]), &BTreeMap::new()));
-        assert!(!may_start(&member("web", &[("db", Until::Started)]), &BTreeMap::new()));
+        assert!(may_start(&order(&[]), &BTreeMap::new()));
+        assert!(!may_start(&order(&[("db", Until::Started)]), &BTreeMap::new()));
     }
 
     #[test]
@@ -121,9 +149,15 @@ mod tests {
                 member("web", &[("migrate", Until::Completed), ("db", Until::Healthy)]),
             ],
         };
-        assert_eq!(ends(&group, "migrate", Exit::Code(0)), None);
-        assert_eq!(ends(&group, "migrate", Exit::Code(1)), Some(Exit::Code(1)));
-        assert_eq!(ends(&group, "db", Exit::Code(0)), Some(Exit::Code(0)));
-        assert!(is_probed(&group, "db") && !is_probed(&group, "web"));
+        let orders = orders(&group, Stop::default());
+        let (ok, bad) = (Exit::Code(0), Exit::Code(1));
+        for (at, exit, is_end) in [(0, ok, false), (0, bad, true), (1, ok, true), (2, ok, true)] {
+            assert_eq!(ends(&orders[at], exit), is_end, "{at} {exit:?}");
+        }
+        let awaited = |stage| is_awaited("db", orders.iter().map(|it| (it, stage)));
+        assert!(awaited(Stage::Waiting) && !awaited(Stage::Running { healthy: false }));
+        assert!(!is_awaited("web", orders.iter().map(|it| (it, Stage::Waiting))));
+        let text = serde_json::to_string(&orders[2]).unwrap();
+        assert_eq!(serde_json::from_str::<Order>(&text).unwrap(), orders[2]);
     }
 }

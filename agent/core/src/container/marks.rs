@@ -22,6 +22,9 @@ pub const SPEC: &str = "holdfast.spec";
 pub const BOOT: &str = "holdfast.boot";
 /// Label with place, number and name of a container of a group: `0/2 db`.
 pub const MEMBER: &str = "holdfast.member";
+/// Label with the part that a container of a group plays, as JSON: see
+/// [`Order`](super::group::Order).
+pub const ORDER: &str = "holdfast.order";
 /// Label with the ports of the device that were assigned: `NAME=PORT NAME=PORT`.
 pub const PORTS: &str = "holdfast.ports";
 

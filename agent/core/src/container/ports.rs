@@ -12,7 +12,11 @@ pub const TRIES: usize = 200;
 
 /// Ports to try for a name of a workload, in order: the former one first, then those that follow
 /// from the names.
-pub fn candidates(workload: &Name, port: &str, former: Option<u16>) -> impl Iterator<Item = u16> {
+pub fn candidates(
+    workload: &Name,
+    port: &str,
+    former: Option<u16>,
+) -> impl Iterator<Item = u16> + use<> {
     let text = format!("{workload}/{port}");
     // FNV-1a: nobody gains by a collision, and the next port is tried then.
     let hash = text

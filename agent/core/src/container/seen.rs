@@ -292,7 +292,7 @@ mod tests {
         let db = one("50", 1, member(0, "db"), State::Running(1), "now");
         let whole = [web.clone(), db.clone()];
         assert_eq!(roles(&whole, &[]), [("db=50 web=4f".to_owned(), Role::Main)]);
-        assert_eq!(roles(&[web.clone()], &[]), [("web=4f".to_owned(), Role::Part)]);
+        assert_eq!(roles(std::slice::from_ref(&web), &[]), [("web=4f".to_owned(), Role::Part)]);
         let waiting = Listed { state: State::Created, ..web };
         assert_eq!(roles(&[waiting, db], &[]), [("db=50 web=4f".to_owned(), Role::Main)]);
     }

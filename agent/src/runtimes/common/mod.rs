@@ -4,6 +4,7 @@
 //! See decisions 0079, 0149 and 0175.
 
 pub mod folder;
+pub(crate) mod pidfd;
 pub mod procfs;
 pub mod secrets;
 mod tree;

@@ -141,6 +141,11 @@ impl Keeper {
         Ok(folder::link(home, &own.join(NOW), &paths, user)?)
     }
 
+    /// Folder in memory of a workload's files; `None`: this device has none.
+    pub fn folder(&self, name: &Name) -> Option<PathBuf> {
+        self.memory.as_ref().ok().map(|memory| memory.join(name.as_str()))
+    }
+
     /// Removes the files of a workload from memory.
     pub(crate) fn remove(&self, name: &Name) {
         let Ok(memory) = &self.memory else { return };
