@@ -134,7 +134,6 @@ pub fn ask(data: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::access::SOCKETS;
     use super::*;
 
     #[tokio::test]

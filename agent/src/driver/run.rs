@@ -182,7 +182,7 @@ impl Driver {
         let told = (&self.workloads.view(), self.problems());
         let data = self.shipping.status(self.identity.life());
         let now = self.folder.time().now();
-        let parts = (self.inlets.status(), data);
+        let parts = (self.inlets.status(), data, self.workloads.engine());
         status::document(told, &self.identity, &self.link, now, parts).to_string()
     }
 
