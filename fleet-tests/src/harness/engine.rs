@@ -34,6 +34,8 @@ pub struct RealEngine {
     folder: PathBuf,
     live_restore: bool,
     child: Option<Child>,
+    /// Ids of the containers that were there when the engine was killed.
+    seen: Vec<String>,
 }
 
 /// Returns true if this machine is to have no engine: the tests that need one do nothing then.
@@ -67,7 +69,8 @@ impl RealEngine {
         let folder = scratch.join("engine");
         std::fs::create_dir_all(&folder).expect("a scratch folder can be made");
         let socket = folder.join("e.sock");
-        let mut engine = Self { family, socket, folder, live_restore: false, child: None };
+        let mut engine =
+            Self { family, socket, folder, live_restore: false, child: None, seen: vec![] };
         engine.up();
         Some(engine)
     }
@@ -82,6 +85,9 @@ impl RealEngine {
     /// # Panics
     /// Panics if it does not.
     pub fn up(&mut self) {
+        // A killed dockerd takes its containerd along. Where nobody reaps that, the next one would
+        // take it for alive.
+        let _none = std::fs::remove_file(self.folder.join("x/containerd/containerd.pid"));
         let log = self.folder.join("log");
         keep_log("engine", log.clone());
         let log = OpenOptions::new().create(true).append(true).open(log).expect("a log");
@@ -126,6 +132,8 @@ impl RealEngine {
 
     /// Kills the engine at once; what its containers do is its own affair.
     pub fn kill(&mut self) {
+        let ids = self.containers().into_iter();
+        self.seen.extend(ids.filter_map(|it| it["Id"].as_str().map(str::to_owned)));
         if let Some(mut child) = self.child.take() {
             let _gone = child.kill();
             let _code = child.wait();
@@ -173,6 +181,20 @@ impl RealEngine {
         Ok(serde_json::from_str(&text).unwrap_or_default())
     }
 
+    /// Makes a container that no agent knows; returns its id.
+    ///
+    /// # Panics
+    /// Panics if the engine refuses.
+    pub fn create(&self, name: &str, body: &Value) -> String {
+        let path = format!("/containers/create?name={name}");
+        let body = body.to_string();
+        let (status, text) = ask(&self.socket, "POST", &path, body.as_bytes(), DEADLINE)
+            .expect("the engine answers");
+        assert_eq!(status, 201, "{text}");
+        let made: Value = serde_json::from_str(&text).expect("JSON");
+        made["Id"].as_str().expect("an id").to_owned()
+    }
+
     /// Returns all containers, the newest first.
     pub fn containers(&self) -> Vec<Value> {
         let list = self.get("/containers/json?all=1").unwrap_or_default();
@@ -189,16 +211,6 @@ impl RealEngine {
 
 impl Drop for RealEngine {
     fn drop(&mut self) {
-        if self.child.is_none() && std::thread::panicking() {
-            // Its containers can only be ended by an engine.
-            self.child = match self.family {
-                Family::Docker => self.docker(),
-                Family::Podman => self.podman(),
-            }
-            .spawn()
-            .ok();
-            std::thread::sleep(Duration::from_secs(3));
-        }
         for container in self.containers() {
             let id = container["Id"].as_str().unwrap_or_default();
             let _gone = self.call("DELETE", &format!("/containers/{id}?force=1"));
@@ -207,7 +219,32 @@ impl Drop for RealEngine {
             processes::terminate(child.id());
             let _code = child.wait();
         }
+        end_remains(&self.folder, &self.seen);
         unmount(&self.folder);
+    }
+}
+
+/// Ends what an engine that was killed has left: its helpers, by their arguments, and processes of its
+/// containers, by their control groups.
+fn end_remains(folder: &Path, containers: &[String]) {
+    let folder = folder.to_string_lossy();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let read = |file: &str| {
+            let bytes = std::fs::read(entry.path().join(file)).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        let Some(pid) = entry.file_name().to_str().and_then(|it| it.parse::<i32>().ok()) else {
+            continue;
+        };
+        let line = read("cmdline");
+        let helper = ["shim", "conmon", "containerd"].iter().any(|it| line.contains(it));
+        let of_engine = helper && line.contains(&*folder);
+        let group = read("cgroup");
+        if of_engine || containers.iter().any(|id| group.contains(id)) {
+            let pid = rustix::process::Pid::from_raw(pid);
+            let _gone =
+                pid.map(|it| rustix::process::kill_process(it, rustix::process::Signal::KILL));
+        }
     }
 }
 
@@ -238,7 +275,7 @@ pub fn ask(
     stream.set_read_timeout(Some(within)).map_err(failed)?;
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\nContent-Type: application/{}\r\nContent-Length: {}\r\n\r\n",
-        if body.is_empty() { "json" } else { "x-tar" },
+        if body.is_empty() || body.starts_with(b"{") { "json" } else { "x-tar" },
         body.len()
     );
     stream.write_all(head.as_bytes()).map_err(failed)?;

@@ -12,6 +12,7 @@
 )]
 
 mod life;
+mod trouble;
 
 use std::collections::BTreeMap;
 
