@@ -135,6 +135,11 @@ impl Loner {
         std::fs::write(self.data.join("desired.cose"), bytes).expect("it can be stored");
     }
 
+    /// Number of the revision that the next wanted workload gets.
+    pub fn next_revision(&self) -> u64 {
+        self.generation + 1
+    }
+
     /// Starts the agent.
     pub fn up(&mut self) {
         assert!(self.child.is_none(), "it runs already");

@@ -11,6 +11,8 @@
     reason = "a test fails loudly where it stands, and deals in processes, files and clocks by trade"
 )]
 
+mod features;
+mod images;
 mod life;
 mod trouble;
 

@@ -195,9 +195,12 @@ fn mount(mounted: &Mounted) -> Value {
         Seen::Volume(name) => {
             json!({ "Type": "volume", "Source": name, "Target": target, "ReadOnly": read_only })
         }
-        Seen::Memory(0) => json!({ "Type": "tmpfs", "Target": target, "ReadOnly": read_only }),
         Seen::Memory(bytes) => {
-            let options = json!({ "SizeBytes": bytes });
+            // Writable for all, as /tmp: Podman leaves it to root otherwise.
+            let mut options = json!({ "Mode": 0o1777 });
+            if let Some(options) = options.as_object_mut().filter(|_| *bytes > 0) {
+                options.insert("SizeBytes".into(), json!(bytes));
+            }
             json!({ "Type": "tmpfs", "Target": target, "ReadOnly": read_only, "TmpfsOptions": options })
         }
     }

@@ -44,12 +44,20 @@ const WAIT: u64 = 1_800_000;
 
 /// Lets a prepared instance run, tells so, and tells of its end.
 pub(super) async fn start(shared: &Arc<Shared>, name: Name, instance: Handle) {
+    for part in parts(&instance) {
+        shared.common.access.enclose(&part.id, &name);
+    }
     let started = match shared.engine.now() {
         Ok(here) => first(&here, &instance).await,
         Err(why) => Err(Reason(why)),
     };
     crash::point("container-started");
     let ok = started.is_ok();
+    if !ok {
+        for part in parts(&instance) {
+            shared.common.access.release(&part.id);
+        }
+    }
     send(&shared.tell, Observed::Started(name.clone(), instance.clone(), started)).await;
     if ok {
         watch(shared, name, instance).await;
@@ -74,11 +82,15 @@ async fn begin(here: &Here, part: &Part) -> Result<(), Reason> {
 
 /// Watches an instance until its end, and tells of it.
 pub(super) async fn watch(shared: &Arc<Shared>, name: Name, instance: Handle) {
+    for part in parts(&instance) {
+        shared.common.access.enclose(&part.id, &name);
+    }
     let exit = Instance::new(shared, &instance).run().await;
     for part in parts(&instance) {
         shared.outputs.drained(&part.id, DRAIN).await;
         shared.outputs.forget(&part.id);
         shared.engine.forget(&part.id);
+        shared.common.access.release(&part.id);
     }
     send(&shared.tell, Observed::Exited(name, instance, exit)).await;
 }
