@@ -12,6 +12,7 @@
 )]
 
 mod features;
+mod group;
 mod images;
 mod life;
 mod trouble;
