@@ -23,6 +23,35 @@ pub struct Config {
     /// Folder in memory (tmpfs) below which files of secrets are kept. None: `/run`, or else
     /// `/dev/shm`.
     pub secrets_folder: Option<PathBuf>,
+    /// Containers of this device's engine.
+    pub containers: Containers,
+}
+
+/// Settings of containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Containers {
+    /// Socket of the engine. None: the first of the usual ones that is there.
+    pub socket: Option<PathBuf>,
+    /// True if this device runs no containers, whatever engine it has.
+    pub off: bool,
+    /// Paths of the device below which containers may see files.
+    pub host_paths: Vec<PathBuf>,
+    /// Bytes of images handed to the engine from which on those that nothing uses are removed.
+    pub image_bytes: u64,
+    /// True if the files of an image stay on the disk after it was handed over.
+    pub keep_files: bool,
+}
+
+impl Default for Containers {
+    fn default() -> Self {
+        Self {
+            socket: None,
+            off: false,
+            host_paths: Vec::new(),
+            image_bytes: 2 << 30,
+            keep_files: false,
+        }
+    }
 }
 
 impl Default for Config {
@@ -32,6 +61,7 @@ impl Default for Config {
             log_bytes: 1024 * 1024,
             bus_port: None,
             secrets_folder: None,
+            containers: Containers::default(),
             storage: Limits { quota: None, reserve: None, endurance: None },
         }
     }
@@ -46,6 +76,10 @@ enum BadValue {
     NotWithin { shown: String, least: u64, most: u64 },
     #[error("{0}: use an absolute path in quotes")]
     NotAPath(String),
+    #[error("{0}: use a list of absolute paths, such as [\"/dev/shm\", \"/srv/maps\"]")]
+    NotPaths(String),
+    #[error("{0}: use true or false")]
+    NotATruth(String),
 }
 
 impl Config {
@@ -61,10 +95,13 @@ impl Config {
         let mut faults = Vec::new();
         for (section, value) in &table {
             let (section, keys) = (section.get_ref(), value.get_ref().as_table());
-            let known = matches!(&**section, "bus" | "link" | "logs" | "secrets" | "storage");
+            let known = matches!(
+                &**section,
+                "bus" | "containers" | "link" | "logs" | "secrets" | "storage"
+            );
             match keys {
                 _ if !known => faults.push(format!(
-                    "{section}: unknown; there are bus, link, logs, secrets and storage"
+                    "{section}: unknown; there are bus, containers, link, logs, secrets and storage"
                 )),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
@@ -90,6 +127,26 @@ impl Config {
         };
         match path {
             "bus.port" => self.bus_port = u16::try_from(within(1, 65_535)?).ok(),
+            "containers.socket" if value.as_str() == Some("off") => self.containers.off = true,
+            "containers.socket" => {
+                let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
+                self.containers.socket =
+                    Some(path.ok_or_else(|| BadValue::NotAPath(shown(value)))?);
+            }
+            "containers.host_paths" => {
+                let path = |it: &DeValue<'_>| {
+                    it.as_str().map(PathBuf::from).filter(|path| path.is_absolute())
+                };
+                let list = value.as_array().map(|it| it.iter().map(|it| path(it.get_ref())));
+                let list: Option<Vec<PathBuf>> = list.and_then(Iterator::collect);
+                self.containers.host_paths =
+                    list.ok_or_else(|| BadValue::NotPaths(shown(value)))?;
+            }
+            "containers.image_bytes" => self.containers.image_bytes = within(0, MOST)?,
+            "containers.keep_image_files" => {
+                let truth = value.as_bool().ok_or_else(|| BadValue::NotATruth(shown(value)));
+                self.containers.keep_files = truth?;
+            }
             "link.keep_alive_seconds" => {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
@@ -140,6 +197,24 @@ mod tests {
         for wrong in ["'memory'", "3"] {
             let faults = Config::parse(&format!("[secrets]\nfolder = {wrong}\n")).unwrap_err();
             assert!(faults[0].contains("absolute path"), "{faults:?}");
+        }
+        let text = "[containers]\nsocket = '/run/x.sock'\nhost_paths = ['/srv', '/dev/shm']\nimage_bytes = 5\nkeep_image_files = true\n";
+        let containers = Containers {
+            socket: Some("/run/x.sock".into()),
+            off: false,
+            host_paths: vec!["/srv".into(), "/dev/shm".into()],
+            image_bytes: 5,
+            keep_files: true,
+        };
+        assert_eq!(Config::parse(text).unwrap().containers, containers);
+        assert!(Config::parse("[containers]\nsocket = 'off'\n").unwrap().containers.off);
+        for wrong in [
+            "socket = 'docker.sock'",
+            "host_paths = '/srv'",
+            "host_paths = ['srv']",
+            "keep_image_files = 1",
+        ] {
+            assert_eq!(Config::parse(&format!("[containers]\n{wrong}\n")).unwrap_err().len(), 1);
         }
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();

@@ -142,6 +142,9 @@ problem_codes! {
     DiskLow "disk-low", Device, Device,
         "less space is left than the agent wants",
         "free some space on the device's disk before it is full";
+    EngineAway "engine-away", Device, Device,
+        "workloads want a container engine, and it does not answer: what ran in it is presumed to run, and nothing can be started in it",
+        "start the engine on the device, or install one (Docker 20.10 or newer, Podman 4 or newer with podman.socket); another socket stands in the agent's configuration ([containers] socket); what waits goes on by itself";
     IdentityTwice "identity-twice", Both, Device,
         "another machine uses the device's identity at the same time: its data folder was copied",
         "on the machine that is the copy, stop the agent, delete its data folder and enrol it with a name of its own";

@@ -295,6 +295,7 @@ impl Agent {
             }
             Observed::FetchTrouble(..) => self.each(&observed, now),
             Observed::Census(found) => self.plan_unidentified(found, now),
+            Observed::Back(found) => self.compare(found, now),
             Observed::Blind => {
                 self.taking_census = false;
                 self.census_at = now + CENSUS_RETRY;
@@ -328,6 +329,28 @@ impl Agent {
                     workload.observe(observed, &mut world);
                 }
             }
+        }
+    }
+
+    /// Compares what is at an engine that was away with what is known: what nobody knows is ended,
+    /// and what could not be started for want of it is tried at once.
+    fn compare(&mut self, found: &[Found], now: u64) {
+        for name in collect::set(found.iter().map(|it| &it.workload)) {
+            let mine: Vec<&Found> = found.iter().filter(|it| it.workload == *name).collect();
+            if !self.workloads.contains_key(name) && !self.unidentified.contains_key(name) {
+                self.take_over(name.clone(), SavedWorkload::default(), None, &mine, now);
+            }
+        }
+        let mut world = Surroundings {
+            now,
+            artifacts: &self.artifacts,
+            entropy: &mut self.entropy,
+            opener: &*self.opener,
+            out: &mut self.pending,
+        };
+        for (name, workload) in &mut self.workloads {
+            let mine: Vec<&Found> = found.iter().filter(|it| it.workload == *name).collect();
+            workload.engine_is_back(&mine, &mut world);
         }
     }
 
@@ -419,6 +442,11 @@ impl Agent {
     /// Workloads whose secrets cannot be opened, or not be given to them, with the reason.
     pub fn unopened(&self) -> impl Iterator<Item = (&Name, &str)> {
         self.workloads.iter().filter_map(|(name, it)| Some((name, it.unopened()?)))
+    }
+
+    /// Revision of every workload that is wanted.
+    pub fn wanted(&self) -> impl Iterator<Item = (&Name, &Revision)> {
+        self.workloads.iter().filter_map(|(name, it)| Some((name, it.wanted()?)))
     }
 
     /// Saved state of every workload, to write the store anew after it was lost.

@@ -10,11 +10,17 @@ use holdfast_base::ids::Name;
 /// Connections kept free for each known name, where there are enough for all.
 const KEPT: usize = 4;
 
+/// Length of a container's id in hexadecimal digits.
+const ID: usize = 64;
+
 /// User at the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Peer {
     /// A program of this user.
     User(u32),
+    /// A program in a container, as this user; of which workload, if it is a container of this
+    /// agent. Its user says nothing of who it is: it is the image's, and others have it, too.
+    Inside(u32, Option<Name>),
     /// Closed already: the kernel no longer tells whose it was.
     Gone,
     /// The kernel does not tell.
@@ -23,21 +29,46 @@ pub enum Peer {
 
 impl Peer {
     /// User, where the kernel names one.
-    pub fn user(self) -> Option<u32> {
-        if let Self::User(user) = self { Some(user) } else { None }
+    pub fn user(&self) -> Option<u32> {
+        match self {
+            Self::User(user) | Self::Inside(user, _) => Some(*user),
+            Self::Gone | Self::Unknown => None,
+        }
+    }
+
+    /// Workload whose container the program is in; `None`: it is in none of this agent.
+    pub fn inside(&self) -> Option<&Name> {
+        match self {
+            Self::Inside(_, workload) => workload.as_ref(),
+            Self::User(_) | Self::Gone | Self::Unknown => None,
+        }
     }
 
     /// True if this may be a program of a workload whose folder belongs to `owner`; None: it has no
     /// folder yet. A process that root started may have become any user. `agent`: user that the
     /// agent runs as.
-    pub fn may_be(self, owner: Option<u32>, agent: u32) -> bool {
+    pub fn may_be(&self, owner: Option<u32>, agent: u32) -> bool {
         let Some(owner) = owner else { return true };
         match self {
-            Self::User(user) => owner == 0 || [owner, agent, 0].contains(&user),
+            Self::User(user) | Self::Inside(user, _) => {
+                owner == 0 || [owner, agent, 0].contains(user)
+            }
             Self::Gone => owner == 0,
             Self::Unknown => true,
         }
     }
+}
+
+/// Id of the container that a process is in, by its control groups (`/proc/PID/cgroup`). `own`: those
+/// of this agent, which may be in a container itself.
+pub fn container(groups: &str, own: &str) -> Option<String> {
+    let ids = |text: &'_ str| -> Vec<String> {
+        let words = text.split(|it: char| !it.is_ascii_hexdigit());
+        words.filter(|word| word.len() == ID).map(str::to_owned).collect()
+    };
+    let own = ids(own);
+    // The last one of a path is the innermost.
+    ids(groups).into_iter().rfind(|id| !own.contains(id))
 }
 
 /// Workload that this user belongs to, if it belongs to no other: its user alone then says who a
@@ -94,6 +125,26 @@ mod tests {
         ] {
             assert_eq!(peer.may_be(owner, AGENT), may, "{peer:?} of {owner:?}");
         }
+    }
+
+    #[test]
+    fn a_container_is_told_by_its_control_group() {
+        let (a, b) = ("a1".repeat(32), "b2".repeat(32));
+        let own = format!("4:memory:/docker/{a}\n0::/\n");
+        for (groups, own, expected) in [
+            (format!("0::/system.slice/docker-{a}.scope\n"), "0::/\n", Some(&a)),
+            (format!("8:pids:/docker/{a}\n0::/\n"), "0::/\n", Some(&a)),
+            (format!("0::/libpod_parent/libpod-{a}/container\n"), "0::/\n", Some(&a)),
+            ("0::/user.slice/session-3.scope\n".into(), "0::/\n", None),
+            // An agent in a container: a process beside it, and a container within.
+            (format!("4:memory:/docker/{a}/workload-w\n"), &own, None),
+            (format!("4:memory:/docker/{a}/docker/{b}\n"), &own, Some(&b)),
+        ] {
+            assert_eq!(container(&groups, own).as_ref(), expected, "{groups}");
+        }
+        let inside = Peer::Inside(OWNER, Some("pump".parse().unwrap()));
+        assert_eq!(inside.inside().map(Name::as_str), Some("pump"));
+        assert_eq!((Peer::Inside(OWNER, None).inside(), inside.user()), (None, Some(OWNER)));
     }
 
     #[test]

@@ -140,6 +140,8 @@ pub enum Observed {
     Blind,
     /// Everything that a census found.
     Census(Vec<Found>),
+    /// What runs containers is back, with everything that it has of this agent's workloads.
+    Back(Vec<Found>),
     /// The workload's folder, log and saved state are removed, or why not.
     Removed(Name, Result<(), Reason>),
 }

@@ -12,6 +12,7 @@ pub mod bus;
 pub mod caller;
 pub mod certificate;
 pub mod clock;
+pub mod container;
 pub mod data;
 pub mod disk;
 pub mod dns;

@@ -20,6 +20,7 @@
 //!
 //! See decisions 0002, 0008, 0010, 0023, 0115, 0116, 0162 and 0166.
 
+mod back;
 mod outcome;
 mod outlook;
 mod refresh;
@@ -279,6 +280,10 @@ impl Workload {
                 | Stage::Done(_)
         );
         Ok(())
+    }
+
+    pub(super) fn wanted(&self) -> Option<&Revision> {
+        self.wanted.as_ref()
     }
 
     pub(super) fn is_gone(&self) -> bool {

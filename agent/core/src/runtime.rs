@@ -22,6 +22,8 @@ pub struct RuntimeKind(Cow<'static, str>);
 impl RuntimeKind {
     /// Runtime of processes of this machine.
     pub const PROCESS: Self = Self::new("process");
+    /// Runtime of containers, and of groups of them, of this machine's engine.
+    pub const CONTAINER: Self = Self::new("container");
 
     /// Makes a kind from its word.
     pub const fn new(word: &'static str) -> Self {

@@ -65,6 +65,10 @@ pub enum Exit {
     Signal(i32),
     /// The process ended while the agent was not running, so that nobody saw how.
     Unseen,
+    /// The kernel ended it because it reached its limit of memory.
+    OutOfMemory,
+    /// Somebody other than the agent stopped it at its engine; it ended with this code.
+    ByHand(i32),
 }
 
 impl Exit {
@@ -83,6 +87,12 @@ impl std::fmt::Display for Exit {
                 None => write!(f, "was ended by signal {signal}"),
             },
             Self::Unseen => write!(f, "ended while the agent was away"),
+            Self::OutOfMemory => {
+                write!(f, "was ended by the kernel: it reached its limit of memory")
+            }
+            Self::ByHand(code) => {
+                write!(f, "was stopped at the engine by somebody else, and ended with code {code}")
+            }
         }
     }
 }

@@ -8,17 +8,20 @@
 //!
 //! See decisions 0053 and 0079.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use holdfast_base::collect;
 use holdfast_base::ids::{Name, hex};
 use holdfast_protocol::workload::Bus;
 use serde::{Deserialize, Serialize};
+use tokio::net::UnixStream;
 
 use super::files;
 use crate::core::bus::asked_for;
+use crate::core::caller::{self, Peer};
 
 /// Address of the bus; no other machine reaches it.
 pub const HOST: &str = "127.0.0.1";
@@ -34,6 +37,9 @@ const LOCK: &str = "local-access.lock";
 const SOCKET: &str = "data.sock";
 /// Socket of the bus.
 const BUS_SOCKET: &str = "bus.sock";
+/// Folder of the data folder with further names of both sockets: a container that sees the folder
+/// reaches the sockets also after the agent was restarted and has made them anew.
+pub const SOCKETS: &str = "sockets";
 /// Longest file of local accesses that is read, in bytes.
 const MAX_FILE: u64 = 4 << 20;
 /// Most local accesses; the bus serves 64 clients.
@@ -115,6 +121,8 @@ pub struct Access {
     data: PathBuf,
     fixed_port: Option<u16>,
     state: Mutex<State>,
+    /// Workload of each container that runs, by the container's id.
+    containers: Mutex<BTreeMap<String, Name>>,
 }
 
 /// Reason why local accesses were not changed.
@@ -145,11 +153,52 @@ pub enum AccessError {
 impl Access {
     /// Creates the access of a data folder. Nothing is read or written before it is needed.
     pub fn new(data: &Path, fixed_port: Option<u16>) -> Self {
-        Self { data: data.to_owned(), fixed_port, state: Mutex::default() }
+        Self {
+            data: data.to_owned(),
+            fixed_port,
+            state: Mutex::default(),
+            containers: Mutex::default(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn containers(&self) -> MutexGuard<'_, BTreeMap<String, Name>> {
+        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes down that a container is of a workload.
+    pub fn enclose(&self, container: &str, workload: &Name) {
+        self.containers().insert(container.to_owned(), workload.clone());
+    }
+
+    /// Forgets a container that has ended.
+    pub fn release(&self, container: &str) {
+        self.containers().remove(container);
+    }
+
+    /// Workloads that run in containers.
+    pub fn contained(&self) -> BTreeSet<Name> {
+        collect::set(self.containers().values().cloned())
+    }
+
+    /// Who is at the other end of a connection: its user, and the container that it is in.
+    pub fn peer(&self, stream: &UnixStream) -> Peer {
+        let Ok(peer) = stream.peer_cred() else { return Peer::Unknown };
+        let user = peer.uid();
+        if self.containers().is_empty() {
+            return Peer::User(user);
+        }
+        let groups =
+            |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let pid = peer.pid().map(|pid| pid.to_string());
+        let groups = pid.map(|pid| (groups(&pid), groups("self")));
+        match groups.and_then(|(its, own)| caller::container(&its, &own)) {
+            Some(id) => Peer::Inside(user, self.containers().get(&id).cloned()),
+            None => Peer::User(user),
+        }
     }
 
     /// Path of the socket that takes records over HTTP.

@@ -20,6 +20,9 @@ pub const POINTS: &[&str] = &[
 pub const DATA_POINTS: &[&str] =
     &["records-stored", "journal-settled", "batch-sent", "shipped-stored"];
 
+/// Crash points after every step of a container's start that leaves something at the engine.
+pub const CONTAINER_POINTS: &[&str] = &["image-loaded", "container-created", "container-started"];
+
 /// Crash points of secrets that change while their workload runs.
 pub const SECRET_POINTS: &[&str] = &["secrets-laid"];
 
@@ -27,7 +30,7 @@ pub const SECRET_POINTS: &[&str] = &["secrets-laid"];
 #[cfg(debug_assertions)]
 pub fn point(name: &str) {
     static AT: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
-    let lists = [POINTS, DATA_POINTS, SECRET_POINTS];
+    let lists = [POINTS, DATA_POINTS, SECRET_POINTS, CONTAINER_POINTS];
     debug_assert!(lists.iter().any(|list| list.contains(&name)), "{name} is not listed");
     let at = AT.get_or_init(|| std::env::var("HOLDFAST_CRASH_AT").ok());
     if at.as_deref() == Some(name)

@@ -164,7 +164,8 @@ pub fn keep_private() {
 pub fn close_to_others(data: &Path) {
     for entry in std::fs::read_dir(data).into_iter().flatten().flatten() {
         let (path, Ok(meta)) = (entry.path(), entry.metadata()) else { continue };
-        let kept = ["artifacts", "workloads"].iter().any(|name| entry.file_name() == *name);
+        let kept =
+            ["artifacts", "sockets", "workloads"].iter().any(|name| entry.file_name() == *name);
         let wanted = match meta.file_type() {
             kind if kind.is_file() => 0o600,
             kind if kind.is_dir() && !kept => 0o700,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, major, minor};
 
 use super::files;
-use crate::runtimes::process::procfs;
+use crate::runtimes::common::procfs;
 
 /// Name of the lock file.
 const LOCK: &str = "lock";

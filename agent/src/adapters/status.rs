@@ -13,6 +13,8 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::access::SOCKETS;
+
 /// Longest time for a client to read the document.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest document that a client accepts, in bytes.
@@ -63,7 +65,21 @@ pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
     }
     let listener = bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    if let Err(error) = name_for_containers(path) {
+        tracing::warn!(path = %path.display(), %error, "containers do not reach it");
+    }
     Ok(listener)
+}
+
+/// Gives a socket a further name in the folder that containers see.
+fn name_for_containers(path: &Path) -> io::Result<()> {
+    let (Some(data), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let folder = data.join(SOCKETS);
+    super::files::folder(&folder, 0o755)?;
+    let (next, inside) = (folder.join(".next"), folder.join(name));
+    let _left_over = std::fs::remove_file(&next);
+    std::fs::hard_link(path, &next)?;
+    std::fs::rename(&next, &inside)
 }
 
 /// Binds the status socket (mode 0660). A socket that a dead agent left is replaced; the caller

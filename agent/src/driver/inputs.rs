@@ -2,6 +2,7 @@
 //! tasks, and the time of the next regular check.
 
 use holdfast_base::ids::Name;
+use holdfast_protocol::workload::Artifact;
 use holdfast_records::{Range, StreamName};
 use tokio::sync::mpsc;
 
@@ -34,6 +35,8 @@ pub(super) enum TaskResult {
     Renumbered(u32),
     /// Result of a stream that the agent itself fills.
     Source(SourceResult),
+    /// Files that are to be downloaded for an image.
+    ImageFiles(Vec<Artifact>),
     /// Everything of workloads on the machine.
     Census(std::io::Result<Vec<Found>>),
 }

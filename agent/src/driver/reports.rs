@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use holdfast_base::codec::{self, CodecError};
 use holdfast_base::ids::StateVersion;
-use holdfast_protocol::message::{AgentInfo, Problem, ReportAck};
+use holdfast_protocol::message::{AgentInfo, EngineInfo, Problem, ReportAck};
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::topic::Channel;
 use holdfast_records::DataReport;
@@ -114,14 +114,14 @@ impl Reports {
     }
 
     /// Sends what has changed, if a report is due. `life`: validity of the certificate. `refused`:
-    /// number of inputs refused since the start.
+    /// number of inputs refused since the start. `engine`: container engine of this device.
     pub(super) fn send(
         &mut self,
         outlet: Outlet,
         (view, problems): (&View, &[Problem]),
         data: DataReport,
         life: Option<Life>,
-        refused: u64,
+        (refused, engine): (u64, EngineInfo),
     ) {
         let info = || AgentInfo {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -130,7 +130,7 @@ impl Reports {
             certificate_not_after: life.map(|it| it.not_after),
             refused,
             witness: true,
-            engine: None,
+            engine: Some(engine.clone()),
         };
         let now = uptime_ms();
         let Some(mut report) = self.reporter.next(view, problems, Some(data), info, now) else {

@@ -154,7 +154,11 @@ impl Driver {
         let (view, problems) = (self.workloads.view(), self.problems());
         let life = self.identity.life();
         let data = self.shipping.report(life);
-        self.reports.send(outlet, (&view, &problems), data, life, self.link.refused());
+        if self.workloads.engine_changed() {
+            self.reports.forget_reported();
+        }
+        let others = (self.link.refused(), self.workloads.engine());
+        self.reports.send(outlet, (&view, &problems), data, life, others);
     }
 
     /// Problems for reports and status, sorted by code.
@@ -178,13 +182,14 @@ impl Driver {
         let told = (&self.workloads.view(), self.problems());
         let data = self.shipping.status(self.identity.life());
         let now = self.folder.time().now();
-        let parts = (self.inlets.status(), data);
+        let parts = (self.inlets.status(), data, self.workloads.engine());
         status::document(told, &self.identity, &self.link, now, parts).to_string()
     }
 
     fn task_ended(&mut self, result: TaskResult) {
         match result {
             TaskResult::Census(seen) => self.workloads.counted(seen),
+            TaskResult::ImageFiles(files) => self.workloads.fetch_files(files),
             TaskResult::ReportTaken(id, taken) => self.reports.taken(id, taken),
             TaskResult::Renewed(result) => {
                 let used = self.identity.renewed(*result);

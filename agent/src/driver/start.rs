@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
+use holdfast_protocol::workload::Artifact;
 use tokio::sync::{mpsc, watch};
 
 use super::data::Shipping;
@@ -34,12 +35,16 @@ use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
 use crate::adapters::tasks;
 use crate::adapters::{files, link};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
 use crate::core::secrets::Opener;
-use crate::runtimes::Runtimes;
+use crate::runtimes::common::Common;
+use crate::runtimes::container::engine::{Engine, Place};
+use crate::runtimes::container::images::{Images, Limits};
+use crate::runtimes::container::{Containers, Settings};
 use crate::runtimes::process::{Context, Processes};
+use crate::runtimes::{Runtime, Runtimes};
 
 /// Maximum number of observations that wait for the loop.
 const OBSERVATIONS: usize = 256;
@@ -118,7 +123,7 @@ impl Driver {
         let access = Arc::new(Access::new(&data, config.bus_port));
         let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
         let (device, fetched) = (device.unwrap_or_default(), artifacts.folder().to_owned());
-        let context = Context::take(
+        let common = Common::take(
             &data,
             device,
             fetched,
@@ -126,11 +131,20 @@ impl Driver {
             config.secrets_folder.clone(),
             seed,
         );
-        let context = context.map_err(failed)?;
-        let workloads = context.workloads.clone();
-        let opener: Arc<dyn Opener> = context.secrets.clone();
-        let processes = Processes::new(context, observe.clone());
-        let runtimes = Runtimes::new(vec![Box::new(processes)], workloads, observe.clone());
+        let common = Arc::new(common.map_err(failed)?);
+        let workloads = common.workloads.clone();
+        let opener: Arc<dyn Opener> = common.secrets.clone();
+        let processes = Processes::new(Context::take(Arc::clone(&common), &data), observe.clone());
+        let (engine, settings, limits) = containers(&config.containers);
+        let containers =
+            Containers::new(Arc::clone(&common), engine.clone(), settings, observe.clone());
+        let all: Vec<Box<dyn Runtime>> = vec![Box::new(processes), Box::new(containers)];
+        let runtimes = Runtimes::new(all, workloads, observe.clone());
+        let (want, wanted_files) = mpsc::channel(OBSERVATIONS);
+        let (images, mut there_too) =
+            Images::open(&data, artifacts.folder(), engine.clone(), limits, observe.clone(), want);
+        tasks::spawn(pass_on(wanted_files, tell.clone()));
+        there_too.extend(there);
 
         let buffer = Buffer::new(&data, config.storage, time.clone());
         let intake = Arc::new(Buffered::new(buffer.clone(), time.clone()));
@@ -147,7 +161,7 @@ impl Driver {
             saved,
             found,
             folders,
-            artifacts: there,
+            artifacts: there_too,
             entropy: seed,
             opener: Some(opener),
         };
@@ -172,7 +186,7 @@ impl Driver {
             inputs: Inputs { observed, links, results, check_at: soon },
             folder,
             logs: Logs::new(&data, runtimes.clone(), time, bytes, soon, for_logs),
-            workloads: Workloads::new(agent, runtimes, artifacts, observe, tell.clone()),
+            workloads: Workloads::new(agent, runtimes, artifacts, (images, engine), tell.clone()),
             desired,
             identity: DeviceIdentity::new(around, credentials, api, for_identity, unreadable),
             link: Link::new(),
@@ -190,6 +204,25 @@ impl Driver {
             driver.use_identity(identity);
         }
         Ok(driver)
+    }
+}
+
+/// Engine of this device, what containers may see of it, and what is kept of images.
+fn containers(config: &config::Containers) -> (Engine, Settings, Limits) {
+    let place = match &config.socket {
+        _ if config.off => Place::Off,
+        Some(socket) => Place::Socket(socket.clone()),
+        None => Place::Usual,
+    };
+    let settings = Settings { host_paths: config.host_paths.clone() };
+    let limits = Limits { quota: config.image_bytes, keep_files: config.keep_files };
+    (Engine::begin(place), settings, limits)
+}
+
+/// Passes on to the loop which files images want.
+async fn pass_on(mut wanted: mpsc::Receiver<Vec<Artifact>>, tell: mpsc::Sender<TaskResult>) {
+    while let Some(files) = wanted.recv().await {
+        let _agent_ends = tell.send(TaskResult::ImageFiles(files)).await;
     }
 }
 

@@ -5,9 +5,10 @@
 
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
-use holdfast_protocol::message::{ReplyCode, ReplyError};
+use holdfast_protocol::message::{EngineInfo, ReplyCode, ReplyError};
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::volume::VolumeOrder;
+use holdfast_protocol::workload::{Artifact, Run};
 use tokio::sync::mpsc;
 
 use super::folder::DataFolder;
@@ -25,6 +26,8 @@ use crate::core::effect::{Effect, Observed};
 use crate::core::need::Need;
 use crate::core::runtime::{Found, Reason};
 use crate::core::saved::SavedWorkload;
+use crate::runtimes::container::engine::Engine;
+use crate::runtimes::container::images::Images;
 use crate::runtimes::{Prepare, Probing, Runtimes, Sweep, on_own_thread};
 
 /// Maximum number of observations that are taken in before the core is asked again.
@@ -38,8 +41,11 @@ pub(super) struct Workloads {
     pub(super) agent: Agent,
     pub(super) runtimes: Runtimes,
     artifacts: Artifacts,
+    images: Images,
     restarts: Restarts,
-    observe: mpsc::Sender<Observed>,
+    engine: Engine,
+    /// Engine as it was last reported.
+    reported: Option<EngineInfo>,
     tell: Tell,
 }
 
@@ -49,10 +55,11 @@ impl Workloads {
         agent: Agent,
         runtimes: Runtimes,
         artifacts: Artifacts,
-        observe: mpsc::Sender<Observed>,
+        (images, engine): (Images, Engine),
         tell: Tell,
     ) -> Self {
-        Self { agent, runtimes, artifacts, restarts: Restarts::default(), observe, tell }
+        let restarts = Restarts::default();
+        Self { agent, runtimes, artifacts, images, restarts, engine, reported: None, tell }
     }
 
     /// Admits the known workloads to the local bus and the data socket.
@@ -90,9 +97,11 @@ impl Workloads {
     /// Takes in an observation, and some of those that wait behind it.
     pub(super) fn take_in(&mut self, first: Observed, more: &mut mpsc::Receiver<Observed>) {
         let now = uptime_ms();
+        self.images.observed(&first);
         self.agent.observe(first, now);
         for _ in 0..AT_ONCE {
             let Ok(observed) = more.try_recv() else { return };
+            self.images.observed(&observed);
             self.agent.observe(observed, now);
         }
     }
@@ -131,7 +140,10 @@ impl Workloads {
             match effect {
                 Effect::Save { name, saved } => states.push((name, Some(*saved))),
                 Effect::Fetch(need) => self.fetch(need),
-                Effect::Collect { keep } => self.artifacts.collect(&keep),
+                Effect::Collect { keep } => {
+                    self.artifacts.collect(&keep);
+                    self.images.collect(&keep);
+                }
                 Effect::Prepare { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");
                     inlets.admit(&name, &revision.spec.bus, Some(nonce));
@@ -179,14 +191,39 @@ impl Workloads {
     fn fetch(&mut self, need: Need) {
         match need {
             Need::File(artifact) => self.artifacts.fetch(artifact),
-            Need::Image(image) => {
-                let why = format!("image {}: this agent has no container runtime", image.name);
-                let (tell, digest) = (self.observe.clone(), image.digest);
-                tokio::spawn(async move {
-                    let _agent_ends = tell.send(Observed::FetchTrouble(digest, why)).await;
-                });
-            }
+            Need::Image(image) => self.images.fetch(image),
         }
+    }
+
+    /// Downloads the files of an image.
+    pub(super) fn fetch_files(&mut self, files: Vec<Artifact>) {
+        for file in files {
+            self.artifacts.fetch(file);
+        }
+    }
+
+    /// Engine of this device, as it is reported.
+    pub(super) fn engine(&self) -> EngineInfo {
+        self.engine.info()
+    }
+
+    /// True if the engine is another one than at the last call, or is in another state.
+    pub(super) fn engine_changed(&mut self) -> bool {
+        let now = Some(self.engine.info());
+        let changed = self.reported != now;
+        self.reported = now;
+        changed
+    }
+
+    /// Text about an engine that workloads want and that does not answer.
+    fn engine_problem(&self) -> Option<String> {
+        let wants = |run: &Run| matches!(run, Run::Container(_) | Run::Group(_));
+        let mut wanted = self.agent.wanted().filter(|(_, revision)| wants(&revision.spec.run));
+        let (name, _) = wanted.next()?;
+        let more = wanted.count();
+        let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let why = self.engine.now().err()?;
+        Some(format!("{name}{others}: {why}; what ran is presumed to run"))
     }
 
     fn save(&mut self, states: Vec<(Name, Option<SavedWorkload>)>, folder: &mut DataFolder) {
@@ -269,6 +306,7 @@ impl Workloads {
             ProblemCode::SecretsNotOpened,
             (!unopened.is_empty()).then(|| unopened.join("; ")),
         );
+        list.say(ProblemCode::EngineAway, self.engine_problem());
         let wanted = self.agent.saved().filter_map(|(name, saved)| {
             let current = saved.current.as_ref()?;
             Some((name, &*current.spec))

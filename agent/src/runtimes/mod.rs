@@ -7,6 +7,8 @@
     reason = "runtimes are adapters: they read clocks and files, and start processes and tasks"
 )]
 
+pub mod common;
+pub mod container;
 mod probe;
 pub mod process;
 

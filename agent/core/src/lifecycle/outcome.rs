@@ -52,7 +52,7 @@ impl Workload {
             Observed::LeftBehind(_, left) => self.left_behind(left),
             Observed::Swept(_, left) => self.swept(left, world),
             // These concern the device, not one workload.
-            Observed::Census(_) | Observed::Blind => {}
+            Observed::Census(_) | Observed::Blind | Observed::Back(_) => {}
             Observed::Removed(..) if self.stage != Stage::Removing => {}
             Observed::Removed(_, Ok(())) => {
                 self.saved = SavedWorkload::default();

@@ -32,10 +32,9 @@ impl Gate {
     /// Identifies a client by its password or, on the Unix socket, by its user.
     fn identify(&self, client: &Client<'_>) -> Option<Arc<Rights>> {
         if let (Some(user), Some(password)) = (client.user, client.password) {
-            return self.shared.identify(user, password, self.peer);
+            return self.shared.identify(user, password, &self.peer);
         }
-        let user = self.peer.user().filter(|_| self.on_socket)?;
-        let sole = self.shared.workload_of(user)?;
+        let sole = self.shared.workload_of(&self.peer).filter(|_| self.on_socket)?;
         client.user.is_none_or(|user| user == sole.name.as_str()).then_some(sole)
     }
 

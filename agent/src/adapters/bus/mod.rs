@@ -31,7 +31,7 @@ use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::workload::Bus as Permissions;
 use holdfast_records::StreamName;
 use holdfast_records::block::MAX_RECORD;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::task::AbortHandle;
 
 use super::access::{Access, HOST};
@@ -297,16 +297,19 @@ impl Drop for Bus {
 pub struct Authority(Arc<Shared>);
 
 impl Authority {
-    /// Identifies a caller by name and password; `user` is the caller's, `None` when the kernel
-    /// does not say.
-    pub fn identify(&self, name: &str, password: &[u8], user: Option<u32>) -> Option<Name> {
-        let peer = user.map_or(Peer::Unknown, Peer::User);
+    /// Identifies a caller by name and password.
+    pub fn identify(&self, name: &str, password: &[u8], peer: &Peer) -> Option<Name> {
         self.0.identify(name, password, peer).map(|rights| rights.name.clone())
     }
 
-    /// Workload that has this user to itself.
-    pub fn workload_of(&self, user: u32) -> Option<Name> {
-        self.0.workload_of(user).map(|rights| rights.name.clone())
+    /// Workload whose container the caller is in, or that has its user to itself.
+    pub fn workload_of(&self, peer: &Peer) -> Option<Name> {
+        self.0.workload_of(peer).map(|rights| rights.name.clone())
+    }
+
+    /// Who is at the other end of a connection.
+    pub fn peer(&self, stream: &UnixStream) -> Peer {
+        self.0.access.peer(stream)
     }
 
     /// Everybody who may connect, each with zero connections.
@@ -368,7 +371,7 @@ async fn accept_on_socket(listener: UnixListener, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let peer = stream.peer_cred().map_or(Peer::Unknown, |it| Peer::User(it.uid()));
+                let peer = shared.access.peer(&stream);
                 admit(Box::new(stream), peer, true, &shared);
             }
             Err(error) => pause(&error).await,

@@ -23,7 +23,7 @@ use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::Intake;
 use crate::core::bus::Rights;
 use crate::core::caller::{self, Peer};
-use crate::runtimes::process::users;
+use crate::runtimes::common::users;
 
 /// Most clients. A device has a few workloads; each client may hold 128 KiB of input and 256 KiB of
 /// output.
@@ -120,14 +120,20 @@ impl Shared {
     /// Identifies a client by name and password. A workload's password serves only its own user
     /// (and root): a program that listened on the bus's port while the agent was away may have
     /// caught it, and cannot use it.
-    pub(super) fn identify(&self, user: &str, password: &[u8], peer: Peer) -> Option<Arc<Rights>> {
+    pub(super) fn identify(&self, user: &str, password: &[u8], peer: &Peer) -> Option<Arc<Rights>> {
         let name: Name = user.parse().ok()?;
         let workload = self.workloads().get(&name).cloned();
         if let Some((rights, nonce)) = workload {
             // A workload's name is its own, even if a local access has it, too.
             let known = self.access.is_workloads(&name, nonce?, password);
-            let owner = users::owner(&self.access.workloads(), &name);
-            return (known && peer.may_be(owner, agent_user())).then_some(rights);
+            let may = match peer.inside() {
+                Some(workload) => *workload == name,
+                None => {
+                    let owner = users::owner(&self.access.workloads(), &name);
+                    peer.may_be(owner, agent_user())
+                }
+            };
+            return (known && may).then_some(rights);
         }
         let local = self.access.local(&name, password);
         let local = local.or_else(|| {
@@ -137,11 +143,20 @@ impl Shared {
         Some(Arc::new(Rights { name, bus: local.bus }))
     }
 
-    /// Workload that has this user to itself.
-    pub(super) fn workload_of(&self, user: u32) -> Option<Arc<Rights>> {
-        let owners = users::owners(&self.access.workloads()).ok()?;
-        let name = caller::sole_workload(user, agent_user(), &owners)?;
-        self.workloads().get(name).map(|(rights, _)| Arc::clone(rights))
+    /// Workload whose container the caller is in, or that has its user to itself. A user of a
+    /// container is no workload's own: a login of the device may have the same number.
+    pub(super) fn workload_of(&self, peer: &Peer) -> Option<Arc<Rights>> {
+        let name = match peer {
+            Peer::Inside(_, workload) => workload.clone()?,
+            Peer::User(user) => {
+                let mut owners = users::owners(&self.access.workloads()).ok()?;
+                let contained = self.access.contained();
+                owners.retain(|name, _| !contained.contains(name));
+                caller::sole_workload(*user, agent_user(), &owners)?.clone()
+            }
+            Peer::Gone | Peer::Unknown => return None,
+        };
+        self.workloads().get(&name).map(|(rights, _)| Arc::clone(rights))
     }
 
     /// True when one more client of this name leaves the others their share.

@@ -122,19 +122,19 @@ async fn accept(listener: UnixListener, shared: Arc<Shared>) {
 }
 
 fn admit(stream: UnixStream, shared: &Arc<Shared>) {
-    let user = stream.peer_cred().ok().map(|peer| peer.uid());
+    let caller = shared.authority.peer(&stream);
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
-    if let Some(user) = shared.unauthenticated.add(number, user) {
+    if let Some(user) = shared.unauthenticated.add(number, caller.user()) {
         let what = "a user keeps more connections to the data socket open than it may without a call: the oldest was cut";
         let about = user.map_or("an unknown user".to_owned(), |user| format!("user {user}"));
         shared.problem_log.report_about(None, what, &about, uptime_ms());
     }
     let slot = Slot::new(Arc::clone(shared), number);
     let task = tokio::spawn(async move {
-        let slot = &slot;
+        let (slot, caller) = (&slot, &caller);
         let service = service_fn(|request| {
             Box::pin(async move {
-                Ok::<_, std::convert::Infallible>(service::answer(slot, user, request).await)
+                Ok::<_, std::convert::Infallible>(service::answer(slot, caller, request).await)
             })
         });
         let mut served = http1::Builder::new()

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use holdfast_base::ids::Name;
 
 use crate::adapters::bus::Authority;
+use crate::core::caller::Peer;
 
 /// Longest Authorization header that is read, in bytes.
 const MAX_HEADER: usize = 1_024;
@@ -30,13 +31,13 @@ pub(super) enum Unknown {
 pub(super) fn identify(
     authority: &Authority,
     header: Option<&[u8]>,
-    user: Option<u32>,
+    caller: &Peer,
 ) -> Result<Name, Unknown> {
     if let Some(header) = header {
         let (name, password) = basic(header).ok_or(Unknown::Wrong)?;
-        return authority.identify(&name, password.as_bytes(), user).ok_or(Unknown::Wrong);
+        return authority.identify(&name, password.as_bytes(), caller).ok_or(Unknown::Wrong);
     }
-    user.and_then(|user| authority.workload_of(user)).ok_or(Unknown::Nobody)
+    authority.workload_of(caller).ok_or(Unknown::Nobody)
 }
 
 /// Parses user name and password of HTTP's Basic scheme.

@@ -25,6 +25,7 @@ use super::slot::{MAX_BODIES, MAX_BODIES_OF_ONE, MAX_OF_ONE, Shared, Slot};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::intake::{Records, Refused};
 use crate::core::bodies::{Kind, Reader};
+use crate::core::caller::Peer;
 
 /// Largest request body, in bytes.
 const MAX_CALL: usize = 8 * 1024 * 1024;
@@ -83,14 +84,14 @@ impl From<Refused> for Failure {
 /// Handles a request.
 pub(super) async fn answer(
     slot: &Slot,
-    user: Option<u32>,
+    caller: &Peer,
     request: Request<Incoming>,
 ) -> Response<Full<Bytes>> {
     let (head, incoming) = request.into_parts();
     let mut body = Body { incoming, began: Instant::now(), taken: 0 };
     let shared = &*slot.shared;
     let mut who = None;
-    let answered = store(slot, user, &head, &mut body, &mut who).await;
+    let answered = store(slot, caller, &head, &mut body, &mut who).await;
     match answered {
         Ok(stored) => respond(StatusCode::OK, &stored),
         Err(failure) => {
@@ -107,14 +108,14 @@ pub(super) async fn answer(
 
 async fn store(
     slot: &Slot,
-    user: Option<u32>,
+    caller: &Peer,
     head: &hyper::http::request::Parts,
     body: &mut Body,
     who: &mut Option<Name>,
 ) -> Result<Value, Failure> {
     let shared = &*slot.shared;
     let header = head.headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let name = peer::identify(&shared.authority, header, user)
+    let name = peer::identify(&shared.authority, header, caller)
         .map_err(|why| Failure::new(Code::Unauthorized, why.to_string()).last())?;
     let name = who.insert(name);
     if !slot.pass_to(name) {

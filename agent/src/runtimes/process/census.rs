@@ -15,11 +15,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::context::{Context, Stuck};
-use super::procfs::{self, Process};
+use super::launcher;
 use super::register::{REGISTER, registered};
-use super::{launcher, users};
 use crate::core::process::ownership::{Marker, Owners, Processes, Seen};
 use crate::runtimes::STACK;
+use crate::runtimes::common::procfs::{self, Process};
+use crate::runtimes::common::users;
 
 /// Environment variable that marks a workload's processes.
 pub const MARKER: &str = "HOLDFAST_INSTANCE";

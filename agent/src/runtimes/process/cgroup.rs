@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use holdfast_base::ids::Name;
 use holdfast_protocol::workload::Resources;
 
-use super::procfs::unless_gone;
+use crate::runtimes::common::procfs::unless_gone;
 
 /// Controllers that the limits need.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];

@@ -5,31 +5,25 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Resource, Signal, WaitId, WaitIdOptions, WaitIdStatus, getrlimit,
-};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use tokio::signal::unix::SignalKind;
 
-use super::{kernel, procfs};
+use super::kernel;
 use crate::core::process::ProcessId;
 use crate::core::saved::Exit;
+use crate::runtimes::common::pidfd::{pidfd, raw, watched};
+use crate::runtimes::common::procfs;
 
 /// Interval at which a process without a pidfd is looked at, and after which a step that failed for
 /// want of descriptors is tried again.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// First interval at which a child without a pidfd is looked at.
 const FIRST_POLL: Duration = Duration::from_millis(10);
-/// Descriptors that pidfds leave to everything else: link, store, downloads, starts, probes and
-/// readers of the status. Without them the agent would notice ends but could not act.
-const RESERVE: u64 = 32;
-
 /// Processes whose ends a task waits for; the orphan reaper leaves these alone.
 #[derive(Debug, Clone, Default)]
 pub struct Awaited(Arc<Mutex<BTreeSet<u32>>>);
@@ -174,31 +168,6 @@ pub(super) fn signal_main(process: &ProcessId, boot: &str, signal: u8) -> io::Re
         }
     }
     Ok(())
-}
-
-pub(super) fn raw(pid: u32) -> Option<Pid> {
-    i32::try_from(pid).ok().and_then(Pid::from_raw)
-}
-
-fn pidfd(pid: u32) -> Result<OwnedFd, Errno> {
-    rustix::process::pidfd_open(raw(pid).ok_or(Errno::SRCH)?, PidfdFlags::NONBLOCK)
-}
-
-/// Opens a pidfd that becomes readable at the end, if enough descriptors are left.
-fn watched(pid: u32) -> io::Result<AsyncFd<OwnedFd>> {
-    let fd = pidfd(pid)?;
-    // The kernel gives the lowest free number, so a high one means that few are left.
-    let taken = u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX);
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    if taken.saturating_add(RESERVE) > limit {
-        return Err(Errno::MFILE.into());
-    }
-    #[allow(
-        deprecated,
-        reason = "sound for an OwnedFd, which cannot be closed behind its back; what replaces it is unsafe to call"
-    )]
-    let registered = AsyncFd::with_interest(fd, Interest::READABLE);
-    registered
 }
 
 fn reap(id: WaitId<'_>) -> rustix::io::Result<Option<WaitIdStatus>> {

@@ -13,8 +13,8 @@ use rustix::fs::{Gid, Mode, Uid};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
-use super::users::User;
 use super::{kernel, program};
+use crate::runtimes::common::users::User;
 
 /// Description of the process that the launcher becomes. It goes through a pipe and is never stored:
 /// the environment may hold secrets.

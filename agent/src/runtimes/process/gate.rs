@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::execution::Plan;
 use super::launcher;
-use super::{Context, ending, procfs};
+use super::{Context, ending};
 use crate::adapters::tasks;
 use crate::core::effect::Observed;
 use crate::core::process::ProcessId;
 use crate::core::runtime::Handle;
+use crate::runtimes::common::procfs;
 use crate::runtimes::send;
 
 /// Longest time for a launcher to reach the gate; after that it is killed. A slow SD card under

@@ -148,8 +148,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::execution::Bounds;
-    use super::super::users::User;
     use super::*;
+    use crate::runtimes::common::users::User;
 
     fn plan(program: String, args: Vec<String>, env: BTreeMap<String, String>) -> Plan {
         Plan {

@@ -10,13 +10,14 @@ use holdfast_protocol::workload::{Executable, Process, Run, WorkloadSpec};
 
 use super::cgroup::LimitError;
 use super::execution::{Bounds, Plan};
-use super::secrets::SecretsError;
-use super::users::{self, UserError};
-use super::{Context, census, folder};
+use super::{Context, census};
 use crate::core::process::fault::Failed;
 use crate::core::process::ownership::Marker;
 use crate::core::runtime::{Handle, NotPrepared, Reason};
 use crate::core::saved::Revision;
+use crate::runtimes::common::folder;
+use crate::runtimes::common::secrets::SecretsError;
+use crate::runtimes::common::users::{self, UserError};
 use crate::runtimes::{Prepare, Probing};
 
 /// Reasons why a process cannot be planned.

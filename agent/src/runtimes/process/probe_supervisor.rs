@@ -22,8 +22,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, waitid};
 
 use super::execution::{self, LaunchError, Plan};
-use super::{ending, kernel, procfs};
+use super::{ending, kernel};
 use crate::core::saved::Exit;
+use crate::runtimes::common::{pidfd, procfs};
 
 /// Interval at which a command is looked at where the kernel has no pidfd.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -76,7 +77,7 @@ pub(super) fn run(plan: &Plan, status: &mut File) -> Result<(), LaunchError> {
 
 /// Waits for the command's end. False when the agent closed its pipe first.
 fn watch(child: u32, output: &mut Output) -> bool {
-    let Some(child) = ending::raw(child) else { return true };
+    let Some(child) = pidfd::raw(child) else { return true };
     let fd: Option<OwnedFd> = rustix::process::pidfd_open(child, PidfdFlags::empty()).ok();
     let pause = Timespec::try_from(POLL_INTERVAL).ok();
     let stdin = io::stdin();
@@ -107,7 +108,7 @@ fn end(child: u32) -> Exit {
     let mut exit = Exit::Unseen;
     // Not reaped yet, so its process id, and that of its group, is still its own.
     ending::kill_child(child);
-    if let Some(child) = ending::raw(child)
+    if let Some(child) = pidfd::raw(child)
         && let Ok(Some(status)) = waitid(WaitId::Pid(child), WaitIdOptions::EXITED)
     {
         exit = ending::exit(&status);

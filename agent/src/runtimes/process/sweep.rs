@@ -5,9 +5,10 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Context, census, ending, procfs};
+use super::{Context, census, ending};
 use crate::adapters::crash;
 use crate::core::process::ProcessId;
+use crate::runtimes::common::procfs;
 use crate::runtimes::{Remains, Sweep};
 
 /// Takes one census for all sweeps, and answers for each in their order.

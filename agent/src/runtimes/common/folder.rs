@@ -140,7 +140,7 @@ pub fn lay(
 ///
 /// # Errors
 /// [`LayError::Io`].
-pub(super) fn unlink(folder: &Path, kept: &BTreeSet<&str>) -> Result<(), LayError> {
+pub(crate) fn unlink(folder: &Path, kept: &BTreeSet<&str>) -> Result<(), LayError> {
     let former = former_links(folder)?;
     if former.iter().all(|path| kept.contains(path.as_str())) {
         return Ok(());
@@ -170,7 +170,7 @@ pub(super) fn unlink(folder: &Path, kept: &BTreeSet<&str>) -> Result<(), LayErro
 ///
 /// # Errors
 /// [`LayError`], of the first that cannot be laid.
-pub(super) fn link(
+pub(crate) fn link(
     folder: &Path,
     target: &Path,
     paths: &BTreeSet<&str>,

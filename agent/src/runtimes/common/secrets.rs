@@ -97,7 +97,7 @@ impl Keeper {
     ///
     /// # Errors
     /// [`SecretsError::Closed`].
-    pub(super) fn opened(
+    pub(crate) fn opened(
         &self,
         name: &Name,
         secrets: Option<&Secrets>,
@@ -113,7 +113,7 @@ impl Keeper {
     ///
     /// # Errors
     /// The reason, which names no content.
-    pub(super) fn lay(
+    pub(crate) fn lay(
         &self,
         home: &Path,
         name: &Name,
@@ -141,8 +141,13 @@ impl Keeper {
         Ok(folder::link(home, &own.join(NOW), &paths, user)?)
     }
 
+    /// Folder in memory of a workload's files; `None`: this device has none.
+    pub fn folder(&self, name: &Name) -> Option<PathBuf> {
+        self.memory.as_ref().ok().map(|memory| memory.join(name.as_str()))
+    }
+
     /// Removes the files of a workload from memory.
-    pub(super) fn remove(&self, name: &Name) {
+    pub(crate) fn remove(&self, name: &Name) {
         let Ok(memory) = &self.memory else { return };
         let own = memory.join(name.as_str());
         if let Err(error) = folder::remove(&own) {

@@ -16,7 +16,7 @@ use super::users::User;
 ///
 /// # Errors
 /// The file system's error.
-pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+pub(crate) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?)
 }
@@ -26,7 +26,7 @@ pub(super) fn open_folder(at: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd
 ///
 /// # Errors
 /// The file system's error.
-pub(super) fn empty(top: &OwnedFd) -> io::Result<()> {
+pub(crate) fn empty(top: &OwnedFd) -> io::Result<()> {
     loop {
         let folders = clear_level(top)?;
         if folders.is_empty() {
@@ -50,7 +50,7 @@ pub(super) fn empty(top: &OwnedFd) -> io::Result<()> {
 ///
 /// # Errors
 /// The file system's error, and an error when folders are moved meanwhile.
-pub(super) fn hand_over(top: &OwnedFd, from: u32, user: User) -> io::Result<()> {
+pub(crate) fn hand_over(top: &OwnedFd, from: u32, user: User) -> io::Result<()> {
     // The path down from `top`: each folder's identity, and its folders that are not entered yet.
     let mut way = vec![(identity(top)?, hand_over_level(top, from, user)?)];
     let mut here = top.try_clone()?;
