@@ -12,6 +12,7 @@
 )]
 
 mod features;
+mod fleet;
 mod group;
 mod images;
 mod life;
