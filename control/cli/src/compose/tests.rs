@@ -1,0 +1,1 @@
+//! Tables of what keys become, of what is said of them, and of hostile files.
