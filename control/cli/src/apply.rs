@@ -36,9 +36,9 @@ pub(crate) fn print_compose(
 ) -> Outcome {
     let documents = compose::imported(&arguments.compose)?;
     for document in &documents {
-        let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str);
-        if text("/kind") == Some("Workload") && document.pointer("/spec/devices").is_none() {
-            return Err(compose::chosen(text("/metadata/name").unwrap_or_default()));
+        let kind = document.get("kind").and_then(Value::as_str);
+        if kind == Some("Workload") && document.pointer("/spec/devices").is_none() {
+            return Err(compose::chosen(None));
         }
     }
     compose::print(output, &documents, format)

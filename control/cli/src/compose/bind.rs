@@ -94,6 +94,9 @@ fn place(path: &str) -> String {
 /// Lays a file beside the Compose file into the workload's folder.
 fn file(context: &Context<'_>, item: &Item<'_>, path: &str) -> Option<From> {
     let to = place(path);
+    if context.laid.borrow().is_full() {
+        return Some(From::Files(to));
+    }
     let odd = to.len() > MAX_PATH
         || to.chars().any(char::is_control)
         || to.split('/').any(|part| part.len() > MAX_NAME);

@@ -82,16 +82,18 @@ fn devices(wanted: &Compose) -> Outcome<Option<Value>> {
 /// Prints the messages of an import; returns its documents.
 fn said(imported: Imported, wanted: &Compose) -> Outcome<Vec<Value>> {
     let mut faults = Vec::new();
+    let all = imported.messages.iter();
+    let invalid = all.filter(|message| message.level == Level::Fault).count();
     for message in &imported.messages {
         match message.level {
+            // What became of things is of no use while nothing becomes of them.
+            Level::Note if invalid > 0 => {}
             Level::Note => note(&format!("note: {message}")),
             Level::Warning => note(&format!("warning: {message}")),
             Level::Unsupported if wanted.ignore_unsupported => note(&format!("warning: {message}")),
             Level::Unsupported | Level::Fault => faults.push(message.to_string()),
         }
     }
-    let all = imported.messages.iter();
-    let invalid = all.filter(|message| message.level == Level::Fault).count();
     if imported.more > 0 {
         note(&format!("note: {} more messages are not shown", imported.more));
     }
@@ -154,10 +156,12 @@ pub(crate) async fn with_devices(
         let present = client.send(Method::GET, &["workloads", &name], &[], &Value::Null).await;
         let present = match present {
             Ok(present) => present,
-            Err(failure) if failure.exit == Exit::NotFound => return Err(chosen(&name)),
+            Err(failure) if failure.exit == Exit::NotFound => return Err(chosen(Some(&name))),
             Err(failure) => return Err(failure),
         };
-        let Some(devices) = present.pointer("/spec/devices") else { return Err(chosen(&name)) };
+        let Some(devices) = present.pointer("/spec/devices") else {
+            return Err(chosen(Some(&name)));
+        };
         if let Some(spec) = document.get_mut("spec").and_then(Value::as_object_mut) {
             spec.insert("devices".into(), devices.clone());
         }
@@ -165,10 +169,13 @@ pub(crate) async fn with_devices(
     Ok(documents)
 }
 
-/// Failure of an import that does not say which devices run the workload.
-pub(crate) fn chosen(name: &str) -> Failure {
+/// Failure of an import that does not say which devices run the workload. `name` is that of a
+/// workload that was looked for and is not there.
+pub(crate) fn chosen(name: Option<&str>) -> Failure {
+    let looked =
+        name.map(|name| format!(", and there is no workload {name} yet")).unwrap_or_default();
     Failure::usage(format!(
-        "a Compose file does not say which devices run it, and there is no workload {name} yet: give --devices all, or --selector such as role=gateway"
+        "a Compose file does not say which devices run it{looked}: give --devices all, or --selector such as role=gateway"
     ))
 }
 

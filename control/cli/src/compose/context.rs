@@ -47,6 +47,11 @@ pub(super) struct Laid {
 }
 
 impl Laid {
+    /// True once there are too many or too large files, and no further one is to be read.
+    pub(super) fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// Lays a text at a path. Says once at `item` if there are too many or too large ones.
     pub(super) fn lay(&mut self, item: &Item<'_>, path: String, text: String) {
         self.config.insert(path, text);

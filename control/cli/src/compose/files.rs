@@ -164,11 +164,17 @@ fn lay(
         (Kind::Secret, Ok(text)) => json!(text),
         (Kind::Secret, Err(bytes)) => json!({ "base64": STANDARD.encode(bytes) }),
     };
+    let size = |value: &Value| match value {
+        Value::String(text) => text.len(),
+        // Of base64: three bytes for four characters.
+        other => other["base64"].as_str().map_or(0, |text| text.len() / 4 * 3),
+    };
+    let bytes: usize = laid.secret.values().chain([&value]).map(size).sum();
+    if bytes > MAX_SECRET {
+        defined.fault(format!("with it the secrets have {bytes} bytes, at most {MAX_SECRET}"));
+        return None;
+    }
     laid.secret.insert(name.to_owned(), value);
     laid.files.insert(file.to_owned(), name.to_owned());
-    let size: usize = laid.secret.values().map(|value| value.as_str().map_or(0, str::len)).sum();
-    if size > MAX_SECRET {
-        defined.fault(format!("with it the secrets have {size} bytes, at most {MAX_SECRET}"));
-    }
     Some(())
 }

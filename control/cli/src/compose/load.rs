@@ -9,7 +9,7 @@ use super::interpolate;
 use super::merge;
 use super::node::{Entry, Item, Node, Tree};
 use super::notes::{At, Level, Notes};
-use super::read::{self, read};
+use super::read::{self, MAX_NODES, measure, read};
 use holdfast_api::path::path_of;
 
 /// Most files that are read for a project, those that `include` and `extends` name among them.
@@ -86,12 +86,20 @@ pub(super) struct Loader<'a> {
     neighbours: &'a dyn Neighbours,
     folders: RefCell<Vec<String>>,
     count: Cell<usize>,
+    /// Number of values that were copied because a service extends another.
+    copied: Cell<usize>,
 }
 
 impl<'a> Loader<'a> {
     /// Makes a reader of files.
     pub(super) fn new(notes: &'a Notes, neighbours: &'a dyn Neighbours) -> Self {
-        Self { notes, neighbours, folders: RefCell::default(), count: Cell::new(0) }
+        Self {
+            notes,
+            neighbours,
+            folders: RefCell::default(),
+            count: Cell::new(0),
+            copied: Cell::new(0),
+        }
     }
 
     /// Returns the folder of each file by its number, relative to that of the first file.
@@ -169,7 +177,7 @@ impl<'a> Loader<'a> {
             ));
             return None;
         }
-        if path.contains("://") || path.starts_with("git@") {
+        if is_remote(path) {
             item.fault(format!("{path} is no file of this machine: get it, and name the file"));
             return None;
         }
@@ -338,18 +346,36 @@ impl<'a> Loader<'a> {
                 fault(format!("a circle: {service} extends itself"));
                 return own;
             }
+            None if names.len() > MAX_DEPTH => {
+                fault(format!("more than {MAX_DEPTH} services extend each other in a row"));
+                return own;
+            }
             None => services
                 .entry(service)
                 .map(|base| self.extended(services, base, folder, variables, depth, names)),
         };
         match base {
-            Some(base) => merge::service(base, own),
+            Some(base) => {
+                self.copied.set(self.copied.get() + measure(&base).0);
+                if self.copied.get() > MAX_NODES {
+                    fault(format!(
+                        "services that are extended have more than {MAX_NODES} values in all"
+                    ));
+                    return own;
+                }
+                merge::service(base, own)
+            }
             None => {
                 fault(format!("there is no service {service:?} there"));
                 own
             }
         }
     }
+}
+
+/// True if a path is an address of another machine.
+fn is_remote(path: &str) -> bool {
+    path.contains("://") || path.starts_with("git@")
 }
 
 /// Returns the folder of a path. Empty: that of the project.
@@ -359,6 +385,9 @@ fn folder_of(path: &str) -> &str {
 
 /// Joins a path to a folder, without `.`, and without `..` where a folder stands before it.
 pub(super) fn join(folder: &str, path: &str) -> String {
+    if is_remote(path) {
+        return path.to_owned();
+    }
     let absolute = path.starts_with('/') || folder.starts_with('/');
     let folder = if path.starts_with('/') { "" } else { folder };
     let mut parts: Vec<&str> = Vec::new();

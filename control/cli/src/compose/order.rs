@@ -108,10 +108,23 @@ pub(super) fn sorted(waits: &[Vec<usize>]) -> Result<Vec<usize>, Vec<usize>> {
         });
         match ready {
             Some(index) => order.push(left.remove(index)),
-            None => return Err(left),
+            None => return Err(circle(waits, left)),
         }
     }
     Ok(order)
+}
+
+/// Leaves out services on which no other one waits: they only wait for a circle.
+fn circle(waits: &[Vec<usize>], mut left: Vec<usize>) -> Vec<usize> {
+    loop {
+        let awaited: BTreeSet<usize> =
+            left.iter().filter_map(|number| waits.get(*number)).flatten().copied().collect();
+        let before = left.len();
+        left.retain(|number| awaited.contains(number));
+        if left.len() == before {
+            return left;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -124,6 +137,7 @@ mod tests {
         assert_eq!(sorted(&[vec![], vec![], vec![]]), Ok(vec![0, 1, 2]));
         assert_eq!(sorted(&[vec![2], vec![], vec![1]]), Ok(vec![1, 2, 0]));
         assert_eq!(sorted(&[vec![], vec![2], vec![1], vec![0]]), Err(vec![1, 2]));
+        assert_eq!(sorted(&[vec![1], vec![2], vec![1]]), Err(vec![1, 2]));
         assert_eq!(sorted(&[vec![0]]), Err(vec![0]));
     }
 }

@@ -12,7 +12,7 @@ use super::notes::At;
 /// Largest Compose file, in bytes. Those of public projects have less than 100 KiB.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 /// Most values of a file, those that aliases stand for counted as well.
-const MAX_NODES: usize = 50_000;
+pub(super) const MAX_NODES: usize = 50_000;
 /// Most lists and objects within each other. The deepest place of the specification is at ten.
 const MAX_DEPTH: usize = 64;
 
@@ -230,7 +230,7 @@ fn mark(tag: Option<&Tag>, line: usize) -> Result<Mark, NotRead> {
 }
 
 /// Number of values of a value, itself included, and of lists and objects within each other.
-fn measure(node: &Node) -> (usize, usize) {
+pub(super) fn measure(node: &Node) -> (usize, usize) {
     let join = |(nodes, depth): (usize, usize), child: &Node| {
         let (more, deep) = measure(child);
         (nodes + more, depth.max(deep + 1))

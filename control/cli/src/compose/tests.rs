@@ -1,1 +1,0 @@
-//! Tables of what keys become, of what is said of them, and of hostile files.
