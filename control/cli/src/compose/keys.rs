@@ -4,13 +4,13 @@ use super::node::Known;
 use super::notes::Level::{Note, Unsupported, Warning};
 
 /// Text of keys by which a container would be in a namespace of the device or of another container.
-const NAMESPACE: &str =
+pub(super) const NAMESPACE: &str =
     "not honoured: a container has namespaces of its own, but for network_mode: host";
 /// Text of finer limits.
 const FINER: &str = "not honoured: limits are cpus, memory and pids";
 
 /// Keys of a service.
-pub(super) const SERVICE: [Known; 53] = [
+pub(super) const SERVICE: [Known; 50] = [
     // Of no consequence.
     ("annotations", Warning, "not honoured: the containers have no annotations of their own"),
     ("attach", Warning, ""),
@@ -71,18 +71,12 @@ pub(super) const SERVICE: [Known; 53] = [
     ("userns_mode", Warning, "not honoured: the engine's own settings hold"),
     // Of consequence.
     (
-        "runtime",
-        Unsupported,
-        "not honoured: the engine's own runtime is used; for GPUs write gpus: all",
-    ),
-    (
         "group_add",
         Unsupported,
         "not honoured: the container has the groups of its user alone; write user: UID:GID with the group that is needed",
     ),
     ("device_cgroup_rules", Unsupported, "not honoured: name each device by devices:"),
     ("sysctls", Unsupported, "not honoured: kernel settings are the device's own; set them there"),
-    ("ipc", Unsupported, NAMESPACE),
     ("pid", Unsupported, NAMESPACE),
     ("uts", Unsupported, NAMESPACE),
     ("volumes_from", Unsupported, "not honoured: name the volumes in both services"),
@@ -94,11 +88,6 @@ pub(super) const SERVICE: [Known; 53] = [
     ("credential_spec", Unsupported, "not honoured: devices run Linux"),
     ("post_start", Unsupported, "not honoured: write it as a service that another waits for"),
     ("pre_stop", Unsupported, "not honoured: let the program act on the signal"),
-    (
-        "pre_start",
-        Unsupported,
-        "not honoured: write it as a service that this one waits for (service_completed_successfully)",
-    ),
     ("provider", Unsupported, "not honoured: nothing provides it on a device"),
     ("models", Unsupported, "not honoured: nothing provides models on a device"),
     (

@@ -10,7 +10,7 @@ use super::context::Context;
 use super::environment::environment;
 use super::files;
 use super::health::health;
-use super::keys::SERVICE;
+use super::keys::{NAMESPACE, SERVICE};
 use super::limits::{Whole, whole};
 use super::mounts::{has_socket, mounts};
 use super::networks::{Attached, attached};
@@ -96,6 +96,7 @@ pub(super) fn service<'a>(
         other_names.push((text.to_owned(), given));
     }
     unheard(&fields, socket);
+    engine(&fields);
     fields.end(&SERVICE);
     Service {
         item: item.clone(),
@@ -258,6 +259,22 @@ fn unheard(fields: &Fields<'_>, socket: bool) {
         } else {
             labels.warning("not honoured: the containers have no labels of their own");
         }
+    }
+}
+
+/// Reads what a service says about the engine's ways, where it is not what the engine does anyway.
+fn engine(fields: &Fields<'_>) {
+    if let Some(ipc) = fields.get("ipc")
+        && !matches!(ipc.text(), Some("private" | "shareable"))
+    {
+        ipc.unsupported(NAMESPACE);
+    }
+    if let Some(runtime) = fields.get("runtime")
+        && runtime.text() != Some("runc")
+    {
+        runtime.unsupported(
+            "not honoured: the engine's own runtime is used; for GPUs write gpus: all",
+        );
     }
 }
 

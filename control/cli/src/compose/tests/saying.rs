@@ -1,5 +1,6 @@
 //! What is said of keys, and of whole files.
 
+use super::super::keys::SERVICE;
 use super::super::notes::Level;
 use super::{of, said, with};
 
@@ -352,5 +353,37 @@ fn names_that_others_look_for_are_told() {
         let all = said(&of(&text(service, env)));
         let found = all.iter().any(|said| said.starts_with(level) && said.contains(expected));
         assert!(found && all.len() == 1, "{service} {env}: {all:?}");
+    }
+}
+
+/// Keys of a service in the Compose specification (its JSON Schema, 2026).
+const SPECIFIED: &str = "annotations attach blkio_config build cap_add cap_drop cgroup cgroup_parent command \
+    configs container_name cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares \
+    cpus cpuset credential_spec depends_on deploy develop device_cgroup_rules devices dns dns_opt dns_search \
+    domainname entrypoint env_file environment expose extends external_links extra_hosts gpus group_add \
+    healthcheck hostname image init ipc isolation label_file labels links logging mac_address mem_limit \
+    mem_reservation mem_swappiness memswap_limit models network_mode networks oom_kill_disable oom_score_adj \
+    pid pids_limit platform ports post_start pre_stop privileged profiles provider pull_policy \
+    pull_refresh_after read_only restart runtime scale secrets security_opt shm_size stdin_open \
+    stop_grace_period stop_signal storage_opt sysctls tmpfs tty ulimits use_api_socket user userns_mode uts \
+    volumes volumes_from working_dir";
+
+#[test]
+fn every_key_of_the_specification_is_known() {
+    for key in SPECIFIED.split_whitespace() {
+        let image = if key == "image" { "" } else { "image: a, " };
+        let all = said(&of(&format!("services: {{ web: {{ {image}{key}: }} }}\n")));
+        assert!(!all.iter().any(|said| said.contains("is it misspelt")), "{key}: {all:?}");
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the test reads a page")]
+fn every_key_is_in_the_page_about_compose() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compose.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let others = SERVICE.iter().map(|(key, ..)| *key);
+    for key in SPECIFIED.split_whitespace().chain(others) {
+        assert!(page.contains(&format!("`{key}`")), "{key}");
     }
 }
