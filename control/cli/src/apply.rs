@@ -6,6 +6,7 @@ use similar::TextDiff;
 
 use super::args;
 use super::client::Client;
+use super::compose::command as compose;
 use super::documents::{self, Document};
 use super::failure::{Exit, Failure, Outcome};
 use super::text::{Mood, Output, clean, note};
@@ -15,11 +16,32 @@ use holdfast_api::{Applied, AppliedAction, AppliedDocument};
 
 /// Applies documents, or in a dry run prints what applying would change.
 pub(crate) async fn apply(client: &Client, output: Output, arguments: &args::Apply) -> Outcome {
-    let documents = documents::read(&arguments.files.files)?;
+    let documents = if arguments.compose.files.is_empty() {
+        documents::read(&arguments.files)?
+    } else {
+        let imported = compose::imported(&arguments.compose)?;
+        compose::as_read(compose::with_devices(client, imported).await?)
+    };
     for result in send(client, documents, arguments.dry_run).await?.results {
         output.line(&line(output, &result, arguments.dry_run))?;
     }
     Ok(())
+}
+
+/// Prints the documents of Compose files, without a control plane.
+pub(crate) fn print_compose(
+    output: Output,
+    arguments: &args::Apply,
+    format: args::ComposeFormat,
+) -> Outcome {
+    let documents = compose::imported(&arguments.compose)?;
+    for document in &documents {
+        let kind = document.get("kind").and_then(Value::as_str);
+        if kind == Some("Workload") && document.pointer("/spec/devices").is_none() {
+            return Err(compose::chosen(None));
+        }
+    }
+    compose::print(output, &documents, format)
 }
 
 /// Prints what applying would change.

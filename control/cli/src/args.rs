@@ -8,6 +8,7 @@ use clap_complete::Shell;
 
 mod activity;
 mod audit;
+mod compose;
 mod format;
 mod images;
 mod jobs;
@@ -17,6 +18,7 @@ mod volumes;
 
 pub(crate) use activity::{ActivityArgs, ActivityFormat, TimelineArgs};
 pub(crate) use audit::{Audit, ExportAudit, VerifyAudit, VerifyFormat};
+pub(crate) use compose::{Apply, Compose, ComposeFormat};
 use format::checked_selector;
 pub(crate) use format::{Format, LedgerFormat};
 pub(crate) use images::{CopyImageArgs, ImageCommand, PushImage};
@@ -93,14 +95,7 @@ With --provider it prints a code and an address: log in there, in any browser. T
     #[command(subcommand)]
     Tenant(Tenant),
     /// Apply documents: all of them or, when one is faulty, none.
-    #[command(after_help = "Examples:
-  holdfast apply -f hello.yaml
-  holdfast apply -f workloads/ -f extra.json
-  generate | holdfast apply -f - --dry-run     # says what would change, changes nothing
-
-Of a folder the files that end in .yaml, .yml or .json are taken, in whatever case; what is skipped
-(hidden files, other names, folders in it) is said on standard error. `devices: all` in a document
-chooses every device.")]
+    #[command(after_help = compose::APPLY_HELP)]
     Apply(Apply),
     /// Show what applying documents would change, as a unified diff.
     #[command(after_help = "Examples:
@@ -636,15 +631,6 @@ pub(crate) struct Files {
     /// input; may be repeated.
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
     pub(crate) files: Vec<PathBuf>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Apply {
-    #[command(flatten)]
-    pub(crate) files: Files,
-    /// Print what would change, and change nothing.
-    #[arg(long)]
-    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -36,7 +36,6 @@ pub(crate) struct Document {
 
 impl Document {
     /// Makes a document that stands in no text.
-    #[cfg(test)]
     pub(crate) fn of(source: &str, value: Value) -> Self {
         Self { source: source.to_owned(), value, text: None }
     }

@@ -19,6 +19,7 @@ mod cells;
 mod clean;
 mod client;
 mod columns;
+mod compose;
 mod data;
 mod describe;
 mod described_absence;
@@ -155,6 +156,11 @@ async fn ask(environment: &Environment, output: Output, command: Command) -> Out
         && let Some(file) = &wanted.file
     {
         return audit::verify_file(output, wanted, file, now);
+    }
+    if let Command::Apply(wanted) = &command
+        && let Some(format) = wanted.compose.output
+    {
+        return apply::print_compose(output, wanted, format);
     }
     let client = environment.client()?;
     with_client(&client, output, now, command).await
