@@ -15,8 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use holdfast_control::core::admission::{Admitted, admit};
-use holdfast_protocol::workload::{Executable, Probe, Run};
+use holdfast_base::ids::Digest;
+use holdfast_control::core::admission::{Admitted, Stored, admit, admit_with};
+use holdfast_control::core::images::NotResolved;
+use holdfast_protocol::container::{Image, Platform};
+use holdfast_protocol::workload::{Artifact, Executable, Probe, Run};
 use serde_json::Value;
 
 fn files(of: &str) -> Vec<PathBuf> {
@@ -249,4 +252,35 @@ fn each_runs_with_nothing_but_the_base_system() {
             child.wait().unwrap();
         }
     }
+}
+
+/// Finds any image, as if it had been pushed.
+fn any_image(reference: &str) -> Result<Image, NotResolved> {
+    let artifact = Artifact { digest: Digest([2; 32]), size: 900 };
+    let platform = Platform { arch: "amd64".into(), config: artifact, layers: Vec::new() };
+    let name = reference.split('@').next().unwrap().to_owned();
+    Ok(Image { name, digest: Digest([1; 32]), platforms: vec![platform] })
+}
+
+/// What `apply --compose` writes is what the control plane takes.
+#[test]
+fn documents_of_compose_files_are_admitted() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../control/cli/tests/compose");
+    let mut shapes = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let file = entry.unwrap().path().join("documents.golden");
+        let text = fs::read_to_string(&file).unwrap();
+        let parse = |part: &str| {
+            serde_saphyr::from_str::<Value>(part)
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+        };
+        let documents: Vec<Value> = text.split("\n---\n").map(parse).collect();
+        let stored = Stored { artifact_size: &|_| None, image: &any_image };
+        let admitted = admit_with(&documents, &stored)
+            .unwrap_or_else(|faults| panic!("{}: {faults:#?}", file.display()));
+        let runs = admitted.iter().filter_map(Admitted::workload);
+        assert!(runs.map(|spec| spec.run.containers().count()).sum::<usize>() > 0);
+        shapes += 1;
+    }
+    assert!(shapes >= 10, "{shapes} Compose files");
 }
