@@ -95,15 +95,16 @@ fn from_file(context: &Context<'_>, file: &Item<'_>, all: &mut BTreeMap<String, 
 
 /// Adds a variable, if a workload can have it.
 fn add(item: &Item<'_>, name: String, value: String, all: &mut BTreeMap<String, String>) {
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    let first = name.bytes().next().is_some_and(|byte| inner(byte) && !byte.is_ascii_digit());
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+    let first =
+        name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if name.is_empty() {
         item.fault("a variable without a name");
     } else if name.starts_with(OWN) {
         item.fault(format!("{name}: variables that begin with {OWN} are the agent's own"));
     } else if !first || !name.bytes().all(inner) {
         item.unsupported(format!(
-            "the variable {name:?} is left out: names of variables have letters, digits and _ here"
+            "the variable {name:?} is left out: names of variables have letters, digits, _, . and - here"
         ));
     } else if value.contains('\0') {
         item.fault(format!("{name} holds a NUL character"));

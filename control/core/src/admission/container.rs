@@ -11,7 +11,7 @@ use super::at::{At, Words};
 use super::command::args;
 use super::container_parts::{device, dns, hosts, image, in_container, mount, port, time_zone};
 use super::document::NAME;
-use super::environment::{Env, env};
+use super::environment::{Env, Names, env};
 use super::fields::Fields;
 
 /// Most ports, mounts, devices or networks of a container.
@@ -95,7 +95,7 @@ pub(super) fn fields_of(
         "env",
         "Environment variables in addition to those of the image: a text, `{ secret: NAME, key: KEY }`, `{ config: NAME, key: KEY }` or `{ template: … }`. Names that begin with `HOLDFAST_` are reserved.",
         Default::default(),
-        |at| Some(env(at)),
+        |at| Some(env(at, Names::OfContainers)),
     );
     let workdir = fields.maybe(
         "workdir",

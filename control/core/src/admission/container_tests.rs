@@ -39,6 +39,12 @@ fn a_container_of_which_nothing_is_said_is_closed_and_in_the_devices_network() {
 }
 
 #[test]
+fn programs_in_containers_read_variables_with_dots() {
+    let one = decoded(json!({ "env": { "discovery.type": "single-node" } }));
+    assert_eq!(one.env.keys().collect::<Vec<_>>(), ["discovery.type"]);
+}
+
+#[test]
 fn a_container_with_ports_is_behind_a_bridge() {
     let port = |host, name: Option<&str>| Port {
         name: name.map(|name| name.parse().unwrap()),
@@ -183,6 +189,7 @@ fn faults_of_containers_are_said_where_they_are() {
         (json!({ "dns": ["name.example"] }), "dns[0]"),
         (json!({ "hosts": { "a": "b" } }), "hosts.a"),
         (json!({ "env": { "HOLDFAST_X": "1" } }), "env.HOLDFAST_X"),
+        (json!({ "env": { "a b": "1" } }), "env[\"a b\"]: not a variable's name"),
         (json!({ "privileged": true }), "privileged"),
     ];
     for (more, expected) in table {

@@ -19,7 +19,7 @@ use super::at::{At, Quantity, Words};
 use super::command::{MAX_PATH, args, is_short_enough};
 use super::container::container;
 use super::document::devices;
-use super::environment::{Env, env};
+use super::environment::{Env, Names, env};
 use super::fields::Fields;
 use super::group::group;
 use super::quantities::{CPU, SIZE};
@@ -255,7 +255,7 @@ fn process(at: &At<'_>, stored: &Stored<'_>) -> Option<(Process, Env)> {
             "env",
             "Environment variables: a text, `{ secret: NAME, key: KEY }`, `{ config: NAME, key: KEY }` or `{ template: … }`. Names that begin with `HOLDFAST_` are reserved.",
             Default::default(),
-            |at| Some(env(at)),
+            |at| Some(env(at, Names::OfShells)),
         );
         let user = fields.maybe(
             "user",

@@ -31,7 +31,7 @@ fn each_key_that_is_not_honoured_is_named_with_its_line() {
             "networks.default.ipv4_address: not honoured",
         ),
         (
-            "environment: { a.b: c }",
+            "environment: { "a b": c }",
             "Unsupported",
             "environment[\"a.b\"]: the variable \"a.b\" is left out",
         ),
