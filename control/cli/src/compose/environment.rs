@@ -96,8 +96,7 @@ fn from_file(context: &Context<'_>, file: &Item<'_>, all: &mut BTreeMap<String, 
 /// Adds a variable, if a workload can have it.
 fn add(item: &Item<'_>, name: String, value: String, all: &mut BTreeMap<String, String>) {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
-    let first =
-        name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
     if name.is_empty() {
         item.fault("a variable without a name");
     } else if name.starts_with(OWN) {

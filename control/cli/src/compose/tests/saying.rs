@@ -31,9 +31,9 @@ fn each_key_that_is_not_honoured_is_named_with_its_line() {
             "networks.default.ipv4_address: not honoured",
         ),
         (
-            "environment: { "a b": c }",
+            "environment: { 'a b': c }",
             "Unsupported",
-            "environment[\"a.b\"]: the variable \"a.b\" is left out",
+            "environment[\"a b\"]: the variable \"a b\" is left out",
         ),
         ("ports: ['80:80/sctp']", "Unsupported", "ports[0]: left out"),
         ("ports: ['8000-8010:80']", "Unsupported", "ports[0]: a range of the device"),
