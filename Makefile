@@ -124,6 +124,10 @@ check: tools-dashboard $(PAGES)/node_modules/.package-lock.json ## Formatting, l
 bench: release ## Size, memory, wire and speed of the released programs
 	HOLDFAST_BIN_DIR=$(CURDIR)/dist/$(ARCH) $(CARGO) run --locked --release --package fleet-tests --bin bench
 
+.PHONY: bench-containers
+bench-containers: release ## Containers beside the engines that run them (BENCH="--quick" for a look)
+	HOLDFAST_BIN_DIR=$(CURDIR)/dist/$(ARCH) $(CARGO) run --locked --release --package fleet-tests --bin bench -- containers $(BENCH)
+
 .PHONY: bench-data
 bench-data: release ## The buffer of data streams beside mosquitto's (BENCH="--quick" for a look)
 	HOLDFAST_BIN_DIR=$(CURDIR)/dist/$(ARCH) $(CARGO) run --locked --release --package fleet-tests --bin bench -- data $(BENCH)

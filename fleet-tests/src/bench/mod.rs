@@ -3,6 +3,7 @@
 //! machines are shared and noisy.
 
 pub mod agent;
+pub mod containers;
 pub mod data;
 pub mod fanout;
 pub mod fleet;

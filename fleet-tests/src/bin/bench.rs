@@ -12,7 +12,7 @@
 
 use fleet_tests::bench::data::{self, Sizes};
 use fleet_tests::bench::table::{Row, markdown};
-use fleet_tests::bench::{agent, fanout, fleet, latency, machine};
+use fleet_tests::bench::{agent, containers, fanout, fleet, latency, machine};
 use fleet_tests::harness::{Binaries, Plane};
 
 const PARTS: [&str; 7] = ["agent", "change", "boot", "latency", "memory", "fanout", "fleet"];
@@ -26,6 +26,9 @@ fn main() {
     }
     if arguments.first().is_some_and(|first| first == "data") {
         return data(&arguments[1..]);
+    }
+    if arguments.first().is_some_and(|first| first == "containers") {
+        return containers(&arguments[1..]);
     }
     let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|it| it == part);
     let mut rows: Vec<Row> = Vec::new();
@@ -71,6 +74,17 @@ fn data(arguments: &[String]) {
     println!("{text}");
     if !has("--quick") {
         write("data", &text);
+    }
+}
+
+/// Runs `bench containers [--quick]`.
+fn containers(arguments: &[String]) {
+    let quick = arguments.iter().any(|it| it == "--quick");
+    let rows = containers::measure(if quick { 5 } else { 60 });
+    let table = markdown(&rows);
+    println!("{table}");
+    if !quick {
+        write("containers", &table);
     }
 }
 

@@ -270,11 +270,25 @@ pub fn ask(
     body: &[u8],
     within: Duration,
 ) -> Result<(u16, String), String> {
+    ask_with(socket, (method, path), "", body, within)
+}
+
+/// As [`ask`], with further lines in the head of the request, each with its end.
+///
+/// # Errors
+/// The reason why there is no answer.
+pub fn ask_with(
+    socket: &Path,
+    (method, path): (&str, &str),
+    more: &str,
+    body: &[u8],
+    within: Duration,
+) -> Result<(u16, String), String> {
     let failed = |error: std::io::Error| format!("{method} {path}: {error}");
     let mut stream = UnixStream::connect(socket).map_err(failed)?;
     stream.set_read_timeout(Some(within)).map_err(failed)?;
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\nContent-Type: application/{}\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n{more}Content-Type: application/{}\r\nContent-Length: {}\r\n\r\n",
         if body.is_empty() || body.starts_with(b"{") { "json" } else { "x-tar" },
         body.len()
     );
