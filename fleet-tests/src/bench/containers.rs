@@ -11,7 +11,7 @@ use super::table::Row;
 use super::{machine, median};
 use crate::harness::engine::{Family, RealEngine, ask};
 use crate::harness::image::TestImage;
-use crate::harness::{DEADLINE, Device, Link, Plane, Scratch, loopback};
+use crate::harness::{DEADLINE, Device, Link, Plane, Scratch, eventually, loopback};
 
 /// Rounds of each latency: ours and the engine's own in turn, so that both see the same noise.
 const ROUNDS: usize = 15;
@@ -201,6 +201,9 @@ fn layer(bench: &Bench) -> Vec<Row> {
         bench.push(&image.archive(), &name);
         let before = bench.device.link.down();
         apply(&bench.plane, &[document("large", &name, &host)]);
+        eventually(Duration::from_secs(300), "the image is at the engine", || {
+            bench.engine.get(&format!("/images/{}/json", image.id())).map(drop)
+        });
         bench.plane.await_settled("bench");
         bench.plane.await_phase("bench", "large", "running");
         ours.push(bench.device.link.down() - before);
