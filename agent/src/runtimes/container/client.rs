@@ -32,7 +32,7 @@ const QUICK: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(180);
 
 /// Reasons why an engine did not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// No connection could be made.
     #[error("the container engine at {} cannot be reached: {why}", .socket.display())]

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::client::{Client, EngineError, query};
 use super::engine::{Here, Place, State};
-use super::prepare::PrepareError;
-use super::{AGAIN, Shared, networks};
+use super::failure::PrepareError;
+use super::networks;
+use super::shared::{AGAIN, Shared};
 use crate::adapters::crash;
 use crate::core::container::dialect::Dialect;
 use crate::core::container::seen::{Listed, found, listed, presumed};
