@@ -17,6 +17,7 @@
 pub mod bench;
 pub mod demo;
 pub mod fake;
+pub mod fake_engine;
 pub mod harness;
 pub mod manuals;
 pub mod sim;

@@ -16,7 +16,7 @@ use fleet_tests::fake::{Fake, Instance, KIND, Machine};
 use holdfast_agent::adapters::store::Store;
 use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
-use holdfast_agent::core::runtime::{Handle, NotPrepared, Reason, RuntimeKind};
+use holdfast_agent::core::runtime::{Found, Handle, NotPrepared, Reason, Role, RuntimeKind};
 use holdfast_agent::core::saved::{Exit, SavedWorkload};
 use holdfast_agent::runtimes::{Prepare, Probing, Remains, Runtime, Runtimes, Sweep};
 use holdfast_base::WIRE_VERSION;
@@ -306,6 +306,65 @@ async fn what_a_runtime_refuses_is_the_revisions_fault_or_the_machines() {
         agent.waits(5_000).await;
         assert_eq!(agent.report().phase, Phase::Running);
     }
+}
+
+/// Everything on a machine, as a runtime that is back tells it.
+fn back(machine: &Machine) -> Observed {
+    let found = machine.instances().into_iter().map(|it| Found {
+        workload: it.name,
+        revision: it.revision,
+        instance: it.handle,
+        role: Role::Main,
+        order: (0, 0),
+    });
+    Observed::Back(found.collect())
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_back_is_compared_with_what_is_known() {
+    let place = Place::new(RestartPolicy::Always);
+    let mut agent = place.agent();
+    agent.settle().await;
+    place.machine.asked();
+    // Nothing but what is known: nothing happens.
+    agent.agent.observe(back(&place.machine), 0);
+    agent.settle().await;
+    assert_eq!(place.machine.asked(), Vec::<String>::new());
+    // A second one of the same workload, and one of a workload that nobody wants.
+    let stray = |workload: &str, id: &str, nonce| Instance {
+        name: workload.parse().unwrap(),
+        revision: 1,
+        handle: Handle { runtime: KIND, id: id.into(), nonce },
+        runs: true,
+    };
+    let unwanted = stray("unwanted", "s-2", 2);
+    place.machine.has(unwanted.clone());
+    place.machine.has(stray("w", "s-3", 3));
+    agent.agent.observe(back(&place.machine), 0);
+    agent.settle().await;
+    let asked = place.machine.asked();
+    assert!(asked.contains(&"sweep - spare fake-1 kill".to_owned()), "{asked:?}");
+    agent.waits(5_000).await;
+    let left: Vec<String> = place.machine.instances().into_iter().map(|it| it.handle.id).collect();
+    assert_eq!(left, ["fake-1"], "what is known goes on");
+    assert_eq!(agent.report().phase, Phase::Running);
+    assert!(!agent.agent.view().workloads.contains_key(&unwanted.name));
+}
+
+#[tokio::test]
+async fn what_could_not_be_started_is_tried_at_once_when_its_runtime_is_back() {
+    let place = Place::new(RestartPolicy::Always);
+    place.machine.refuses(Some(NotPrepared::Machine(Reason::from("no engine"))));
+    let mut agent = place.agent();
+    agent.settle().await;
+    for _ in 0..4 {
+        agent.waits(20_000).await;
+    }
+    assert_eq!(agent.report().phase, Phase::Failed);
+    place.machine.refuses(None);
+    agent.agent.observe(Observed::Back(vec![]), agent.now);
+    agent.settle().await;
+    assert_eq!(agent.report().phase, Phase::Running, "without a wait");
 }
 
 #[tokio::test]

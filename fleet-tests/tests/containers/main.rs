@@ -11,6 +11,7 @@
     reason = "a test fails loudly where it stands, and deals in processes, files and clocks by trade"
 )]
 
+mod dialects;
 mod features;
 mod fleet;
 mod group;

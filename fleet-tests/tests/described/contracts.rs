@@ -47,7 +47,8 @@ const PARSER: &str = "a value parser of clap, which prints the text after the op
 const PROVIDER: &str = "what failed on the way to a provider, which is shown and decides nothing";
 
 /// Sources that look into texts, and why that decides nothing.
-const READERS: [(&str, &str); 11] = [
+const READERS: [(&str, &str); 12] = [
+    ("agent/core/src/container/dialect.rs", "Podman answers almost everything with 500 and a text"),
     ("control/api/src/words.rs", "translates serde_json's texts, which has no types for them"),
     ("control/cli/src/yaml.rs", "translates a text of the YAML parser without a type"),
     ("control/cli/src/client.rs", "translates texts of the HTTP library without types"),

@@ -32,7 +32,7 @@ const QUICK: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(180);
 
 /// Reasons why an engine did not do what it was asked for.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
     /// No connection could be made.
     #[error("the container engine at {} cannot be reached: {why}", .socket.display())]
@@ -261,7 +261,8 @@ impl Client {
         Err(EngineError::Refused { status, message, means })
     }
 
-    /// Reads an answer as JSON; one that is none is null.
+    /// Reads an answer as JSON; one without a body is null. An engine that has done something may
+    /// say anything.
     async fn read(
         &self,
         answer: Response<Incoming>,
@@ -271,7 +272,10 @@ impl Client {
         let broken = |why: String| EngineError::Broken { what: format!("{method} {path}"), why };
         let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| broken(error.to_string()))?.to_bytes();
-        Ok(serde_json::from_slice(&body).unwrap_or_default())
+        if body.is_empty() || method != "GET" {
+            return Ok(serde_json::from_slice(&body).unwrap_or_default());
+        }
+        serde_json::from_slice(&body).map_err(|_| broken("it is no JSON".into()))
     }
 }
 

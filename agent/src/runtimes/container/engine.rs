@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use super::client::{Client, EngineError, query};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::tasks;
-use crate::core::container::dialect::{self, Action, Dialect};
+use crate::core::container::dialect::{self, Action, Dialect, NoDialect};
 use crate::core::container::frames;
 use crate::core::container::seen::{self, Noted};
 
@@ -59,25 +59,40 @@ impl Place {
     /// Path of the socket to try.
     ///
     /// # Errors
-    /// The reason why there is none, in words.
-    fn socket(&self) -> Result<PathBuf, String> {
+    /// The reason why there is none.
+    fn socket(&self) -> Result<PathBuf, Away> {
         match self {
-            Self::Off => Err(
-                "the agent's configuration turns containers off ([containers] socket = \"off\")"
-                    .into(),
-            ),
+            Self::Off => Err(Away::Off),
             Self::Socket(path) => Ok(path.clone()),
             Self::Usual => {
                 let there = USUAL.iter().map(Path::new).find(|path| path.exists());
-                there.map(Path::to_owned).ok_or_else(|| {
-                    format!(
-                        "this device has no container engine: there is no {}; install Docker or Podman (with podman.socket enabled), or name its socket in the agent's configuration ([containers] socket)",
-                        USUAL.join(" and no ")
-                    )
-                })
+                there.map(Path::to_owned).ok_or(Away::None)
             }
         }
     }
+}
+
+/// Reasons why the engine does not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Away {
+    /// The configuration wants none.
+    #[error("the agent's configuration turns containers off ([containers] socket = \"off\")")]
+    Off,
+    /// None of the usual sockets is there.
+    #[error("this device has no container engine: there is no {}; install Docker or Podman (with podman.socket enabled), or name its socket in the agent's configuration ([containers] socket)", USUAL.join(" and no "))]
+    None,
+    /// The agent has just begun to ask it.
+    #[error("the container engine at {} has not answered yet", .0.display())]
+    Unasked(PathBuf),
+    /// It takes connections, and says nothing.
+    #[error("the container engine accepts connections and does not answer")]
+    Mute,
+    /// It cannot be reached, or fails.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// It is one that the agent cannot speak with.
+    #[error(transparent)]
+    Dialect(#[from] NoDialect),
 }
 
 /// Engine that answers.
@@ -93,7 +108,7 @@ pub struct Here {
 #[derive(Debug, Clone)]
 pub enum State {
     /// It does not answer, for this reason.
-    Away(String),
+    Away(Away),
     /// It answers.
     Here(Arc<Here>),
 }
@@ -125,10 +140,7 @@ pub struct Engine(Arc<Shared>);
 impl Engine {
     /// Begins to keep in touch with the engine at this place.
     pub fn begin(place: Place) -> Self {
-        let away = place.socket().map_or_else(
-            |why| why,
-            |path| format!("the container engine at {} has not answered yet", path.display()),
-        );
+        let away = place.socket().map_or_else(|why| why, Away::Unasked);
         let (state, _) = watch::channel(State::Away(away));
         let engine = Self(Arc::new(Shared {
             place,
@@ -156,8 +168,8 @@ impl Engine {
     /// The engine if it answers.
     ///
     /// # Errors
-    /// The reason why it does not, in words.
-    pub fn now(&self) -> Result<Arc<Here>, String> {
+    /// The reason why it does not.
+    pub fn now(&self) -> Result<Arc<Here>, Away> {
         self.0.wanted.store(uptime_ms(), Ordering::Relaxed);
         match &*self.0.state.borrow() {
             State::Here(here) => Ok(Arc::clone(here)),
@@ -219,7 +231,7 @@ impl Engine {
                 name: String::new(),
                 version: String::new(),
                 api: String::new(),
-                problem: why.clone(),
+                problem: why.to_string(),
             },
         }
     }
@@ -249,16 +261,10 @@ impl Engine {
     }
 
     /// Asks the engine who it is.
-    async fn hello(&self) -> Result<Here, String> {
+    async fn hello(&self) -> Result<Here, Away> {
         let client = Client::new(&self.0.place.socket()?);
         let asked = tokio::time::timeout(HELLO, client.get("/version")).await;
-        let version = match asked {
-            Ok(version) => version.map_err(|error| error.to_string())?,
-            Err(_) => {
-                return Err("the container engine accepts connections and does not answer".into());
-            }
-        };
-        let dialect = Dialect::of(&version).map_err(|error| error.to_string())?;
+        let dialect = Dialect::of(&asked.map_err(|_| Away::Mute)??)?;
         Ok(Here { client: client.speaking(dialect.api), dialect })
     }
 
@@ -329,7 +335,7 @@ impl Engine {
                 _ = guard.tick() => {
                     self.look_at_all();
                     if let Err(why) = self.hello().await {
-                        return why;
+                        return why.to_string();
                     }
                 }
             }

@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::client::{EngineError, Sent, query};
-use super::engine::{Engine, Here};
+use super::engine::{Away, Engine, Here};
 use crate::adapters::{crash, files, tasks};
 use crate::core::container::dialect::Refusal;
 use crate::core::container::images::{
@@ -83,8 +83,8 @@ enum NotThere {
         std::env::consts::ARCH
     )]
     NoPlatform,
-    #[error("{0}")]
-    Away(String),
+    #[error(transparent)]
+    Away(#[from] Away),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("{needed} bytes do not fit on the disk of {} ({free} are free): free some space", .folder.display())]

@@ -10,19 +10,22 @@
 //! See decisions 0149, 0175 and 0176.
 
 mod client;
+mod create;
 pub mod engine;
+mod failure;
 pub mod images;
 mod networks;
 mod output;
 mod prepare;
 mod probing;
 mod running;
+mod shared;
 mod sweep;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use holdfast_base::ids::Name;
@@ -39,42 +42,12 @@ use crate::core::effect::Observed;
 use crate::core::runtime::{Found, Halt, Handle, Known, Reason, RuntimeKind};
 use crate::core::saved::Revision;
 use engine::Engine;
-
-/// Number of SIGKILL on Linux.
-const KILL: u8 = 9;
-/// Pause before a signal is tried again that an engine could not send.
-const AGAIN: Duration = Duration::from_millis(500);
-/// Length of the part of an id that is shown.
-const SHOWN: usize = 12;
-
-/// What the agent's configuration allows to containers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// Paths of the device below which containers may see files.
-    pub host_paths: Vec<PathBuf>,
-}
+pub use shared::Settings;
+use shared::{KILL, SHOWN, Shared};
 
 /// Runtime that runs workloads as containers of this device's engine.
 #[derive(Clone)]
 pub struct Containers(Arc<Shared>);
-
-struct Shared {
-    common: Arc<Common>,
-    engine: Engine,
-    settings: Settings,
-    tell: mpsc::Sender<Observed>,
-    outputs: output::Outputs,
-    /// Facts for reports, by the id of the container.
-    details: Mutex<BTreeMap<String, ContainerDetail>>,
-    /// Held while networks are made or removed, so that one that was just made stays until it is used.
-    networks: tokio::sync::Mutex<()>,
-}
-
-impl Shared {
-    fn details(&self) -> MutexGuard<'_, BTreeMap<String, ContainerDetail>> {
-        self.details.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Containers {
     /// Creates the runtime, which tells what it observes on `tell`.

@@ -7,10 +7,10 @@ use holdfast_base::ids::Name;
 use holdfast_protocol::container::{Container, Network};
 use serde_json::{Value, json};
 
-use super::Shared;
 use super::client::query;
 use super::engine::Here;
-use super::prepare::PrepareError;
+use super::failure::PrepareError;
+use super::shared::Shared;
 use crate::core::container::create::Networks;
 use crate::core::container::dialect::Refusal;
 use crate::core::container::marks;

@@ -9,7 +9,7 @@ use holdfast_protocol::workload::Probe;
 use serde_json::{Value, json};
 
 use super::client::EngineError;
-use super::engine::{Engine, Here, next};
+use super::engine::{Away, Engine, Here, next};
 use crate::core::container::frames::Frames;
 use crate::core::container::group::Order;
 use crate::core::container::{marks, parts};
@@ -24,8 +24,8 @@ const MAX_LINE: usize = 200;
 /// Reasons why the engine cannot run a probe.
 #[derive(Debug, thiserror::Error)]
 enum Unasked {
-    #[error("{0}")]
-    Away(String),
+    #[error(transparent)]
+    Away(#[from] Away),
     #[error(transparent)]
     Engine(#[from] EngineError),
     #[error("the container has no network that the device reaches: probe it by a command (exec)")]

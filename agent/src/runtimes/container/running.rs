@@ -16,7 +16,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, watch};
 
 use super::engine::{Engine, Here, News};
-use super::{AGAIN, KILL, SHOWN, Shared, probing};
+use super::probing;
+use super::shared::{AGAIN, KILL, SHOWN, Shared};
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::{crash, tasks};
 use crate::core::container::dialect::Refusal;
@@ -49,7 +50,7 @@ pub(super) async fn start(shared: &Arc<Shared>, name: Name, instance: Handle) {
     }
     let started = match shared.engine.now() {
         Ok(here) => first(&here, &instance).await,
-        Err(why) => Err(Reason(why)),
+        Err(why) => Err(Reason::of(&why)),
     };
     crash::point("container-started");
     let ok = started.is_ok();

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 use super::client::{Client, EngineError, query};
 use super::engine::{Here, Place, State};
-use super::prepare::PrepareError;
-use super::{AGAIN, Shared, networks};
+use super::failure::PrepareError;
+use super::networks;
+use super::shared::{AGAIN, Shared};
 use crate::adapters::crash;
 use crate::core::container::dialect::Dialect;
 use crate::core::container::seen::{Listed, found, listed, presumed};
@@ -34,7 +35,13 @@ pub(super) async fn ask(
     let mut labels = vec![format!("{}={agent}", marks::AGENT)];
     labels.extend(workload.map(|name| format!("{}={name}", marks::WORKLOAD)));
     let filters = serde_json::json!({ "label": labels }).to_string();
-    client.get(&format!("/containers/json?all=1&filters={}", query(&filters))).await
+    let path = format!("/containers/json?all=1&filters={}", query(&filters));
+    let list = client.get(&path).await?;
+    // An answer that is no list is not taken for an empty one: what runs would be started anew.
+    if list.is_array() {
+        return Ok(list);
+    }
+    Err(EngineError::Broken { what: format!("GET {path}"), why: "it is no list".into() })
 }
 
 /// Lists the containers of this agent, or of one of its workloads.
