@@ -2,8 +2,8 @@
 //! files of the workload.
 
 use super::context::{Context, MAX_CONFIG, MAX_FILES};
+use super::from::From;
 use super::load::{Look, NoFile, join};
-use super::mounts::From;
 use super::node::Item;
 use super::quantity::name_of;
 

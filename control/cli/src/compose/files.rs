@@ -6,8 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::context::{Context, MAX_CONFIG};
+use super::from::From;
 use super::load::join;
-use super::mounts::{From, document, target};
+use super::mounts::{document, target};
 use super::node::{Fields, Item};
 
 /// Most bytes of all values of a `Secret`, as the control plane takes them.

@@ -11,6 +11,7 @@ mod context;
 mod env_file;
 mod environment;
 mod files;
+mod from;
 mod health;
 mod interpolate;
 mod keys;

@@ -5,25 +5,13 @@ use serde_json::{Map, Value};
 
 use super::bind;
 use super::context::Context;
+use super::from::From;
 use super::node::{Fields, Item, Known};
 use super::notes::Level::{Unsupported, Warning};
 use super::quantity::{bytes, name_of, write_bytes};
 
 /// Sockets of engines: who may use one may do everything on the device.
 const SOCKETS: [&str; 2] = ["docker.sock", "podman.sock"];
-
-/// Thing that is seen at a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum From {
-    /// Volume of the workload.
-    Volume(Name),
-    /// Path of the device.
-    Host(String),
-    /// File or folder of the workload's configuration.
-    Files(String),
-    /// Folder in memory of at most so many bytes; 0: no bound.
-    Memory(u64),
-}
 
 /// Returns a mount as a document has it.
 pub(super) fn document(path: &str, from: &From, read_only: bool) -> Value {
