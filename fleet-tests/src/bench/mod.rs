@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod containers;
 pub mod data;
+pub mod deltas;
 pub mod fanout;
 pub mod fleet;
 pub mod latency;

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::root;
 
 /// Folders of the crates.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 19] = [
     "agent",
     "agent/core",
     "control",
@@ -29,11 +29,13 @@ const CRATES: [&str; 17] = [
     "control/cli",
     "control/core",
     "control/oci",
+    "control/delta",
     "control/ports",
     "control/rows",
     "fleet-tests",
     "protocol",
     "protocol/base",
+    "protocol/delta",
     "protocol/mqtt",
     "protocol/mqtt-host",
     "protocol/query",

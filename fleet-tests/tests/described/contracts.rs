@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use super::{root, sources};
 
 /// Folders of the shipped sources.
-const SHIPPED: [&str; 15] = [
+const SHIPPED: [&str; 17] = [
     "control/age/src",
     "control/oci/src",
+    "control/delta/src",
+    "protocol/delta/src",
     "protocol/base/src",
     "protocol/records/src",
     "protocol/query/src",

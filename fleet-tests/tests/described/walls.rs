@@ -12,9 +12,10 @@ use crate::{read, root};
 
 /// Crates of the control plane that each of its inner crates may stand on. Crates of the protocol
 /// are free to all.
-const MAY: [(&str, &[&str]); 6] = [
+const MAY: [(&str, &[&str]); 7] = [
     ("control/age", &[]),
     ("control/oci", &[]),
+    ("control/delta", &[]),
     ("control/rows", &[]),
     ("control/ports", &["holdfast-control-rows"]),
     ("control/core", &["holdfast-api", "holdfast-control-rows", "holdfast-oci"]),
@@ -22,7 +23,7 @@ const MAY: [(&str, &[&str]); 6] = [
 ];
 
 /// Crates of the program, of which the crates above may use none but those that they are allowed.
-const ROOMS: [&str; 8] = [
+const ROOMS: [&str; 9] = [
     "holdfast-age",
     "holdfast-api",
     "holdfast-cli",
@@ -31,11 +32,18 @@ const ROOMS: [&str; 8] = [
     "holdfast-control-ports",
     "holdfast-control-rows",
     "holdfast-oci",
+    "holdfast-delta-maker",
 ];
 
 /// Crates of the protocol without a runtime; `protocol/mqtt-host` is the one that has one.
-const WITHOUT_RUNTIME: [&str; 5] =
-    ["protocol/base", "protocol/records", "protocol/query", "protocol/mqtt", "protocol"];
+const WITHOUT_RUNTIME: [&str; 6] = [
+    "protocol/base",
+    "protocol/records",
+    "protocol/query",
+    "protocol/mqtt",
+    "protocol/delta",
+    "protocol",
+];
 
 /// Crates that do I/O, which no core and no port uses.
 const OUTSIDE: [&str; 9] =

@@ -209,7 +209,9 @@ export interface paths {
         };
         /**
          * Downloads an artifact, or one range of its bytes.
-         * @description A device may download the artifacts of its own workloads.
+         * @description A device may download the artifacts of its own workloads. One that says how much memory it can
+         *     spare may get a delta instead, whose type is `application/vnd.holdfast.delta`: from one of the
+         *     artifacts that it has, or the artifact compressed.
          */
         get: operations["getArtifact"];
         put?: never;
@@ -2161,7 +2163,7 @@ export interface components {
          * @description Stable word for programs: which kind of refusal this is.
          * @enum {string}
          */
-        ApiCode: "conflict" | "csrf" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "quota" | "refused" | "second-factor" | "too-large" | "too-many" | "unauthorized" | "unavailable";
+        ApiCode: "conflict" | "csrf" | "delta-not-ready" | "internal" | "invalid" | "no-stream" | "not-found" | "nothing-shipped" | "quota" | "refused" | "second-factor" | "too-large" | "too-many" | "unauthorized" | "unavailable";
         /** @description Response to `POST /api/v1/apply`, document by document. */
         Applied: {
             /** @description Results, in the order of the documents. */
@@ -6143,10 +6145,17 @@ export interface operations {
     };
     getArtifact: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description digests of artifacts that the device has, joined by commas, the best first, 8 at most */
+                from?: string;
+                /** @description bytes of memory that the device can spare to apply a delta; without it the artifact comes as it is */
+                memory?: number;
+            };
             header?: {
                 /** @description `bytes=FIRST-LAST` */
                 Range?: string | null;
+                /** @description ETag of the delta that the range is of: with another one, it comes from its first byte */
+                "If-Range"?: string | null;
             };
             path: {
                 /** @description `sha256:<64 hex>` */
@@ -6178,6 +6187,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description `delta-not-ready`: ask again after the seconds of Retry-After */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
             "4XX": {
                 headers: {

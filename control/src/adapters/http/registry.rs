@@ -80,7 +80,9 @@ pub(super) fn refused(failure: &Failure, missing: &'static str) -> Response {
         Failure::Invalid { .. } | Failure::Conflict(_) | Failure::TooLarge(_) => {
             (StatusCode::BAD_REQUEST, "NAME_INVALID")
         }
-        Failure::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        Failure::Unavailable(_) | Failure::Later { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE")
+        }
         Failure::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"),
     };
     let message = failure.to_string();
@@ -94,7 +96,7 @@ pub(super) fn refused(failure: &Failure, missing: &'static str) -> Response {
         );
         headers.insert(header::WWW_AUTHENTICATE, basic);
     }
-    if let Failure::TooMany { seconds, .. } = failure {
+    if let Failure::TooMany { seconds, .. } | Failure::Later { seconds, .. } = failure {
         headers.insert(header::RETRY_AFTER, (*seconds).into());
     }
     response
