@@ -44,6 +44,12 @@ export const ROUTES = {
   "GET /api/v1/fleet": "fleet.get",
   "GET /api/v1/fleet/trend": "fleet.trend",
   "GET /api/v1/groups": "device.groups",
+  "GET /api/v1/images": "image.list",
+  "PUT /api/v1/images": "image.put",
+  "POST /api/v1/images/copy": "image.copy",
+  "GET /api/v1/images/{reference}": "image.get",
+  "DELETE /api/v1/images/{reference}": "image.delete",
+  "POST /api/v1/images/{reference}/tag": "image.tag",
   "GET /api/v1/labels": "device.labels",
   "GET /api/v1/licences": "about.licences",
   "GET /api/v1/login/{provider}": "login.begin",
@@ -105,6 +111,8 @@ export const ROUTES = {
   "GET /healthz": "about.health",
   "GET /metrics": "metrics.read",
   "GET /readyz": "about.ready",
+  "GET /v2/": "image.probe",
+  "GET /v2/{*path}": "image.pull",
 } as const;
 
 /** What somebody may do or not, in the API's words. */

@@ -764,6 +764,89 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/images": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the images of the caller's tenant, in the order of their names and digests. */
+        get: operations["listImages"];
+        /**
+         * Stores an image under a name and a tag.
+         * @description Its configurations and its uncompressed layers are pushed as artifacts before. Each configuration
+         *     must name the layers as its `diff_ids`.
+         */
+        put: operations["putImage"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/copy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Copies an image from another registry.
+         * @description The response is NDJSON: lines `{"progress"}` and, at the end, `{"result"}` or `{"failed"}`. Layers
+         *     that are here already are not fetched, so a copy that was cut goes on where it was. When the
+         *     client closes the connection, the copy ends.
+         */
+        post: operations["copyImage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{reference}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Returns one image with its layers. */
+        get: operations["getImage"];
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a tag, and the image with its last tag.
+         * @description By a digest, it deletes the image with all of its tags. Layers that neither another image nor a
+         *     workload names are deleted with it.
+         */
+        delete: operations["deleteImage"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/images/{reference}/tag": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives an image another name, or another tag. */
+        post: operations["tagImage"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/labels": {
         parameters: {
             query?: never;
@@ -1770,6 +1853,45 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v2/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says that the OCI distribution API is served here, and that the caller is known. */
+        get: operations["probeRegistry"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v2/{*path}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads of the OCI distribution API: `NAME/manifests/REFERENCE`, `NAME/blobs/DIGEST` with `Range`,
+         *     and `NAME/tags/list`.
+         * @description `NAME` is the name of a repository, with slashes. Manifests are those of raw twins: their layers
+         *     are uncompressed. With Basic authentication, the password is an access token.
+         */
+        get: operations["pullImage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -2259,6 +2381,62 @@ export interface components {
          * @enum {string}
          */
         Connection: "online" | "offline" | "never-seen" | "pending" | "revoked";
+        /** @description Body of `POST /api/v1/images/copy`. */
+        CopyImage: {
+            /** @description Certificates of the registry's authority as PEM. Absent: those that the system trusts. */
+            ca?: string | null;
+            /** @description Image of another registry, such as `registry.example/app:1.2`. */
+            from: string;
+            /** @description Password or token of the user. */
+            password?: string | null;
+            /** @description True if the registry speaks HTTP without TLS. */
+            plainHttp?: boolean;
+            /** @description Platforms to copy, such as `linux/arm64`. Empty: all. */
+            platforms?: string[];
+            /** @description Name of a `Secret` document with the keys `username` and `password`, in place of both. */
+            secret?: string | null;
+            /** @description Name that it gets here. Absent: the name that it has there, with the registry. */
+            to?: string | null;
+            /** @description User at the registry. */
+            username?: string | null;
+        };
+        /** @description One line of the streamed response to a copy. */
+        CopyLine: {
+            /** @description Progress so far. */
+            progress: components["schemas"]["CopyProgress"];
+        } | {
+            /** @description Image that is here now, the last line. */
+            result: components["schemas"]["Image"];
+        } | {
+            /**
+             * @description Reason why the image is not here, the last line. What was copied stays, and the next copy goes
+             *     on from there.
+             */
+            failed: string;
+        };
+        /** @description Progress of a copy. */
+        CopyProgress: {
+            /**
+             * Format: int64
+             * @description Bytes that came from the registry.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Number of files that are here.
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description Number of files of the image.
+             */
+            of: number;
+            /**
+             * Format: int64
+             * @description Bytes that are to come from it in all; files that were here before do not count.
+             */
+            ofBytes: number;
+        };
         /** @description Response to `POST /api/v1/access` and to its rotation: the only time that the secret is shown. */
         CreatedAccess: {
             /** @description Id of the token, by which it is listed and revoked. */
@@ -2455,6 +2633,23 @@ export interface components {
             reach?: string | null;
             /** @description Reason: what gave the right, or what is missing. */
             why: string;
+        };
+        /** @description What became of `DELETE /api/v1/images/{reference}`. */
+        DeletedImage: {
+            /**
+             * Format: int64
+             * @description Size of these files in bytes.
+             */
+            bytes: number;
+            /**
+             * Format: int64
+             * @description Number of files that nothing needed any more and that are deleted.
+             */
+            files: number;
+            /** @description True if the image is gone; false if it has other tags. */
+            image: boolean;
+            /** @description Tags that are gone. */
+            tags: string[];
         };
         /** @description Delivery of a `Notification`: successes, failures and the queue of its receiver. */
         Delivery: {
@@ -2948,6 +3143,93 @@ export interface components {
          * @enum {string}
          */
         HealthState: "healthy" | "failing" | "problem" | "progressing" | "unknown" | "never-seen" | "pending" | "revoked";
+        /** @description Image of a repository with its layers. */
+        Image: {
+            /** @description Reference that it was copied from. Absent: it was pushed. */
+            copiedFrom?: string;
+            /** @description Identity of the image: digest of its manifest or index over uncompressed layers. */
+            digest: string;
+            /** @description Name of the repository, such as `shop/till`. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Size in bytes of the files that no other image of the tenant has.
+             */
+            ownSize: number;
+            /** @description Content for each platform. */
+            platforms: components["schemas"]["ImagePlatform"][];
+            /** @description Time of the last push into this repository. */
+            pushedAt: string;
+            /**
+             * Format: int64
+             * @description Size of configurations and uncompressed layers in bytes; what several platforms share counts
+             *     once.
+             */
+            size: number;
+            /**
+             * @description Digests of the manifests or indexes that it was pushed or copied as. `NAME@DIGEST` with one of
+             *     them means this image.
+             */
+            sources: string[];
+            /** @description Tags of the image in this repository. */
+            tags: string[];
+            /** @description Workloads of which a stored revision names the image. */
+            workloads: string[];
+        };
+        /** @description Layer of an image. */
+        ImageLayer: {
+            /** @description Digest of the uncompressed layer, which is an artifact. */
+            digest: string;
+            /** @description Other images that have this layer, at most ten. */
+            sharedWith?: string[];
+            /**
+             * Format: int64
+             * @description Size in bytes.
+             */
+            size: number;
+        };
+        /** @description Content of an image for one kind of machine. */
+        ImagePlatform: {
+            /** @description Digest of the configuration, which is an artifact. It is the image's id at most engines. */
+            config: string;
+            /** @description Digest of the manifest of this platform. */
+            digest: string;
+            /** @description Uncompressed layers, the lowest first. */
+            layers: components["schemas"]["ImageLayer"][];
+            /** @description Kind of machine, such as `linux/arm/v7`. */
+            platform: string;
+        };
+        /** @description Image of a repository, as lists have it. */
+        ImageSummary: {
+            /** @description Reference that it was copied from. Absent: it was pushed. */
+            copiedFrom?: string;
+            /** @description Identity of the image: digest of its manifest or index over uncompressed layers. */
+            digest: string;
+            /** @description Name of the repository, such as `shop/till`. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Size in bytes of the files that no other image of the tenant has.
+             */
+            ownSize: number;
+            /** @description Platforms of the image, such as `linux/arm64`. */
+            platforms: string[];
+            /** @description Time of the last push into this repository. */
+            pushedAt: string;
+            /**
+             * Format: int64
+             * @description Size of configurations and uncompressed layers in bytes; what several platforms share counts
+             *     once.
+             */
+            size: number;
+            /** @description Tags of the image in this repository. */
+            tags: string[];
+            /**
+             * Format: int64
+             * @description Number of workloads of which a stored revision names the image.
+             */
+            workloads: number;
+        };
         /** @description A label key, and its values in use. */
         LabelKey: {
             /**
@@ -3443,6 +3725,42 @@ export interface components {
                 metadata: components["schemas"]["Metadata"];
                 /** @description Reported state of the device, as far as the control plane knows it. */
                 status: components["schemas"]["DeviceStatus"];
+            }[];
+            /** @description Position of the page in its list. */
+            metadata?: components["schemas"]["ListMeta"];
+        };
+        /** @description One page of a list. */
+        List_ImageSummary: {
+            /** @description Items of this page, ordered by name unless the request asks for another order. */
+            items: {
+                /** @description Reference that it was copied from. Absent: it was pushed. */
+                copiedFrom?: string;
+                /** @description Identity of the image: digest of its manifest or index over uncompressed layers. */
+                digest: string;
+                /** @description Name of the repository, such as `shop/till`. */
+                name: string;
+                /**
+                 * Format: int64
+                 * @description Size in bytes of the files that no other image of the tenant has.
+                 */
+                ownSize: number;
+                /** @description Platforms of the image, such as `linux/arm64`. */
+                platforms: string[];
+                /** @description Time of the last push into this repository. */
+                pushedAt: string;
+                /**
+                 * Format: int64
+                 * @description Size of configurations and uncompressed layers in bytes; what several platforms share counts
+                 *     once.
+                 */
+                size: number;
+                /** @description Tags of the image in this repository. */
+                tags: string[];
+                /**
+                 * Format: int64
+                 * @description Number of workloads of which a stored revision names the image.
+                 */
+                workloads: number;
             }[];
             /** @description Position of the page in its list. */
             metadata?: components["schemas"]["ListMeta"];
@@ -4190,6 +4508,22 @@ export interface components {
          * @enum {string}
          */
         ProblemArea: "device" | "link" | "streams";
+        /** @description Body of `PUT /api/v1/images`. */
+        PushedImage: {
+            /** @description Name with the tag to set, such as `shop/till:1.4`. */
+            name: string;
+            /** @description Content for each platform, at least one. */
+            platforms: components["schemas"]["PushedPlatform"][];
+            /** @description Digests of the manifests or indexes that the image comes from. */
+            sources?: string[];
+        };
+        /** @description Content of a pushed image for one kind of machine. The files are pushed as artifacts before. */
+        PushedPlatform: {
+            /** @description Digest of the configuration. It says for which machine the content is. */
+            config: string;
+            /** @description Digests of the uncompressed layers, the lowest first: the `diff_ids` of the configuration. */
+            layers?: string[];
+        };
         /** @description Bytes of a query on the devices' links; protocol headers are estimated. */
         QueryBytes: {
             /**
@@ -4707,6 +5041,11 @@ export interface components {
             seq: number;
             /** @description Time at which the device took the record in, with milliseconds. */
             time: string;
+        };
+        /** @description Body of `POST /api/v1/images/{reference}/tag`. */
+        TagImage: {
+            /** @description Further name of the image, such as `shop/till:stable`. */
+            name: string;
         };
         /** @description Tenant with the use of its quotas. */
         Tenant: {
@@ -6871,6 +7210,197 @@ export interface operations {
             };
         };
     };
+    listImages: {
+        parameters: {
+            query?: {
+                /** @description Maximum number of items; default 500, at most 5000. */
+                limit?: number;
+                /** @description `metadata.continue` of the previous page. */
+                continue?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["List_ImageSummary"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    putImage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PushedImage"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Image"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    copyImage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CopyImage"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": components["schemas"]["CopyLine"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    getImage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `NAME[:TAG][@DIGEST]`, each `/` written as `%2F` */
+                reference: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Image"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    deleteImage: {
+        parameters: {
+            query?: {
+                /** @description True: an image that workloads name is deleted too. Layers that they name stay. */
+                force?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description `NAME[:TAG][@DIGEST]`, each `/` written as `%2F` */
+                reference: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeletedImage"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    tagImage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description `NAME[:TAG][@DIGEST]`, each `/` written as `%2F` */
+                reference: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TagImage"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Image"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     listLabels: {
         parameters: {
             query?: never;
@@ -8771,6 +9301,67 @@ export interface operations {
                 content: {
                     "text/plain": string;
                 };
+            };
+        };
+    };
+    probeRegistry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the OCI distribution API is served */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description errors in the form of that API */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    pullImage: {
+        parameters: {
+            query?: {
+                /** @description Most tags of the response, for `tags/list`. */
+                n?: number;
+                /** @description Tag behind which the response begins, for `tags/list`. */
+                last?: string;
+                /** @description Registry that a mirror is asked for. It has no meaning here. */
+                ns?: string;
+            };
+            header?: never;
+            path: {
+                /** @description `NAME/manifests/REFERENCE`, `NAME/blobs/DIGEST` or `NAME/tags/list` */
+                path: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            /** @description errors in the form of that API */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
