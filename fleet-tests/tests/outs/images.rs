@@ -127,6 +127,15 @@ impl Drop for Registry {
     }
 }
 
+/// Starts a control plane whose certificate has the address at which it is served.
+fn named() -> Plane {
+    let mut plane = Plane::start();
+    plane.options_mut().config = Some(format!("tls_names = [\"{}\"]\n", plane.api.ip()));
+    plane.stop();
+    plane.up();
+    plane
+}
+
 /// Address of the control plane as tools for registries write it, and the folder with its CA.
 fn served(plane: &Plane, scratch: &Path) -> (String, String, String) {
     let cli = plane.cli();
@@ -139,7 +148,7 @@ fn served(plane: &Plane, scratch: &Path) -> (String, String, String) {
 
 #[test]
 fn skopeo_pulls_what_was_pushed_and_what_it_saves_is_the_same_image() {
-    let plane = Plane::start();
+    let plane = named();
     let scratch = Scratch::new();
     let (layout, back) = (scratch.path().join("layout"), scratch.path().join("back.tar"));
     image(&layout);
@@ -182,7 +191,7 @@ fn skopeo_pulls_what_was_pushed_and_what_it_saves_is_the_same_image() {
 
 #[test]
 fn an_image_is_copied_from_a_registry_that_wants_a_password() {
-    let plane = Plane::start();
+    let plane = named();
     let scratch = Scratch::new();
     let layout = scratch.path().join("layout");
     image(&layout);
