@@ -9,8 +9,16 @@ use crate::api::time::duration;
 const SECTIONS: [&str; 2] = ["certificates", "artifacts"];
 
 /// Every key that may be set.
-const KEYS: [&str; 4] =
-    ["trust_domain", "mqtt_addresses", "certificates.device_ttl", "artifacts.max_bytes"];
+const KEYS: [&str; 5] = [
+    "trust_domain",
+    "mqtt_addresses",
+    "tls_names",
+    "certificates.device_ttl",
+    "artifacts.max_bytes",
+];
+
+/// Most further names in the server's certificate.
+const MOST_NAMES: usize = 32;
 
 /// Settings of the control plane. Every field has a default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +28,9 @@ pub struct Config {
     /// Addresses (`host:port`) that devices dial for MQTT, the best first. Empty: the port of the
     /// gateway, at the host where the device enrolled.
     pub mqtt_addresses: Vec<String>,
+    /// Further names and addresses in the server's certificate, for programs that compare it with the
+    /// name they dialled: engines that pull images, browsers. Devices and the command line need none.
+    pub tls_names: Vec<String>,
     /// Life of a device's certificate in seconds. Default: 30 days.
     pub device_ttl: u64,
     /// Largest artifact in bytes. Default: 2 GiB.
@@ -31,6 +42,7 @@ impl Default for Config {
         Self {
             trust_domain: "holdfast".into(),
             mqtt_addresses: Vec::new(),
+            tls_names: Vec::new(),
             device_ttl: 30 * 86_400,
             max_artifact: 2 * 1024 * 1024 * 1024,
         }
@@ -66,15 +78,11 @@ impl Config {
     fn set(&mut self, key: &str, value: &Value, faults: &mut Vec<String>) {
         let taken = match key {
             "trust_domain" => trust_domain(value).map(|domain| self.trust_domain = domain),
-            "mqtt_addresses" => {
-                let Value::Array(given) = value else {
-                    return faults.push(format!("{key}: {} is not a list", shown(value)));
-                };
-                for value in given {
-                    match address(value) {
-                        Ok(address) => self.mqtt_addresses.push(address),
-                        Err(why) => faults.push(format!("{key}: {} {why}", shown(value))),
-                    }
+            "mqtt_addresses" => return list(key, value, address, &mut self.mqtt_addresses, faults),
+            "tls_names" => {
+                list(key, value, name, &mut self.tls_names, faults);
+                if self.tls_names.len() > MOST_NAMES {
+                    faults.push(format!("{key}: more than {MOST_NAMES}"));
                 }
                 return;
             }
@@ -88,6 +96,38 @@ impl Config {
         };
         faults.extend(taken.err().map(|why| format!("{key}: {} {why}", shown(value))));
     }
+}
+
+/// Reads a list of texts, or adds what is wrong with it to `faults`.
+fn list(
+    key: &str,
+    value: &Value,
+    read: impl Fn(&Value) -> Result<String, &'static str>,
+    into: &mut Vec<String>,
+    faults: &mut Vec<String>,
+) {
+    let Value::Array(given) = value else {
+        return faults.push(format!("{key}: {} is not a list", shown(value)));
+    };
+    for value in given {
+        match read(value) {
+            Ok(text) => into.push(text),
+            Err(why) => faults.push(format!("{key}: {} {why}", shown(value))),
+        }
+    }
+}
+
+/// Reads a name of a host or an address, without a port.
+fn name(value: &Value) -> Result<String, &'static str> {
+    let label = |part: &str| {
+        let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        let ends = !part.starts_with('-') && !part.ends_with('-');
+        !part.is_empty() && part.len() <= 63 && ends && part.bytes().all(good)
+    };
+    let is_host = |text: &str| text.len() <= 253 && text.split('.').all(label);
+    let is_address = |text: &str| text.parse::<std::net::IpAddr>().is_ok();
+    let named = value.as_str().filter(|text| is_address(text) || is_host(text));
+    named.map(ToOwned::to_owned).ok_or("is no name of a host and no address, such as edge.example")
 }
 
 fn trust_domain(value: &Value) -> Result<String, &'static str> {
@@ -130,10 +170,15 @@ mod tests {
     fn defaults_and_every_field() {
         assert_eq!(Config::parse("").unwrap(), Config::default());
         let config = Config::parse(
-            "trust_domain = \"acme\"\nmqtt_addresses = [\"a:1\", \":2\"]\n[certificates]\ndevice_ttl = \"6s\"\n[artifacts]\nmax_bytes = 7\n",
+            "trust_domain = \"acme\"\nmqtt_addresses = [\"a:1\", \":2\"]\ntls_names = [\"edge.example\", \"10.0.0.5\", \"::7\"]\n[certificates]\ndevice_ttl = \"6s\"\n[artifacts]\nmax_bytes = 7\n",
         )
         .unwrap();
         assert_eq!((config.device_ttl, config.max_artifact), (6, 7));
+        assert_eq!(config.tls_names, ["edge.example", "10.0.0.5", "::7"]);
+        for wrong in ["edge.example:8443", "-a", "a..b", "*.example", "", "https://a"] {
+            let text = format!("tls_names = [\"{wrong}\"]");
+            assert_eq!(Config::parse(&text).unwrap_err().len(), 1, "{wrong}");
+        }
     }
 
     #[test]

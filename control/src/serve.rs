@@ -79,7 +79,8 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let place = master_key(args.master_key, &folder);
     let (opened, artifacts) = open_store(&folder, &begin, place, config.max_artifact)?;
-    let authority = Arc::new(LocalAuthority::new(opened.keys, &config.trust_domain)?);
+    let authority = LocalAuthority::new(opened.keys, &config.trust_domain)?;
+    let authority = Arc::new(authority.with_names(&config.tls_names));
     let identity = || authority.server_identity(clock::now());
     let gateway = Gateway::new(authority.ca_der(), identity()?, Limits::default())?;
     let tls = Tls::new(authority.ca_der(), identity()?)?;

@@ -102,8 +102,10 @@ async fn push(client: &Client, output: Output, wanted: &PushImage) -> Outcome {
 /// Returns the name that an archive gives to its image. One that is a tag alone is none.
 fn named(found: &Archived) -> Option<String> {
     let whole = found.names.iter().find(|name| name.contains([':', '/']))?;
-    // Podman's word for images without a registry.
-    Some(whole.strip_prefix("localhost/").unwrap_or(whole).to_owned())
+    // Words that engines put in front of names without a registry.
+    let engines = ["docker.io/library/", "docker.io/", "localhost/"];
+    let bare = engines.iter().find_map(|word| whole.strip_prefix(word)).unwrap_or(whole);
+    Some(bare.to_owned())
 }
 
 /// True if the control plane has an artifact.
@@ -277,6 +279,7 @@ mod tests {
         };
         assert_eq!(of(&["1.4"]), None);
         assert_eq!(of(&["localhost/till:1.4", "1.4"]).unwrap(), "till:1.4");
-        assert_eq!(of(&["docker.io/library/nginx:1"]).unwrap(), "docker.io/library/nginx:1");
+        assert_eq!(of(&["docker.io/library/nginx:1"]).unwrap(), "nginx:1");
+        assert_eq!(of(&["registry.example/nginx:1"]).unwrap(), "registry.example/nginx:1");
     }
 }

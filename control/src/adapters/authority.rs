@@ -45,6 +45,8 @@ pub struct LocalAuthority {
     signer: Signer,
     random: SystemRandom,
     trust_domain: String,
+    /// Further names and addresses in certificates of the server.
+    names: Vec<String>,
     /// End of the newest server certificate, in seconds since 1970; 0 when there is none yet.
     server_end: AtomicU64,
 }
@@ -116,7 +118,14 @@ impl LocalAuthority {
             Signer::from_pkcs8(&signing).map_err(|_| AuthorityError::Unreadable("signing key"))?;
         let random = SystemRandom::new();
         let (trust_domain, server_end) = (trust_domain.to_owned(), AtomicU64::new(0));
-        Ok(Self { keys, ca_der, issuer, signer, random, trust_domain, server_end })
+        let names = Vec::new();
+        Ok(Self { keys, ca_der, issuer, signer, random, trust_domain, names, server_end })
+    }
+
+    /// Adds further names and addresses to certificates of the server.
+    #[must_use]
+    pub fn with_names(self, names: &[String]) -> Self {
+        Self { names: names.to_vec(), ..self }
     }
 
     /// CA certificate in DER.
@@ -130,7 +139,9 @@ impl LocalAuthority {
     /// # Errors
     /// Returns an [`AuthorityError`] when the certificate cannot be made.
     pub fn server_identity(&self, now: u64) -> Result<ServerIdentity, AuthorityError> {
-        let names = [SERVER_NAME, "localhost", "127.0.0.1", "::1"].map(String::from);
+        let mut names = [SERVER_NAME, "localhost", "127.0.0.1", "::1"].map(String::from).to_vec();
+        let more = self.names.iter().filter(|name| !names.contains(name));
+        names.extend(more.cloned().collect::<Vec<String>>());
         let mut params = CertificateParams::new(names).map_err(failed)?;
         params.distinguished_name.push(DnType::CommonName, SERVER_NAME);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];

@@ -15,6 +15,7 @@ mod absence;
 mod alarms;
 mod api;
 mod audit;
+mod copies;
 mod data;
 mod durability;
 mod enrolment;

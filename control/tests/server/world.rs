@@ -429,6 +429,12 @@ impl World {
         std::fs::read(self.folder.path().join(name)).unwrap()
     }
 
+    /// Names of the files in a folder of the data folder.
+    pub fn files_of(&self, name: &str) -> Vec<String> {
+        let all = std::fs::read_dir(self.folder.path().join(name)).unwrap();
+        all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
     /// Writes a file of the data folder.
     pub fn write_file(&self, name: &str, content: &[u8]) {
         std::fs::write(self.folder.path().join(name), content).unwrap();

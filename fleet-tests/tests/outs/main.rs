@@ -1,4 +1,5 @@
-//! Exports of data with a real consumer each: mosquitto_sub, a Prometheus server, DuckDB.
+//! Exports with a real consumer each: mosquitto_sub, a Prometheus server, DuckDB; images with skopeo
+//! and a docker-registry.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +12,7 @@
 )]
 
 mod duckdb;
+mod images;
 mod mosquitto;
 mod prometheus;
 

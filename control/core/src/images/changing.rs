@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_oci::{Reference, Repository, Tag, Twin, Wanted};
 
-use super::known::{Held, ImageRecord, KnownImage, MAX_SOURCES, RepositoryRecord};
+use super::known::{Held, ImageRecord, Images, KnownImage, MAX_SOURCES, RepositoryRecord};
 use super::resolve::NotResolved;
 use crate::change::Change;
 use crate::model::{Model, key};
@@ -117,10 +117,7 @@ pub fn push(change: &mut Change<'_>, pushed: Pushed<'_>, by: &str) -> Result<Dig
     if new && repository.images.len() >= MAX_IMAGES {
         return Err(Refusal::Full { what: "images in this repository", most: MAX_IMAGES });
     }
-    // An original is that of one image: of the one that was pushed last.
-    for held in repository.images.values_mut() {
-        held.sources.retain(|known| !sources.contains(known));
-    }
+    let sources = settle_sources(images, &mut repository, sources, &twin);
     let held = repository.images.entry(digest).or_default();
     add_sources(held, sources, digest);
     (held.pushed_at, held.copied_from) = (change.now, copied_from);
@@ -139,7 +136,32 @@ pub fn push(change: &mut Change<'_>, pushed: Pushed<'_>, by: &str) -> Result<Dig
     Ok(digest)
 }
 
+/// Takes the digests of originals away from other images of the repository, and returns those that the
+/// pushed image gets. An original is that of one image: of the one with the most platforms, for
+/// others were made of a part of it.
+fn settle_sources(
+    images: &Images,
+    repository: &mut RepositoryRecord,
+    mut sources: Vec<Digest>,
+    twin: &Twin,
+) -> Vec<Digest> {
+    let own = twin.digest();
+    for (image, held) in repository.images.iter_mut().filter(|(image, _)| **image != own) {
+        let known = images.contents.get(image);
+        let larger =
+            known.is_some_and(|it| it.record.twin.platforms().len() > twin.platforms().len());
+        if larger {
+            sources.retain(|source| !held.sources.contains(source));
+        } else {
+            held.sources.retain(|source| !sources.contains(source));
+        }
+    }
+    sources
+}
+
+/// Adds digests of originals, the newest last.
 fn add_sources(held: &mut Held, sources: Vec<Digest>, own: Digest) {
+    held.sources.retain(|known| !sources.contains(known));
     held.sources.extend(sources.into_iter().filter(|source| *source != own));
     let over = held.sources.len().saturating_sub(MAX_SOURCES);
     held.sources.drain(..over);

@@ -103,3 +103,67 @@ fn a_file_is_named_by_the_digests_of_its_images_and_of_their_originals() {
     assert_eq!(images.contents[&till].size(), 13);
     assert_eq!(images.contents[&app].size(), 20 + 21 + 1 + 3 + 4);
 }
+
+fn pushed(
+    model: &mut crate::model::Model,
+    name: &str,
+    source: u8,
+    platforms: Vec<Platform>,
+) -> Digest {
+    let twin = Twin::new(platforms).unwrap();
+    for file in twin.files() {
+        let record = crate::records::ArtifactRecord { size: file.size, created_at: 1 };
+        model.artifacts.insert(file.digest, record);
+    }
+    let mut change = crate::change::Change::new(model, 7);
+    let (sources, copied_from) = (vec![Digest([source; 32])], String::new());
+    let name = name.parse().unwrap();
+    let digest =
+        push(&mut change, Pushed { name: &name, twin, sources, copied_from }, "me").unwrap();
+    assert!(change.finish().defects.is_empty());
+    digest
+}
+
+#[test]
+fn an_original_means_the_image_with_the_most_of_its_platforms() {
+    let mut model = crate::model::Model::empty("default".parse().unwrap());
+    let (one, two) = (platform("amd64", "", 10, &[1]), platform("arm64", "", 11, &[2]));
+    let means = |model: &crate::model::Model| {
+        let text = format!("app@{}", Digest([100; 32]));
+        model.images.resolve(&text).unwrap().digest
+    };
+    let part = pushed(&mut model, "app:part", 100, vec![one.clone()]);
+    assert_eq!(means(&model), part);
+    let whole = pushed(&mut model, "app:whole", 100, vec![one.clone(), two.clone()]);
+    assert_eq!(means(&model), whole);
+    let other = pushed(&mut model, "app:other", 100, vec![two]);
+    assert_eq!(means(&model), whole, "a part takes nothing away from the whole");
+    assert_ne!(other, whole);
+    for source in 101..130 {
+        pushed(&mut model, "app:part", source, vec![one.clone()]);
+    }
+    let name: Repository = "app".parse().unwrap();
+    let held = &model.images.repositories[&name].images[&part];
+    assert_eq!(held.sources.len(), MAX_SOURCES, "the newest");
+    assert_eq!(held.sources.last(), Some(&Digest([129; 32])));
+}
+
+#[test]
+fn a_tag_moves_and_what_it_meant_stays_by_its_digest() {
+    let mut model = crate::model::Model::empty("default".parse().unwrap());
+    let first = pushed(&mut model, "app:1", 1, vec![platform("amd64", "", 10, &[1])]);
+    let second = pushed(&mut model, "app:1", 2, vec![platform("amd64", "", 11, &[1])]);
+    assert_eq!(model.images.resolve("app:1").unwrap().digest, second);
+    assert_eq!(model.images.resolve(&format!("app@{first}")).unwrap().digest, first);
+    let mut change = crate::change::Change::new(&mut model, 8);
+    let name = format!("app@{first}").parse().unwrap();
+    let deleted = delete(&mut change, &name, false, "me").unwrap();
+    assert_eq!((deleted.tags.len(), deleted.image), (0, true));
+    assert_eq!(deleted.files, [Digest([10; 32])], "the layer is that of the other one too");
+    let why = delete(&mut change, &name, false, "me").unwrap_err();
+    assert!(matches!(why, Refusal::Unknown(_)), "{why}");
+    let missing = Twin::new(vec![platform("amd64", "", 50, &[51])]).unwrap();
+    let name = "app:2".parse().unwrap();
+    let lost = Pushed { name: &name, twin: missing, sources: vec![], copied_from: String::new() };
+    assert!(matches!(push(&mut change, lost, "me"), Err(Refusal::Missing(2, _))));
+}
