@@ -5,7 +5,8 @@ use crate::error::DeltaError;
 use crate::model::{Logistic, Mixed, hash};
 use crate::numbers::Number;
 use crate::references::{Guesses, References, Source, value};
-use crate::sites::{Form, Site, bits};
+use crate::site::{Form, Site};
+use crate::sites::bits;
 
 /// Model of references.
 pub struct Aim {

@@ -21,6 +21,7 @@ pub mod numbers;
 pub mod old;
 pub mod patch;
 pub mod references;
+pub mod site;
 pub mod sites;
 pub mod steps;
 pub mod tables;

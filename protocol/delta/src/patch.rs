@@ -12,7 +12,8 @@ use crate::model::Logistic;
 use crate::numbers::chance;
 use crate::old::Old;
 use crate::references::{References, target};
-use crate::sites::{self, Form, Site, put, taken};
+use crate::site::{Form, Site};
+use crate::sites::{self, put, taken};
 use crate::steps::{Step, regions};
 use crate::tables::Tables;
 

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::layout::{Layout, address_of, offset_of};
-use crate::sites::{Form, Site, extended, led_to, page_of, within};
+use crate::site::{Form, Site};
+use crate::sites::{extended, led_to, page_of, within};
 
 /// Distance in bytes within which a neighbour's shift is believed.
 const NEAR: u32 = 4_096;

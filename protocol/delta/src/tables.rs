@@ -4,7 +4,7 @@
 use crate::error::DeltaError;
 use crate::layout::{Kind, Layout, Range, address_of, offset_of};
 use crate::old::Old;
-use crate::sites::{Form, Piece, Site, site};
+use crate::site::{Form, Piece, Site, site};
 
 /// Most beginnings that are looked at: 2 MiB of memory. Programs of 30 MB have a tenth of that.
 const MOST_BEGINNINGS: usize = 1 << 19;

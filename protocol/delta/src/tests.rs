@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use crate::coder::Decoder;
 use crate::header::LENGTH;
 use crate::layout::{Kind, Layout, Range, Segment, address_of, get, offset_of, put};
-use crate::sites::{Form, put as put_value, taken};
+use crate::site::Form;
+use crate::sites::{put as put_value, taken};
 use crate::{DeltaError, Header, Limits, Method, apply};
 
 fn header(method: Method) -> Header {

@@ -11,7 +11,7 @@ use holdfast_protocol::workload::Artifact;
 use tokio::sync::{Mutex, oneshot};
 
 use super::failure::NotFetched;
-use super::{digest_of, names};
+use super::folder::{digest_of, names};
 use crate::adapters::files;
 
 /// Most bases that the control plane is told of.

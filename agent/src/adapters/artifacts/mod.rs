@@ -7,6 +7,7 @@
 
 mod delta;
 mod failure;
+mod folder;
 mod job;
 mod source;
 
@@ -22,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::delta::Applying;
+use self::folder::{digest_of, names};
 use self::job::Job;
 use super::files;
 use super::https::Api;
@@ -111,15 +113,4 @@ impl Artifacts {
             }
         }
     }
-}
-
-fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = std::fs::read_dir(folder)?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
-}
-
-/// Digest of a file's name, whatever its ending.
-fn digest_of(name: &str) -> Option<Digest> {
-    let stem = name.split('.').next().unwrap_or(name);
-    format!("sha256:{stem}").parse().ok()
 }
