@@ -265,6 +265,9 @@ fn serve(shared: &Shared, stream: UnixStream) -> std::io::Result<()> {
     if path == "/events" {
         return events(shared, stream, query);
     }
+    if method == "GET" && path.ends_with("/logs") {
+        return follow(shared, stream, path.split('/').nth(2).unwrap_or_default());
+    }
     match respond(shared, &method, &path, query, &body) {
         Some((200, Value::String(text))) => raw(stream, &text),
         Some((status, value)) => answer(stream, status, &value),
@@ -284,6 +287,21 @@ fn answer(mut stream: UnixStream, status: u16, value: &Value) -> std::io::Result
         "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}",
         text.len()
     )
+}
+
+/// Follows the output of a container, which has none, until it ends.
+fn follow(shared: &Shared, mut stream: UnixStream, id: &str) -> std::io::Result<()> {
+    stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+    let mut state = shared.state.lock().expect("no test dies with it");
+    let runs =
+        |state: &State| state.containers.iter().any(|it| it.id == id && it.state == "running");
+    while runs(&state) && !shared.ended.load(Ordering::Relaxed) {
+        let waited = shared.changed.wait_timeout(state, Duration::from_millis(200));
+        (state, _) = waited.expect("no test dies with it");
+    }
+    let ended = shared.ended.load(Ordering::Relaxed);
+    drop(state);
+    if ended { Ok(()) } else { stream.write_all(b"0\r\n\r\n") }
 }
 
 /// Writes events for as long as somebody reads them.
@@ -458,7 +476,6 @@ fn of_container(
                 }),
             ))
         }
-        ("GET", ["logs"]) => Some((200, Value::String(String::new()))),
         ("POST", ["start"]) => {
             if container.state == "running" {
                 return Some((304, Value::Null));

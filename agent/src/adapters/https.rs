@@ -10,12 +10,12 @@ use holdfast_protocol::enrol::{ApiErrorBody, SERVER_NAME};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::meter::{Metered, Tap};
+use super::wire::{self, Sent};
 
 /// Longest time for name resolution, TCP and TLS together: a satellite link needs several round
 /// trips of a second.
@@ -143,14 +143,8 @@ impl Api {
                 )
             })
         };
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
-        // Ends when the response has been read or dropped.
-        super::tasks::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to the control plane's API");
-            }
-        });
+        let mut sender = wire::speak(Box::new(io)).await.map_err(broken)?;
+        let request = request.map(Sent::Whole);
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
         answer.map_err(|_| HttpsError::Broken("no answer in time".into()))?.map_err(broken)
     }

@@ -187,3 +187,35 @@ fn a_device_without_an_engine_says_so() {
     });
     assert!(play.engine.asked().is_empty(), "nobody asks it");
 }
+
+/// Time that a process has spent on a core, in milliseconds.
+fn spent(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    text.split(' ').next().unwrap().parse::<u64>().unwrap() / 1_000_000
+}
+
+#[test]
+fn an_agent_with_twenty_containers_that_do_nothing_does_nothing_either() {
+    let mut play = Play::new(Dialect::Docker20);
+    for number in 1..20 {
+        play.device.wants(&format!("w{number}"), Some(spec(container(&play.image, "wait"))));
+    }
+    play.device.up();
+    eventually(DEADLINE, "all run", || match play.engine.running().len() {
+        20 => Ok(()),
+        other => Err(other.to_string()),
+    });
+    play.device.await_phase("w19", "running");
+    // What follows a start (proofs, the first looks at logs) is over after 10 s.
+    play.device.waits(Duration::from_secs(12));
+    play.engine.asked();
+    let pid = play.device.pid().unwrap();
+    let before = spent(pid);
+    play.device.waits(Duration::from_secs(15));
+    let took = (spent(pid) - before) * 4;
+    let asked = play.engine.asked();
+    assert!(asked.is_empty(), "nothing polls: {} questions, {:?}", asked.len(), asked.first());
+    eprintln!("{took} ms a minute");
+    // The shipped program is to stay below 20 ms; this one is not optimised.
+    assert!(took < 400, "{took} ms a minute");
+}

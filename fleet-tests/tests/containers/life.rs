@@ -32,7 +32,10 @@ fn runs_is_adopted_restarted_and_removed(family: Family) {
         1 => Ok(()),
         other => Err(format!("{other} containers")),
     });
-    assert!(scene.device.log("w").matches("hello").count() == 2, "{}", scene.device.log("w"));
+    eventually(DEADLINE, "it says hello once more", || {
+        let log = scene.device.log("w");
+        if log.matches("hello").count() == 2 { Ok(()) } else { Err(log) }
+    });
 
     // Another revision replaces it; nothing runs twice.
     scene.device.kill();

@@ -208,6 +208,15 @@ pub fn refusal(status: u16, message: &str) -> Refusal {
     }
 }
 
+/// Warnings of an engine about a container that it has made: limits that its kernel does not keep.
+/// Swap beside a limit of memory is passed over, as it is for processes.
+pub fn warnings(made: &Value) -> String {
+    let all = made.get("Warnings").and_then(Value::as_array).into_iter().flatten();
+    let told = all.filter_map(Value::as_str).filter(|text| !text.to_lowercase().contains("swap"));
+    let text = told.collect::<Vec<_>>().join("; ");
+    text.chars().take(MAX_SAID).collect()
+}
+
 /// Text of an engine's refusal for a person.
 pub fn said(body: &Value) -> String {
     let text = |key: &str| body.get(key).and_then(Value::as_str).filter(|it| !it.is_empty());
@@ -291,6 +300,12 @@ mod tests {
         ] {
             assert_eq!(refusal(status, text), expected, "{status} {text}");
         }
+        let warned = |list: Value| warnings(&json!({ "Id": "4f", "Warnings": list }));
+        assert_eq!(
+            warned(json!(["no pids limit", "Memory limited without swap.", 3])),
+            "no pids limit"
+        );
+        assert_eq!((warned(Value::Null), warned(json!([]))), (String::new(), String::new()));
         assert_eq!(said(&json!({ "message": "a\n  b" })), "a b");
         assert_eq!(said(&json!({ "message": "", "cause": "c" })), "c");
         assert_eq!(said(&json!(["x"])), "");

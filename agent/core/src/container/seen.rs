@@ -72,6 +72,12 @@ pub fn state(inspected: &Value) -> State {
     }
 }
 
+/// True if a container is paused: it takes no signal until it goes on.
+pub fn is_paused(inspected: &Value) -> bool {
+    let paused = inspected.get("State").and_then(|it| it.get("Paused"));
+    paused.and_then(Value::as_bool).unwrap_or(false)
+}
+
 /// What events have told of a container's end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Noted {

@@ -6,20 +6,16 @@
 //! See decision 0175.
 
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
 
-use crate::adapters::tasks;
+use crate::adapters::wire::{self, Sent};
 use crate::core::container::dialect::{self, Refusal};
 
 /// Largest answer that is read whole, in bytes: a list of 1,000 containers or images.
@@ -85,43 +81,6 @@ impl EngineError {
     }
 }
 
-/// Body of a request.
-#[derive(Debug)]
-pub enum Sent {
-    /// Bytes that are there.
-    Whole(Option<Bytes>),
-    /// Bytes that are read while they are sent, and their length.
-    Fed(mpsc::Receiver<Bytes>, u64),
-}
-
-impl Body for Sent {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match &mut *self {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|it| Ok(Frame::data(it)))),
-            Self::Fed(feed, _) => {
-                feed.poll_recv(context).map(|fed| fed.map(|it| Ok(Frame::data(it))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match self {
-            Self::Whole(bytes) => bytes.as_ref().map_or(0, |it| it.len() as u64),
-            Self::Fed(_, length) => *length,
-        })
-    }
-}
-
 /// Client of the engine at one socket.
 #[derive(Debug, Clone)]
 pub struct Client {
@@ -176,9 +135,9 @@ impl Client {
         body: Option<&Value>,
         within: Duration,
     ) -> Result<Value, EngineError> {
-        let body = body.map(|body| Bytes::from(body.to_string()));
+        let body = whole(body);
         let work = async {
-            let answer = self.send(method, path, Sent::Whole(body), "application/json").await?;
+            let answer = self.send(method, path, body, "application/json").await?;
             self.read(answer, method, path).await
         };
         let what = format!("{method} {path}");
@@ -210,8 +169,8 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Incoming, EngineError> {
-        let body = body.map(|body| Bytes::from(body.to_string()));
-        let answer = self.send(method, path, Sent::Whole(body), "application/json").await?;
+        let body = whole(body);
+        let answer = self.send(method, path, body, "application/json").await?;
         Ok(answer.into_body())
     }
 
@@ -242,12 +201,7 @@ impl Client {
             .header("content-type", kind)
             .body(body)
             .map_err(|error| broken(&error))?;
-        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await;
-        let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
-        // Ends when the answer has been read or dropped.
-        tasks::spawn(async move {
-            let _told_by_the_answer = connection.await;
-        });
+        let mut sender = wire::speak(Box::new(socket)).await.map_err(|error| broken(&error))?;
         let answer = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let status = answer.status().as_u16();
         // 304: it is so already.
@@ -277,6 +231,12 @@ impl Client {
         }
         serde_json::from_slice(&body).map_err(|_| broken("it is no JSON".into()))
     }
+}
+
+/// Body of JSON, or none.
+fn whole(body: Option<&Value>) -> Sent {
+    let text = body.map(Value::to_string).unwrap_or_default();
+    Sent::Whole(Full::new(Bytes::from(text)))
 }
 
 /// Explains an error of a socket to a person.

@@ -19,7 +19,7 @@ use super::{images, networks, running, sweep};
 use crate::adapters::access::SOCKETS;
 use crate::adapters::files;
 use crate::core::container::create::{Creation, Mounted, Seen, body};
-use crate::core::container::dialect::Refusal;
+use crate::core::container::dialect::{Refusal, warnings};
 use crate::core::container::group::Order;
 use crate::core::container::marks::{self, Mark, Member};
 use crate::core::container::{Part, ports};
@@ -92,7 +92,10 @@ pub(super) async fn create(
     if let Some(labels) = body.get_mut("Labels").and_then(Value::as_object_mut) {
         labels.insert(marks::SPEC.into(), json!(hex(hash.as_ref())));
     }
-    let id = post(here, &mark, &body, container).await?;
+    let (id, warned) = post(here, &mark, &body, container).await?;
+    if member.at == 0 || !warned.is_empty() {
+        shared.unlimited().insert(name.clone(), warned);
+    }
     let part = Part { name: member.name.clone(), id };
     if let Err(error) = networks::join(here, &part.id, &networks).await {
         running::discard(here, &part).await;
@@ -103,18 +106,18 @@ pub(super) async fn create(
     Ok(part)
 }
 
-/// Asks the engine for a container; returns its id.
+/// Asks the engine for a container; returns its id, and what the engine warns of.
 async fn post(
     here: &Here,
     mark: &Mark,
     body: &Value,
     container: &Container,
-) -> Result<String, PrepareError> {
+) -> Result<(String, String), PrepareError> {
     let name = mark.container();
     let path = format!("/containers/create?name={}", query(&name));
     let error = match here.client.post(&path, Some(body)).await {
         Ok(answer) => match answer.get("Id").and_then(Value::as_str) {
-            Some(id) => return Ok(id.to_owned()),
+            Some(id) => return Ok((id.to_owned(), warnings(&answer))),
             None => EngineError::Broken { what: path, why: "no id came".into() },
         },
         Err(error) => error,
@@ -123,7 +126,7 @@ async fn post(
     let list = sweep::list(here, &mark.agent, Some(&mark.workload)).await.unwrap_or_default();
     let is_it = |it: &&crate::core::container::seen::Listed| it.mark == *mark;
     if let Some(there) = list.iter().find(is_it) {
-        return Ok(there.id.clone());
+        return Ok((there.id.clone(), String::new()));
     }
     match error.refusal() {
         Some(Refusal::NoImage) => Err(PrepareError::Image(container.image.digest)),

@@ -21,8 +21,9 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::client::{EngineError, Sent, query};
+use super::client::{EngineError, query};
 use super::engine::{Away, Engine, Here};
+use crate::adapters::wire::Sent;
 use crate::adapters::{crash, files, tasks};
 use crate::core::container::dialect::Refusal;
 use crate::core::container::images::{

@@ -64,6 +64,7 @@ impl Containers {
             tell,
             outputs: output::Outputs::default(),
             details: Mutex::default(),
+            unlimited: Mutex::default(),
             networks: tokio::sync::Mutex::new(()),
         };
         let this = Self(Arc::new(shared));
@@ -165,9 +166,15 @@ impl Runtime for Containers {
     /// Does nothing: the engine keeps a container's limits.
     fn renew_limits(&self, _name: &Name, _spec: &WorkloadSpec) {}
 
-    /// None: an engine that cannot set a limit refuses the container.
-    fn limits_problem(&self, _wanted: &[(&Name, &WorkloadSpec)]) -> Option<String> {
-        None
+    /// What the engine has warned of when it made their containers.
+    fn limits_problem(&self, wanted: &[(&Name, &WorkloadSpec)]) -> Option<String> {
+        let warned = self.0.unlimited();
+        let told = wanted.iter().filter_map(|(name, _)| {
+            let text = warned.get(*name).filter(|text| !text.is_empty())?;
+            Some(format!("{name}: {text}"))
+        });
+        let told = told.collect::<Vec<_>>().join("; ");
+        (!told.is_empty()).then(|| format!("the engine does not keep limits of containers: {told}"))
     }
 
     fn detail(&self, instance: &Handle) -> Option<Detail> {

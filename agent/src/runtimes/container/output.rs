@@ -26,8 +26,9 @@ use crate::core::container::frames::{Frames, since};
 const RATE: usize = 4 << 20;
 /// Length of the text that is kept beside a log: an id and a time.
 const PLACE: usize = 96;
-/// Pause before a stream is asked for again that broke.
-const AGAIN: Duration = Duration::from_millis(250);
+/// First and longest pause before a stream is asked for again that broke. It doubles while nothing
+/// comes: an engine that ends each stream at once is not polled.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 /// Where the output of a container goes.
 #[derive(Debug, Clone)]
@@ -110,6 +111,7 @@ async fn copy(engine: &Engine, id: &str, target: &Target) {
             return;
         }
     };
+    let mut again = AGAIN.0;
     loop {
         let here = engine.here().await;
         let since = since(log.last);
@@ -119,7 +121,8 @@ async fn copy(engine: &Engine, id: &str, target: &Target) {
             Ok(body) => body,
             Err(error) if error.refusal().is_some() => return,
             Err(_) => {
-                tokio::time::sleep(AGAIN).await;
+                tokio::time::sleep(again).await;
+                again = (again * 2).min(AGAIN.1);
                 continue;
             }
         };
@@ -127,6 +130,7 @@ async fn copy(engine: &Engine, id: &str, target: &Target) {
         loop {
             match next(&mut body).await {
                 Ok(Some(bytes)) => {
+                    again = AGAIN.0;
                     log.take(&bytes);
                     tokio::time::sleep(pause(bytes.len())).await;
                 }
@@ -140,7 +144,8 @@ async fn copy(engine: &Engine, id: &str, target: &Target) {
                 Err(_) => break,
             }
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(again).await;
+        again = (again * 2).min(AGAIN.1);
     }
 }
 

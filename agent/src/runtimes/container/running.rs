@@ -35,6 +35,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// First and longest pause until an engine is asked again of a container whose process has ended: it
 /// learns of it a moment later.
 const SETTLE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Longest time for the events of a container's end to come: within 0.2 s on an idle machine. What
+/// ended while the agent was away may have none.
+const EVENTS: Duration = Duration::from_secs(1);
 /// Interval at which a container is probed that others wait for.
 const PROBE: Duration = Duration::from_secs(1);
 /// Longest time for one such probe.
@@ -43,11 +46,18 @@ const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// image of a database may take minutes on a slow disk; a group that hangs must end some day.
 const WAIT: u64 = 1_800_000;
 
+/// Begins to watch the containers of an instance: what their events tell from now on is kept, also
+/// what an engine tells again of before.
+fn take_up(shared: &Shared, name: &Name, instance: &Handle) {
+    for part in parts(instance) {
+        shared.common.access.enclose(&part.id, name);
+        drop(shared.engine.watch(&part.id));
+    }
+}
+
 /// Lets a prepared instance run, tells so, and tells of its end.
 pub(super) async fn start(shared: &Arc<Shared>, name: Name, instance: Handle) {
-    for part in parts(&instance) {
-        shared.common.access.enclose(&part.id, &name);
-    }
+    take_up(shared, &name, &instance);
     let started = match shared.engine.now() {
         Ok(here) => first(&here, &instance).await,
         Err(why) => Err(Reason::of(&why)),
@@ -57,6 +67,7 @@ pub(super) async fn start(shared: &Arc<Shared>, name: Name, instance: Handle) {
     if !ok {
         for part in parts(&instance) {
             shared.common.access.release(&part.id);
+            shared.engine.forget(&part.id);
         }
     }
     send(&shared.tell, Observed::Started(name.clone(), instance.clone(), started)).await;
@@ -83,9 +94,7 @@ async fn begin(here: &Here, part: &Part) -> Result<(), Reason> {
 
 /// Watches an instance until its end, and tells of it.
 pub(super) async fn watch(shared: &Arc<Shared>, name: Name, instance: Handle) {
-    for part in parts(&instance) {
-        shared.common.access.enclose(&part.id, &name);
-    }
+    take_up(shared, &name, &instance);
     let exit = Instance::new(shared, &instance).run().await;
     for part in parts(&instance) {
         shared.outputs.drained(&part.id, DRAIN).await;
@@ -106,9 +115,10 @@ pub(super) async fn signal(engine: &Engine, id: &str, signal: u8) {
             Some(Refusal::Absent) => return,
             // It does not run, or it is paused: a paused one sees no signal before it goes on.
             Some(_) => {
-                let unpaused =
-                    here.client.post(&format!("/containers/{id}/unpause"), None).await.is_ok();
-                if !unpaused {
+                let inspected = here.client.get(&format!("/containers/{id}/json")).await;
+                let paused = inspected.is_ok_and(|it| seen::is_paused(&it));
+                let unpause = format!("/containers/{id}/unpause");
+                if !paused || here.client.post(&unpause, None).await.is_err() {
                     tracing::debug!(container = id, %error, "it takes no signal");
                     return;
                 }
@@ -372,8 +382,13 @@ async fn end_of(shared: &Shared, id: &str) -> Exit {
         let state = inspected.as_ref().map(seen::state);
         let same_boot =
             inspected.as_ref().is_none_or(|it| boot(it) == Some(shared.common.boot.as_str()));
-        let noted = news.borrow().noted;
-        if let Some(exit) = seen::exit(state, noted, same_boot) {
+        let ends = |news: &watch::Receiver<News>| seen::exit(state, news.borrow().noted, same_boot);
+        if ends(&news).is_some() && same_boot {
+            // Its events tell who ended it, and may be a little later than its process.
+            let told = news.wait_for(|news| news.noted.code.is_some());
+            let _at_most = tokio::time::timeout(EVENTS, told).await;
+        }
+        if let Some(exit) = ends(&news) {
             // What it wrote last is read even if no agent saw it run.
             shared.outputs.begin(engine, id);
             return exit;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use holdfast_base::ids::Name;
 use holdfast_protocol::message::ContainerDetail;
 use tokio::sync::mpsc;
 
@@ -38,11 +39,18 @@ pub(super) struct Shared {
     pub(super) outputs: output::Outputs,
     /// Facts for reports, by the id of the container.
     pub(super) details: Mutex<BTreeMap<String, ContainerDetail>>,
+    /// Limits that the engine has warned of, by workload.
+    pub(super) unlimited: Mutex<BTreeMap<Name, String>>,
     /// Held while networks are made or removed, so that one that was just made stays until it is used.
     pub(super) networks: tokio::sync::Mutex<()>,
 }
 
 impl Shared {
+    /// Limits that the engine has warned of.
+    pub(super) fn unlimited(&self) -> MutexGuard<'_, BTreeMap<Name, String>> {
+        self.unlimited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Facts for reports.
     pub(super) fn details(&self) -> MutexGuard<'_, BTreeMap<String, ContainerDetail>> {
         self.details.lock().unwrap_or_else(PoisonError::into_inner)
