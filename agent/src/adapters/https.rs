@@ -130,6 +130,19 @@ impl Api {
         &self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, HttpsError> {
+        self.send_within(request.map(Sent::Whole), ANSWER_TIMEOUT).await
+    }
+
+    /// As [`Self::send`], for a body that may take long to be sent: the answer begins within this
+    /// time.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub async fn send_within(
+        &self,
+        request: Request<Sent>,
+        within: Duration,
+    ) -> Result<Response<Incoming>, HttpsError> {
         let Url { host, port } = self.url.clone();
         let unreachable = |why: String| HttpsError::Unreachable { host: host.clone(), port, why };
         let connect = tokio::time::timeout(CONNECT_TIMEOUT, self.connect());
@@ -144,8 +157,7 @@ impl Api {
             })
         };
         let mut sender = wire::speak(Box::new(io)).await.map_err(broken)?;
-        let request = request.map(Sent::Whole);
-        let answer = tokio::time::timeout(ANSWER_TIMEOUT, sender.send_request(request)).await;
+        let answer = tokio::time::timeout(within, sender.send_request(request)).await;
         answer.map_err(|_| HttpsError::Broken("no answer in time".into()))?.map_err(broken)
     }
 

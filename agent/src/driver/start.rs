@@ -42,6 +42,7 @@ use crate::core::secrets::Opener;
 use crate::runtimes::common::Common;
 use crate::runtimes::container::engine::{Engine, Place};
 use crate::runtimes::container::images::{Images, Limits};
+use crate::runtimes::container::volumes::Volumes;
 use crate::runtimes::container::{Containers, Settings};
 use crate::runtimes::process::{Context, Processes};
 use crate::runtimes::{Runtime, Runtimes};
@@ -143,6 +144,7 @@ impl Driver {
         let (want, wanted_files) = mpsc::channel(OBSERVATIONS);
         let (images, mut there_too) =
             Images::open(&data, artifacts.folder(), engine.clone(), limits, observe.clone(), want);
+        let volumes = Volumes::new(&common.agent, engine.clone(), &data, api.subscribe());
         tasks::spawn(pass_on(wanted_files, tell.clone()));
         there_too.extend(there);
 
@@ -186,7 +188,13 @@ impl Driver {
             inputs: Inputs { observed, links, results, check_at: soon },
             folder,
             logs: Logs::new(&data, runtimes.clone(), time, bytes, soon, for_logs),
-            workloads: Workloads::new(agent, runtimes, artifacts, (images, engine), tell.clone()),
+            workloads: Workloads::new(
+                agent,
+                runtimes,
+                artifacts,
+                (images, volumes, engine),
+                tell.clone(),
+            ),
             desired,
             identity: DeviceIdentity::new(around, credentials, api, for_identity, unreadable),
             link: Link::new(),

@@ -5,7 +5,7 @@
 
 use holdfast_base::collect;
 use holdfast_base::ids::Name;
-use holdfast_protocol::message::{EngineInfo, ReplyCode, ReplyError};
+use holdfast_protocol::message::EngineInfo;
 use holdfast_protocol::problem::ProblemCode;
 use holdfast_protocol::volume::VolumeOrder;
 use holdfast_protocol::workload::{Artifact, Run};
@@ -28,6 +28,7 @@ use crate::core::runtime::{Found, Reason};
 use crate::core::saved::SavedWorkload;
 use crate::runtimes::container::engine::Engine;
 use crate::runtimes::container::images::Images;
+use crate::runtimes::container::volumes::Volumes;
 use crate::runtimes::{Prepare, Probing, Runtimes, Sweep, on_own_thread};
 
 /// Maximum number of observations that are taken in before the core is asked again.
@@ -42,6 +43,7 @@ pub(super) struct Workloads {
     pub(super) runtimes: Runtimes,
     artifacts: Artifacts,
     images: Images,
+    volumes: Volumes,
     restarts: Restarts,
     engine: Engine,
     /// Engine as it was last reported.
@@ -55,11 +57,11 @@ impl Workloads {
         agent: Agent,
         runtimes: Runtimes,
         artifacts: Artifacts,
-        (images, engine): (Images, Engine),
+        (images, volumes, engine): (Images, Volumes, Engine),
         tell: Tell,
     ) -> Self {
         let restarts = Restarts::default();
-        Self { agent, runtimes, artifacts, images, restarts, engine, reported: None, tell }
+        Self { agent, runtimes, artifacts, images, volumes, restarts, engine, reported: None, tell }
     }
 
     /// Admits the known workloads to the local bus and the data socket.
@@ -287,9 +289,12 @@ impl Workloads {
     /// Does what an operator asks for with volumes.
     pub(super) fn volume(&self, order: VolumeOrder, tell: Done) {
         tracing::info!(?order, "volumes: the control plane asks");
-        let why = "this agent has no container runtime";
-        // The caller may be gone.
-        drop(tell.send(Err(ReplyError::new(ReplyCode::Unsupported, why))));
+        let volumes = self.volumes.clone();
+        tokio::spawn(async move {
+            let done = volumes.run(order).await;
+            // The caller may be gone.
+            drop(tell.send(done));
+        });
     }
 
     /// Forgets who asked for restarts, because the link is down.

@@ -12,7 +12,7 @@ use super::failure::{Failure, Outcome};
 use super::table::{Cell, table};
 use super::text::{Output, note};
 use super::transfer::{Asked, fetch, store};
-use holdfast_api::StoredArtifact;
+use holdfast_api::{List, StoredArtifact};
 
 /// Carries out one of the actions.
 pub(crate) async fn run(client: &Client, output: Output, what: &Volume) -> Outcome {
@@ -27,7 +27,8 @@ pub(crate) async fn run(client: &Client, output: Output, what: &Volume) -> Outco
 }
 
 async fn list(client: &Client, output: Output, device: &str, as_json: bool) -> Outcome {
-    let all = client.list(&["devices", device, "volumes"], &[]).await?;
+    let all: List<Value> = client.read(&["devices", device, "volumes"], &[]).await?;
+    let all = all.items;
     if as_json {
         let text = serde_json::to_string_pretty(&all)
             .map_err(|error| Failure::failed(error.to_string()))?;
@@ -74,7 +75,7 @@ async fn back_up(client: &Client, output: Output, which: &Which, file: &Path) ->
     let (workload, volume) = &which.volume;
     let path = ["devices", &which.device, "volumes", workload, volume, "backup"];
     note(&format!("device {} uploads volume {workload}/{volume}", which.device));
-    let answer = client.post_stream(&path, &json!({})).await?;
+    let answer = client.post_stream(&path, &Value::Null).await?;
     let stored = answer.json::<StoredArtifact>().await;
     let stored = stored.map_err(|error| client.unreachable(&error))?;
     let size =

@@ -137,3 +137,67 @@ fn docker_runs_an_image_that_was_pushed_into_the_control_plane() {
 fn podman_runs_an_image_that_was_pushed_into_the_control_plane() {
     an_image_is_pushed_named_fetched_and_run(Family::Podman);
 }
+
+fn a_volume_is_saved_put_back_and_deleted(family: Family) {
+    let Some(fleet) = Fleet::new(family) else { return };
+    let cli = || fleet.plane.cli();
+    fleet.push("shop/till:1", "one");
+    cli().apply(&document("shop/till:1", "write /data/sum seventeen wait")).ok();
+    fleet.plane.await_phase("d-1", "till", "running");
+    let list = || cli().run(&["volume", "list", "d-1", "-o", "json"]).json();
+    eventually(DEADLINE, "the volume is listed as used", || match list() {
+        list if list[0]["volume"] == "data" && list[0]["used"] == true => Ok(()),
+        other => Err(other.to_string()),
+    });
+    let refused = cli().run(&["volume", "delete", "d-1", "till/data", "--yes"]).fails(4);
+    assert!(refused.contains("in use"), "{refused}");
+
+    let tar = fleet.scratch.join("data.tar");
+    eventually(DEADLINE, "the container has written", || {
+        cli().run(&["volume", "backup", "d-1", "till/data", path(&tar)]).ok();
+        let bytes = std::fs::read(&tar).unwrap();
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
+        if has(b"sum") && has(b"seventeen") {
+            Ok(())
+        } else {
+            Err(format!("{} bytes", bytes.len()))
+        }
+    });
+    // Another revision writes something else; then the former content is put back.
+    cli().apply(&document("shop/till:1", "write /data/sum ninety wait")).ok();
+    fleet.plane.await_settled("d-1");
+    cli().run(&["pause", "till", "--device", "d-1"]).ok();
+    fleet.plane.await_phase("d-1", "till", "paused");
+    cli().run(&["volume", "restore", "d-1", "till/data", path(&tar), "--yes"]).ok();
+    cli().apply(&document("shop/till:1", "cat /data/sum say . wait")).ok();
+    cli().run(&["resume", "till", "--device", "d-1"]).ok();
+    eventually(DEADLINE, "the former content is there", || {
+        match cli().run(&["logs", "d-1", "till"]).ok() {
+            log if log.lines().last().is_some_and(|line| line.contains("seventeen")) => Ok(()),
+            other => Err(other),
+        }
+    });
+
+    // Deleting the workload keeps the volume; deleting the volume does not.
+    cli().run(&["delete", "workload", "till"]).ok();
+    fleet.plane.await_settled("d-1");
+    eventually(DEADLINE, "the volume is not used any more", || match list() {
+        list if list[0]["used"] == false => Ok(()),
+        other => Err(other.to_string()),
+    });
+    cli().run(&["volume", "delete", "d-1", "till/data", "--yes"]).ok();
+    assert_eq!(list(), serde_json::json!([]));
+    let gone = cli().run(&["volume", "delete", "d-1", "till/data", "--yes"]).fails(3);
+    assert!(gone.contains("no volume"), "{gone}");
+    assert!(fleet.engine.containers().is_empty(), "{:?}", fleet.engine.containers());
+}
+
+#[test]
+fn docker_volumes_are_saved_put_back_and_deleted() {
+    a_volume_is_saved_put_back_and_deleted(Family::Docker);
+}
+
+#[test]
+fn podman_volumes_are_saved_put_back_and_deleted() {
+    a_volume_is_saved_put_back_and_deleted(Family::Podman);
+}

@@ -25,6 +25,8 @@ pub const MEMBER: &str = "holdfast.member";
 /// Label with the part that a container of a group plays, as JSON: see
 /// [`Order`](super::group::Order).
 pub const ORDER: &str = "holdfast.order";
+/// Label of a volume with its name within the workload.
+pub const VOLUME: &str = "holdfast.volume";
 /// Label with the ports of the device that were assigned: `NAME=PORT NAME=PORT`.
 pub const PORTS: &str = "holdfast.ports";
 

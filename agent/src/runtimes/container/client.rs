@@ -150,8 +150,20 @@ impl Client {
     /// # Errors
     /// [`EngineError`].
     pub async fn feed(&self, path: &str, body: Sent) -> Result<Vec<u8>, EngineError> {
-        let answer = self.send("POST", path, body, "application/x-tar").await?;
-        let what = || format!("POST {path}");
+        self.fed("POST", path, body).await
+    }
+
+    /// Puts something with a body that is read while it is sent.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn put(&self, path: &str, body: Sent) -> Result<(), EngineError> {
+        self.fed("PUT", path, body).await.map(drop)
+    }
+
+    async fn fed(&self, method: &str, path: &str, body: Sent) -> Result<Vec<u8>, EngineError> {
+        let answer = self.send(method, path, body, "application/x-tar").await?;
+        let what = || format!("{method} {path}");
         let read = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let read =
             read.map_err(|error| EngineError::Broken { what: what(), why: error.to_string() });

@@ -249,7 +249,7 @@ async fn volume_ready(
     let labels = json!({
         marks::AGENT: shared.common.agent,
         marks::WORKLOAD: workload,
-        "holdfast.volume": volume,
+        marks::VOLUME: volume,
     });
     let body = json!({ "Name": name, "Labels": labels });
     let made = here.client.post("/volumes/create", Some(&body)).await;

@@ -21,6 +21,7 @@ mod probing;
 mod running;
 mod shared;
 mod sweep;
+pub mod volumes;
 
 use std::collections::BTreeMap;
 use std::io;
