@@ -190,7 +190,7 @@ mod tests {
         )
         .unwrap_err();
         for said in [
-            "colour: unknown; there are trust_domain, mqtt_addresses, certificates.device_ttl",
+            "colour: unknown; there are trust_domain, mqtt_addresses, tls_names, certificates.device_ttl",
             "trust_domain: \"A B\" is not one",
             "mqtt_addresses: \"a\" is not HOST:PORT",
             "mqtt_addresses: 3 is not HOST:PORT",
