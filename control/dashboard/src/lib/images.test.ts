@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { chosen, containersOf, found, imageAt, nameOf, ofRepository, placeOfImage, platformsOf, referenceOf, sharedOf, short, suggestions } from "./images";
+import { chosen, containersOf, found, imageAt, isImageAt, nameOf, ofRepository, placeOfImage, platformsOf, referenceOf, sharedOf, short, suggestions } from "./images";
 
 const D = (digit: string) => `sha256:${digit.repeat(64)}`;
 
@@ -56,4 +56,10 @@ test("what is typed, and what is shared", () => {
   expect(platformsOf("linux/arm64, linux/arm/v7")).toEqual(["linux/arm64", "linux/arm/v7"]);
   expect(platformsOf("  ")).toEqual([]);
   expect(sharedOf({ size: 100, ownSize: 30 })).toBe(70);
+});
+
+test("where the name of an image stands", () => {
+  expect(isImageAt(["spec", "run", "container", "image"])).toBe(true);
+  expect(isImageAt(["spec", "run", "group", "containers", 0, "image"])).toBe(true);
+  for (const path of [["image"], ["spec", "run", "container", "env", "image"], ["spec", "run", "container"]]) expect(isImageAt(path)).toBe(false);
 });

@@ -66,6 +66,11 @@ export function suggestions(all: readonly Held[]): string[] {
   return found(all, "").flatMap(({ name, tags }) => tags.map((tag) => `${name}:${tag}`));
 }
 
+/** Whether the name of an image stands at this place of a workload's document. */
+export function isImageAt(path: readonly (string | number)[]): boolean {
+  return /^spec\/run\/(container|group\/containers\/\d+)\/image$/.test(path.join("/"));
+}
+
 export interface ContainerOf {
   /** Within its group; absent: it is the only one. */
   name?: string;
