@@ -52,3 +52,8 @@ export function push(world, name, image) {
 export function container(name, image, labels = { role: "gateway" }) {
   return { apiVersion: "holdfast/v1", kind: "Workload", metadata: { name }, spec: { devices: { matchLabels: labels }, run: { container: { image } } } };
 }
+
+/** A document that runs several, on devices that there are none of unless that is said. */
+export function group(name, containers, labels = { role: "nobody" }) {
+  return { apiVersion: "holdfast/v1", kind: "Workload", metadata: { name }, spec: { devices: { matchLabels: labels }, run: { group: { containers } } } };
+}

@@ -137,7 +137,7 @@ function UnderWay({ of: { from, progress, stop } }: { of: Extract<Copying, { kin
       <span>Copying <strong className="hf-mono">{from}</strong></span>
       <Progress value={part} aria-label={`Copying ${from}`} transitionDuration={0} />
       <div className="hf-row hf-spread">
-        <span className="hf-kind">{progress ? `${progress.files.toLocaleString("en")} of ${count(progress.of, "file")} here, ${bytes(progress.bytes)} of ${bytes(progress.ofBytes)} fetched.` : "Asking the registry."} You may look at other pages meanwhile; closing this tab ends it.</span>
+        <span className="hf-kind">{progress ? `${progress.files.toLocaleString("en")} of ${count(progress.of, "layer")} here, ${bytes(progress.bytes)} of ${bytes(progress.ofBytes)} fetched.` : "Asking the registry."} You may look at other pages meanwhile; closing this tab ends it.</span>
         <Button size="xs" variant="default" onClick={stop}>Cancel</Button>
       </div>
     </section>
