@@ -113,7 +113,7 @@ test("an operator changes the fleet, and not who may use it", async () => {
 
 test("an admin finds nothing disabled", async () => {
   const page = await world.as("admin", "/devices");
-  for (const path of ["/devices/pump-1", "/workloads/hello", "/enrolment", "/notifications?tab=notifications", "/settings", "/settings?tab=people", "/settings?tab=roles", "/settings?tab=access", "/settings?tab=sessions"]) {
+  for (const path of ["/devices/pump-1", "/workloads/hello", "/images?new=copy", "/enrolment", "/notifications?tab=notifications", "/settings", "/settings?tab=people", "/settings?tab=roles", "/settings?tab=access", "/settings?tab=sessions"]) {
     await go(page, path);
     await page.getByRole("heading", { level: 1 }).waitFor();
     await page.getByRole("status", { name: "Loading" }).first().waitFor({ state: "detached" });

@@ -3,6 +3,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { archive, group, push } from "./image.mjs";
 import { paste, talker, until } from "./world.mjs";
 
 const FAULTY = `apiVersion: holdfast/v1
@@ -63,6 +64,15 @@ export const PAGES = [
   { name: "workload-go-back", path: "/workloads/hello?tab=revisions&back=1", ready: "go to the new revision" },
   { name: "workload-restart", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Restart…", exact: true }).click(); await page.getByRole("dialog").getByText("started again at once").waitFor(); } },
   { name: "workload-delete", path: "/workloads/hello", ready: "How it stands", act: async (page) => { await page.getByRole("button", { name: "Delete…" }).click(); await page.getByRole("dialog").waitFor(); } },
+  { name: "workload-group", path: "/workloads/shop", ready: "db (healthy)" },
+  { name: "images", path: "/images", ready: "shop/till" },
+  { name: "images-push", path: "/images?new=push", ready: "In a folder with an OCI layout" },
+  { name: "images-copy", path: "/images?new=copy", ready: "shop/till", act: async (page) => { await page.getByText("A registry with a certificate of its own").click(); await page.getByRole("textbox", { name: "Image at the other registry" }).fill("127.0.0.1:9/app:1.2"); await page.getByRole("button", { name: "Copy the image" }).click(); await page.getByText("Not copied").waitFor(); } },
+  { name: "image", path: "/images/shop%2Ftill?image=1.4", ready: "shop/till:1.5", act: (page) => page.getByText("The first time on a machine").click() },
+  { name: "image-tag", path: "/images/shop%2Ftill?image=1.4", ready: "shop/till:1.5", act: async (page) => { await page.getByRole("button", { name: "Tag…" }).click(); await page.getByRole("dialog").waitFor(); } },
+  { name: "image-delete", path: "/images/shop%2Ftill?image=1.4", ready: "shop/till:1.5", act: async (page) => { await page.getByRole("button", { name: "Delete…", exact: true }).click(); await page.getByRole("dialog").getByText("names it").waitFor(); } },
+  { name: "device-volumes", path: "/devices/pump-1", ready: "Rejected messages", act: volumes },
+  { name: "device-volumes-away", path: "/devices/unit-001?tab=volumes", ready: "Its volumes are not known now" },
   { name: "apply", path: "/apply", ready: "go to the new revision" },
   { name: "apply-faults", path: "/apply", ready: "go to the new revision", act: async (page) => { await paste(page.locator(".cm-content"), FAULTY); await page.getByText("2 faults", { exact: true }).waitFor(); } },
   { name: "enrolment", path: "/enrolment", ready: "Enrolment tokens" },
@@ -93,6 +103,17 @@ export const PAGES = [
   { name: "settings-me", path: "/settings?tab=me", ready: "What I may do", act: async (page) => { await page.getByText(/actions allowed/).click(); } },
   { name: "settings-restore", path: "/settings", ready: "Certificate authority", act: async (page) => { await choose(page, "Choose a backup…", "holdfast-2026-11-23.tar", await backupOf(page)); await page.getByText(/made .* by holdfast/).waitFor(); } },
 ];
+
+/** Volumes as a device with a container engine says them: in use and not, counted and not, and one that
+ * could not be backed up. */
+async function volumes(page) {
+  const items = [{ workload: "till", volume: "data", bytes: 5_242_880, used: true }, { workload: "till", volume: "cache", used: false }];
+  await page.route(/\/api\/v1\/devices\/pump-1\/volumes/, (route) =>
+    route.request().method() === "GET" ? route.fulfill({ json: { items, metadata: {} } }) : route.fulfill({ status: 409, json: { error: { code: "conflict", message: "device pump-1: the disk is full" } } }));
+  await page.getByRole("tab", { name: "Volumes" }).click();
+  await page.getByRole("button", { name: "Back up till/cache" }).click();
+  await page.getByText("No backup: till/cache").waitFor();
+}
 
 /** Chooses a file by a button, as a person does. */
 export async function choose(page, button, name, buffer) {
@@ -126,6 +147,11 @@ export async function seed(world) {
   await world.apply({ ...hello, spec: { ...hello.spec, stop: { grace: "2s" }, restart: { policy: "always" } } });
   await world.apply(talker("relay", "echo starting; sleep 1; echo 'cannot reach 10.0.0.5' >&2; exit 1", { site: "hamburg" }));
   await world.apply(talker("night-job", "exit 0", { role: "nobody" }));
+  const base = "what both have\n".repeat(500);
+  push(world, "shop/till:1.4", archive([base, "1.4\n"]));
+  push(world, "shop/till:1.5", archive([base, "1.5\n"]));
+  push(world, "shop/db:16", archive(["a database\n"], "arm64"));
+  await world.apply(group("shop", [{ name: "db", image: "shop/db:16", health: { tcp: { port: 5432 } } }, { name: "web", image: "shop/till:1.4", after: [{ name: "db", until: "healthy" }] }]));
   await world.apply(METRICS, BUDGET, ...AWAY);
   // Nothing listens there: its receiver is not reached.
   await world.apply({ apiVersion: "holdfast/v1", kind: "Notification", metadata: { name: "night-duty" }, spec: { devices: "all", severity: "critical", delay: "0s", to: { webhook: { url: "http://127.0.0.1:9/hooks/holdfast", secret: "a-secret-of-the-scene" } } } });

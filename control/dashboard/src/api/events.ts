@@ -24,7 +24,7 @@ const LEAVE = 6_000;
 /** The newest events since this page was opened, newest first. */
 export const recent = store<readonly Event[]>([]);
 
-const KINDS = ["device", "workload", "stream", "linkbudget", "token", "access", "notification", "alarm", "devicepolicy", "secret", "config", "user", "rolebinding", "tenant", "reset"] as const;
+const KINDS = ["device", "workload", "image", "stream", "linkbudget", "token", "access", "notification", "alarm", "devicepolicy", "secret", "config", "user", "rolebinding", "tenant", "reset"] as const;
 
 type Message = { event: Event } | { broken: number } | { open: true } | { wake: true } | { ended: true } | { word: number };
 

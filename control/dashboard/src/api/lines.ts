@@ -25,9 +25,10 @@ export async function jsonLines<Progress, Result>(path: string, body: unknown, s
     rest = done ? "" : (parts.pop() ?? "");
     for (const part of parts) {
       if (part.trim() === "") continue;
-      const line = JSON.parse(part) as { progress?: Progress; result?: Result };
+      const line = JSON.parse(part) as { progress?: Progress; result?: Result; failed?: string };
       if (line.progress) told(line.progress);
       if (line.result) return line.result;
+      if (line.failed !== undefined) throw new Refusal(response.status, "unknown", line.failed);
     }
     if (done) throw new Refusal(0, "cut", "the answer ended before it was whole");
   }

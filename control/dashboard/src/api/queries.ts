@@ -198,6 +198,17 @@ export const revisions = (name: string) =>
     queryFn: ({ signal }) => ask(client.GET("/api/v1/revisions", { signal, params: { query: { workload: name, limit: 500 } } })),
   });
 
+/** All images; a longer list says so by its `continue`. */
+export const images = () =>
+  queryOptions({ queryKey: ["images"], queryFn: ({ signal }) => ask(client.GET("/api/v1/images", { signal, params: { query: { limit: 5000 } } })) });
+
+/** One image with its layers. */
+export const image = (name: string, digest: string) =>
+  queryOptions({
+    queryKey: ["image", name, digest],
+    queryFn: ({ signal }) => ask(client.GET("/api/v1/images/{reference}", { signal, params: { path: { reference: `${name}@${digest}` } } })),
+  });
+
 /** Documents about data. */
 export const tokens = () =>
   queryOptions({ queryKey: ["tokens"], queryFn: ({ signal }) => ask(client.GET("/api/v1/tokens", { signal, params: { query: { limit: 5000 } } })) });

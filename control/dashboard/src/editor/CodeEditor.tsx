@@ -12,6 +12,7 @@ import { tags } from "@lezer/highlight";
 import { useEffect, useImperativeHandle, useRef, type Ref } from "react";
 import { cursor, kindAt } from "../lib/cursor";
 import type { Mark } from "../lib/faults";
+import { isImageAt } from "../lib/images";
 import { at, forKind, keys, opens, resolve, values, type Schema } from "../lib/schema";
 import { nonce } from "../ui/nonce";
 
@@ -24,6 +25,8 @@ interface Props {
   onChange: (text: string) => void;
   marks: readonly Mark[];
   schema: Schema | undefined;
+  /** Names of images to complete. */
+  images: readonly string[];
   label: string;
   submit?: (() => void) | undefined;
   handle?: Ref<EditorHandle>;
@@ -55,14 +58,14 @@ const look = EditorView.theme({
   ".cm-lintRange-warning": { backgroundImage: "none", borderBottom: "2px dashed var(--hf-warn)", backgroundColor: "var(--hf-warn-back)" },
 });
 
-export default function CodeEditor({ value, onChange, marks, schema, label, submit, handle }: Props) {
+export default function CodeEditor({ value, onChange, marks, schema, images, label, submit, handle }: Props) {
   const place = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView>(undefined);
   // What the editor calls back is always the newest.
-  const now = useRef({ onChange, schema, submit });
+  const now = useRef({ onChange, schema, images, submit });
   const [attributes] = useRefOnce(() => new Compartment());
   useEffect(() => {
-    now.current = { onChange, schema, submit };
+    now.current = { onChange, schema, images, submit };
   });
   useImperativeHandle(handle, () => ({
     jump(from, to) {
@@ -84,7 +87,7 @@ export default function CodeEditor({ value, onChange, marks, schema, label, subm
           EditorView.cspNonce.of(nonce),
           lineNumbers(), history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(), highlightActiveLine(),
           indentUnit.of("  "), EditorState.tabSize.of(2), yaml(), syntaxHighlighting(colours), look, lintGutter(), EditorView.lineWrapping,
-          autocompletion({ override: [(context) => complete(context, now.current.schema)], activateOnTyping: true }),
+          autocompletion({ override: [(context) => complete(context, now.current.schema, now.current.images)], activateOnTyping: true }),
           keymap.of([
             { key: "Mod-Enter", run: () => { now.current.submit?.(); return true; } },
             ...completionKeymap, ...lintKeymap, ...searchKeymap, ...historyKeymap, ...defaultKeymap, indentWithTab,
@@ -130,12 +133,15 @@ function useRefOnce<T>(make: () => T): [T] {
   return [made.current];
 }
 
-function complete(context: CompletionContext, any: Schema | undefined): CompletionResult | null {
+function complete(context: CompletionContext, any: Schema | undefined, images: readonly string[]): CompletionResult | null {
   if (!any) return null;
   const text = context.state.doc.toString();
   const place = cursor(text, context.pos);
   const schema = forKind(any, kindAt(text, context.pos));
   if (!place || (place.typed === "" && !context.explicit && place.kind === "key")) return null;
+  if (place.kind === "value" && isImageAt(place.path)) {
+    return images.length > 0 ? { from: place.from, options: images.map((label) => ({ label, type: "constant" })), validFor: /^[\w./:@-]*$/ } : null;
+  }
   if (place.kind === "value") {
     const options = values(schema, place.path).map(({ label, info }) => ({ label, type: "enum", ...(info ? { info } : {}) }));
     return options.length > 0 ? { from: place.from, options, validFor: /^[\w./-]*$/ } : null;

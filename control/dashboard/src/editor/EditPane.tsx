@@ -1,5 +1,5 @@
 // Editing and applying: the editor, the faults with their places, what would change, conflicts.
-import { Button, FileButton } from "@mantine/core";
+import { Button, FileButton, Menu } from "@mantine/core";
 import { useQuery } from "@tanstack/react-query";
 import { Suspense, useMemo, useRef, useState } from "react";
 import { apply } from "../api/actions";
@@ -9,7 +9,9 @@ import * as read from "../api/queries";
 import type { AppliedDocument } from "../api/types";
 import { hasComments } from "../lib/comments";
 import { toYaml } from "../lib/document";
+import { filled, inserted, type Example } from "../lib/examples";
 import { locate, pathOf, read as parse, type Mark } from "../lib/faults";
+import { suggestions } from "../lib/images";
 import { merge, type Json } from "../lib/merge";
 import { MANY_APPLIED, reached } from "../lib/jobs";
 import { kindOfDocument, KINDS } from "../lib/policies";
@@ -25,7 +27,7 @@ import type { EditorHandle } from "./CodeEditor";
 import { Conflict } from "./Conflict";
 import { draftOf, keep, type Base } from "./drafts";
 import { useDryRun } from "./useDryRun";
-import { ActButton } from "../ui/rights";
+import { ActButton, useCan } from "../ui/rights";
 
 const CodeEditor = later(() => import("./CodeEditor"));
 
@@ -34,6 +36,8 @@ interface Props {
   draft: string;
   initial: string;
   base?: Base;
+  /** Documents to begin with. */
+  examples?: readonly Example[];
   /** Whether files can be opened into it, as `holdfast apply -f` takes them. */
   files?: boolean;
   label: string;
@@ -46,10 +50,12 @@ const nounOf = (kind: string | undefined) => {
   return known ? KINDS[known].one : "workload";
 };
 
+const NONE: readonly Example[] = [];
+
 /** From so many devices on the workload's name is typed before they lose it. */
 const MANY = 2;
 
-export function EditPane({ draft, initial, base: first, files = false, label, applied }: Props) {
+export function EditPane({ draft, initial, base: first, examples = NONE, files = false, label, applied }: Props) {
   const kept = useMemo(() => draftOf(draft), [draft]);
   const [text, setText] = useState(kept?.text ?? initial);
   const [base, setBase] = useState(kept?.base ?? first);
@@ -61,6 +67,10 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
   const [pushing, setPushing] = useState(false);
   const editor = useRef<EditorHandle>(null);
   const schema = useQuery(read.schema());
+  const mayList = useCan()("image.list").allowed;
+  const images = useQuery({ ...read.images(), enabled: mayList && (examples.length > 0 || /\bimage:/.test(text)) }).data?.items;
+  const offered = useMemo(() => suggestions(images ?? []), [images]);
+  const texts = useMemo(() => examples.map((example) => ({ title: example.title, text: filled(example.text, images ?? []) })), [examples, images]);
   const guard = useMemo(() => base && { kind: base.kind, name: base.name, version: base.version }, [base]);
   const run = useDryRun(text, schema.data, guard);
 
@@ -135,7 +145,7 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
     <div className="hf-edit">
       <div className="hf-stack hf-tight">
         <Suspense fallback={<Loading rows={10} />}>
-          <CodeEditor handle={editor} value={text} onChange={change} marks={marks} schema={schema.data} label={label} submit={submit} />
+          <CodeEditor handle={editor} value={text} onChange={change} marks={marks} schema={schema.data} images={offered} label={label} submit={submit} />
         </Suspense>
         <p className="hf-kind">Ctrl-Space completes, Ctrl-Enter applies, Escape and then Tab leaves the editor.</p>
         {commented && <p className="hf-kind">Comments are not kept: the control plane stores the document, not the text.</p>}
@@ -144,6 +154,14 @@ export function EditPane({ draft, initial, base: first, files = false, label, ap
             <FileButton multiple accept=".yaml,.yml,.json" onChange={(chosen) => void openFiles(chosen)}>
               {(props) => <Button {...props} size="xs" variant="default">Open files…</Button>}
             </FileButton>
+          )}
+          {texts.length > 0 && (
+            <Menu position="bottom-start">
+              <Menu.Target><Button size="xs" variant="default">Insert an example</Button></Menu.Target>
+              <Menu.Dropdown>
+                {texts.map((example) => <Menu.Item key={example.title} onClick={() => change(inserted(text, [initial, ...examples.map((one) => one.text), ...texts.map((one) => one.text)], example.text))}>{example.title}</Menu.Item>)}
+              </Menu.Dropdown>
+            </Menu>
           )}
           <ActButton may="artifact.put" size="xs" variant="default" onClick={() => setPushing(true)}>Push an artifact…</ActButton>
         </div>

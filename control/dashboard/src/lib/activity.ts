@@ -69,6 +69,9 @@ const DONE: Readonly<Record<string, string>> = {
   "policy.get": "read the document",
   "policy.list": "listed documents",
   "policy.devices": "listed the devices of",
+  "volume.delete": "deleted a volume of",
+  "volume.backup": "backed up a volume of",
+  "volume.restore": "restored a volume of",
   restore: "restored a backup",
   "device.connected": "connected",
   "device.disconnected": "disconnected",
@@ -78,7 +81,7 @@ const DONE: Readonly<Record<string, string>> = {
 };
 
 const VERBS: Readonly<Record<string, string>> = {
-  apply: "applied", delete: "deleted", create: "created", revoke: "revoked", approve: "approved", restart: "restarted",
+  apply: "applied", push: "pushed", delete: "deleted", create: "created", revoke: "revoked", approve: "approved", restart: "restarted",
   pause: "paused", resume: "resumed", rollback: "rolled back", silence: "silenced", unmute: "ended the silence of", acknowledge: "acknowledged", read: "read", fetch: "fetched", test: "tested", change: "changed", rotate: "rotated",
 };
 

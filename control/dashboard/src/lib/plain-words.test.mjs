@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
 
 const ROOT = join(import.meta.dirname, "../../../..");
 /** Commands of the programs, and of a shell. */
-const COMMAND = /\bholdfast (login|get|describe|apply|delete|device|token|access|data|query|logs|serve|restore|backup|rollback|restart|history|status)\b|\bholdfast-agent (run|enroll|status)\b|\bchmod [ugo+0-9]/;
+const COMMAND = /\bholdfast (login|get|describe|apply|delete|device|token|access|image|volume|data|query|logs|serve|restore|backup|rollback|restart|history|status)\b|\bholdfast-agent (run|enroll|status)\b|\bchmod [ugo+0-9]/;
 
 function files(folder, end) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
@@ -28,8 +28,8 @@ function shown(path) {
   return texts;
 }
 
-/** The line to paste on a device is a command; a path into a record has back-ticks of its own. */
-const OWN = /^(lib\/enrol\.ts|lib\/(path|records|overlay|fields)\.ts)$/;
+/** The line to paste on a device is a command, and so are those of images; a path into a record has back-ticks of its own. */
+const OWN = /^(lib\/(enrol|image-lines)\.ts|lib\/(path|records|overlay|fields)\.ts)$/;
 
 test("the pages' own texts", () => {
   const src = join(import.meta.dirname, "..");

@@ -78,7 +78,7 @@ export interface ActionRow {
 const AREAS: Readonly<Record<string, string>> = {
   about: "The control plane", access: "Access tokens", activity: "Activity and audit", audit: "Activity and audit", alarm: "Alarms", silence: "Alarms", notification: "Alarms",
   document: "Documents", policy: "Documents", artifact: "Artifacts", backup: "Backups", "master-key": "Backups", device: "Devices", event: "Fleet", fleet: "Fleet", stream: "Streams and questions", query: "Streams and questions",
-  token: "Enrolment tokens", workload: "Workloads", user: "People", session: "People", me: "One's own account", auth: "One's own account", metrics: "Figures for Prometheus", tenant: "Tenants", secret: "Secrets",
+  token: "Enrolment tokens", workload: "Workloads", image: "Images", volume: "Volumes of containers", user: "People", session: "People", me: "One's own account", auth: "One's own account", metrics: "Figures for Prometheus", tenant: "Tenants", secret: "Secrets",
 };
 
 /** Actions with who may do them, from the API's description: those that need a role, by their areas. */

@@ -15,7 +15,9 @@ export type Keys = readonly (readonly string[])[];
 /** The first words of the keys that an event makes stale. */
 export function stale(event: Told): Keys {
   const { type, name, parts = [] } = event;
-  if (type === "workload") return [["workload", name], ["workloads"], ["devices"], ["device"], ["fleet"], ["audit"]];
+  if (type === "workload") return [["workload", name], ["workloads"], ["devices"], ["device"], ["fleet"], ["images"], ["image"], ["audit"]];
+  // Which layers others share, too.
+  if (type === "image") return [["images"], ["image"], ["audit"]];
   if (["stream", "linkbudget", "secret", "config"].includes(type)) return [["policies"], ["policy"], ["streams"], ["device"], ["audit"]];
   // Which devices may be away: what is said of them and of the fleet is another.
   if (type === "devicepolicy") return [["devices"], ["device"], ["fleet"], ["workloads"], ["workload"], ["audit"]];

@@ -3,6 +3,7 @@ const paths: Record<string, string> = {
   fleet: "M3 11l9-7 9 7M5 10v10h14V10M9 20v-6h6v6",
   devices: "M4 5h16v10H4zM9 19h6M12 15v4",
   workloads: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM4 7.5l8 4.5 8-4.5M12 12v9",
+  images: "M12 3l9 4.5-9 4.5-9-4.5zM3 12l9 4.5 9-4.5M3 16.5l9 4.5 9-4.5",
   data: "M4 4v16h16M7 16l4-6 3 3 5-7",
   policies: "M4 6h16M7 12h10M10 18h4",
   alarms: "M6 17V11a6 6 0 0112 0v6l2 2H4zM10 21h4",

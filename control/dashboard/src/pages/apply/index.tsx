@@ -1,7 +1,7 @@
 // A new workload (or several documents at once), from an example.
 import { useNavigate } from "@tanstack/react-router";
 import { EditPane } from "../../editor/EditPane";
-import EXAMPLE from "../../lib/example.yaml?raw";
+import { EXAMPLES } from "../../lib/examples";
 import { count } from "../../lib/words";
 import { PageHead } from "../../ui/PageHead";
 import { workloadAt } from "../../ui/PageLink";
@@ -15,7 +15,8 @@ export default function Apply() {
       <EditPane
         draft="apply"
         files
-        initial={EXAMPLE}
+        initial={EXAMPLES[0].text}
+        examples={EXAMPLES}
         label="Documents to apply, YAML"
         applied={(results) => {
           say(results.length === 1 ? `${results[0]?.name} is ${results[0]?.action}` : `${count(results.length, "document")} applied`);

@@ -40,7 +40,7 @@ export function Overview({ device }: { device: Device }) {
             )}
             <Fact name="Agent">{status.agent}</Fact>
             <Fact name="System">{[status.arch, status.kernel].filter(Boolean).join(", ")}</Fact>
-            {status.engine && <Fact name="Container engine">{engine(status.engine)}</Fact>}
+            <Fact name="Container engine">{status.engine && engine(status.engine)}</Fact>
             <Fact name="Address"><span className="hf-mono">{status.address}</span></Fact>
             <Fact name="Enrolled"><Time at={metadata.createdAt} /></Fact>
             <Fact name="Desired state">{`number ${status.generation.desired}${status.generation.applied === status.generation.desired ? ", applied" : `, the device has applied ${status.generation.applied}`}`}</Fact>
@@ -54,7 +54,7 @@ export function Overview({ device }: { device: Device }) {
 
 /** Name and version of a container engine, or why there is none to use. */
 function engine({ name, version, api, problem }: NonNullable<Device["status"]["engine"]>) {
-  const said = name ? `${name} ${version ?? ""}${api ? `, API ${api}` : ""}` : "none";
+  const said = name ? `${name} ${version ?? ""}${api ? `, API ${api}` : ""}` : "none has answered the agent yet";
   return problem ? <>{said}: <Words>{problem}</Words></> : said;
 }
 

@@ -23,6 +23,7 @@ import { History } from "./History";
 import { Logs } from "./Logs";
 import { Overview } from "./Overview";
 import { Streams } from "./Streams";
+import { Volumes } from "./Volumes";
 import { ActButton, ActItem } from "../../ui/rights";
 
 /** The tabs: a further one is a line here and a file beside this one. */
@@ -30,6 +31,7 @@ const PARTS: readonly Part<Device>[] = [
   { key: "overview", title: "Overview", show: (device) => <Overview device={device} /> },
   { key: "streams", title: "Streams", needs: "device.streams", show: ({ metadata }) => <Streams name={metadata.name} /> },
   { key: "logs", title: "Logs", needs: "device.log", show: (device) => <Logs device={device} /> },
+  { key: "volumes", title: "Volumes", needs: "volume.list", show: (device) => <Volumes device={device} /> },
   { key: "history", title: "History", needs: "device.history", anew: ["workload", "kind"], show: ({ metadata, status }) => <History name={metadata.name} online={status.connection === "online"} workloads={Object.keys(status.workloads)} /> },
   { key: "raw", title: "YAML", show: (device) => <Raw of={device} label={`The document of ${device.metadata.name}`} /> },
 ];

@@ -4,6 +4,7 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { ask, client } from "../../api/client";
 import * as read from "../../api/queries";
 import type { Workload } from "../../api/types";
+import { containersOf } from "../../lib/images";
 import { worstOn } from "../../lib/workloads";
 import { Card } from "../../ui/Card";
 import { Loading } from "../../ui/Loading";
@@ -14,6 +15,7 @@ import { Standing } from "../../ui/Standing";
 import { Connection, Phase, WorkloadState } from "../../ui/State";
 import { Heard } from "../../ui/Time";
 import { Words } from "../../ui/Words";
+import { Containers } from "./Containers";
 import { WorkloadActions } from "../../ui/WorkloadActions";
 
 /** Rows that one request adds. */
@@ -34,10 +36,12 @@ export function Devices({ workload }: { workload: Workload }) {
   // The server's order is by the whole device, on which something else may fail: of what was read,
   // this workload's own state comes first.
   const devices = worstOn(list.data?.pages.flatMap((page) => page.items) ?? [], name);
+  const needsEngine = containersOf(workload.spec).length > 0;
   const total = list.data?.pages.at(-1)?.metadata?.total ?? 0;
   return (
     <div className="hf-stack">
       {why.data && <Standing of={why.data} />}
+      <Containers spec={workload.spec} />
       {!list.data && (list.error ? <Failed error={list.error} what="Its devices could not be read" retry={() => void list.refetch()} /> : <Loading />)}
       {list.data && devices.length === 0 && <Notice tone="idle" title="No device runs it">No device has the labels that it asks for. Label some, or change its selector under Edit.</Notice>}
       {devices.length > 0 && (
@@ -60,7 +64,7 @@ export function Devices({ workload }: { workload: Workload }) {
                     </td>
                     <td className="hf-number" data-label="Revision"><Revision desired={wanted} reported={said?.revision} /></td>
                     <td className="hf-number" data-label="Restarts">{said?.restarts ?? "–"}</td>
-                    <td data-label="Reason" className="hf-reason">{said?.reason && <Words>{said.reason}</Words>}</td>
+                    <td data-label="Reason" className="hf-reason">{said?.reason && <Words>{said.reason}</Words>}{needsEngine && status.engine?.problem && <div className="hf-kind">Container engine: <Words>{status.engine.problem}</Words></div>}</td>
                     <td className="hf-nowrap">{wanted !== undefined && <WorkloadActions compact workload={name} device={metadata.name} paused={desired?.[name]?.paused != null} />} {said && <PageLink to={deviceAt(metadata.name)} search={{ tab: "logs", workload: name }} aria-label={`Log on ${metadata.name}`}>Log</PageLink>}</td>
                   </tr>
                 );
