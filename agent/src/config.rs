@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::adapters::clock;
 use crate::core::data::Limits;
 
 /// Largest size that can be set, in bytes: the range of TOML's integers.
@@ -23,6 +24,11 @@ pub struct Config {
     /// Folder in memory (tmpfs) below which files of secrets are kept. None: `/run`, or else
     /// `/dev/shm`.
     pub secrets_folder: Option<PathBuf>,
+    /// Time zone of the device: a name of the system's database or a rule of POSIX. None: that of the
+    /// system.
+    pub zone: Option<String>,
+    /// Most downloads at the same time.
+    pub downloads: usize,
 }
 
 impl Default for Config {
@@ -32,6 +38,8 @@ impl Default for Config {
             log_bytes: 1024 * 1024,
             bus_port: None,
             secrets_folder: None,
+            zone: None,
+            downloads: 2,
             storage: Limits { quota: None, reserve: None, endurance: None },
         }
     }
@@ -46,6 +54,10 @@ enum BadValue {
     NotWithin { shown: String, least: u64, most: u64 },
     #[error("{0}: use an absolute path in quotes")]
     NotAPath(String),
+    #[error(
+        "{0}: use a name below /usr/share/zoneinfo, such as \"Europe/Berlin\", or a rule, such as \"CET-1CEST,M3.5.0,M10.5.0/3\""
+    )]
+    NotAZone(String),
 }
 
 impl Config {
@@ -61,10 +73,13 @@ impl Config {
         let mut faults = Vec::new();
         for (section, value) in &table {
             let (section, keys) = (section.get_ref(), value.get_ref().as_table());
-            let known = matches!(&**section, "bus" | "link" | "logs" | "secrets" | "storage");
+            let known = matches!(
+                &**section,
+                "bus" | "downloads" | "link" | "logs" | "secrets" | "storage" | "time"
+            );
             match keys {
                 _ if !known => faults.push(format!(
-                    "{section}: unknown; there are bus, link, logs, secrets and storage"
+                    "{section}: unknown; there are bus, downloads, link, logs, secrets, storage and time"
                 )),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
@@ -90,6 +105,7 @@ impl Config {
         };
         match path {
             "bus.port" => self.bus_port = u16::try_from(within(1, 65_535)?).ok(),
+            "downloads.parallel" => self.downloads = usize::try_from(within(1, 16)?).unwrap_or(1),
             "link.keep_alive_seconds" => {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
@@ -102,6 +118,10 @@ impl Config {
             "storage.quota_bytes" => self.storage.quota = Some(within(1024 * 1024, MOST)?),
             "storage.reserve_bytes" => self.storage.reserve = Some(within(0, MOST)?),
             "storage.endurance_bytes" => self.storage.endurance = Some(within(1, MOST)?),
+            "time.zone" => {
+                let zone = value.as_str().filter(|name| clock::zone_named(name).is_ok());
+                self.zone = Some(zone.ok_or_else(|| BadValue::NotAZone(shown(value)))?.to_owned());
+            }
             _ => return Err(BadValue::Unknown),
         }
         Ok(())
@@ -140,6 +160,18 @@ mod tests {
         for wrong in ["'memory'", "3"] {
             let faults = Config::parse(&format!("[secrets]\nfolder = {wrong}\n")).unwrap_err();
             assert!(faults[0].contains("absolute path"), "{faults:?}");
+        }
+        let text = "[time]\nzone = 'CET-1CEST,M3.5.0,M10.5.0/3'\n[downloads]\nparallel = 16\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.zone.as_deref(), Some("CET-1CEST,M3.5.0,M10.5.0/3"));
+        assert_eq!(config.downloads, 16);
+        for wrong in ["[time]\nzone = 'Nowhere/Land'", "[time]\nzone = '../../etc/passwd'"] {
+            let faults = Config::parse(wrong).unwrap_err();
+            assert!(faults[0].contains("zoneinfo"), "{faults:?}");
+        }
+        for wrong in ["0", "17"] {
+            let text = format!("[downloads]\nparallel = {wrong}");
+            assert_eq!(Config::parse(&text).unwrap_err().len(), 1, "{wrong}");
         }
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();

@@ -34,4 +34,6 @@ pub mod saved;
 pub mod secrets;
 mod unidentified;
 pub mod version;
+pub mod window;
 pub mod witness;
+pub mod zone;

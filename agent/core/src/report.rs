@@ -306,6 +306,7 @@ mod tests {
             run: Some(7),
             detail: None,
             reason: String::new(),
+            progress: None,
         };
         View {
             desired: version,

@@ -23,8 +23,6 @@ use super::{crash, files};
 use crate::core::backoff::{self, Entropy};
 use crate::core::effect::Observed;
 
-/// Most downloads at the same time; more would only slow each other down on a thin link.
-const MAX_DOWNLOADS: usize = 2;
 /// Time without a byte after which a download is given up and resumed.
 const STALL: Duration = Duration::from_secs(60);
 /// First and longest wait between tries, in milliseconds.
@@ -46,7 +44,8 @@ pub struct Artifacts {
 
 impl Artifacts {
     /// Opens the folders and lists the artifacts that are complete. `api` is the connection to
-    /// download over, once the device is enrolled.
+    /// download over, once the device is enrolled. `parallel`: most downloads at the same time; more
+    /// would only slow each other down on a thin link.
     ///
     /// # Errors
     /// When the folders cannot be created.
@@ -54,7 +53,7 @@ impl Artifacts {
         data: &Path,
         tell: mpsc::Sender<Observed>,
         api: watch::Receiver<Option<Api>>,
-        seed: u64,
+        (parallel, seed): (usize, u64),
     ) -> io::Result<(Self, BTreeSet<Digest>)> {
         let folder = data.join("artifacts/sha256");
         let partial = data.join("artifacts/partial");
@@ -63,7 +62,7 @@ impl Artifacts {
         files::folder(&partial, 0o700)?;
         // A file under its digest is complete: it was renamed to it after the check.
         let there = collect::set(names(&folder)?.into_iter().filter_map(|name| digest_of(&name)));
-        let slots = Arc::new(Semaphore::new(MAX_DOWNLOADS));
+        let slots = Arc::new(Semaphore::new(parallel));
         let fetching = BTreeMap::new();
         Ok((Self { folder, partial, tell, api, slots, fetching, seed }, there))
     }
@@ -90,6 +89,13 @@ impl Artifacts {
         let mut entropy = Entropy::new(self.seed ^ artifact.size);
         let task = tokio::spawn(async move { job.run(&slots, &mut entropy).await });
         self.fetching.insert(artifact.digest, task);
+    }
+
+    /// Stops a download and keeps what has come; `fetch` goes on at the byte.
+    pub fn pause(&mut self, digest: Digest) {
+        if let Some(task) = self.fetching.remove(&digest) {
+            task.abort();
+        }
     }
 
     /// Removes every artifact except these, and stops every other download.

@@ -33,7 +33,7 @@ use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
 use crate::adapters::tasks;
-use crate::adapters::{files, link};
+use crate::adapters::{clock, files, link};
 use crate::config::Config;
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
@@ -114,7 +114,8 @@ impl Driver {
         let (credentials, credentials_seen) = watch::channel(None);
         let (link_tell, links) = mpsc::channel(16);
         let (artifacts, there) =
-            Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
+            Artifacts::open(&data, observe.clone(), api_seen, (config.downloads, seed))
+                .map_err(failed)?;
         let access = Arc::new(Access::new(&data, config.bus_port));
         let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
         let (device, fetched) = (device.unwrap_or_default(), artifacts.folder().to_owned());
@@ -150,6 +151,7 @@ impl Driver {
             artifacts: there,
             entropy: seed,
             opener: Some(opener),
+            zone: clock::zone(config.zone.as_deref()),
         };
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
         tasks::spawn(link::run(credentials_seen, link_tell, seed ^ 1));

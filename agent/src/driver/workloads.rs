@@ -102,6 +102,8 @@ impl Workloads {
         inlets: &mut Inlets,
         logs: &mut Logs,
     ) {
+        let time = folder.time();
+        self.agent.tell_time(time.is_relied_on().then(|| time.now()), uptime_ms());
         // Each round reacts to the one before. A few rounds are usual; the bound keeps a fault in
         // the core from blocking the loop.
         for _ in 0..32 {
@@ -129,6 +131,7 @@ impl Workloads {
             match effect {
                 Effect::Save { name, saved } => states.push((name, Some(*saved))),
                 Effect::Fetch(need) => self.fetch(need),
+                Effect::Pause(digest) => self.artifacts.pause(digest),
                 Effect::Collect { keep } => self.artifacts.collect(&keep),
                 Effect::Prepare { name, revision, nonce, stale_config } => {
                     tracing::info!(workload = %name, revision = revision.number, "starting");

@@ -29,6 +29,7 @@ async fn says(
             run: None,
             detail: None,
             reason: if *phase == Phase::Backoff { "exit code 3".into() } else { String::new() },
+            progress: None,
         };
         (name.parse().unwrap(), Some(report))
     });

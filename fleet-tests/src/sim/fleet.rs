@@ -317,6 +317,7 @@ fn running(revision: u64) -> WorkloadReport {
         run: Some(4_711),
         detail: Some(Detail::Process(4_711)),
         reason: String::new(),
+        progress: None,
     }
 }
 

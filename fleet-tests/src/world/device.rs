@@ -172,6 +172,7 @@ impl Device {
             artifacts: self.disk.artifacts.clone(),
             entropy: dice.below(u64::MAX),
             opener: None,
+            zone: Default::default(),
         };
         self.agent = Some(Agent::new(start, self.uptime(now)));
         self.reporter = Reporter::new(dice.below(1 << 16) as u16);
@@ -386,6 +387,9 @@ impl Device {
     fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
         match effect {
             Effect::Fetch(need) => self.fetch(need.digest(), now, dice),
+            Effect::Pause(digest) => {
+                self.fetching.remove(&digest);
+            }
             prepare @ Effect::Prepare { .. } => self.later(now, dice, 50, Work::Prepare(prepare)),
             Effect::Save { name, saved } => {
                 let stored = !self.disk.full;

@@ -14,6 +14,7 @@ mod parts;
 pub(crate) mod references;
 pub(crate) mod roles;
 pub(crate) mod secret;
+mod windows;
 pub(crate) mod workload;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_base::ids::Labels;
-use holdfast_protocol::workload::{Executable, Probe, RestartPolicy, Run};
+use holdfast_protocol::workload::{EVERY_DAY, Executable, Probe, RestartPolicy, Run, Window};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -79,6 +79,7 @@ fn full() -> Vec<Value> {
                 "health": health,
                 "stop": { "signal": "SIGINT", "grace": "30s" },
                 "bus": { "subscribe": ["pump/#", "+/alarm"], "publish": ["#"] },
+                "windows": { "download": ["22:00-06:00"], "switch": ["Sat,Sun 02:00-04:00"] },
             }
         })
     };
@@ -506,7 +507,7 @@ fn the_document_of_the_documentation_is_let_in() {
     assert_eq!(spec.resources.memory_bytes, Some(64 << 20));
     assert_eq!(spec.resources.cpu_millis, Some(500));
     assert_eq!(spec.resources.pids, Some(32));
-    let Run::Process(process) = &spec.run;
+    let Run::Process(process) = &spec.run else { panic!("not a process") };
     assert_eq!(process.executable, Executable::Path("/bin/sleep".into()));
     assert_eq!(process.args, ["1000"]);
     assert_eq!((spec.stop.signal, spec.stop.grace_ms), (15, 10_000));
@@ -524,19 +525,22 @@ fn every_field_becomes_its_value() {
     assert_eq!(spec.config["etc/app.toml"], "level = 3\n");
     assert_eq!(spec.bus.subscribe, ["pump/#", "+/alarm"]);
     assert_eq!(spec.bus.publish, ["#"]);
+    let window = |from, to, days| Window { from, to, days };
+    assert_eq!(spec.windows.download, [window(22 * 60, 6 * 60, EVERY_DAY)]);
+    assert_eq!(spec.windows.switch, [window(120, 240, 0b110_0000)]);
     let health = spec.health.as_ref().unwrap();
     assert_eq!((health.start_period_ms, health.interval_ms), (5_000, 10_000));
     assert_eq!((health.timeout_ms, health.failures), (1_000, 3));
     let probe = Probe::Http { host: Some("localhost".into()), port: 80, path: "/healthz".into() };
     assert_eq!(health.probe, probe);
-    let Run::Process(process) = &all[1].workload().unwrap().run;
+    let Run::Process(process) = &all[1].workload().unwrap().run else { panic!("not a process") };
     let Executable::Artifact(artifact) = process.executable else { panic!("{process:?}") };
     assert_eq!((artifact.size, artifact.digest.to_string().as_str()), (42, KNOWN));
     assert_eq!(process.user.as_deref(), Some("nobody"));
     assert_eq!(process.workdir.as_deref(), Some("data"));
     assert_eq!(all[0].devices.match_expressions.len(), 2);
     let What::Workload(spec, references) = &all[0].what else { panic!("a workload") };
-    let Run::Process(process) = &spec.run;
+    let Run::Process(process) = &spec.run else { panic!("not a process") };
     assert_eq!(process.env.keys().collect::<Vec<_>>(), ["MODE"], "only texts are plain");
     let names = |place: &&Place| place.to_string();
     let places: Vec<String> = references.places().iter().map(names).collect();
@@ -793,6 +797,22 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "/spec/health",
         r#"{"exec":{"command":["x"]},"failures":0}"#,
         "spec.health.failures: 0: expected",
+    ),
+    ("/spec/windows", r#"{"upload":[]}"#, "spec.windows.upload: unknown field"),
+    (
+        "/spec/windows",
+        r#"{"switch":"02:00-04:00"}"#,
+        "spec.windows.switch: \"02:00-04:00\": expected a list",
+    ),
+    (
+        "/spec/windows",
+        r#"{"switch":["at night"]}"#,
+        "spec.windows.switch[0]: \"at night\": unknown day of the week",
+    ),
+    (
+        "/spec/windows",
+        r#"{"switch":["22-06"]}"#,
+        "spec.windows.switch[0]: \"22-06\": not times of the day",
     ),
     ("/spec/bus", r#"{"read":["a/b"]}"#, "spec.bus.read: unknown field"),
     ("/spec/bus", r#"{"subscribe":"a/b"}"#, "spec.bus.subscribe: \"a/b\": expected a list"),
@@ -1221,6 +1241,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just("exec"),
         Just("stop"),
         Just("bus"),
+        Just("windows"),
         Just("64Mi"),
         Just("1.5"),
         Just("10s"),

@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use holdfast_base::ids::Digest;
 use holdfast_protocol::workload::{
-    Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, WorkloadSpec,
+    Artifact, Bus, Executable, Process, Resources, Restart, RestartPolicy, Run, Stop, Windows,
+    WorkloadSpec,
 };
 
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use super::at::{At, Quantity, Words};
 use super::command::{MAX_PATH, MAX_WORDS, args, fits, is_short_enough};
 use super::document::devices;
 use super::fields::Fields;
-use super::{parts, references};
+use super::{parts, references, windows};
 use crate::secrets::references::{OnChange, References, Source};
 use holdfast_api::selector::Selector;
 use holdfast_api::units;
@@ -101,6 +102,12 @@ pub(crate) fn spec(
             Bus::default(),
             parts::bus,
         );
+        let windows = spec.or(
+            "windows",
+            "Times at which devices download a revision, and turn to it. Default: at any time.",
+            Windows::default(),
+            windows::windows,
+        );
         let (run, env) = run?;
         let spec = WorkloadSpec {
             run,
@@ -110,6 +117,7 @@ pub(crate) fn spec(
             health: health?,
             stop: stop?,
             bus: bus?,
+            windows: windows?,
         };
         let references = References { env, files: files?, on_change: on_change? };
         Some((devices?, spec, references))
