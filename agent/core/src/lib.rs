@@ -26,6 +26,7 @@ pub mod mqtt311;
 pub mod need;
 pub mod negotiation;
 pub mod process;
+pub mod progress;
 pub mod renewal;
 pub mod report;
 pub mod restart;

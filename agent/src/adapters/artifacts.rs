@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use holdfast_base::collect;
 use holdfast_base::ids::Digest;
+use holdfast_protocol::message::Origin;
 use holdfast_protocol::workload::Artifact;
 use http_body_util::{BodyExt as _, Full};
 use hyper::StatusCode;
@@ -18,17 +19,18 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::clock::uptime_ms;
 use super::https::{Api, HttpsError, error_from};
+use super::room::{Claim, NoRoom, Rooms};
 use super::{crash, files};
 use crate::core::backoff::{self, Entropy};
 use crate::core::effect::Observed;
+use crate::core::progress::Pace;
 
 /// Time without a byte after which a download is given up and resumed.
 const STALL: Duration = Duration::from_secs(60);
 /// First and longest wait between tries, in milliseconds.
 const RETRY: (u64, u64) = (1_000, 120_000);
-/// Bytes that must stay free on the disk beside an artifact.
-const HEADROOM: u64 = 4 * 1024 * 1024;
 
 /// Artifacts of this device, and the downloads under way.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub struct Artifacts {
     tell: mpsc::Sender<Observed>,
     api: watch::Receiver<Option<Api>>,
     slots: Arc<Semaphore>,
+    rooms: Rooms,
     fetching: BTreeMap<Digest, JoinHandle<()>>,
     seed: u64,
 }
@@ -63,8 +66,8 @@ impl Artifacts {
         // A file under its digest is complete: it was renamed to it after the check.
         let there = collect::set(names(&folder)?.into_iter().filter_map(|name| digest_of(&name)));
         let slots = Arc::new(Semaphore::new(parallel));
-        let fetching = BTreeMap::new();
-        Ok((Self { folder, partial, tell, api, slots, fetching, seed }, there))
+        let (rooms, fetching) = (Rooms::default(), BTreeMap::new());
+        Ok((Self { folder, partial, tell, api, slots, rooms, fetching, seed }, there))
     }
 
     /// Folder of the complete artifacts.
@@ -84,6 +87,7 @@ impl Artifacts {
             partial: self.partial.join(artifact.digest.hex()),
             tell: self.tell.clone(),
             api: self.api.clone(),
+            rooms: self.rooms.clone(),
         };
         let slots = Arc::clone(&self.slots);
         let mut entropy = Entropy::new(self.seed ^ artifact.size);
@@ -140,8 +144,8 @@ enum NotFetched {
     NoDigest,
     #[error("what came has digest {0}, thrown away")]
     Other(Digest),
-    #[error("{0} bytes more do not fit on the disk: free some space")]
-    NoRoom(u64),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("the link budget for artifacts is used up: it waits until more is due")]
     Budget,
     #[error("{0}")]
@@ -164,6 +168,7 @@ struct Job {
     partial: PathBuf,
     tell: mpsc::Sender<Observed>,
     api: watch::Receiver<Option<Api>>,
+    rooms: Rooms,
 }
 
 impl Job {
@@ -212,8 +217,8 @@ impl Job {
             (hash, have) = begin_anew(&mut file).await.map_err(failed)?;
         }
         if have < self.artifact.size {
-            self.check_room(have)?;
-            self.download(&api, &mut file, &mut hash, have).await?;
+            let claim = self.check_room(have)?;
+            self.download(&api, &mut file, &mut hash, (have, claim.as_ref())).await?;
         }
         file.sync_all().await.map_err(failed)?;
         let found = Digest(hash.finish().as_ref().try_into().map_err(|_| NotFetched::NoDigest)?);
@@ -230,14 +235,11 @@ impl Job {
         files::sync_folder(&self.path).map_err(failed)
     }
 
-    fn check_room(&self, have: u64) -> Result<(), NotFetched> {
-        let needed = self.artifact.size - have;
-        match files::free_bytes(&self.partial) {
-            Ok(free) if free < needed.saturating_add(HEADROOM.min(needed.saturating_mul(4))) => {
-                Err(NotFetched::NoRoom(needed))
-            }
-            _ => Ok(()),
-        }
+    /// Claims room for the rest. None: the disk does not say how much is free.
+    fn check_room(&self, have: u64) -> Result<Option<Claim>, NoRoom> {
+        let needed = self.artifact.size.saturating_sub(have);
+        let Ok(free) = files::free_bytes(&self.partial) else { return Ok(None) };
+        self.rooms.claim(self.artifact.digest, needed, free).map(Some)
     }
 
     async fn download(
@@ -245,7 +247,7 @@ impl Job {
         api: &Api,
         file: &mut tokio::fs::File,
         hash: &mut Context,
-        mut have: u64,
+        (mut have, claim): (u64, Option<&Claim>),
     ) -> Result<(), NotFetched> {
         if api.tap.is_held() {
             return Err(NotFetched::Budget);
@@ -264,6 +266,7 @@ impl Job {
             _ => return Err(error_from(answer).await.into()),
         }
         let mut body = answer.into_body();
+        let mut pace = Pace::new(self.artifact.size, have, uptime_ms());
         while have < self.artifact.size {
             let frame = tokio::time::timeout(STALL, body.frame()).await;
             let Some(frame) = frame.map_err(|_| NotFetched::Stalled)? else {
@@ -277,6 +280,13 @@ impl Job {
             }
             file.write_all(&bytes).await.map_err(NotFetched::Io)?;
             hash.update(&bytes);
+            if let Some(claim) = claim {
+                claim.written(u64::try_from(bytes.len()).unwrap_or(0));
+            }
+            if let Some(progress) = pace.note(have, Origin::Whole, uptime_ms()) {
+                let told = Observed::Progress(self.artifact.digest, progress);
+                let _agent_ends = self.tell.send(told).await;
+            }
         }
         file.flush().await.map_err(NotFetched::Io)
     }

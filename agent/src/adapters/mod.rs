@@ -29,6 +29,7 @@ pub mod meter;
 pub mod mqtt311;
 pub mod notify;
 pub mod resolve;
+pub mod room;
 pub mod sealing;
 pub mod status;
 pub mod store;

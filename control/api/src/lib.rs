@@ -65,7 +65,7 @@ pub use data::{
     PolicyValues, Series, Sparkline, Sparklines, StreamItem, StreamLast,
 };
 pub use device::{
-    Connection, DesiredRevision, Device, DeviceStatus, Generations, Health, HealthState,
+    Connection, DesiredRevision, Device, DeviceStatus, Download, Generations, Health, HealthState,
     LabelPatch, Ping, Problem, ProblemArea, WorkloadStatus,
 };
 pub use document::{API_VERSION, List, ListMeta, Metadata};

@@ -20,7 +20,9 @@ use super::table::{Cell, facts, table};
 use super::text::{Mood, Output, clean};
 use super::yaml;
 use holdfast_api::time::words;
-use holdfast_api::{Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent};
+use holdfast_api::{
+    Connection, Device, Explanation, HealthState, List, Ping, TimelineEvent, WorkloadStatus,
+};
 
 /// Describes one resource.
 pub(crate) async fn describe(client: &Client, output: Output, now: u64, named: &Named) -> Outcome {
@@ -231,13 +233,22 @@ fn workloads(output: Output, device: &Device, now: u64) -> String {
             phase,
             Cell::from(number(is.map(|is| u64::from(is.restarts)))),
             Cell::from(number(is.and_then(|is| is.pid).map(u64::from))),
-            Cell::from(is.map(|is| is.reason.clone()).unwrap_or_default()),
+            Cell::from(is.map(reason).unwrap_or_default()),
         ]
     };
     let all: Vec<Vec<Cell>> = names.into_iter().map(row).collect();
     let headings =
         ["NAME", "DESIRED", "REPORTED", "STATE", "SINCE", "PHASE", "RESTARTS", "PID", "REASON"];
     table(output, 2, &headings, &all)
+}
+
+/// Returns the device's reason, behind the progress of its download.
+fn reason(is: &WorkloadStatus) -> String {
+    match &is.download {
+        None => is.reason.clone(),
+        Some(download) if is.reason.is_empty() => download.to_string(),
+        Some(download) => format!("{download}; {}", is.reason),
+    }
 }
 
 #[cfg(test)]

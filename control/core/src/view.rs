@@ -125,6 +125,7 @@ fn workload_status(
         restarts: said.restarts,
         pid: said.pid(),
         reason: said.reason.clone(),
+        download: said.progress.map(Into::into),
         state: is.map(|is| is.state),
         since: is.and_then(|is| is.since).map(rfc3339),
         phase_since: (mark.phase > 0).then(|| rfc3339(mark.phase)),
