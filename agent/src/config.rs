@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use toml::de::{DeTable, DeValue};
 
 use crate::adapters::clock;
+use crate::adapters::neighbours::Settings;
 use crate::core::data::Limits;
 
 /// Largest size that can be set, in bytes: the range of TOML's integers.
@@ -29,6 +30,8 @@ pub struct Config {
     pub zone: Option<String>,
     /// Most downloads at the same time.
     pub downloads: usize,
+    /// Port and rate at which files are given to neighbours.
+    pub neighbours: Settings,
 }
 
 impl Default for Config {
@@ -40,6 +43,7 @@ impl Default for Config {
             secrets_folder: None,
             zone: None,
             downloads: 2,
+            neighbours: Settings::default(),
             storage: Limits { quota: None, reserve: None, endurance: None },
         }
     }
@@ -75,11 +79,18 @@ impl Config {
             let (section, keys) = (section.get_ref(), value.get_ref().as_table());
             let known = matches!(
                 &**section,
-                "bus" | "downloads" | "link" | "logs" | "secrets" | "storage" | "time"
+                "bus"
+                    | "downloads"
+                    | "link"
+                    | "logs"
+                    | "neighbours"
+                    | "secrets"
+                    | "storage"
+                    | "time"
             );
             match keys {
                 _ if !known => faults.push(format!(
-                    "{section}: unknown; there are bus, downloads, link, logs, secrets, storage and time"
+                    "{section}: unknown; there are bus, downloads, link, logs, neighbours, secrets, storage and time"
                 )),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
@@ -110,6 +121,12 @@ impl Config {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
             "logs.bytes_per_workload" => self.log_bytes = within(64 * 1024, 1024 * 1024 * 1024)?,
+            "neighbours.port" => {
+                self.neighbours.port = u16::try_from(within(0, 65_535)?).unwrap_or(0);
+            }
+            "neighbours.bytes_per_second" => {
+                self.neighbours.rate = within(64 * 1024, 10_000_000_000)?;
+            }
             "secrets.folder" => {
                 let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
                 let bad = || BadValue::NotAPath(shown(value));
@@ -161,10 +178,12 @@ mod tests {
             let faults = Config::parse(&format!("[secrets]\nfolder = {wrong}\n")).unwrap_err();
             assert!(faults[0].contains("absolute path"), "{faults:?}");
         }
-        let text = "[time]\nzone = 'CET-1CEST,M3.5.0,M10.5.0/3'\n[downloads]\nparallel = 16\n";
+        let text = "[time]\nzone = 'CET-1CEST,M3.5.0,M10.5.0/3'\n[downloads]\nparallel = 16\n\
+             [neighbours]\nport = 9000\nbytes_per_second = 100000\n";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.zone.as_deref(), Some("CET-1CEST,M3.5.0,M10.5.0/3"));
         assert_eq!(config.downloads, 16);
+        assert_eq!(config.neighbours, Settings { port: 9_000, rate: 100_000 });
         for wrong in ["[time]\nzone = 'Nowhere/Land'", "[time]\nzone = '../../etc/passwd'"] {
             let faults = Config::parse(wrong).unwrap_err();
             assert!(faults[0].contains("zoneinfo"), "{faults:?}");

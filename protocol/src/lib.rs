@@ -13,6 +13,7 @@ pub mod container;
 pub mod cost;
 pub mod enrol;
 pub mod message;
+pub mod neighbours;
 pub mod problem;
 pub mod sealing;
 pub mod signing;

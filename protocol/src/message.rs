@@ -322,6 +322,10 @@ pub struct AgentInfo {
     /// Container engine of the device. Absent: the agent looks for none, or is of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineInfo>,
+    /// Addresses with port at which the device serves its neighbours, at most
+    /// [`crate::neighbours::MAX_ADDRESSES`]. Empty: it does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<String>,
 }
 
 /// Container engine of a device.

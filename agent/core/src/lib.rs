@@ -27,6 +27,7 @@ pub mod mqtt311;
 pub mod need;
 pub mod negotiation;
 pub mod neighbours;
+pub mod peer;
 pub mod process;
 pub mod progress;
 pub mod renewal;

@@ -326,6 +326,7 @@ mod tests {
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         }
     }
 

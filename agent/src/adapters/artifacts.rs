@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::clock::uptime_ms;
 use super::https::{Api, HttpsError, error_from};
+use super::neighbours::{Fetched, Fetching, Neighbours};
 use super::room::{Claim, NoRoom, Rooms};
 use super::{crash, files};
 use crate::core::backoff::{self, Entropy};
@@ -37,8 +38,11 @@ const RETRY: (u64, u64) = (1_000, 120_000);
 pub struct Artifacts {
     folder: PathBuf,
     partial: PathBuf,
+    /// Folder of what neighbours have given of unfinished artifacts.
+    given: PathBuf,
     tell: mpsc::Sender<Observed>,
     api: watch::Receiver<Option<Api>>,
+    neighbours: Neighbours,
     slots: Arc<Semaphore>,
     rooms: Rooms,
     fetching: BTreeMap<Digest, JoinHandle<()>>,
@@ -55,19 +59,23 @@ impl Artifacts {
     pub fn open(
         data: &Path,
         tell: mpsc::Sender<Observed>,
-        api: watch::Receiver<Option<Api>>,
+        (api, neighbours): (watch::Receiver<Option<Api>>, Neighbours),
         (parallel, seed): (usize, u64),
     ) -> io::Result<(Self, BTreeSet<Digest>)> {
         let folder = data.join("artifacts/sha256");
         let partial = data.join("artifacts/partial");
         files::folder(&data.join("artifacts"), 0o711)?;
         files::folder(&folder, 0o711)?;
+        let given = data.join("artifacts/neighbours");
         files::folder(&partial, 0o700)?;
+        files::folder(&given, 0o700)?;
         // A file under its digest is complete: it was renamed to it after the check.
         let there = collect::set(names(&folder)?.into_iter().filter_map(|name| digest_of(&name)));
         let slots = Arc::new(Semaphore::new(parallel));
         let (rooms, fetching) = (Rooms::default(), BTreeMap::new());
-        Ok((Self { folder, partial, tell, api, slots, rooms, fetching, seed }, there))
+        let all =
+            Self { folder, partial, given, tell, api, neighbours, slots, rooms, fetching, seed };
+        Ok((all, there))
     }
 
     /// Folder of the complete artifacts.
@@ -88,6 +96,8 @@ impl Artifacts {
             tell: self.tell.clone(),
             api: self.api.clone(),
             rooms: self.rooms.clone(),
+            given: self.given.join(artifact.digest.hex()),
+            neighbours: self.neighbours.clone(),
         };
         let slots = Arc::clone(&self.slots);
         let mut entropy = Entropy::new(self.seed ^ artifact.size);
@@ -111,7 +121,7 @@ impl Artifacts {
             }
             wanted && !task.is_finished()
         });
-        for folder in [&self.folder, &self.partial] {
+        for folder in [&self.folder, &self.partial, &self.given] {
             for name in names(folder).unwrap_or_default() {
                 if digest_of(&name).is_none_or(|digest| !keep.contains(&digest)) {
                     // A file that could not be removed goes with the next collection.
@@ -169,6 +179,8 @@ struct Job {
     tell: mpsc::Sender<Observed>,
     api: watch::Receiver<Option<Api>>,
     rooms: Rooms,
+    given: PathBuf,
+    neighbours: Neighbours,
 }
 
 impl Job {
@@ -201,6 +213,14 @@ impl Job {
 
     async fn attempt(&mut self) -> Result<(), NotFetched> {
         let api = self.api.borrow_and_update().clone().ok_or(NotFetched::NotEnrolled)?;
+        let asked = self.neighbours.fetch(self.artifact, &self.given, &self.tell).await;
+        if let Fetched::Here = asked {
+            return self.adopt_given();
+        }
+        let fetching = match asked {
+            Fetched::Fetch(fetching) => Some(fetching),
+            Fetched::Here | Fetched::Alone => None,
+        };
         let partial = self.partial.clone();
         let failed = |error: io::Error| NotFetched::File(partial.clone(), error);
         let mut options = tokio::fs::OpenOptions::new();
@@ -218,7 +238,8 @@ impl Job {
         }
         if have < self.artifact.size {
             let claim = self.check_room(have)?;
-            self.download(&api, &mut file, &mut hash, (have, claim.as_ref())).await?;
+            let signs = (claim.as_ref(), fetching.as_ref());
+            self.download(&api, &mut file, &mut hash, have, signs).await?;
         }
         file.sync_all().await.map_err(failed)?;
         let found = Digest(hash.finish().as_ref().try_into().map_err(|_| NotFetched::NoDigest)?);
@@ -235,6 +256,16 @@ impl Job {
         files::sync_folder(&self.path).map_err(failed)
     }
 
+    /// Takes a file that a neighbour gave, whose digest was checked.
+    fn adopt_given(&self) -> Result<(), NotFetched> {
+        let failed = |error: io::Error| NotFetched::File(self.given.clone(), error);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&self.given, mode).map_err(failed)?;
+        std::fs::rename(&self.given, &self.path).map_err(failed)?;
+        let _there_may_be_none = std::fs::remove_file(&self.partial);
+        files::sync_folder(&self.path).map_err(failed)
+    }
+
     /// Claims room for the rest. None: the disk does not say how much is free.
     fn check_room(&self, have: u64) -> Result<Option<Claim>, NoRoom> {
         let needed = self.artifact.size.saturating_sub(have);
@@ -247,7 +278,8 @@ impl Job {
         api: &Api,
         file: &mut tokio::fs::File,
         hash: &mut Context,
-        (mut have, claim): (u64, Option<&Claim>),
+        mut have: u64,
+        (claim, fetching): (Option<&Claim>, Option<&Fetching>),
     ) -> Result<(), NotFetched> {
         if api.tap.is_held() {
             return Err(NotFetched::Budget);
@@ -283,6 +315,9 @@ impl Job {
             if let Some(claim) = claim {
                 claim.written(u64::try_from(bytes.len()).unwrap_or(0));
             }
+            if let Some(fetching) = fetching {
+                fetching.note(have);
+            }
             if let Some(progress) = pace.note(have, Origin::Whole, uptime_ms()) {
                 let told = Observed::Progress(self.artifact.digest, progress);
                 let _agent_ends = self.tell.send(told).await;
@@ -294,7 +329,7 @@ impl Job {
 
 /// Hashes what is already in the file; returns the digest so far and the length. The file is then
 /// at its end.
-async fn rehash(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
+pub(super) async fn rehash(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
     let mut hash = Context::new(&SHA256);
     let mut have = 0;
     let mut piece = vec![0; 64 * 1024];
@@ -309,7 +344,8 @@ async fn rehash(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
     }
 }
 
-async fn begin_anew(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
+/// Empties a file.
+pub(super) async fn begin_anew(file: &mut tokio::fs::File) -> io::Result<(Context, u64)> {
     file.set_len(0).await?;
     file.seek(io::SeekFrom::Start(0)).await?;
     Ok((Context::new(&SHA256), 0))

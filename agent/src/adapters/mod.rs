@@ -27,6 +27,7 @@ pub mod logs;
 pub mod machine;
 pub mod meter;
 pub mod mqtt311;
+pub mod neighbours;
 pub mod notify;
 pub mod resolve;
 pub mod room;

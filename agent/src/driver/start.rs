@@ -32,6 +32,7 @@ use crate::adapters::format::{self, TooNew};
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
+use crate::adapters::neighbours::Neighbours;
 use crate::adapters::tasks;
 use crate::adapters::{clock, files, link};
 use crate::config::Config;
@@ -113,8 +114,10 @@ impl Driver {
         let (api, api_seen) = watch::channel(None);
         let (credentials, credentials_seen) = watch::channel(None);
         let (link_tell, links) = mpsc::channel(16);
+        let neighbours = Neighbours::new(&data, config.neighbours, api_seen.clone());
+        let sources = (api_seen, neighbours.clone());
         let (artifacts, there) =
-            Artifacts::open(&data, observe.clone(), api_seen, (config.downloads, seed))
+            Artifacts::open(&data, observe.clone(), sources, (config.downloads, seed))
                 .map_err(failed)?;
         let access = Arc::new(Access::new(&data, config.bus_port));
         let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
@@ -163,6 +166,7 @@ impl Driver {
             meter: shipping.meter(),
             keep_alive: config.keep_alive,
             tell: tell.clone(),
+            neighbours: neighbours.clone(),
         };
         // The low bits of the seed begin other things.
         let first = u16::try_from(seed >> 48).unwrap_or_default();
@@ -178,7 +182,7 @@ impl Driver {
             desired,
             identity: DeviceIdentity::new(around, credentials, api, for_identity, unreadable),
             link: Link::new(),
-            reports: Reports::new(&data, first, for_reports, tell),
+            reports: Reports::new(&data, first, for_reports, (tell, neighbours)),
             shipping,
             inlets,
             sources,

@@ -41,6 +41,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         }),
         data: None,
         history: Vec::new(),

@@ -49,6 +49,7 @@ async fn says(
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         }),
         data: None,
         history: Vec::new(),

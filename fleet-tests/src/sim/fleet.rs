@@ -298,6 +298,7 @@ impl Device {
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         };
         StateReport {
             full: true,

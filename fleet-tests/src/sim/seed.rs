@@ -215,6 +215,7 @@ fn report(
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         })),
         ..ReportRecord::default()
     };

@@ -357,6 +357,7 @@ impl Device {
             refused: self.refused,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         };
         if let Some(report) = self.reporter.next(&agent.view(), &[], None, info, uptime) {
             self.outbox.push((report.id.unwrap(), codec::encode(&report).unwrap()));

@@ -477,6 +477,7 @@ fn agent() -> Option<AgentInfo> {
         refused: 2,
         witness: false,
         engine: None,
+        neighbours: Vec::new(),
     })
 }
 
@@ -489,6 +490,7 @@ pub(crate) fn state_first() -> StateReport {
         refused: 0,
         witness: false,
         engine: None,
+        neighbours: Vec::new(),
     };
     StateReport {
         full: true,
@@ -671,6 +673,7 @@ pub(crate) fn desired_data() -> DesiredState {
             Interface { name: "wwan*".into(), metered: true, cost_percent: 150 },
             Interface { name: "eth0".into(), metered: false, cost_percent: 0 },
         ],
+        neighbours: false,
     };
     let streams = policies().into_iter().map(|(name, policy)| (name.parse().unwrap(), policy));
     let data = DataPolicies { streams: streams.collect(), link: Some(link), link_name: None };
