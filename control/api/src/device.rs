@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_base::words::{length, size};
 use holdfast_protocol::message::{Origin, Phase, Progress};
+use holdfast_protocol::neighbours::{Neighbour, Neighbours};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -191,6 +192,9 @@ pub struct DeviceStatus {
     /// Kernel release of the device, such as `6.1.0-28-arm64`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    /// Addresses with port at which the device gives files to its neighbours. Absent: it does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<String>,
     /// Number of inputs (messages and documents) that the agent has refused since it started.
     #[serde(default)]
     pub refused: u64,
@@ -266,6 +270,32 @@ pub struct WorkloadStatus {
     /// State when the device was last heard, given while `state` is `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_state: Option<State>,
+}
+
+/// Devices of a device's site that share downloads with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighbourList {
+    /// The devices, at most 64.
+    pub neighbours: Vec<NeighbourOfSite>,
+}
+
+/// Another device of a site, which shares downloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighbourOfSite {
+    /// Name of the device.
+    pub device: String,
+    /// Addresses with port at which it serves its neighbours, as it reported them.
+    pub addresses: Vec<String>,
+}
+
+impl From<Neighbours> for NeighbourList {
+    fn from(list: Neighbours) -> Self {
+        let one = |it: Neighbour| NeighbourOfSite {
+            device: it.device.to_string(),
+            addresses: it.addresses,
+        };
+        Self { neighbours: list.neighbours.into_iter().map(one).collect() }
+    }
 }
 
 /// Progress of what a device downloads for a workload.

@@ -66,7 +66,7 @@ pub use data::{
 };
 pub use device::{
     Connection, DesiredRevision, Device, DeviceStatus, Download, Generations, Health, HealthState,
-    LabelPatch, Ping, Problem, ProblemArea, WorkloadStatus,
+    LabelPatch, NeighbourList, NeighbourOfSite, Ping, Problem, ProblemArea, WorkloadStatus,
 };
 pub use document::{API_VERSION, List, ListMeta, Metadata};
 pub use fleet::{

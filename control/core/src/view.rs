@@ -80,6 +80,7 @@ fn status(device: &Device, now: u64) -> holdfast_api::DeviceStatus {
         agent: agent.map(|agent| agent.version.clone()),
         arch: agent.map(|agent| agent.arch.clone()),
         kernel: agent.map(|agent| agent.kernel.clone()).filter(|kernel| !kernel.is_empty()),
+        neighbours: agent.map(|agent| agent.neighbours.clone()).unwrap_or_default(),
         refused: agent.map_or(0, |agent| agent.refused),
         certificate_not_after: not_after.map(rfc3339),
         secrets: record.sealing_key.is_some(),

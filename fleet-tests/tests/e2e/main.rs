@@ -37,6 +37,7 @@ mod launching;
 mod lifecycle;
 mod logins;
 mod main_job;
+mod neighbours;
 mod outage;
 mod plane_crash;
 mod plane_data;

@@ -18,12 +18,13 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 24] = [
+const SOURCES: [&str; 25] = [
     "src/message.rs",
     "src/checkpoint.rs",
     "src/wire.rs",
     "src/workload.rs",
     "src/container.rs",
+    "src/neighbours.rs",
     "src/enrol.rs",
     "src/sealing.rs",
     "base/src/ids.rs",

@@ -261,6 +261,18 @@ pub(crate) fn desired_windows() -> DesiredState {
     desired(5, vec![("hello", 2, hello)])
 }
 
+pub(crate) fn desired_neighbours() -> DesiredState {
+    let link = LinkBudget {
+        period: Period::Day,
+        bytes: 10 * 1024 * 1024,
+        shares: BTreeMap::new(),
+        interfaces: Vec::new(),
+        neighbours: true,
+    };
+    let data = DataPolicies { link: Some(link), ..DataPolicies::default() };
+    DesiredState { data: Some(Box::new(data)), ..desired(6, Vec::new()) }
+}
+
 /// Randomness of the sealed vectors.
 pub(crate) const SEALED_RANDOM: [u8; 32] = [3; 32];
 
@@ -522,6 +534,13 @@ pub(crate) fn state_containers() -> StateReport {
     let agent = first.agent.map(|agent| AgentInfo { engine: Some(engine), ..agent });
     let workloads = BTreeMap::from([("till".parse().unwrap(), Some(till))]);
     StateReport { agent, workloads, ..state_first() }
+}
+
+pub(crate) fn state_neighbours() -> StateReport {
+    let first = state_first();
+    let neighbours = text(&["10.0.0.7:8886", "192.168.1.20:8886"]);
+    let agent = first.agent.map(|agent| AgentInfo { neighbours, ..agent });
+    StateReport { agent, ..state_first() }
 }
 
 pub(crate) fn state_progress() -> StateReport {

@@ -20,6 +20,10 @@ const FILE: &str = "neighbours.json";
 const MAX_FILE: u64 = 256 * 1024;
 /// Shortest time between two requests for the list, in milliseconds, whoever asks for it.
 const SOON: u64 = 60_000;
+/// Most devices that are remembered as strangers, and for how long, in milliseconds: a device of another
+/// site costs one list an hour, however often it comes.
+const MAX_STRANGERS: usize = 64;
+const STRANGE: u64 = 3_600_000;
 /// Most addresses of one neighbour that are tried: those reported and those found.
 const MAX_ADDRESSES: usize = 8;
 
@@ -37,6 +41,9 @@ struct Known {
     listed_at: Option<u64>,
     /// Time of the last request, whatever came of it.
     asked_at: Option<u64>,
+    /// Devices that came and were not of the site by a list that was asked for because of them, and
+    /// when, in milliseconds. At most [`MAX_STRANGERS`].
+    strangers: BTreeMap<Name, u64>,
 }
 
 impl Directory {
@@ -55,9 +62,31 @@ impl Directory {
         self.lock().neighbours.clone()
     }
 
-    /// True if a device is of this site, as far as is known.
-    pub(super) fn knows(&self, name: &Name) -> bool {
-        self.lock().neighbours.contains_key(name)
+    /// True if a device is of this site. The control plane is asked about one that came for the first
+    /// time.
+    pub(super) async fn admits(&self, name: &Name, api: &watch::Receiver<Option<Api>>) -> bool {
+        let now = uptime_ms();
+        {
+            let mut known = self.lock();
+            known.strangers.retain(|_, at| *at + STRANGE > now);
+            let is_known = known.neighbours.contains_key(name);
+            let is_full = known.strangers.len() >= MAX_STRANGERS;
+            if is_known || known.strangers.contains_key(name) || is_full {
+                return is_known;
+            }
+        }
+        let listed = self.refresh(api, SOON).await;
+        let mut known = self.lock();
+        let is_known = known.neighbours.contains_key(name);
+        if listed && !is_known {
+            known.strangers.insert(name.clone(), now);
+        }
+        is_known
+    }
+
+    /// True if no address is known of some neighbour.
+    pub(super) fn lacks(&self) -> bool {
+        self.lock().neighbours.values().any(Vec::is_empty)
     }
 
     /// Adds an address of a known neighbour, to be tried first.
@@ -104,6 +133,7 @@ impl Directory {
         if known.neighbours.keys().ne(neighbours.keys()) {
             tracing::info!(count = neighbours.len(), "neighbours are known");
         }
+        known.strangers.retain(|name, _| !neighbours.contains_key(name));
         known.neighbours = neighbours;
         known.listed_at = Some(uptime_ms());
         drop(known);
@@ -140,11 +170,11 @@ mod tests {
         let (b, c, d): (Name, Name, Name) =
             ("b".parse().unwrap(), "c".parse().unwrap(), "d".parse().unwrap());
         assert_eq!(again.all()[&b], ["10.0.0.2:1".parse().unwrap()]);
-        assert!(again.knows(&c) && !again.knows(&d));
+        assert!(again.all().contains_key(&c) && !again.all().contains_key(&d));
         again.found(&b, "10.0.0.9:2".parse().unwrap());
         again.found(&d, "10.0.0.9:2".parse().unwrap());
         assert_eq!(again.all()[&b][0], "10.0.0.9:2".parse().unwrap());
-        assert!(!again.knows(&d), "only the control plane says who is of the site");
+        assert!(!again.all().contains_key(&d), "only the control plane says who is of the site");
         std::fs::write(folder.path().join(FILE), "{").unwrap();
         assert!(Directory::open(folder.path()).all().is_empty());
     }

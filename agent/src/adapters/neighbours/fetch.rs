@@ -35,8 +35,10 @@ const STALL: Duration = Duration::from_secs(10);
 /// Time over which the rate of a neighbour is measured, in milliseconds, and the least rate in bytes a
 /// second. A slower one is left: the control plane is no slower, or the next neighbour.
 const SLOW: (u64, u64) = (15_000, 16 * 1024);
-/// Age of the list of neighbours from which it is asked for again, in milliseconds: an hour.
-const LIST_AGE: u64 = 3_600_000;
+/// Size of a file in bytes above which the list of neighbours is worth its bytes each time, and the age
+/// in milliseconds from which it is asked for again: for larger files, and for smaller ones. It costs
+/// some 5 KB over the thin link.
+const LIST: (u64, u64, u64) = (4 * 1024 * 1024, 60_000, 3_600_000);
 
 /// What came of asking neighbours for a file.
 #[derive(Debug)]
@@ -105,7 +107,7 @@ impl Neighbours {
         // Until it says something else, or is dropped.
         let own = Fetching { shared: Arc::clone(shared), digest: artifact.digest };
         shared.offer(artifact.digest, Some(Offer::Waits));
-        shared.find().await;
+        shared.find(artifact.size).await;
         let mut search = Search { shared, artifact, stuck: BTreeMap::new(), left: BTreeSet::new() };
         let mut pause = ROUNDS.0;
         loop {
@@ -137,8 +139,10 @@ impl Neighbours {
 
 impl Shared {
     /// Makes sure that the neighbours are known: by the control plane, or else by multicast.
-    async fn find(&self) {
-        if self.directory.refresh(&self.api, LIST_AGE).await {
+    async fn find(&self, size: u64) {
+        let (large, soon, late) = LIST;
+        let age = if size >= large { soon } else { late };
+        if self.directory.refresh(&self.api, age).await && !self.directory.lacks() {
             return;
         }
         for (name, address) in multicast::ask(&addresses::own()).await {

@@ -32,9 +32,9 @@ const MAX_CONNECTIONS: usize = MAX_ASKED;
 const HEAD: Duration = Duration::from_secs(10);
 /// Longest life of a connection: who takes longer goes on at the byte with another one.
 const LIFE: Duration = Duration::from_secs(3_600);
-/// Age in milliseconds from which the list of neighbours is asked for again because a device that is
-/// not on it has come.
-const STALE: u64 = 600_000;
+/// Longest time for which a device waits until the control plane has said whether it is of the site:
+/// less than it waits for an answer.
+const KNOWN: Duration = Duration::from_secs(2);
 
 /// Listens on a port, or on a free one if it is taken. Returns the port.
 pub(super) fn bind(port: u16) -> io::Result<(TcpListener, u16)> {
@@ -100,12 +100,8 @@ async fn answer(
     name: Name,
     request: &Request<Incoming>,
 ) -> Response<Part<Shared>> {
-    if !shared.directory.knows(&name) {
-        // It may be new, of which the control plane tells.
-        let list = Arc::clone(shared);
-        tasks::spawn(async move {
-            list.directory.refresh(&list.api, STALE).await;
-        });
+    let admits = shared.directory.admits(&name, &shared.api);
+    if !tokio::time::timeout(KNOWN, admits).await.unwrap_or(false) {
         return reply(shared, StatusCode::FORBIDDEN, Offer::None);
     }
     let digest = request.uri().path().strip_prefix(FILES_PATH);

@@ -290,6 +290,7 @@ fn data_documents() -> Vec<Value> {
                 "per": "day", "bytes": "10Mi",
                 "shares": { "control": "10%", "events": "20%", "data": "60%", "logs": "5%", "artifacts": "5%" },
                 "interfaces": [{ "name": "wwan*", "metered": true, "cost": 1.5 }],
+                "neighbours": true,
             }),
         ),
     ]
@@ -330,6 +331,7 @@ fn documents_about_data_become_their_values() {
     assert_eq!((budget.period, budget.bytes), (Period::Day, 10 << 20));
     assert_eq!(budget.shares[&TrafficClass::Data].percent, 60);
     assert_eq!(budget.interfaces[0].cost_percent, 150);
+    assert!(budget.neighbours);
     let least = json!({
         "apiVersion": "holdfast/v1", "kind": "Stream", "metadata": { "name": "least" },
         "spec": { "devices": { "matchLabels": { "role": "a" } }, "streams": ["*"] },

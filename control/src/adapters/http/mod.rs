@@ -28,6 +28,7 @@ mod logs;
 mod master_key;
 mod meaning;
 mod metrics;
+mod neighbours;
 mod noted;
 mod pages;
 mod parameters;
@@ -211,7 +212,7 @@ fn sessions() -> OpenApiRouter<App> {
 
 /// Routes that devices may use too.
 fn devices() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(artifacts::get))
+    OpenApiRouter::new().routes(routes!(artifacts::get)).routes(routes!(neighbours::list))
 }
 
 /// Builds the OpenAPI document of the API.
