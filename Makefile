@@ -128,6 +128,10 @@ bench: release ## Size, memory, wire and speed of the released programs
 bench-data: release ## The buffer of data streams beside mosquitto's (BENCH="--quick" for a look)
 	HOLDFAST_BIN_DIR=$(CURDIR)/dist/$(ARCH) $(CARGO) run --locked --release --package fleet-tests --bin bench -- data $(BENCH)
 
+.PHONY: bench-deltas
+bench-deltas: ## Deltas between public programs beside bsdiff, zstd, xdelta3 and HDiffPatch
+	$(CARGO) run --locked --package fleet-tests --bin bench -- deltas $(BENCH)
+
 .PHONY: fuzz
 fuzz: FUZZ_SECONDS := 600
 fuzz: fuzz-short ## Ten minutes for every decoder (FUZZ_SECONDS=N to choose)

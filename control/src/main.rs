@@ -3,8 +3,15 @@
 use std::process::ExitCode;
 
 use holdfast_cli::{Programs, ResetArgs, ServeArgs};
+use holdfast_control::adapters::deltas::child;
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [first, rest @ ..] = arguments.as_slice()
+        && first == child::NAME
+    {
+        return child::run(rest);
+    }
     holdfast_cli::run(Programs { serve, reset })
 }
 

@@ -113,7 +113,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     let app = App {
         service: Arc::clone(&service),
         gateway: gateway.clone(),
-        artifacts,
+        artifacts: Arc::clone(&artifacts),
         requests: Arc::new(Requests::default()),
         description: Arc::new(http::openapi()),
         pages: Arc::new(pages),
@@ -128,6 +128,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     if admin.is_some() {
         service.access.admin_token_was_shown().await?;
     }
+    let making = tokio::spawn(async move { artifacts.deltas.run().await });
     let renewing = tokio::spawn(renew_identity(authority, gateway.clone(), tls));
     let living = tokio::spawn(live(Arc::clone(&service)));
     let telling = tokio::spawn(run_alarms(Arc::clone(&service.alarms), stop.subscribe()));
@@ -135,6 +136,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
 
     let writer_ended = ended(&mut signals, &service).await;
     renewing.abort();
+    making.abort();
     living.abort();
     // Deliveries under way are repeated after the next start, with the same id.
     telling.abort();

@@ -49,6 +49,9 @@ api_codes! {
     Csrf "csrf" 403,
         "the change came with a login's cookie and without its CSRF token",
         "send the token of the session in the header X-CSRF-Token";
+    DeltaNotReady "delta-not-ready" 503,
+        "the delta that was asked for is being made",
+        "ask again after the seconds of Retry-After, or without `from` for the whole";
     Internal "internal" 500,
         "the control plane or its machine has failed",
         "look at the control plane's log";

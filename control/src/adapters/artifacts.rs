@@ -10,6 +10,7 @@ use std::sync::{PoisonError, RwLock};
 use holdfast_base::ids::{Digest, unhex};
 use tokio::io::AsyncWriteExt as _;
 
+use super::deltas::Deltas;
 use crate::ports::artifacts::ArtifactSizes;
 use crate::ports::rows::Disk;
 
@@ -22,6 +23,8 @@ pub struct Artifacts {
     next: AtomicU64,
     /// Maximum size of an artifact, in bytes.
     pub max: u64,
+    /// Deltas between artifacts.
+    pub deltas: Deltas,
 }
 
 impl ArtifactSizes for Artifacts {
@@ -33,11 +36,18 @@ impl ArtifactSizes for Artifacts {
         self.all()
     }
 
+    fn expect(&self, old: &Digest, new: &Digest) {
+        self.deltas.expect(*old, *new);
+    }
+
     fn remove(&self, digest: &Digest, unowned: &dyn Fn() -> bool) {
         let mut sizes = self.sizes.write().unwrap_or_else(PoisonError::into_inner);
         if sizes.contains_key(digest) && unowned() {
             match std::fs::remove_file(self.path(digest)) {
-                Ok(()) => drop(sizes.remove(digest)),
+                Ok(()) => {
+                    sizes.remove(digest);
+                    self.deltas.forget(digest);
+                }
                 Err(error) => tracing::warn!(%digest, %error, "an artifact that nobody has stays"),
             }
         }
@@ -63,7 +73,9 @@ impl Artifacts {
                 sizes.insert(Digest(digest), entry.metadata()?.len());
             }
         }
-        Ok(Self { whole, incoming, sizes: RwLock::new(sizes), next: AtomicU64::new(0), max })
+        let deltas = Deltas::open(folder, &whole)?;
+        let (sizes, next) = (RwLock::new(sizes), AtomicU64::new(0));
+        Ok(Self { whole, incoming, sizes, next, max, deltas })
     }
 
     /// Size of an artifact in bytes; `None` when it is not stored.

@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod authority;
 pub mod clock;
 pub mod data_store;
+pub mod deltas;
 pub mod gateway;
 pub mod http;
 pub mod keyring;

@@ -57,6 +57,14 @@ pub enum Failure {
     /// Request that is too large.
     #[error("{0}")]
     TooLarge(String),
+    /// Delta that is being made.
+    #[error("{message}")]
+    Later {
+        /// Text for a person.
+        message: String,
+        /// Seconds after which it may be asked for again.
+        seconds: u64,
+    },
     /// Request that cannot be carried out at the moment; trying again may help.
     #[error("{0}")]
     Unavailable(String),

@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod data;
+pub mod deltas;
 pub mod fanout;
 pub mod fleet;
 pub mod latency;

@@ -1,6 +1,6 @@
 //! Program of `make bench`: measures size, memory, wire and speed of the released programs, and
 //! writes the results to `fleet-tests/BENCHMARKS.md`. `bench PART...` runs parts: agent, change,
-//! boot, latency, fleet, memory, fanout.
+//! boot, latency, fleet, memory, fanout. `bench deltas [NAME]` compares deltas.
 #![allow(
     clippy::disallowed_methods,
     clippy::unwrap_used,
@@ -12,7 +12,7 @@
 
 use fleet_tests::bench::data::{self, Sizes};
 use fleet_tests::bench::table::{Row, markdown};
-use fleet_tests::bench::{agent, fanout, fleet, latency, machine};
+use fleet_tests::bench::{agent, deltas, fanout, fleet, latency, machine};
 use fleet_tests::harness::{Binaries, Plane};
 
 const PARTS: [&str; 7] = ["agent", "change", "boot", "latency", "memory", "fanout", "fleet"];
@@ -26,6 +26,17 @@ fn main() {
     }
     if arguments.first().is_some_and(|first| first == "data") {
         return data(&arguments[1..]);
+    }
+    if let [first, rest @ ..] = arguments.as_slice()
+        && first == "deltas"
+    {
+        let only = rest.first().map_or("", String::as_str);
+        let table = deltas::table(only);
+        println!("{table}");
+        if only.is_empty() {
+            write_by("deltas", "HFD1 for 24 MiB of memory", &table);
+        }
+        return;
     }
     let wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|it| it == part);
     let mut rows: Vec<Row> = Vec::new();
@@ -76,9 +87,14 @@ fn data(arguments: &[String]) {
 
 /// Replaces the text between the marks in BENCHMARKS.md.
 fn write(mark: &str, table: &str) {
+    let version = machine::output(Binaries::find().agent.to_str().unwrap(), &["--version"]);
+    write_by(mark, &version, table);
+}
+
+/// Replaces the text between the marks, as measured on something.
+fn write_by(mark: &str, version: &str, table: &str) {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/BENCHMARKS.md");
     let text = std::fs::read_to_string(path).unwrap();
-    let version = machine::output(Binaries::find().agent.to_str().unwrap(), &["--version"]);
     let mark = format!("<!-- {mark} -->\n");
     let (head, rest) = text.split_once(&mark).expect("the mark stands there");
     let (_, tail) = rest.split_once("<!-- end -->\n").expect("the mark stands there");

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::root;
 
 /// Folders of the crates.
-const CRATES: [&str; 16] = [
+const CRATES: [&str; 18] = [
     "agent",
     "agent/core",
     "control",
@@ -28,11 +28,13 @@ const CRATES: [&str; 16] = [
     "control/api",
     "control/cli",
     "control/core",
+    "control/delta",
     "control/ports",
     "control/rows",
     "fleet-tests",
     "protocol",
     "protocol/base",
+    "protocol/delta",
     "protocol/mqtt",
     "protocol/mqtt-host",
     "protocol/query",

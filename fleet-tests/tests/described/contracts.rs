@@ -12,8 +12,10 @@ use std::path::PathBuf;
 use super::{root, sources};
 
 /// Folders of the shipped sources.
-const SHIPPED: [&str; 14] = [
+const SHIPPED: [&str; 16] = [
     "control/age/src",
+    "control/delta/src",
+    "protocol/delta/src",
     "protocol/base/src",
     "protocol/records/src",
     "protocol/query/src",

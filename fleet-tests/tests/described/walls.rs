@@ -12,8 +12,9 @@ use crate::{read, root};
 
 /// Crates of the control plane that each of its inner crates may stand on. Crates of the protocol
 /// are free to all.
-const MAY: [(&str, &[&str]); 5] = [
+const MAY: [(&str, &[&str]); 6] = [
     ("control/age", &[]),
+    ("control/delta", &[]),
     ("control/rows", &[]),
     ("control/ports", &["holdfast-control-rows"]),
     ("control/core", &["holdfast-api", "holdfast-control-rows"]),
@@ -21,7 +22,7 @@ const MAY: [(&str, &[&str]); 5] = [
 ];
 
 /// Crates of the program, of which the crates above may use none but those that they are allowed.
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
     "holdfast-age",
     "holdfast-api",
     "holdfast-cli",
@@ -29,11 +30,18 @@ const ROOMS: [&str; 7] = [
     "holdfast-control-core",
     "holdfast-control-ports",
     "holdfast-control-rows",
+    "holdfast-delta-maker",
 ];
 
 /// Crates of the protocol without a runtime; `protocol/mqtt-host` is the one that has one.
-const WITHOUT_RUNTIME: [&str; 5] =
-    ["protocol/base", "protocol/records", "protocol/query", "protocol/mqtt", "protocol"];
+const WITHOUT_RUNTIME: [&str; 6] = [
+    "protocol/base",
+    "protocol/records",
+    "protocol/query",
+    "protocol/mqtt",
+    "protocol/delta",
+    "protocol",
+];
 
 /// Crates that do I/O, which no core and no port uses.
 const OUTSIDE: [&str; 9] =

@@ -30,6 +30,7 @@ mod data_link;
 mod data_policies;
 mod data_query;
 mod data_trouble;
+mod deltas;
 mod features;
 mod hostile;
 mod jobs;

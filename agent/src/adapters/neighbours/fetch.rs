@@ -27,9 +27,9 @@ use crate::core::progress::Pace;
 
 /// First and longest pause between two rounds of questions, in milliseconds.
 const ROUNDS: (u64, u64) = (500, 10_000);
-/// Time without a byte from a neighbour after which it is left, and time within which a neighbour that
-/// fetches has to get ahead, in milliseconds. As long as a stall of a download over the thin link.
-const PATIENCE: u64 = 60_000;
+/// Time within which a neighbour that fetches has to get ahead, in milliseconds: 5 minutes. It ends its
+/// download by itself after a minute without a byte, and waits 4 minutes for a delta that is being made.
+const PATIENCE: u64 = 300_000;
 /// Time without a byte of a neighbour's response after which it is left.
 const STALL: Duration = Duration::from_secs(10);
 /// Time over which the rate of a neighbour is measured, in milliseconds, and the least rate in bytes a

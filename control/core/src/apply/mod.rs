@@ -8,6 +8,7 @@ mod planned;
 mod policy;
 mod reach;
 pub(crate) mod references;
+mod replaced;
 mod workload;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ use super::model::Model;
 use super::placed;
 use super::records::PolicyRecord;
 use holdfast_api::Applied;
+use holdfast_base::ids::Digest;
 use holdfast_protocol::enrol::Fault;
 
 pub(crate) use self::planned::Planned;
@@ -114,6 +116,15 @@ impl Plan {
     /// True if a document changes that says whether devices may be away.
     pub fn changes_rules(&self) -> bool {
         self.policies.iter().any(|(record, _)| record.policy.kind().decides_absence())
+    }
+
+    /// Artifacts that workloads of the plan have in place of others: the old ones and the new ones.
+    pub fn replaced(&self, model: &Model) -> Vec<(Digest, Digest)> {
+        let former = |planned: &PlannedWorkload| {
+            let known = model.workloads.get(&planned.record.name)?;
+            Some(replaced::replaced(&known.record.spec.run, &planned.record.spec.run))
+        };
+        self.workloads.iter().filter_map(former).flatten().collect()
     }
 
     /// Carries the plan out, as the access token `by`. The model must be the one that the plan was

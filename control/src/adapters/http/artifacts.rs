@@ -19,6 +19,7 @@ use super::app::App;
 use super::extract::{Params, Path};
 use super::lists::PageQuery;
 use crate::adapters::artifacts::Upload;
+use crate::adapters::deltas::{Answer, MOST_BASES};
 use crate::api::{ArtifactOfTenant, List, StoredArtifact};
 use crate::core::rights::Actor;
 use crate::service::Failure;
@@ -150,21 +151,49 @@ fn part(headers: &HeaderMap, size: u64) -> Part {
     if first >= size { Part::Unsatisfiable } else { Part::From(first, last) }
 }
 
+/// Type of a response that is a delta.
+const DELTA: &str = "application/vnd.holdfast.delta";
+
+/// What a device has, and has to spare.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct DeltaQuery {
+    from: Option<String>,
+    memory: Option<u64>,
+}
+
+/// Bases that a device names: as many as are looked at.
+fn bases(from: Option<&str>) -> Result<Vec<Digest>, Failure> {
+    let named = from.into_iter().flat_map(|from| from.split(',')).filter(|one| !one.is_empty());
+    let bases: Result<Vec<Digest>, _> = named.take(MOST_BASES + 1).map(str::parse).collect();
+    let bases = bases.map_err(|error| Failure::invalid(format!("from: {error}")))?;
+    if bases.len() > MOST_BASES {
+        return Err(Failure::invalid(format!("from: {MOST_BASES} digests at most")));
+    }
+    Ok(bases)
+}
+
 /// Downloads an artifact, or one range of its bytes.
 ///
-/// A device may download the artifacts of its own workloads.
+/// A device may download the artifacts of its own workloads. One that says how much memory it can
+/// spare may get a delta instead, whose type is `application/vnd.holdfast.delta`: from one of the
+/// artifacts that it has, or the artifact compressed.
 #[utoipa::path(get, path = "/api/v1/artifacts/{digest}", operation_id = "getArtifact", tag = "artifacts",
     params(("digest" = String, Path, description = "`sha256:<64 hex>`"),
-        ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`")),
+        ("from" = Option<String>, Query, description = "digests of artifacts that the device has, joined by commas, the best first, 8 at most"),
+        ("memory" = Option<u64>, Query, description = "bytes of memory that the device can spare to apply a delta; without it the artifact comes as it is"),
+        ("Range" = Option<String>, Header, description = "`bytes=FIRST-LAST`"),
+        ("If-Range" = Option<String>, Header, description = "ETag of the delta that the range is of: with another one, it comes from its first byte")),
     security(("bearer" = []), ()),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 416, description = "no such part"),
+        (status = 503, description = "`delta-not-ready`: ask again after the seconds of Retry-After", body = super::error::ErrorBody),
         (status = "4XX", body = super::error::ErrorBody)))]
 pub(super) async fn get(
     State(app): State<App>,
     Extension(actor): Extension<Actor>,
     Path(digest): Path<String>,
+    Params(query): Params<DeltaQuery>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let digest: Digest =
@@ -172,7 +201,49 @@ pub(super) async fn get(
     app.service.workloads.may_fetch(&actor, &digest)?;
     let none = || Failure::no("artifact", &digest.to_string());
     let size = app.artifacts.size(&digest).ok_or_else(none)?;
-    let (status, first, last) = match part(&headers, size) {
+    let mut bases = bases(query.from.as_deref())?;
+    if let Some(memory) = query.memory {
+        // A base that the tenant does not have is as one that nobody has.
+        bases.retain(|base| app.service.workloads.has_artifact(&actor, base));
+        match app.artifacts.deltas.ask(&bases, digest, memory) {
+            Answer::Ready(path) => match delta(&path, &headers).await {
+                Ok(response) => return Ok(response),
+                // It went meanwhile.
+                Err(error) => tracing::debug!(%error, "a delta cannot be read"),
+            },
+            Answer::Later(seconds) => {
+                let message = format!("a delta to {digest} is being made: ask again");
+                return Err(Failure::Later { message, seconds });
+            }
+            Answer::Whole => {}
+        }
+    }
+    let file = tokio::fs::File::open(app.artifacts.path(&digest)).await.map_err(disk)?;
+    send(file, size, part(&headers, size)).await.map_err(disk)
+}
+
+/// Sends the file of a delta.
+async fn delta(path: &std::path::Path, headers: &HeaderMap) -> std::io::Result<Response> {
+    let file = tokio::fs::File::open(path).await?;
+    let meta = file.metadata().await?;
+    let since = meta.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    // Made again it has another time, and perhaps other bytes.
+    let tag = format!("\"{:x}-{:x}\"", since.as_nanos(), meta.len());
+    let other =
+        headers.get(header::IF_RANGE).is_some_and(|value| value.as_bytes() != tag.as_bytes());
+    let part = if other { Part::Whole } else { part(headers, meta.len()) };
+    let mut response = send(file, meta.len(), part).await?;
+    let sent = response.headers_mut();
+    sent.insert(header::CONTENT_TYPE, HeaderValue::from_static(DELTA));
+    if let Ok(tag) = tag.parse() {
+        sent.insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+/// Sends a file, or a part of it.
+async fn send(mut file: tokio::fs::File, size: u64, part: Part) -> std::io::Result<Response> {
+    let (status, first, last) = match part {
         Part::Whole => (StatusCode::OK, 0, size),
         Part::From(first, last) => (StatusCode::PARTIAL_CONTENT, first, last + 1),
         Part::Unsatisfiable => {
@@ -180,8 +251,7 @@ pub(super) async fn get(
             return Ok((StatusCode::RANGE_NOT_SATISFIABLE, range).into_response());
         }
     };
-    let mut file = tokio::fs::File::open(app.artifacts.path(&digest)).await.map_err(disk)?;
-    file.seek(std::io::SeekFrom::Start(first)).await.map_err(disk)?;
+    file.seek(std::io::SeekFrom::Start(first)).await?;
     let length = last - first;
     let mut response = Body::from_stream(stream::unfold((file, length), piece)).into_response();
     *response.status_mut() = status;

@@ -14,7 +14,9 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let message = self.to_string();
         let wait = match &self {
-            Self::TooMany { seconds, .. } => Some([(header::RETRY_AFTER, seconds.to_string())]),
+            Self::TooMany { seconds, .. } | Self::Later { seconds, .. } => {
+                Some([(header::RETRY_AFTER, seconds.to_string())])
+            }
             _ => None,
         };
         let (code, faults) = match self {
@@ -30,6 +32,7 @@ impl IntoResponse for Failure {
             Self::SecondFactor(_) => (ApiCode::SecondFactor, Vec::new()),
             Self::Conflict(_) => (ApiCode::Conflict, Vec::new()),
             Self::TooLarge(_) => (ApiCode::TooLarge, Vec::new()),
+            Self::Later { .. } => (ApiCode::DeltaNotReady, Vec::new()),
             Self::Unavailable(_) => (ApiCode::Unavailable, Vec::new()),
             Self::Internal(_) => (ApiCode::Internal, Vec::new()),
         };

@@ -90,13 +90,16 @@ impl Workloads {
             }
             client_secrets::seal(change.model, &*keyring, &mut admitted)?;
             let plan = plan(change.model, admitted, change.now)?;
-            let rules = plan.changes_rules();
-            Ok((plan.carry_out(change, by, former), rules))
+            let (rules, replaced) = (plan.changes_rules(), plan.replaced(change.model));
+            Ok((plan.carry_out(change, by, former), rules, replaced))
         };
-        let (applied, rules) = match tenants.is_empty() {
+        let (applied, rules, replaced) = match tenants.is_empty() {
             true => self.documents.change(tenant, act).await?,
             false => self.documents.change_tenants(act).await?,
         };
+        for (old, new) in &replaced {
+            self.artifacts.expect(old, new);
+        }
         if rules {
             self.documents.note_every_due_of(tenant);
         }

@@ -58,6 +58,11 @@ impl Workloads {
         own.then_some(()).ok_or_else(|| Failure::no("artifact", &digest.to_string()))
     }
 
+    /// True when the actor's tenant has pushed an artifact.
+    pub fn has_artifact(&self, actor: &Actor, digest: &Digest) -> bool {
+        self.documents.model(&actor.tenant).artifacts.contains_key(digest)
+    }
+
     /// Returns the largest artifact that the actor's tenant may still push, in bytes, with the refusal
     /// of a larger one. `None`: it has no quota. `announced` is the size of the one that it begins to
     /// push, if that is known.
