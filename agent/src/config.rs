@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::adapters::clock;
+use crate::adapters::neighbours::Settings;
 use crate::core::data::Limits;
 
 /// Largest size that can be set, in bytes: the range of TOML's integers.
@@ -25,6 +27,13 @@ pub struct Config {
     pub secrets_folder: Option<PathBuf>,
     /// Containers of this device's engine.
     pub containers: Containers,
+    /// Time zone of the device: a name of the system's database or a rule of POSIX. None: that of the
+    /// system.
+    pub zone: Option<String>,
+    /// Most downloads at the same time.
+    pub downloads: usize,
+    /// Port and rate at which files are given to neighbours.
+    pub neighbours: Settings,
 }
 
 /// Settings of containers.
@@ -62,6 +71,9 @@ impl Default for Config {
             bus_port: None,
             secrets_folder: None,
             containers: Containers::default(),
+            zone: None,
+            downloads: 2,
+            neighbours: Settings::default(),
             storage: Limits { quota: None, reserve: None, endurance: None },
         }
     }
@@ -80,6 +92,10 @@ enum BadValue {
     NotPaths(String),
     #[error("{0}: use true or false")]
     NotATruth(String),
+    #[error(
+        "{0}: use a name below /usr/share/zoneinfo, such as \"Europe/Berlin\", or a rule, such as \"CET-1CEST,M3.5.0,M10.5.0/3\""
+    )]
+    NotAZone(String),
 }
 
 impl Config {
@@ -97,11 +113,19 @@ impl Config {
             let (section, keys) = (section.get_ref(), value.get_ref().as_table());
             let known = matches!(
                 &**section,
-                "bus" | "containers" | "link" | "logs" | "secrets" | "storage"
+                "bus"
+                    | "containers"
+                    | "downloads"
+                    | "link"
+                    | "logs"
+                    | "neighbours"
+                    | "secrets"
+                    | "storage"
+                    | "time"
             );
             match keys {
                 _ if !known => faults.push(format!(
-                    "{section}: unknown; there are bus, containers, link, logs, secrets and storage"
+                    "{section}: unknown; there are bus, containers, downloads, link, logs, neighbours, secrets, storage and time"
                 )),
                 None => faults.push(format!("{section}: not a section: write [{section}]")),
                 Some(keys) => {
@@ -147,10 +171,17 @@ impl Config {
                 let truth = value.as_bool().ok_or_else(|| BadValue::NotATruth(shown(value)));
                 self.containers.keep_files = truth?;
             }
+            "downloads.parallel" => self.downloads = usize::try_from(within(1, 16)?).unwrap_or(1),
             "link.keep_alive_seconds" => {
                 self.keep_alive = u16::try_from(within(5, 3_600)?).unwrap_or(u16::MAX);
             }
             "logs.bytes_per_workload" => self.log_bytes = within(64 * 1024, 1024 * 1024 * 1024)?,
+            "neighbours.port" => {
+                self.neighbours.port = u16::try_from(within(0, 65_535)?).unwrap_or(0);
+            }
+            "neighbours.bytes_per_second" => {
+                self.neighbours.rate = within(64 * 1024, 10_000_000_000)?;
+            }
             "secrets.folder" => {
                 let path = value.as_str().map(PathBuf::from).filter(|path| path.is_absolute());
                 let bad = || BadValue::NotAPath(shown(value));
@@ -159,6 +190,10 @@ impl Config {
             "storage.quota_bytes" => self.storage.quota = Some(within(1024 * 1024, MOST)?),
             "storage.reserve_bytes" => self.storage.reserve = Some(within(0, MOST)?),
             "storage.endurance_bytes" => self.storage.endurance = Some(within(1, MOST)?),
+            "time.zone" => {
+                let zone = value.as_str().filter(|name| clock::zone_named(name).is_ok());
+                self.zone = Some(zone.ok_or_else(|| BadValue::NotAZone(shown(value)))?.to_owned());
+            }
             _ => return Err(BadValue::Unknown),
         }
         Ok(())
@@ -215,6 +250,20 @@ mod tests {
             "keep_image_files = 1",
         ] {
             assert_eq!(Config::parse(&format!("[containers]\n{wrong}\n")).unwrap_err().len(), 1);
+        }
+        let text = "[time]\nzone = 'CET-1CEST,M3.5.0,M10.5.0/3'\n[downloads]\nparallel = 16\n\
+             [neighbours]\nport = 9000\nbytes_per_second = 100000\n";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.zone.as_deref(), Some("CET-1CEST,M3.5.0,M10.5.0/3"));
+        assert_eq!(config.downloads, 16);
+        assert_eq!(config.neighbours, Settings { port: 9_000, rate: 100_000 });
+        for wrong in ["[time]\nzone = 'Nowhere/Land'", "[time]\nzone = '../../etc/passwd'"] {
+            let faults = Config::parse(wrong).unwrap_err();
+            assert!(faults[0].contains("zoneinfo"), "{faults:?}");
+        }
+        for wrong in ["0", "17"] {
+            let text = format!("[downloads]\nparallel = {wrong}");
+            assert_eq!(Config::parse(&text).unwrap_err().len(), 1, "{wrong}");
         }
         let bad = "speed = 1\nlogs = 3\n[link]\nkeep_alive_seconds = 1\nkeep_alive = 'x'\n";
         let faults = Config::parse(bad).unwrap_err();

@@ -16,15 +16,15 @@ use holdfast_agent::core::agent::{Agent, Start};
 use holdfast_agent::core::effect::{Effect, Observed};
 use holdfast_agent::core::need::Need;
 use holdfast_agent::core::runtime::{Found, Halt, Handle, NotPrepared, Reason, Role, RuntimeKind};
-use holdfast_agent::core::saved::{Exit, SavedWorkload};
+use holdfast_agent::core::saved::{Exit, Revision, SavedWorkload};
 use holdfast_agent::core::secrets::{Opener, Secrets};
 use holdfast_base::WIRE_VERSION;
 use holdfast_base::ids::{Digest, Name};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, Phase};
 use holdfast_protocol::sealing::{OnChange, Sealed, SealedContent};
 use holdfast_protocol::workload::{
-    Artifact, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run, Stop,
-    WorkloadSpec,
+    Artifact, EVERY_DAY, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy,
+    Run, Stop, Window, Windows, WorkloadSpec,
 };
 use proptest::prelude::*;
 
@@ -59,8 +59,19 @@ fn spec(word: u8) -> WorkloadSpec {
         }),
         stop: Stop { signal: 15, grace_ms: 400 },
         bus: Default::default(),
+        windows: Default::default(),
     }
 }
+
+/// Windows of every workload of a machine that has any: downloads for 20 minutes from midnight and
+/// from noon, other revisions for 10 minutes from six in the morning.
+fn windows() -> Windows {
+    let window = |from, length| Window { from, to: from + length, days: EVERY_DAY };
+    Windows { download: vec![window(0, 20), window(720, 20)], switch: vec![window(360, 10)] }
+}
+
+/// Midnight at which the clock of a machine begins, in seconds since 1970.
+const MIDNIGHT: u64 = 20_834 * 86_400;
 
 /// Content that cannot be opened.
 const CLOSED: u8 = 7;
@@ -135,6 +146,10 @@ enum Turn {
     Dies(u8, u8),
     AgentDies,
     PowerCut,
+    /// Lets so many minutes pass.
+    Later(u16),
+    /// Makes the clock one that cannot be relied on, or right again.
+    Clock,
 }
 
 fn turns() -> impl Strategy<Value = Vec<Turn>> {
@@ -149,6 +164,23 @@ fn turns() -> impl Strategy<Value = Vec<Turn>> {
         2 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Dies(a, b)),
         1 => Just(Turn::AgentDies),
         1 => Just(Turn::PowerCut),
+    ];
+    proptest::collection::vec(turn, 1..160)
+}
+
+/// Turns with windows and a clock that is not always right.
+fn windowed_turns() -> impl Strategy<Value = Vec<Turn>> {
+    let turn = prop_oneof![
+        3 => (0_u8..3, proptest::option::weighted(0.9, 0_u8..16)).prop_map(|(a, b)| Turn::Want(a, b)),
+        1 => (0_u8..3).prop_map(Turn::Pause),
+        1 => (0_u8..3).prop_map(Turn::Restart),
+        14 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Carry(a, b)),
+        3 => (0_u16..1_500).prop_map(Turn::Wait),
+        3 => (0_u16..700).prop_map(Turn::Later),
+        1 => (any::<u8>(), any::<u8>()).prop_map(|(a, b)| Turn::Dies(a, b)),
+        1 => Just(Turn::AgentDies),
+        1 => Just(Turn::PowerCut),
+        1 => Just(Turn::Clock),
     ];
     proptest::collection::vec(turn, 1..160)
 }
@@ -179,6 +211,9 @@ struct Machine {
     boot: u32,
     /// True while no artifact can be fetched.
     cut_off: bool,
+    windows: Windows,
+    /// True while the clock cannot be relied on.
+    unsure: bool,
 }
 
 impl Machine {
@@ -198,13 +233,22 @@ impl Machine {
             next_pid: 100,
             boot: 0,
             cut_off: false,
+            windows: Windows::default(),
+            unsure: false,
         }
+    }
+
+    /// Time of the day in minutes.
+    fn minute(&self) -> u64 {
+        self.now / 60_000 % 1_440
     }
 
     /// Advances the core until it asks for nothing more, and carries out at once what the driver
     /// does at once.
     fn advance(&mut self) {
         loop {
+            let seconds = (!self.unsure).then_some(MIDNIGHT + self.now / 1_000);
+            self.agent.tell_time(seconds, self.now);
             let effects = self.agent.advance(self.now);
             if effects.is_empty() {
                 return;
@@ -216,7 +260,13 @@ impl Machine {
                         self.tell(Observed::Saved(name, true));
                     }
                     Effect::Collect { keep } => self.collect(&keep),
-                    later => self.todo.push(later),
+                    Effect::Pause(digest) => self
+                        .todo
+                        .retain(|it| !matches!(it, Effect::Fetch(need) if need.digest() == digest)),
+                    later => {
+                        self.may_prepare(&later);
+                        self.todo.push(later);
+                    }
                 }
             }
         }
@@ -310,7 +360,7 @@ impl Machine {
                 self.saved.remove(&name);
                 self.tell(Observed::Removed(name, Ok(())));
             }
-            Effect::Census | Effect::Collect { .. } | Effect::Save { .. } => {
+            Effect::Census | Effect::Collect { .. } | Effect::Pause(_) | Effect::Save { .. } => {
                 panic!("carried out at once")
             }
         }
@@ -402,7 +452,11 @@ impl Machine {
     }
 
     fn desired(&self) -> DesiredState {
-        desired_so(self.generation, &self.wanted, &self.paused, &self.secrets)
+        let mut desired = desired_so(self.generation, &self.wanted, &self.paused, &self.secrets);
+        for workload in desired.workloads.values_mut() {
+            workload.spec.windows = self.windows.clone();
+        }
+        desired
     }
 
     fn rotate(&mut self, which: u8, content: Option<u8>) {
@@ -462,6 +516,8 @@ impl Machine {
                 }
             }
             Turn::AgentDies => self.agent_starts(),
+            Turn::Later(minutes) => self.now += u64::from(minutes) * 60_000,
+            Turn::Clock => self.unsure = !self.unsure,
             Turn::PowerCut => {
                 self.procs.clear();
                 self.boot += 1;
@@ -470,6 +526,53 @@ impl Machine {
         }
         self.advance();
         self.one_at_most();
+        self.keeps_its_windows();
+    }
+
+    /// Checks what was asked for at this moment against the windows.
+    fn keeps_its_windows(&self) {
+        if self.unsure || self.windows == Windows::default() {
+            return;
+        }
+        let (minute, saved) = (self.minute(), &self.saved);
+        let may_fetch = minute % 720 < 20;
+        let is_repair = |digest: Digest| {
+            let kept = saved.values().flat_map(|it| [&it.current, &it.previous]).flatten();
+            kept.flat_map(|it| it.spec.run.artifacts()).any(|it| it.digest == digest)
+        };
+        for effect in &self.todo {
+            if let Effect::Fetch(need) = effect {
+                // What nobody wants any more is given up once nothing else is left to do.
+                let specs = self.wanted.values().map(|word| spec(*word));
+                let is_wanted = specs
+                    .flat_map(|spec| spec.run.artifacts().copied().collect::<Vec<_>>())
+                    .any(|it| it.digest == need.digest());
+                let may = may_fetch || !is_wanted || is_repair(need.digest());
+                assert!(may, "{minute}: {effect:?}");
+            }
+        }
+    }
+
+    /// Checks that a revision which is about to be prepared is no other than may be now.
+    fn may_prepare(&self, effect: &Effect) {
+        let Effect::Prepare { name, revision, .. } = effect else { return };
+        let saved = self.saved.get(name);
+        let Some(current) = saved.and_then(|saved| saved.current.as_ref()) else { return };
+        let shut = !self.unsure && !(360..370).contains(&self.minute());
+        if !shut || self.windows == Windows::default() || current.spec == revision.spec {
+            return;
+        }
+        // Nothing else can be started in its place, or it is the way back.
+        let previous = saved.and_then(|saved| saved.previous.as_ref());
+        let rejected = saved.and_then(|saved| saved.rejected.as_ref());
+        let can_start = |it: &Revision| {
+            it.spec.restart.policy != RestartPolicy::Never
+                && rejected.is_none_or(|rejected| rejected.revision.spec != it.spec)
+                && it.spec.run.artifacts().all(|it| self.artifacts.contains(&it.digest))
+        };
+        let nothing_else = !can_start(current) && !previous.is_some_and(can_start);
+        let back = previous.is_some_and(|it| it.spec == revision.spec);
+        assert!(nothing_else || back, "{}: {effect:?} over {saved:?}", self.minute());
     }
 
     /// Carries everything out successfully for a minute, whatever is still waited for then.
@@ -505,6 +608,7 @@ impl Machine {
             let view = self.agent.view();
             let calm = view.workloads.iter().all(|(name, it)| match it.phase {
                 // A replacement of secrets that failed is tried again.
+                _ if it.reason.contains("waits for its") => false,
                 Phase::Running => !it.reason.contains("cannot be replaced"),
                 Phase::Stopped | Phase::Paused => true,
                 // A job that failed for good; another workload would be tried again, as would
@@ -517,6 +621,12 @@ impl Machine {
             });
             if view.settled && view.applied == view.desired && calm {
                 return;
+            }
+            let waits = view.workloads.values().any(|it| it.reason.contains("waits for its"));
+            if view.settled && waits {
+                // Half of the shortest window, and not each probe of the hours until then.
+                self.now += 5 * 60_000;
+                continue;
             }
             self.now = self.agent.next_wake().unwrap_or(self.now + 1).max(self.now + 1);
         }
@@ -583,6 +693,41 @@ proptest! {
     #[test]
     fn it_comes_to_rest_with_other_secrets_too(turns in turns()) {
         holds(turns.iter())?;
+    }
+
+    #[test]
+    fn windows_are_kept_and_nothing_waits_for_ever(
+        turns in windowed_turns(),
+        unsure: bool,
+    ) {
+        let mut machine = Machine::new();
+        machine.windows = windows();
+        turns.iter().for_each(|turn| machine.turn(turn));
+        machine.unsure = unsure;
+        let begun = machine.now;
+        machine.comes_to_rest();
+        let days = (machine.now - begun).div_ceil(86_400_000);
+        prop_assert!(days <= 3, "{days} days");
+        for (name, it) in &machine.agent.view().workloads {
+            let wanted = machine.wanted.iter().find(|(which, _)| self::name(**which) == *name);
+            let given_up = machine.saved.get(name).is_some_and(|it| it.rejected.is_some());
+            let revision = u64::from(*wanted.unwrap().1) + 1;
+            prop_assert!(given_up || it.revision == revision, "{name} {it:?}");
+        }
+    }
+
+    #[test]
+    fn other_windows_restart_nothing(turns in turns()) {
+        let mut machine = Machine::new();
+        turns.iter().for_each(|turn| machine.turn(turn));
+        machine.unlock();
+        machine.comes_to_rest();
+        let before: Vec<Handle> = machine.procs.iter().map(|it| it.instance.clone()).collect();
+        machine.windows = windows();
+        machine.follow();
+        machine.comes_to_rest();
+        let after: Vec<Handle> = machine.procs.iter().map(|it| it.instance.clone()).collect();
+        prop_assert_eq!(before, after);
     }
 
     #[test]

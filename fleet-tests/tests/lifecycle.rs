@@ -69,6 +69,7 @@ fn spec(word: &str) -> WorkloadSpec {
         health,
         stop: Stop { signal: 15, grace_ms: 3_000 },
         bus: Default::default(),
+        windows: Default::default(),
     }
 }
 
@@ -263,6 +264,7 @@ impl Bench {
                     self.runtimes.sweep(vec![Sweep { name, runtimes, last, spare, kill }]);
                 }
                 Effect::Fetch(_)
+                | Effect::Pause(_)
                 | Effect::Save { .. }
                 | Effect::Remove { .. }
                 | Effect::Census

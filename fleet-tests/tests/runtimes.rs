@@ -47,6 +47,7 @@ fn spec(policy: RestartPolicy, health: Option<Health>) -> WorkloadSpec {
         health,
         stop: Stop { signal: 15, grace_ms: 3_000 },
         bus: Default::default(),
+        windows: Default::default(),
     }
 }
 
@@ -150,7 +151,7 @@ impl Device {
                 let found = self.runtimes.census(&self.agent.known()).unwrap();
                 self.agent.observe(Observed::Census(found), self.now);
             }
-            Effect::Fetch(_) | Effect::Collect { .. } => {}
+            Effect::Fetch(_) | Effect::Pause(_) | Effect::Collect { .. } => {}
         }
     }
 

@@ -16,6 +16,7 @@ pub mod cost;
 pub mod enrol;
 pub mod health;
 pub mod message;
+pub mod neighbours;
 pub mod problem;
 pub mod sealing;
 pub mod signing;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::absent::is_default;
 use crate::checkpoint::Checkpoint;
 use crate::problem::Code;
 use crate::sealing::Sealed;
@@ -202,6 +203,59 @@ pub struct WorkloadReport {
     /// Explanation of the phase for a person, where it is not plain; at most [`MAX_REASON`] bytes.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
+    /// Progress of the download of what the workload needs, while there is one that takes long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// Progress of a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Number of bytes that are on the device.
+    pub done: u64,
+    /// Number of bytes in all.
+    pub total: u64,
+    /// Bytes a second since the last figure, or since the download went on.
+    #[serde(default, skip_serializing_if = "is_zero_u64")]
+    pub rate: u64,
+    /// Place that the bytes come from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub from: Origin,
+}
+
+impl Progress {
+    /// Returns the seconds that are left at this rate. None: nothing came lately.
+    pub fn seconds_left(&self) -> Option<u64> {
+        (self.rate > 0).then(|| self.total.saturating_sub(self.done).div_ceil(self.rate))
+    }
+}
+
+/// Place that the bytes of a download come from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// The control plane, which sends all bytes.
+    #[default]
+    Whole,
+    /// The control plane, which sends the difference from what the device has.
+    Delta,
+    /// Another device of the same site.
+    Neighbour,
+    /// A place that the reader does not know.
+    #[serde(other)]
+    Other,
+}
+
+impl Origin {
+    /// Returns the word for the place on the wire, in the API and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Delta => "delta",
+            Self::Neighbour => "neighbour",
+            Self::Other => "other",
+        }
+    }
 }
 
 impl WorkloadReport {
@@ -270,6 +324,10 @@ pub struct AgentInfo {
     /// Container engine of the device. Absent: the agent looks for none, or is of an earlier version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<EngineInfo>,
+    /// Addresses with port at which the device serves its neighbours, at most
+    /// [`crate::neighbours::MAX_ADDRESSES`]. Empty: it does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<String>,
 }
 
 /// Container engine of a device.
@@ -512,4 +570,29 @@ fn is_zero_u32(value: &u32) -> bool {
 )]
 fn is_zero_u64(value: &u64) -> bool {
     *value == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_base::codec;
+
+    use super::*;
+
+    #[test]
+    fn a_place_of_bytes_that_is_not_known_is_passed_over() {
+        #[derive(Serialize, Deserialize, Debug, PartialEq)]
+        struct Message {
+            v: u8,
+            progress: Progress,
+        }
+        let said = |from| Message { v: 1, progress: Progress { done: 1, total: 9, rate: 2, from } };
+        let bytes = codec::encode(&said(Origin::Delta)).unwrap();
+        let at = bytes.windows(5).position(|it| it == b"delta").unwrap();
+        let mut moon = bytes.clone();
+        moon.splice(at..at + 5, *b"moons");
+        assert_eq!(codec::decode::<Message>(&moon).unwrap(), said(Origin::Other));
+        let progress = said(Origin::Whole).progress;
+        assert_eq!(progress.seconds_left(), Some(4));
+        assert_eq!(Progress { rate: 0, ..progress }.seconds_left(), None);
+    }
 }

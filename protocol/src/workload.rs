@@ -38,6 +38,51 @@ pub struct WorkloadSpec {
     /// Rights on the local bus beyond the workload's own topics.
     #[serde(default, skip_serializing_if = "is_default")]
     pub bus: Bus,
+    /// Times at which the device fetches what a revision needs, and turns to it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub windows: Windows,
+}
+
+/// Times at which a device may act on another revision of a workload, in the device's own time zone.
+/// They are no part of what runs: a workload of which nothing else is changed goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Windows {
+    /// Windows within which the device downloads what the workload needs. Empty: at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub download: Vec<Window>,
+    /// Windows within which the device replaces a revision by another one. Empty: at any time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub switch: Vec<Window>,
+}
+
+/// Time of the day, on some days of the week, in a device's own time zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Begin in minutes since midnight, 0 to 1439.
+    pub from: u16,
+    /// End in minutes since midnight, 1 to 1440. Not after `from`: it ends on the next day.
+    pub to: u16,
+    /// Days of the week on which it begins: bit 0 is Monday, bit 6 Sunday. Absent: each day.
+    #[serde(default = "every_day", skip_serializing_if = "is_every_day")]
+    pub days: u8,
+}
+
+/// All days of a week, as [`Window::days`].
+pub const EVERY_DAY: u8 = 0x7f;
+
+/// Most windows of each sort in a workload: two for each day of a week.
+pub const MAX_WINDOWS: usize = 14;
+
+fn every_day() -> u8 {
+    EVERY_DAY
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if passes a reference"
+)]
+fn is_every_day(days: &u8) -> bool {
+    *days == EVERY_DAY
 }
 
 /// Rights of a workload on its device's local bus beyond its own topics, as MQTT filters. A filter

@@ -11,15 +11,18 @@ use std::sync::Arc;
 use holdfast_base::collect;
 use holdfast_base::ids::{Digest, Name, StateVersion};
 use holdfast_protocol::message::{DesiredState, DesiredWorkload, Detail, WorkloadReport};
+use holdfast_protocol::workload::{Windows, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::{Effect, Observed};
-use super::lifecycle::{Surroundings, Workload};
+use super::lifecycle::{Surroundings, Wish, Workload};
 use super::restart::NotRestarted;
 use super::runtime::{Found, Handle, Known, NotPrepared, Role, RuntimeKind};
 use super::saved::{Revision, SavedWorkload};
 use super::secrets::{NoKey, Opener, Secrets};
 use super::unidentified::{Unidentified, adoptable};
+use super::window::Wall;
+use super::zone::Zone;
 
 /// Pause before a failed census is tried again, in milliseconds.
 const CENSUS_RETRY: u64 = 1_000;
@@ -44,6 +47,8 @@ pub struct Start {
     pub entropy: u64,
     /// Opener of sealed secrets. None: the device has no key.
     pub opener: Option<Arc<dyn Opener>>,
+    /// Time zone of the device, in which windows are meant.
+    pub zone: Zone,
 }
 
 /// Snapshot of all workloads, for reports and `holdfast-agent status`.
@@ -97,6 +102,7 @@ pub struct Agent {
     kept: Option<BTreeSet<Digest>>,
     entropy: Entropy,
     opener: Arc<dyn Opener>,
+    wall: Wall,
     pending: Vec<Effect>,
 }
 
@@ -104,7 +110,7 @@ impl Agent {
     /// Plans from what is found: adopts instances that should run, and sweeps those that should
     /// not.
     pub fn new(start: Start, now: u64) -> Self {
-        let Start { desired, former, mut saved, found, folders, artifacts, entropy, opener } =
+        let Start { desired, former, mut saved, found, folders, artifacts, entropy, opener, zone } =
             start;
         let specified = desired.as_ref().or(former.as_ref());
         let specified = specified.map(wanted_revisions).unwrap_or_default();
@@ -126,6 +132,7 @@ impl Agent {
             kept: None,
             entropy: Entropy::new(entropy),
             opener: opener.unwrap_or_else(|| Arc::new(NoKey)),
+            wall: Wall::new(zone),
             pending: Vec::new(),
         };
         for name in names {
@@ -152,7 +159,7 @@ impl Agent {
                     _ => saved.paused,
                 };
                 let paused = last_word && workload.instance().is_none();
-                workload.want(last, paused);
+                workload.want(Wish { revision: last, paused, windows: Windows::default() });
             }
         }
         agent
@@ -165,7 +172,7 @@ impl Agent {
             let (name, instance) = (name.clone(), main.instance.clone());
             self.pending.push(Effect::Watch { name, instance });
         }
-        self.unidentified.insert(name, Unidentified { saved, found, wanted: None, paused: false });
+        self.unidentified.insert(name, Unidentified { saved, found, wish: Wish::default() });
     }
 
     /// Plans the unidentified workloads, now that the desired state and (by `found`, a census)
@@ -174,9 +181,9 @@ impl Agent {
         self.taking_census = false;
         for (name, known) in std::mem::take(&mut self.unidentified) {
             let mine: Vec<&Found> = found.iter().filter(|it| it.workload == name).collect();
-            self.take_over(name.clone(), known.saved, known.wanted.as_ref(), &mine, now);
+            self.take_over(name.clone(), known.saved, known.wish.revision.as_ref(), &mine, now);
             if let Some(workload) = self.workloads.get_mut(&name) {
-                workload.want(known.wanted, known.paused);
+                workload.want(known.wish);
             }
         }
     }
@@ -208,6 +215,7 @@ impl Agent {
             artifacts: &self.artifacts,
             entropy: &mut self.entropy,
             opener: &*self.opener,
+            wall: &self.wall,
             out: &mut self.pending,
         };
         match adopted {
@@ -233,16 +241,20 @@ impl Agent {
         self.desired = desired.version();
         self.has_desired = true;
         let mut wanted = wanted_revisions(desired);
-        let paused = |name: &Name| is_paused(desired, name);
+        let wish = |name: &Name, revision| {
+            let asked = desired.workloads.get(name);
+            let windows = asked.map(|it| it.spec.windows.clone()).unwrap_or_default();
+            Wish { revision, paused: is_paused(desired, name), windows }
+        };
         for (name, known) in &mut self.unidentified {
-            (known.wanted, known.paused) = (wanted.remove(name), paused(name));
+            known.wish = wish(name, wanted.remove(name));
         }
         for (name, workload) in &mut self.workloads {
-            workload.want(wanted.remove(name), paused(name));
+            workload.want(wish(name, wanted.remove(name)));
         }
         for (name, revision) in wanted {
             let mut workload = Workload::new(name.clone(), SavedWorkload::default());
-            workload.want(Some(revision), paused(&name));
+            workload.want(wish(&name, Some(revision)));
             self.workloads.insert(name, workload);
         }
     }
@@ -252,7 +264,7 @@ impl Agent {
     pub fn end_unwanted(&mut self, desired: &DesiredState) {
         for (name, workload) in &mut self.workloads {
             if !desired.workloads.contains_key(name) {
-                workload.want(None, false);
+                workload.want(Wish::default());
             }
         }
     }
@@ -293,7 +305,7 @@ impl Agent {
                 }
                 self.each(&observed, now);
             }
-            Observed::FetchTrouble(..) => self.each(&observed, now),
+            Observed::FetchTrouble(..) | Observed::Progress(..) => self.each(&observed, now),
             Observed::Census(found) => self.plan_unidentified(found, now),
             Observed::Back(found) => self.compare(found, now),
             Observed::Blind => {
@@ -323,6 +335,7 @@ impl Agent {
                     artifacts: &self.artifacts,
                     entropy: &mut self.entropy,
                     opener: &*self.opener,
+                    wall: &self.wall,
                     out: &mut self.pending,
                 };
                 if let Some(workload) = self.workloads.get_mut(&name) {
@@ -346,6 +359,7 @@ impl Agent {
             artifacts: &self.artifacts,
             entropy: &mut self.entropy,
             opener: &*self.opener,
+            wall: &self.wall,
             out: &mut self.pending,
         };
         for (name, workload) in &mut self.workloads {
@@ -360,6 +374,7 @@ impl Agent {
             artifacts: &self.artifacts,
             entropy: &mut self.entropy,
             opener: &*self.opener,
+            wall: &self.wall,
             out: &mut self.pending,
         };
         for workload in self.workloads.values_mut() {
@@ -374,12 +389,14 @@ impl Agent {
             artifacts: &self.artifacts,
             entropy: &mut self.entropy,
             opener: &*self.opener,
+            wall: &self.wall,
             out: &mut self.pending,
         };
         for workload in self.workloads.values_mut() {
             workload.advance(&mut world);
         }
         self.workloads.retain(|_, workload| !workload.is_gone());
+        self.spare_shared();
         if self.has_desired
             && !self.unidentified.is_empty()
             && !self.taking_census
@@ -398,6 +415,19 @@ impl Agent {
             }
         }
         std::mem::take(&mut self.pending)
+    }
+
+    /// Drops the pauses of downloads that another workload wants now.
+    fn spare_shared(&mut self) {
+        let wanted = collect::set(self.workloads.values().filter_map(Workload::fetching));
+        self.pending
+            .retain(|effect| !matches!(effect, Effect::Pause(digest) if wanted.contains(digest)));
+    }
+
+    /// Tells the time in seconds since 1970 by which windows are judged. None: the clock cannot be
+    /// relied on now.
+    pub fn tell_time(&mut self, seconds: Option<u64>, now: u64) {
+        self.wall.tell(seconds, now);
     }
 
     fn is_settled(&self) -> bool {
@@ -479,7 +509,8 @@ fn is_paused(desired: &DesiredState, name: &Name) -> bool {
 fn wanted_revisions(desired: &DesiredState) -> BTreeMap<Name, Revision> {
     let revision = |it: &DesiredWorkload| Revision {
         number: it.revision,
-        spec: Arc::new(it.spec.clone()),
+        // Windows are no part of what runs: other ones restart nothing.
+        spec: Arc::new(WorkloadSpec { windows: Windows::default(), ..it.spec.clone() }),
         secrets: Secrets::of(desired, it).map(Arc::new),
     };
     let workloads = desired.workloads.iter();
@@ -504,6 +535,7 @@ mod tests {
             run: Some(handle.run()),
             detail: None,
             reason: String::new(),
+            progress: None,
         };
         let view = View {
             workloads: collect::map([(name.clone(), report)]),

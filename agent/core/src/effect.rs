@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_base::ids::{Digest, Name};
+use holdfast_protocol::message::Progress;
 use holdfast_protocol::workload::{Probe, WorkloadSpec};
 
 use super::need::Need;
@@ -17,6 +18,9 @@ use super::secrets::Secrets;
 pub enum Effect {
     /// Fetch what is needed, retrying for as long as it is wanted.
     Fetch(Need),
+    /// Stop fetching a file or an image for now, and keep what has come: another [`Effect::Fetch`]
+    /// goes on at the byte.
+    Pause(Digest),
     /// Prepare an instance that can be identified and does not run before [`Effect::Start`].
     Prepare {
         /// Name of the workload.
@@ -119,6 +123,8 @@ pub enum Observed {
     Fetched(Digest),
     /// An artifact or an image could not be fetched yet, with the reason; it is retried.
     FetchTrouble(Digest, String),
+    /// Part of a file or an image that has come so far. Told for long downloads alone, and rarely.
+    Progress(Digest, Progress),
     /// The instance can be started, or why there is none.
     Prepared(Name, Result<Handle, NotPrepared>),
     /// The saved state was written (true), or could not be.

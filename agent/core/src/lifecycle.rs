@@ -18,9 +18,12 @@
 //! cannot be opened, the former revision goes on running, and is started again after a crash or a
 //! reboot.
 //!
-//! See decisions 0002, 0008, 0010, 0023, 0115, 0116, 0162 and 0166.
+//! Another revision is fetched, and turned to, within its windows (`held.rs`).
+//!
+//! See decisions 0002, 0008, 0010, 0023, 0115, 0116, 0162, 0166 and 0178.
 
 mod back;
+mod held;
 mod outcome;
 mod outlook;
 mod refresh;
@@ -31,8 +34,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_base::ids::{Digest, Name};
-use holdfast_protocol::message::MAX_REASON;
-use holdfast_protocol::workload::{RestartPolicy, WorkloadSpec};
+use holdfast_protocol::message::{MAX_REASON, Progress};
+use holdfast_protocol::workload::{RestartPolicy, Windows, WorkloadSpec};
 
 use super::backoff::Entropy;
 use super::effect::Effect;
@@ -41,6 +44,8 @@ use super::restart::NotRestarted;
 use super::runtime::{Halt, Handle, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
 use super::secrets::{Opener, Secrets};
+use super::window::Wall;
+use held::{Held, Sort};
 use refresh::Refresh;
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
@@ -103,6 +108,8 @@ fn tried(revision: &Revision) -> Tried {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Stage {
     Idle,
+    /// Nothing of it runs, and what it needs may not be downloaded before its window.
+    Held,
     Fetching(Digest),
     Preparing(Revision),
     Saving(Handle),
@@ -143,12 +150,24 @@ enum Stage {
     Gone,
 }
 
+/// What the desired state says of one workload.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wish {
+    /// Revision that should run. None: the workload is to be removed.
+    pub(super) revision: Option<Revision>,
+    /// True if it is to be stopped and not started.
+    pub(super) paused: bool,
+    /// Times at which another revision is fetched, and turned to.
+    pub(super) windows: Windows,
+}
+
 /// Inputs and outputs of a step beside the workload itself.
 pub(super) struct Surroundings<'a> {
     pub(super) now: u64,
     pub(super) artifacts: &'a BTreeSet<Digest>,
     pub(super) entropy: &'a mut Entropy,
     pub(super) opener: &'a dyn Opener,
+    pub(super) wall: &'a Wall,
     pub(super) out: &'a mut Vec<Effect>,
 }
 
@@ -166,6 +185,9 @@ pub(super) struct Workload {
     broken: bool,
     /// Artifact that is fetched while the former revision still runs.
     prefetching: Option<Digest>,
+    /// Artifact whose download was under way when something else came to be wanted. It may go on, or
+    /// be given up.
+    stale: Option<Digest>,
     /// True while the desired state has the workload paused: it is stopped and not started.
     paused: bool,
     /// True until the stop and start that an operator asked for has begun its start.
@@ -176,6 +198,16 @@ pub(super) struct Workload {
     unopened: Option<(Arc<Secrets>, String)>,
     /// Replacement of the secrets' files in the running instance.
     refresh: Refresh,
+    /// Windows of the wanted revision.
+    windows: Windows,
+    /// Window that the wanted revision waits for.
+    held: Option<Held>,
+    /// Time since which the clock cannot be relied on while there are windows; milliseconds.
+    unsure_since: Option<u64>,
+    /// Time at which the windows are looked at again, in milliseconds.
+    look_at: Option<u64>,
+    /// Progress of the download, once it takes long.
+    progress: Option<Progress>,
 }
 
 impl Workload {
@@ -191,11 +223,17 @@ impl Workload {
             failures: 0,
             broken: false,
             prefetching: None,
+            stale: None,
             paused: false,
             again: false,
             uncounted: false,
             unopened: None,
             refresh: Refresh::None,
+            windows: Windows::default(),
+            held: None,
+            unsure_since: None,
+            look_at: None,
+            progress: None,
         }
     }
 
@@ -233,7 +271,9 @@ impl Workload {
         current.is_some_and(|current| current.spec.restart.policy == RestartPolicy::Never)
     }
 
-    pub(super) fn want(&mut self, wanted: Option<Revision>, paused: bool) {
+    pub(super) fn want(&mut self, wish: Wish) {
+        let Wish { revision: wanted, paused, windows } = wish;
+        self.windows = windows;
         if wanted == self.wanted && paused == self.paused {
             return;
         }
@@ -247,7 +287,10 @@ impl Workload {
             self.broken = false;
             self.reason.clear();
             // A download of the former revision may have been given up: it is asked for again.
+            self.stale = self.fetching();
             self.prefetching = None;
+            self.progress = None;
+            self.unsure_since = None;
             self.again = false;
         }
         if self.wanted != wanted {
@@ -313,12 +356,14 @@ impl Workload {
 
     /// Takes steps until the workload has to wait for something.
     pub(super) fn advance(&mut self, world: &mut Surroundings<'_>) {
+        self.look_at_clock(world);
         // The bound is a safeguard: each step goes on to another stage, with a few in a row at most.
         for _ in 0..8 {
             if !self.step(world) {
-                return;
+                break;
             }
         }
+        self.plan_look(world);
     }
 
     /// Takes one step. Returns true if another one may follow at once.
@@ -339,20 +384,34 @@ impl Workload {
                 | Stage::Gone,
                 _,
             ) => false,
-            (Stage::Idle | Stage::Fetching(_) | Stage::Waiting { .. } | Stage::Done(_), None) => {
+            (
+                Stage::Idle
+                | Stage::Held
+                | Stage::Fetching(_)
+                | Stage::Waiting { .. }
+                | Stage::Done(_),
+                None,
+            ) => {
                 world.out.push(Effect::Remove { name: self.name.clone() });
                 self.stage = Stage::Removing;
                 false
             }
-            (Stage::Idle, Some(goal)) => self.begin(goal, world),
+            (Stage::Idle | Stage::Held, Some(goal)) => self.begin(goal, world),
             (Stage::Fetching(digest), Some(goal)) => {
                 let digest = *digest;
                 let needed = need::digests(&goal.spec.run).any(|needed| needed == digest);
                 let over = !needed || world.artifacts.contains(&digest);
-                if over {
+                if !needed {
+                    self.stale = Some(digest);
+                }
+                let shut = !over && self.hold(Sort::Download, &goal, world);
+                if shut {
+                    self.pause_fetching(digest, world);
+                }
+                if over || shut {
                     self.stage = Stage::Idle;
                 }
-                over
+                over || shut
             }
             (Stage::Stuck { until }, _) => {
                 let over = now >= *until;
@@ -366,14 +425,17 @@ impl Workload {
                 let over = now >= *until || (other && !self.is_blocked(&goal, world));
                 if over {
                     self.stage = Stage::Idle;
+                } else if other {
+                    self.note_wait(&goal, world);
                 }
                 over
             }
             (Stage::Done(_), Some(goal)) => {
-                let over = !self.is_current(&goal);
+                let other = !self.is_current(&goal);
+                let over = other && !self.hold(Sort::Switch, &goal, world);
                 if over {
                     self.stage = Stage::Idle;
-                } else {
+                } else if !other {
                     // They are opened when it is started again.
                     self.take_over(&goal, world);
                 }
@@ -403,7 +465,11 @@ impl Workload {
                 self.stop(Cause::Goal, world);
                 Some(false)
             }
-            Stage::Fetching(_) if self.paused => Some(self.plan()),
+            Stage::Fetching(digest) if self.paused => {
+                self.stale = Some(*digest);
+                Some(self.plan())
+            }
+            Stage::Held if self.paused => Some(self.plan()),
             Stage::Waiting { .. } if self.paused || self.again => Some(self.plan()),
             Stage::Done(_) if self.again => Some(self.plan()),
             _ => None,
@@ -433,18 +499,30 @@ impl Workload {
 
     fn begin(&mut self, goal: Revision, world: &mut Surroundings<'_>) -> bool {
         let missing = missing(&goal, world.artifacts);
+        let (wanted, ending) = (goal.clone(), self.saved.ending);
         let goal = match self.startable(&goal, world) {
             Some(startable) => startable,
-            None if missing.is_none() => goal,
+            None if missing.is_none() => match ending {
+                // What has ended for good stays so until the window of the next.
+                Some(exit) if self.hold(Sort::Switch, &goal, world) => {
+                    self.stage = Stage::Done(exit);
+                    return false;
+                }
+                _ => goal,
+            },
             None => {
                 let Some(missing) = missing else { return false };
+                if self.hold(Sort::Download, &goal, world) {
+                    self.stage = Stage::Held;
+                    return false;
+                }
                 self.stage = Stage::Fetching(missing.digest());
                 world.out.push(Effect::Fetch(missing));
                 return false;
             }
         };
         if let Some(missing) = missing {
-            self.prefetch(missing, world);
+            self.prefetch(missing, &wanted, world);
         }
         let stale_config = match &self.saved.current {
             Some(current) => {
@@ -484,8 +562,8 @@ impl Workload {
         }
         if let Some(missing) = missing(&goal, world.artifacts) {
             // The old revision runs until everything that the new one needs is on the device.
-            self.prefetch(missing, world);
-        } else if self.opens(&goal, world) {
+            self.prefetch(missing, &goal, world);
+        } else if !self.hold(Sort::Switch, &goal, world) && self.opens(&goal, world) {
             self.stop(Cause::Goal, world);
         }
         false
@@ -522,9 +600,11 @@ impl Workload {
         }
     }
 
-    /// Asks for an artifact while another revision runs, once.
-    fn prefetch(&mut self, missing: Need, world: &mut Surroundings<'_>) {
-        if self.prefetching != Some(missing.digest()) {
+    /// Asks for what `goal` needs while another revision runs, once, within its windows.
+    fn prefetch(&mut self, missing: Need, goal: &Revision, world: &mut Surroundings<'_>) {
+        // What is under way outside of the windows is stopped at the end of this look.
+        let waits = self.hold(Sort::Download, goal, world);
+        if !waits && self.prefetching != Some(missing.digest()) {
             self.prefetching = Some(missing.digest());
             world.out.push(Effect::Fetch(missing));
         }

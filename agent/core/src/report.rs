@@ -306,6 +306,7 @@ mod tests {
             run: Some(7),
             detail: None,
             reason: String::new(),
+            progress: None,
         };
         View {
             desired: version,
@@ -325,6 +326,7 @@ mod tests {
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         }
     }
 

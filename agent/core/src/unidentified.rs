@@ -5,6 +5,7 @@
 
 use holdfast_protocol::message::{Phase, WorkloadReport};
 
+use super::lifecycle::Wish;
 use super::runtime::{Found, Handle};
 use super::saved::{Revision, SavedWorkload};
 
@@ -15,11 +16,9 @@ pub(super) struct Unidentified {
     pub(super) saved: SavedWorkload,
     /// Processes of the workload that were found last and have not ended since.
     pub(super) found: Vec<Found>,
-    /// Revision in the desired state, once there is one. None: none yet, or the workload is not in
-    /// it.
-    pub(super) wanted: Option<Revision>,
-    /// True if the desired state has the workload paused.
-    pub(super) paused: bool,
+    /// What the desired state says of it. No revision: there is no desired state yet, or the
+    /// workload is not in it.
+    pub(super) wish: Wish,
 }
 
 impl Unidentified {
@@ -56,6 +55,7 @@ impl Unidentified {
             reason: "its saved state is lost, and so is the desired state: its processes are left \
                      alone until the control plane sends a desired state"
                 .into(),
+            progress: None,
         })
     }
 }

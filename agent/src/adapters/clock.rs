@@ -4,7 +4,7 @@
 //!
 //! See decision 0014.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
@@ -12,6 +12,7 @@ use rustix::time::{ClockId, clock_gettime};
 use rustls_pki_types::UnixTime;
 
 use crate::core::clock::Floor;
+use crate::core::zone::{NotAZone, Zone};
 
 /// Flag that systemd's time service creates once it has set the clock; gone with the boot.
 const FLAG: &str = "run/systemd/timesync/synchronized";
@@ -25,6 +26,60 @@ const DRIFTS: [&str; 6] = [
     "var/lib/ntpsec/ntp.drift",
     "var/db/ntpd.drift",
 ];
+
+/// Folder of the system's time zones.
+const ZONES: &str = "/usr/share/zoneinfo";
+/// File of the system's own time zone.
+const LOCAL: &str = "/etc/localtime";
+
+/// Reason why a time zone cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum NoZone {
+    /// The file cannot be read.
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// The file is no time zone.
+    #[error("{0}: {1}")]
+    NotAZone(PathBuf, NotAZone),
+    /// The text is neither a name of a zone nor a rule.
+    #[error("{0:?} is neither a name below /usr/share/zoneinfo nor a rule of POSIX")]
+    Unknown(String),
+}
+
+/// Time zone by its name in the system's database, such as `Europe/Berlin`, or by its rule.
+///
+/// # Errors
+/// [`NoZone`].
+pub fn zone_named(text: &str) -> Result<Zone, NoZone> {
+    let is_name = text.split('/').all(|part| {
+        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || b"+-_".contains(&byte);
+        !part.is_empty() && part.bytes().all(is_word)
+    });
+    let path = Path::new(ZONES).join(text);
+    if is_name && path.is_file() {
+        return zone_at(&path);
+    }
+    Zone::of_rule(text).map_err(|_| NoZone::Unknown(text.to_owned()))
+}
+
+/// Time zone of the device: the configured one, or the system's. A system without one has UTC, as
+/// for every program. See decision 0178.
+pub fn zone(configured: Option<&str>) -> Zone {
+    let zone = match configured {
+        Some(name) => zone_named(name),
+        None if !Path::new(LOCAL).exists() => Ok(Zone::utc()),
+        None => zone_at(Path::new(LOCAL)),
+    };
+    zone.unwrap_or_else(|error| {
+        tracing::warn!(%error, "windows of workloads are taken in UTC");
+        Zone::utc()
+    })
+}
+
+fn zone_at(path: &Path) -> Result<Zone, NoZone> {
+    let file = std::fs::read(path).map_err(|error| NoZone::File(path.into(), error))?;
+    Zone::read(&file).map_err(|error| NoZone::NotAZone(path.into(), error))
+}
 
 /// Milliseconds since the boot, sleep included; never falls.
 pub fn uptime_ms() -> u64 {
@@ -156,6 +211,32 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn every_zone_of_this_system_is_read() {
+        let mut folders = vec![PathBuf::from(ZONES)];
+        let mut count = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if std::fs::read(&path).is_ok_and(|bytes| bytes.starts_with(b"TZif")) {
+                    let zone = zone_at(&path).unwrap();
+                    assert!(zone.offset(1_800_000_000).abs() <= 14 * 3_600, "{}", path.display());
+                    count += 1;
+                }
+            }
+        }
+        // A system without the database has none to read.
+        if Path::new(ZONES).join("Europe/Berlin").exists() {
+            assert!(count > 100, "{count}");
+            let berlin = zone_named("Europe/Berlin").unwrap();
+            assert_eq!((berlin.offset(1_785_000_000), berlin.name(1_800_000_000)), (7_200, "CET"));
+        }
+        assert_eq!(zone_named("UTC0").unwrap().offset(0), 0);
+        assert!(zone_named("../localtime").is_err());
+    }
 
     #[test]
     fn a_time_service_is_known_by_what_it_leaves() {

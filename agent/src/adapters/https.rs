@@ -208,6 +208,22 @@ impl Api {
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| broken(&error))?;
+        self.read(request).await
+    }
+
+    /// Gets a document, and reads it as JSON.
+    ///
+    /// # Errors
+    /// [`HttpsError`].
+    pub async fn get<A: serde::de::DeserializeOwned>(&self, path: &str) -> Result<A, HttpsError> {
+        let request = self.request("GET", path).body(Full::new(Bytes::new()));
+        self.read(request.map_err(|error| HttpsError::Broken(error.to_string()))?).await
+    }
+
+    async fn read<A: serde::de::DeserializeOwned>(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<A, HttpsError> {
         let answer = self.send(request).await?;
         let status = answer.status();
         if !status.is_success() {
@@ -321,7 +337,11 @@ pub async fn dial(host: &str, port: u16) -> Result<TcpStream, NotDialled> {
 /// traffic, and still notices a dead link long before the keep-alive.
 const USER_TIMEOUT_MS: u32 = 60_000;
 
-fn tune(socket: &TcpStream) -> std::io::Result<()> {
+/// Sets the options that each connection has.
+///
+/// # Errors
+/// When the system refuses one.
+pub fn tune(socket: &TcpStream) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     rustix::net::sockopt::set_tcp_user_timeout(socket, USER_TIMEOUT_MS)?;
     Ok(())

@@ -26,6 +26,7 @@ use super::clock::Time;
 use super::files;
 use super::https::{Api, HttpsError, NotAUrl, Url};
 use super::meter::Tap;
+use super::neighbours::peering::Peering;
 use super::sealing;
 use super::tls::{self, Ca, ClientIdentity};
 use crate::core::certificate::Life;
@@ -282,12 +283,30 @@ impl Identity {
     /// [`IdentityError`], when there is no certificate or it does not match the key.
     pub fn tls(&self, time: &Time) -> Result<Arc<ClientConfig>, IdentityError> {
         let enrolment = self.enrolment().ok_or_else(|| self.damaged(&"no certificate yet"))?;
+        let identity = self.client(enrolment)?;
+        tls::config(self.ca()?, Some(identity), time.clone())
+            .map_err(|error| IdentityError::Key(error.to_string()))
+    }
+
+    /// Identity towards neighbours.
+    ///
+    /// # Errors
+    /// [`IdentityError`], as [`Identity::tls`].
+    pub fn peering(&self, time: &Time) -> Result<Peering, IdentityError> {
+        let none = || self.damaged(&"no certificate yet");
+        let (enrolment, device) = self.enrolment().zip(self.device()).ok_or_else(none)?;
+        let identity = self.client(enrolment)?;
+        let Ca::Known(ca) = self.ca()? else { return Err(none()) };
+        Peering::new(device, ca, &identity, time.clone())
+            .map_err(|error| IdentityError::Key(error.to_string()))
+    }
+
+    fn client(&self, enrolment: &Enrolment) -> Result<ClientIdentity, IdentityError> {
         let chain = CertificateDer::pem_slice_iter(enrolment.certificate.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| self.damaged(&error))?;
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(self.key.clone()));
-        tls::config(self.ca()?, Some(ClientIdentity { chain, key }), time.clone())
-            .map_err(|error| IdentityError::Key(error.to_string()))
+        Ok(ClientIdentity { chain, key })
     }
 
     fn pair(&self) -> Result<EcdsaKeyPair, IdentityError> {

@@ -98,7 +98,7 @@ const OUTPUT: Opt = Opt {
 const ACCESS_CONFIG: Opt = Opt {
     long: "config",
     value: "FILE",
-    help: "Configuration file of the agent, if it is started with one: for [bus] port",
+    help: "Configuration file of the agent, if it is started with one: for [bus] port, [downloads] parallel, [neighbours] port, bytes_per_second, [time] zone",
     ..PLAIN
 };
 

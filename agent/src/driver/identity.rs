@@ -18,6 +18,7 @@ use crate::adapters::https::{Api, HttpsError};
 use crate::adapters::identity::{Identity, IdentityError};
 use crate::adapters::link::Credentials;
 use crate::adapters::meter::Meter;
+use crate::adapters::neighbours::Neighbours;
 use crate::adapters::tasks;
 use crate::core::backoff::Entropy;
 use crate::core::certificate::Life;
@@ -36,6 +37,7 @@ pub(super) struct Around {
     /// Interval of the link's signs of life, in seconds.
     pub(super) keep_alive: u16,
     pub(super) tell: Tell,
+    pub(super) neighbours: Neighbours,
 }
 
 /// Effect of an identity that was taken over, on the rest of the agent.
@@ -89,6 +91,11 @@ impl DeviceIdentity {
     /// Identity as it is. None: the device is not enrolled, or it cannot be read.
     pub(super) fn present(&self) -> Option<&Identity> {
         self.present.as_ref()
+    }
+
+    /// Sharing of files with neighbours, which know this device by its identity.
+    pub(super) fn neighbours(&self) -> &Neighbours {
+        &self.around.neighbours
     }
 
     /// Validity period of the certificate. None: there is none.
@@ -151,6 +158,7 @@ impl DeviceIdentity {
         if let Some(device) = identity.device() {
             let (url, tap) = (identity.url().clone(), meter.tap(TrafficClass::Artifacts));
             self.api.send_replace(Some(Api { url, tls: tls.clone(), tap }));
+            self.around.neighbours.identify(identity.peering(time).ok());
             // With an expired certificate no connection is possible.
             self.credentials.send_replace((!is_over).then(|| Credentials {
                 device,

@@ -164,6 +164,7 @@ mod tests {
             bytes: 1_000_000,
             shares: std::collections::BTreeMap::new(),
             interfaces: Vec::new(),
+            neighbours: false,
         };
         let policies = DataPolicies { link: Some(budget), ..DataPolicies::default() };
         let mut link = LinkLedger { cost: 100, ..LinkLedger::default() };

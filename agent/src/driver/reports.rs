@@ -16,6 +16,7 @@ use super::problems::Problems;
 use crate::adapters::clock::uptime_ms;
 use crate::adapters::files;
 use crate::adapters::link::Outlet;
+use crate::adapters::neighbours::Neighbours;
 use crate::core::agent::View;
 use crate::core::backoff::Entropy;
 use crate::core::certificate::Life;
@@ -33,14 +34,20 @@ pub(super) struct Reports {
     file: PathBuf,
     entropy: Entropy,
     tell: Tell,
+    neighbours: Neighbours,
 }
 
 impl Reports {
     /// Reads the history numbers. `first`: number before that of the first report.
-    pub(super) fn new(data: &Path, first: u16, entropy: Entropy, tell: Tell) -> Self {
+    pub(super) fn new(
+        data: &Path,
+        first: u16,
+        entropy: Entropy,
+        (tell, neighbours): (Tell, Neighbours),
+    ) -> Self {
         let file = data.join(HISTORY);
         let lineage = Lineage::read(&std::fs::read_to_string(&file).unwrap_or_default());
-        Self { reporter: Reporter::new(first), lineage, file, entropy, tell }
+        Self { reporter: Reporter::new(first), lineage, file, entropy, tell, neighbours }
     }
 
     /// Begins a connection, with a history number of its own: a copy of this data folder would send
@@ -131,6 +138,7 @@ impl Reports {
             refused,
             witness: true,
             engine: Some(engine.clone()),
+            neighbours: self.neighbours.addresses(),
         };
         let now = uptime_ms();
         let Some(mut report) = self.reporter.next(view, problems, Some(data), info, now) else {

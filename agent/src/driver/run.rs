@@ -136,6 +136,10 @@ impl Driver {
         self.folder.look(self.workloads.runtimes.workloads());
         self.folder.catch_up(&self.workloads.agent);
         self.host.listen();
+        if self.identity.neighbours().look() {
+            // A full report has the addresses at which neighbours are served.
+            self.reports.forget_reported();
+        }
         self.inlets.look();
         self.store_desired();
         self.desired.hold_room(self.folder.free().unwrap_or(0));
@@ -269,6 +273,9 @@ impl Driver {
         self.shipping.follow(policies);
         let streams = self.sources.follow(policies);
         self.inlets.keep_for_sources(streams);
+        let link = policies.and_then(|policies| policies.link.as_ref());
+        self.identity.neighbours().follow(link.is_some_and(|link| link.neighbours));
+        self.inputs.check_now();
     }
 
     fn called(&mut self, bytes: &[u8]) {

@@ -33,8 +33,9 @@ use crate::adapters::format::{self, TooNew};
 use crate::adapters::identity::Identity;
 use crate::adapters::intake::Buffered;
 use crate::adapters::lock::{self, LockError};
+use crate::adapters::neighbours::Neighbours;
 use crate::adapters::tasks;
-use crate::adapters::{files, link};
+use crate::adapters::{clock, files, link};
 use crate::config::{self, Config};
 use crate::core::agent::{Agent, Start};
 use crate::core::backoff::Entropy;
@@ -119,8 +120,11 @@ impl Driver {
         let (api, api_seen) = watch::channel(None);
         let (credentials, credentials_seen) = watch::channel(None);
         let (link_tell, links) = mpsc::channel(16);
+        let neighbours = Neighbours::new(&data, config.neighbours, api_seen.clone());
+        let sources = (api_seen, neighbours.clone());
         let (artifacts, there) =
-            Artifacts::open(&data, observe.clone(), api_seen, seed).map_err(failed)?;
+            Artifacts::open(&data, observe.clone(), sources, (config.downloads, seed))
+                .map_err(failed)?;
         let access = Arc::new(Access::new(&data, config.bus_port));
         let device = identity.as_ref().and_then(Identity::device).map(|device| device.to_string());
         let (device, fetched) = (device.unwrap_or_default(), artifacts.folder().to_owned());
@@ -166,6 +170,7 @@ impl Driver {
             artifacts: there_too,
             entropy: seed,
             opener: Some(opener),
+            zone: clock::zone(config.zone.as_deref()),
         };
         let policies = start.desired.as_ref().and_then(|state| state.data.clone());
         tasks::spawn(link::run(credentials_seen, link_tell, seed ^ 1));
@@ -177,6 +182,7 @@ impl Driver {
             meter: shipping.meter(),
             keep_alive: config.keep_alive,
             tell: tell.clone(),
+            neighbours: neighbours.clone(),
         };
         // The low bits of the seed begin other things.
         let first = u16::try_from(seed >> 48).unwrap_or_default();
@@ -198,7 +204,7 @@ impl Driver {
             desired,
             identity: DeviceIdentity::new(around, credentials, api, for_identity, unreadable),
             link: Link::new(),
-            reports: Reports::new(&data, first, for_reports, tell),
+            reports: Reports::new(&data, first, for_reports, (tell, neighbours)),
             shipping,
             inlets,
             sources,

@@ -115,6 +115,8 @@ impl Workloads {
         inlets: &mut Inlets,
         logs: &mut Logs,
     ) {
+        let time = folder.time();
+        self.agent.tell_time(time.is_relied_on().then(|| time.now()), uptime_ms());
         // Each round reacts to the one before. A few rounds are usual; the bound keeps a fault in
         // the core from blocking the loop.
         for _ in 0..32 {
@@ -142,6 +144,12 @@ impl Workloads {
             match effect {
                 Effect::Save { name, saved } => states.push((name, Some(*saved))),
                 Effect::Fetch(need) => self.fetch(need),
+                Effect::Pause(digest) => {
+                    self.artifacts.pause(digest);
+                    for file in self.images.pause(digest) {
+                        self.artifacts.pause(file);
+                    }
+                }
                 Effect::Collect { keep } => {
                     self.artifacts.collect(&keep);
                     self.images.collect(&keep);

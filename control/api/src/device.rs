@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_protocol::message::Phase;
+use holdfast_base::words::{length, size};
+use holdfast_protocol::message::{Origin, Phase, Progress};
+use holdfast_protocol::neighbours::{Neighbour, Neighbours};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -193,6 +195,9 @@ pub struct DeviceStatus {
     /// Container engine of the device. Absent: its agent has not said anything about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<Engine>,
+    /// Addresses with port at which the device gives files to its neighbours. Absent: it does not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub neighbours: Vec<String>,
     /// Number of inputs (messages and documents) that the agent has refused since it started.
     #[serde(default)]
     pub refused: u64,
@@ -296,6 +301,9 @@ pub struct WorkloadStatus {
     pub container: Option<ContainerStatus>,
     /// Reason for the phase in words, as the device reports it; may be empty.
     pub reason: String,
+    /// Progress of a download that takes long, at the last report. Absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<Download>,
     /// State as far as it is known now. Absent: the workload is not desired any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<State>,
@@ -308,6 +316,74 @@ pub struct WorkloadStatus {
     /// State when the device was last heard, given while `state` is `unknown`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_state: Option<State>,
+}
+
+/// Devices of a device's site that share downloads with it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighbourList {
+    /// The devices, at most 64.
+    pub neighbours: Vec<NeighbourOfSite>,
+}
+
+/// Another device of a site, which shares downloads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NeighbourOfSite {
+    /// Name of the device.
+    pub device: String,
+    /// Addresses with port at which it serves its neighbours, as it reported them.
+    pub addresses: Vec<String>,
+}
+
+impl From<Neighbours> for NeighbourList {
+    fn from(list: Neighbours) -> Self {
+        let one = |it: Neighbour| NeighbourOfSite {
+            device: it.device.to_string(),
+            addresses: it.addresses,
+        };
+        Self { neighbours: list.neighbours.into_iter().map(one).collect() }
+    }
+}
+
+/// Progress of what a device downloads for a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Download {
+    /// Number of bytes that are on the device.
+    pub done: u64,
+    /// Number of bytes in all.
+    pub total: u64,
+    /// Bytes a second.
+    pub rate: u64,
+    /// Seconds that are left at this rate. Absent: nothing came lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
+    /// Place that the bytes come from: `whole` (the control plane), `delta` (the control plane, the
+    /// difference alone), `neighbour` (another device of the site) or `other`.
+    #[schema(value_type = String)]
+    pub from: Origin,
+}
+
+impl From<Progress> for Download {
+    fn from(progress: Progress) -> Self {
+        let Progress { done, total, rate, from } = progress;
+        Self { done, total, rate, seconds_left: progress.seconds_left(), from }
+    }
+}
+
+impl std::fmt::Display for Download {
+    /// Writes `42% of 191Mi, 12Ki/s, 2h left, from a neighbour`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let percent = u128::from(self.done) * 100 / u128::from(self.total.max(1));
+        write!(f, "{percent}% of {}, {}/s", size(self.total), size(self.rate))?;
+        if let Some(seconds) = self.seconds_left {
+            write!(f, ", {} left", length(seconds))?;
+        }
+        match self.from {
+            Origin::Whole | Origin::Other => Ok(()),
+            Origin::Delta => f.write_str(", as a delta"),
+            Origin::Neighbour => f.write_str(", from a neighbour"),
+        }
+    }
 }
 
 /// A problem of a device that an operator should know of.

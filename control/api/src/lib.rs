@@ -67,8 +67,9 @@ pub use data::{
     PolicyValues, Series, Sparkline, Sparklines, StreamItem, StreamLast,
 };
 pub use device::{
-    Connection, ContainerStatus, DesiredRevision, Device, DeviceStatus, Engine, Generations,
-    Health, HealthState, LabelPatch, Ping, Problem, ProblemArea, WorkloadStatus,
+    Connection, ContainerStatus, DesiredRevision, Device, DeviceStatus, Download, Engine,
+    Generations, Health, HealthState, LabelPatch, NeighbourList, NeighbourOfSite, Ping, Problem,
+    ProblemArea, WorkloadStatus,
 };
 pub use document::{API_VERSION, List, ListMeta, Metadata};
 pub use fleet::{

@@ -246,7 +246,7 @@ fn workloads(output: Output, device: &Device, now: u64) -> String {
             phase,
             Cell::from(number(is.map(|is| u64::from(is.restarts)))),
             Cell::from(is.map(instance).unwrap_or_default()),
-            Cell::from(is.map(|is| is.reason.clone()).unwrap_or_default()),
+            Cell::from(is.map(reason).unwrap_or_default()),
         ]
     };
     let all: Vec<Vec<Cell>> = names.into_iter().map(row).collect();
@@ -265,6 +265,15 @@ fn instance(of: &WorkloadStatus) -> String {
         }
         (None, Some(pid)) => format!("pid {pid}"),
         (None, None) => String::new(),
+    }
+}
+
+/// Returns the device's reason, behind the progress of its download.
+fn reason(is: &WorkloadStatus) -> String {
+    match &is.download {
+        None => is.reason.clone(),
+        Some(download) if is.reason.is_empty() => download.to_string(),
+        Some(download) => format!("{download}; {}", is.reason),
     }
 }
 

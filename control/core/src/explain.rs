@@ -14,7 +14,7 @@ use super::rights::Sight;
 use super::state::{self, Condition, is_done};
 use holdfast_api::count::{count, counted};
 use holdfast_api::time::{rfc3339, words};
-use holdfast_api::{Absence, Connection, Difference, Explanation, State};
+use holdfast_api::{Absence, Connection, Difference, Download, Explanation, State};
 
 /// Most devices of a workload whose reasons are listed one by one.
 const MOST: usize = 20;
@@ -155,7 +155,7 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
     let Some(said) = said else {
         return Some(format!("revision {revision} is desired, nothing reported yet"));
     };
-    let because = if said.reason.is_empty() { String::new() } else { format!(": {}", said.reason) };
+    let because = because(said);
     if said.revision != revision {
         return Some(format!(
             "revision {revision} is desired, revision {} is {}{because}",
@@ -183,6 +183,17 @@ fn on_device(device: &Device, name: &Name, revision: u64, now: u64) -> Option<St
             in_words(said.phase),
             long(is.since)
         )),
+    }
+}
+
+/// Returns `: ` with the device's own reason and the progress of its download, as far as there are any.
+fn because(said: &WorkloadReport) -> String {
+    let download = said.progress.map(|progress| Download::from(progress).to_string());
+    let reason = Some(said.reason.clone()).filter(|reason| !reason.is_empty());
+    match (download, reason) {
+        (None, None) => String::new(),
+        (Some(text), None) | (None, Some(text)) => format!(": {text}"),
+        (Some(download), Some(reason)) => format!(": {download}; {reason}"),
     }
 }
 

@@ -38,6 +38,7 @@ pub mod liveness;
 pub mod loading;
 pub mod mark;
 pub mod model;
+pub mod neighbours;
 pub mod nonce;
 pub mod notification;
 pub mod oidc;

@@ -100,6 +100,7 @@ mod tests {
             health: None,
             stop: Default::default(),
             bus: Default::default(),
+            windows: Default::default(),
         };
         WorkloadRecord {
             name: name.parse().unwrap(),

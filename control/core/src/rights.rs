@@ -147,7 +147,7 @@ fn roles(has: &[Role]) -> String {
 }
 
 /// Actions that a device may do over HTTPS with its certificate.
-const OF_DEVICES: &[Action] = &[Action::GetArtifact, Action::PutArtifact];
+const OF_DEVICES: &[Action] = &[Action::GetArtifact, Action::PutArtifact, Action::ListNeighbours];
 
 /// Decides whether an actor may do an action to an object. Whatever is not allowed by a role is
 /// denied.

@@ -143,7 +143,15 @@ mod tests {
     use super::*;
 
     fn said(phase: Phase, restarts: u32, run: Option<u32>) -> WorkloadReport {
-        WorkloadReport { revision: 1, phase, restarts, run, detail: None, reason: String::new() }
+        WorkloadReport {
+            revision: 1,
+            phase,
+            restarts,
+            run,
+            detail: None,
+            reason: String::new(),
+            progress: None,
+        }
     }
 
     /// Returns the state after each of these reports, given as (time, phase, restarts, run), and

@@ -66,6 +66,7 @@ impl World {
             run: Some(7),
             detail: None,
             reason: String::new(),
+            progress: None,
         };
         let problem = |code: &&str| Problem { code: (*code).into(), message: "x".into() };
         let report = StateReport {

@@ -94,6 +94,7 @@ async fn says(world: &World, device: &str, phase: Phase) {
         run: None,
         detail: None,
         reason: "exit code 1".into(),
+        progress: None,
     };
     let report = StateReport {
         v: holdfast_base::WIRE_VERSION,

@@ -163,6 +163,7 @@ async fn reports(world: &World, witness: bool) {
         refused: 0,
         witness,
         engine: None,
+        neighbours: Vec::new(),
     };
     let report = StateReport {
         v: holdfast_base::WIRE_VERSION,

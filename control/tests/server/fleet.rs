@@ -23,6 +23,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
         run: None,
         detail: None,
         reason: "it <b>fell</b>".into(),
+        progress: None,
     };
     let problem = |code: &&str| Problem { code: (*code).into(), message: format!("{code} here") };
     let report = StateReport {
@@ -40,6 +41,7 @@ async fn says(world: &World, device: &str, phase: Phase, problems: &[&str], cert
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         }),
         data: None,
         history: Vec::new(),

@@ -67,7 +67,15 @@ fn records(count: u64) -> Vec<(String, Vec<u8>)> {
             let reason = String::new();
             (
                 name.clone(),
-                WorkloadReport { revision: 1, phase, restarts: 0, run: None, detail: None, reason },
+                WorkloadReport {
+                    revision: 1,
+                    phase,
+                    restarts: 0,
+                    run: None,
+                    detail: None,
+                    reason,
+                    progress: None,
+                },
             )
         };
         let problem = |code: &str| Problem { code: code.into(), message: "words".into() };

@@ -113,6 +113,7 @@ const WALK: &[Line] = &[
     ("GET", "/api/v1/artifacts", "voau", "", "", Of::AllWhole),
     ("PUT", "/api/v1/artifacts", "oa", "", "bytes", Of::Self_),
     ("GET", "/api/v1/artifacts/{digest}", "oa", "/api/v1/artifacts/{digest}", "", Of::Tenants),
+    ("GET", "/api/v1/neighbours", "oa", "", "", Of::Self_),
     ("DELETE", "/api/v1/artifacts/{digest}", "oa", "/api/v1/artifacts/sha256:0000000000000000000000000000000000000000000000000000000000000000", "", Of::MissingWhole),
     ("GET", "/api/v1/audit", "au", "", "", Of::AllWhole),
     ("GET", "/api/v1/audit/export", "au", "", "", Of::AllWhole),

@@ -29,6 +29,7 @@ async fn says(
             run: None,
             detail: None,
             reason: if *phase == Phase::Backoff { "exit code 3".into() } else { String::new() },
+            progress: None,
         };
         (name.parse().unwrap(), Some(report))
     });
@@ -48,6 +49,7 @@ async fn says(
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         }),
         data: None,
         history: Vec::new(),

@@ -727,6 +727,7 @@ pub fn report(full: bool, epoch: u64, generation: u64, runs: &[(&str, u64)]) -> 
                 run: Some(7),
                 detail: Some(Detail::Process(7)),
                 reason: String::new(),
+                progress: None,
             };
             (name.parse().unwrap(), Some(report))
         })

@@ -72,6 +72,12 @@ impl Device {
         self.url = format!("https://{}", plane.api);
     }
 
+    /// Connects to the control plane over another link.
+    pub fn set_link(&mut self, link: Link, plane: &Plane) {
+        self.url = format!("https://{}:{}", link.address(), plane.api.port());
+        self.link = link;
+    }
+
     /// Moves the data folder elsewhere (to a small disk).
     pub fn set_data(&mut self, data: PathBuf) {
         self.data = data;

@@ -298,6 +298,7 @@ impl Device {
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         };
         StateReport {
             full: true,
@@ -317,6 +318,7 @@ fn running(revision: u64) -> WorkloadReport {
         run: Some(4_711),
         detail: Some(Detail::Process(4_711)),
         reason: String::new(),
+        progress: None,
     }
 }
 

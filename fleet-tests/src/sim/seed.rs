@@ -215,6 +215,7 @@ fn report(
             refused: 0,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         })),
         ..ReportRecord::default()
     };
@@ -227,6 +228,7 @@ fn report(
             run: (!fails).then_some(1_234),
             detail: (!fails).then_some(Detail::Process(1_234)),
             reason: if fails { "it ended with exit code 1".into() } else { String::new() },
+            progress: None,
         };
         let workload: Name = workload.parse()?;
         desired.workloads.push((workload.clone(), 1));

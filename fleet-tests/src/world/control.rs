@@ -361,5 +361,6 @@ fn spec(dice: &mut Dice) -> WorkloadSpec {
         health,
         stop: Stop { signal: 15, grace_ms: 1_000 },
         bus: Default::default(),
+        windows: Default::default(),
     }
 }

@@ -172,6 +172,7 @@ impl Device {
             artifacts: self.disk.artifacts.clone(),
             entropy: dice.below(u64::MAX),
             opener: None,
+            zone: Default::default(),
         };
         self.agent = Some(Agent::new(start, self.uptime(now)));
         self.reporter = Reporter::new(dice.below(1 << 16) as u16);
@@ -356,6 +357,7 @@ impl Device {
             refused: self.refused,
             witness: false,
             engine: None,
+            neighbours: Vec::new(),
         };
         if let Some(report) = self.reporter.next(&agent.view(), &[], None, info, uptime) {
             self.outbox.push((report.id.unwrap(), codec::encode(&report).unwrap()));
@@ -386,6 +388,9 @@ impl Device {
     fn carry_out(&mut self, effect: Effect, now: u64, dice: &mut Dice) {
         match effect {
             Effect::Fetch(need) => self.fetch(need.digest(), now, dice),
+            Effect::Pause(digest) => {
+                self.fetching.remove(&digest);
+            }
             prepare @ Effect::Prepare { .. } => self.later(now, dice, 50, Work::Prepare(prepare)),
             Effect::Save { name, saved } => {
                 let stored = !self.disk.full;

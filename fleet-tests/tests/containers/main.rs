@@ -98,5 +98,6 @@ fn spec_of(run: Run) -> WorkloadSpec {
         health: None,
         stop: Stop { signal: 15, grace_ms: 3_000 },
         bus: Default::default(),
+        windows: Default::default(),
     }
 }

@@ -38,6 +38,7 @@ mod launching;
 mod lifecycle;
 mod logins;
 mod main_job;
+mod neighbours;
 mod outage;
 mod plane_crash;
 mod plane_data;
@@ -47,6 +48,7 @@ mod sealed;
 mod searched;
 mod trust;
 mod upgrade;
+mod windows;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

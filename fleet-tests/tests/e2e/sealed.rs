@@ -123,6 +123,7 @@ fn spec() -> WorkloadSpec {
         health: None,
         stop: Stop { signal: 15, grace_ms: 500 },
         bus: Default::default(),
+        windows: Default::default(),
     }
 }
 

@@ -70,6 +70,7 @@ fn desired(name: &str, generation: u64, workloads: &[(&str, u64)]) -> DesiredSta
         health: None,
         stop: Stop::default(),
         bus: Default::default(),
+        windows: Default::default(),
     };
     let workloads = workloads.iter().map(|&(name, revision)| {
         (

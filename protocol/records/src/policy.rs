@@ -233,6 +233,10 @@ pub struct LinkBudget {
     /// at all if some interface is metered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub interfaces: Vec<Interface>,
+    /// True: devices of a site take files from each other, so that one of them carries them over
+    /// the link.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub neighbours: bool,
 }
 
 /// Period after which a link budget begins anew.

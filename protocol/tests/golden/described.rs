@@ -18,7 +18,7 @@ use holdfast_records::report::MAX_REPORTED_STREAMS;
 use holdfast_records::{GapReason, HorizonCause, TrafficClass};
 use ring::digest::{SHA256, digest};
 
-const SOURCES: [&str; 27] = [
+const SOURCES: [&str; 28] = [
     "src/message.rs",
     "src/checkpoint.rs",
     "src/wire.rs",
@@ -27,6 +27,7 @@ const SOURCES: [&str; 27] = [
     "src/artifact.rs",
     "src/health.rs",
     "src/container.rs",
+    "src/neighbours.rs",
     "src/enrol.rs",
     "src/sealing.rs",
     "base/src/ids.rs",

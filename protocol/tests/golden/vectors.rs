@@ -10,14 +10,14 @@ use holdfast_protocol::container::{
 };
 use holdfast_protocol::message::{
     AgentInfo, Call, ContainerDetail, DesiredState, DesiredWorkload, Detail, EngineInfo, LogPart,
-    Method, Phase, Presence, Problem, Reply, ReplyCode, ReplyError, ReportAck, StateReport,
-    WorkloadReport,
+    Method, Origin, Phase, Presence, Problem, Progress, Reply, ReplyCode, ReplyError, ReportAck,
+    StateReport, WorkloadReport,
 };
 use holdfast_protocol::sealing::{Bound, OnChange, Sealed, SealedContent, seal};
 use holdfast_protocol::volume::{VolumeId, VolumeOrder};
 use holdfast_protocol::workload::{
-    Artifact, Bus, Executable, Health, Probe, Process, Resources, Restart, RestartPolicy, Run,
-    Stop, WorkloadSpec,
+    Artifact, Bus, EVERY_DAY, Executable, Health, Probe, Process, Resources, Restart,
+    RestartPolicy, Run, Stop, Window as DayWindow, Windows, WorkloadSpec,
 };
 use holdfast_query::{AT_THE_EDGE, Partial, Question, parse};
 use holdfast_records::block::pack;
@@ -53,6 +53,7 @@ fn spec(executable: Executable) -> WorkloadSpec {
         health: None,
         stop: Stop::default(),
         bus: Default::default(),
+        windows: Default::default(),
     }
 }
 
@@ -129,6 +130,7 @@ pub(crate) fn desired_all() -> DesiredState {
         }),
         stop: Stop { signal: 2, grace_ms: 20_000 },
         bus: Default::default(),
+        windows: Default::default(),
     };
     let mut cache = spec(Executable::Path("/usr/bin/cache".into()));
     cache.health = health(Probe::Tcp { host: None, port: 6379 });
@@ -246,6 +248,30 @@ pub(crate) fn desired_containers() -> DesiredState {
     pair.run = Run::Group(Box::new(Group { containers: vec![db, web] }));
     pair.health = health(Probe::Members);
     desired(4, vec![("till", 2, till), ("hello", 1, hello), ("pair", 9, pair)])
+}
+
+pub(crate) fn desired_windows() -> DesiredState {
+    let mut hello = spec(Executable::Path("/bin/true".into()));
+    hello.windows = Windows {
+        download: vec![DayWindow { from: 22 * 60, to: 6 * 60, days: EVERY_DAY }],
+        switch: vec![
+            DayWindow { from: 120, to: 240, days: 0b110_0000 },
+            DayWindow { from: 0, to: 1_440, days: 1 },
+        ],
+    };
+    desired(5, vec![("hello", 2, hello)])
+}
+
+pub(crate) fn desired_neighbours() -> DesiredState {
+    let link = LinkBudget {
+        period: Period::Day,
+        bytes: 10 * 1024 * 1024,
+        shares: BTreeMap::new(),
+        interfaces: Vec::new(),
+        neighbours: true,
+    };
+    let data = DataPolicies { link: Some(link), ..DataPolicies::default() };
+    DesiredState { data: Some(Box::new(data)), ..desired(6, Vec::new()) }
 }
 
 /// Randomness of the sealed vectors.
@@ -453,7 +479,15 @@ fn report(generation: u64, workloads: Vec<(&str, Option<WorkloadReport>)>) -> St
 
 fn workload(revision: u64, phase: Phase, restarts: u32, pid: u32, reason: &str) -> WorkloadReport {
     let run = (pid != 0).then_some(pid);
-    WorkloadReport { revision, phase, restarts, run, detail: None, reason: reason.into() }
+    WorkloadReport {
+        revision,
+        phase,
+        restarts,
+        run,
+        detail: None,
+        reason: reason.into(),
+        progress: None,
+    }
 }
 
 fn agent() -> Option<AgentInfo> {
@@ -465,6 +499,7 @@ fn agent() -> Option<AgentInfo> {
         refused: 2,
         witness: false,
         engine: None,
+        neighbours: Vec::new(),
     })
 }
 
@@ -477,6 +512,7 @@ pub(crate) fn state_first() -> StateReport {
         refused: 0,
         witness: false,
         engine: None,
+        neighbours: Vec::new(),
     };
     StateReport {
         full: true,
@@ -508,6 +544,24 @@ pub(crate) fn state_containers() -> StateReport {
     let agent = first.agent.map(|agent| AgentInfo { engine: Some(engine), ..agent });
     let workloads = BTreeMap::from([("till".parse().unwrap(), Some(till))]);
     StateReport { agent, workloads, ..state_first() }
+}
+
+pub(crate) fn state_neighbours() -> StateReport {
+    let first = state_first();
+    let neighbours = text(&["10.0.0.7:8886", "192.168.1.20:8886"]);
+    let agent = first.agent.map(|agent| AgentInfo { neighbours, ..agent });
+    StateReport { agent, ..state_first() }
+}
+
+pub(crate) fn state_progress() -> StateReport {
+    let progress = |done, total, rate, from| Some(Progress { done, total, rate, from });
+    let fetching = |progress| WorkloadReport { progress, ..workload(2, Phase::Fetching, 0, 0, "") };
+    let all = [
+        ("delta", fetching(progress(100, 4_000_000, 0, Origin::Delta))),
+        ("lan", fetching(progress(2_000_000, 200_000_000, 11_000_000, Origin::Neighbour))),
+        ("thin", fetching(progress(70_000, 200_000_000, 12_000, Origin::Whole))),
+    ];
+    report(3, all.map(|(name, report)| (name, Some(report))).to_vec())
 }
 
 pub(crate) fn state_full() -> StateReport {
@@ -648,6 +702,7 @@ pub(crate) fn desired_data() -> DesiredState {
             Interface { name: "wwan*".into(), metered: true, cost_percent: 150 },
             Interface { name: "eth0".into(), metered: false, cost_percent: 0 },
         ],
+        neighbours: false,
     };
     let streams = policies().into_iter().map(|(name, policy)| (name.parse().unwrap(), policy));
     let data = DataPolicies { streams: streams.collect(), link: Some(link), link_name: None };

@@ -273,7 +273,7 @@ mod tests {
     fn budget(period: Period, bytes: u64, shares: &[(TrafficClass, u8)]) -> LinkBudget {
         let shares =
             shares.iter().map(|(class, percent)| (*class, Share { percent: *percent })).collect();
-        LinkBudget { period, bytes, shares, interfaces: Vec::new() }
+        LinkBudget { period, bytes, shares, interfaces: Vec::new(), neighbours: false }
     }
 
     #[test]

@@ -148,7 +148,13 @@ mod tests {
 
     fn budget(percent: u8, class: TrafficClass) -> LinkBudget {
         let shares = [(class, Share { percent })].into_iter().collect();
-        LinkBudget { period: Period::Day, bytes: 1_024_000, shares, interfaces: Vec::new() }
+        LinkBudget {
+            period: Period::Day,
+            bytes: 1_024_000,
+            shares,
+            interfaces: Vec::new(),
+            neighbours: false,
+        }
     }
 
     #[test]

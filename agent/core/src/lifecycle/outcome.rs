@@ -21,15 +21,24 @@ impl Workload {
     pub(crate) fn observe(&mut self, observed: Observed, world: &mut Surroundings<'_>) {
         match observed {
             Observed::Fetched(digest) => {
+                self.stale.take_if(|stale| *stale == digest);
                 if self.prefetching == Some(digest) {
                     self.prefetching = None;
+                    self.progress = None;
                 }
                 if self.stage == Stage::Fetching(digest) {
                     self.reason.clear();
+                    self.progress = None;
+                }
+            }
+            Observed::Progress(digest, progress) => {
+                if self.fetching() == Some(digest) {
+                    self.progress = Some(progress);
                 }
             }
             Observed::FetchTrouble(digest, why) => {
-                if self.stage == Stage::Fetching(digest) || self.prefetching == Some(digest) {
+                if self.fetching() == Some(digest) {
+                    self.progress = None;
                     self.say(&why);
                 }
             }

@@ -11,6 +11,17 @@ impl Workload {
     /// Reason for the present phase, at most [`MAX_REASON`](holdfast_protocol::message::MAX_REASON)
     /// bytes; may be empty.
     pub(super) fn why(&self) -> String {
+        let why = self.reason_of_phase();
+        match &self.held {
+            Some(held) if self.phase() != Phase::Paused => {
+                let between = if why.is_empty() { "" } else { "; " };
+                clip(&format!("{why}{between}{}", held.said))
+            }
+            _ => why,
+        }
+    }
+
+    fn reason_of_phase(&self) -> String {
         match (&self.saved.rejected, &self.wanted) {
             _ if self.phase() == Phase::Paused => "paused: it starts when it is resumed".into(),
             (Some(rejected), Some(wanted))
@@ -35,6 +46,10 @@ impl Workload {
     /// Time of the next step if nothing is observed before, in milliseconds of the monotonic clock.
     /// None: only an observation leads on.
     pub(crate) fn next_wake(&self) -> Option<u64> {
+        self.stage_wake().into_iter().chain(self.look_at).min()
+    }
+
+    fn stage_wake(&self) -> Option<u64> {
         match &self.stage {
             Stage::Running(running) => {
                 let current = self.saved.current.as_ref()?;
@@ -60,6 +75,7 @@ impl Workload {
                 Some(goal) => {
                     self.follows(goal)
                         || self.prefetching.is_some()
+                        || self.held.is_some()
                         || is_of(self.unopened.as_ref(), goal)
                         || matches!(self.refresh, Refresh::Failed { .. })
                 }
@@ -68,7 +84,7 @@ impl Workload {
             Stage::Waiting { .. } => self.wanted.is_some() && !self.paused,
             Stage::Done(_) => self.wanted.is_some(),
             Stage::Idle => self.wanted.is_some() && self.paused && self.saved.paused,
-            Stage::Fetching(_) => !self.paused,
+            Stage::Fetching(_) | Stage::Held => !self.paused,
             Stage::Gone => true,
             _ => false,
         }
@@ -114,13 +130,14 @@ impl Workload {
             run: self.instance().map(Handle::run),
             detail: None,
             reason: self.why(),
+            progress: self.progress,
         }
     }
 
     fn phase(&self) -> Phase {
         match &self.stage {
             Stage::Idle if self.paused && self.wanted.is_some() => Phase::Paused,
-            Stage::Idle | Stage::Gone => Phase::Pending,
+            Stage::Idle | Stage::Held | Stage::Gone => Phase::Pending,
             Stage::Fetching(_) => Phase::Fetching,
             Stage::Preparing(_) | Stage::Saving(_) | Stage::Starting(_) => Phase::Starting,
             Stage::Running(running) if running.healthy => Phase::Running,

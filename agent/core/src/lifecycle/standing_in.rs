@@ -1,12 +1,13 @@
 //! The former revision in the place of one that cannot be started: its artifact is not on the
-//! device, or its secrets cannot be opened.
+//! device, its window has not come, or its secrets cannot be opened.
 //!
-//! See decision 0166.
+//! See decisions 0166 and 0178.
 
 use std::sync::Arc;
 
 use holdfast_protocol::workload::RestartPolicy;
 
+use super::held::Sort;
 use super::refresh::is_of;
 use super::{Surroundings, Workload, missing};
 use crate::saved::Revision;
@@ -20,7 +21,8 @@ impl Workload {
         goal: &Revision,
         world: &Surroundings<'_>,
     ) -> Option<Revision> {
-        if missing(goal, world.artifacts).is_none() && self.opens(goal, world) {
+        let ready = missing(goal, world.artifacts).is_none();
+        if ready && !self.hold(Sort::Switch, goal, world) && self.opens(goal, world) {
             return Some(goal.clone());
         }
         self.former(world).cloned()
@@ -29,7 +31,9 @@ impl Workload {
     /// True if nothing is gained by turning to this goal at once: another revision runs or is tried
     /// in its place, or its secrets were just found not to open.
     pub(super) fn is_blocked(&self, goal: &Revision, world: &Surroundings<'_>) -> bool {
-        let absent = || missing(goal, world.artifacts).is_some() && self.former(world).is_some();
+        let cannot = missing(goal, world.artifacts).is_some()
+            || self.shut(Sort::Switch, goal, world).is_some();
+        let absent = || cannot && self.former(world).is_some();
         is_of(self.unopened.as_ref(), goal) || absent()
     }
 

@@ -7,6 +7,7 @@ use holdfast_base::ids::Digest;
 use holdfast_delta::DeltaError;
 
 use crate::adapters::https::HttpsError;
+use crate::adapters::room::NoRoom;
 
 /// Reason why one try to download an artifact failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,8 +22,8 @@ pub(super) enum NotFetched {
     NoDigest,
     #[error("what came has digest {0}, thrown away")]
     Other(Digest),
-    #[error("{0} bytes more do not fit on the disk: free some space")]
-    NoRoom(u64),
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("the link budget for artifacts is used up: it waits until more is due")]
     Budget,
     #[error("{0}")]

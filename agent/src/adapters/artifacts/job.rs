@@ -1,10 +1,12 @@
-//! One download: tried until it succeeds, as a delta where that helps, else whole.
+//! One download: tried until it succeeds, from a neighbour where there is one, else from the control
+//! plane as a delta where that helps, else whole.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use holdfast_base::ids::Digest;
+use holdfast_protocol::message::Origin;
 use holdfast_protocol::workload::Artifact;
 use ring::digest::{Context, SHA256};
 use tokio::fs::File;
@@ -13,16 +15,17 @@ use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::delta::{self, Applying, Files, is_useless};
 use super::failure::NotFetched;
+use super::signs::Signs;
 use super::source::{Coming, DeltaWanted, Wanted, ask};
 use crate::adapters::https::{Api, HttpsError};
+use crate::adapters::neighbours::{Fetched, Fetching, Neighbours};
+use crate::adapters::room::{Claim, NoRoom, Rooms};
 use crate::adapters::{crash, files};
 use crate::core::backoff::{self, Entropy};
 use crate::core::effect::Observed;
 
 /// First and longest wait between tries, in milliseconds.
 const RETRY: (u64, u64) = (1_000, 120_000);
-/// Bytes that must stay free on the disk beside an artifact.
-const HEADROOM: u64 = 4 * 1024 * 1024;
 /// Time for which a delta that is being made is waited for. The control plane gives up earlier.
 const PATIENCE: Duration = Duration::from_secs(240);
 /// Smallest artifact that a delta is asked for, in bytes: the control plane makes none below.
@@ -36,6 +39,12 @@ pub(super) struct Job {
     pub(super) applying: Applying,
     pub(super) tell: mpsc::Sender<Observed>,
     pub(super) api: watch::Receiver<Option<Api>>,
+    /// File of what neighbours give.
+    pub(super) given: PathBuf,
+    pub(super) neighbours: Neighbours,
+    pub(super) rooms: Rooms,
+    /// Sign to neighbours while this device fetches the artifact from the control plane.
+    pub(super) fetching: Option<Fetching>,
 }
 
 /// Whether a delta is still worth asking for.
@@ -62,6 +71,8 @@ impl Job {
                 }
                 Err(NotFetched::Later(seconds)) => Duration::from_secs(seconds),
                 Err(why) => {
+                    // A neighbour may have more luck.
+                    self.fetching = None;
                     failures += 1;
                     let why = format!("artifact {digest}: {why}; it is tried again");
                     tracing::warn!(%digest, failures, "{why}");
@@ -77,6 +88,18 @@ impl Job {
 
     async fn attempt(&mut self, deltas: &mut Deltas) -> Result<(), NotFetched> {
         let api = self.api.borrow_and_update().clone().ok_or(NotFetched::NotEnrolled)?;
+        if self.fetching.is_none() {
+            match self.neighbours.fetch(self.artifact, &self.given, &self.tell).await {
+                Fetched::Here => {
+                    self.keep(&self.given)?;
+                    Files::beside(&self.partial).remove();
+                    let _there_may_be_none = std::fs::remove_file(&self.partial);
+                    return Ok(());
+                }
+                Fetched::Fetch(fetching) => self.fetching = Some(fetching),
+                Fetched::Alone => {}
+            }
+        }
         let begun = std::fs::metadata(&self.partial).is_ok_and(|meta| meta.len() > 0);
         // What was begun whole goes on whole.
         if begun || !deltas.wanted {
@@ -127,7 +150,7 @@ impl Job {
             if coming.from != have {
                 return Err(NotFetched::Short);
             }
-            self.check_room(coming.length.saturating_add(self.artifact.size))?;
+            let claim = self.check_room(coming.length.saturating_add(self.artifact.size))?;
             let mut file = if goes_on {
                 tokio::fs::OpenOptions::new().append(true).open(&here.delta).await
             } else {
@@ -136,7 +159,8 @@ impl Job {
             .map_err(failed)?;
             here.begin(&new_tag)?;
             let size = have.saturating_add(coming.length);
-            coming.pour(&mut file, (have, size), |_| {}).await?;
+            let mut signs = self.signs(Origin::Delta, (have, size), claim);
+            coming.pour(&mut file, (have, size), |bytes| signs.see(bytes)).await?;
         }
         let made = self.applying.apply(&here, folder, self.artifact, memory).await?;
         let came = std::fs::metadata(&here.delta).map_or(0, |meta| meta.len());
@@ -159,7 +183,7 @@ impl Job {
             (hash, have) = begin_anew(&mut file).await.map_err(failed)?;
         }
         if have < self.artifact.size {
-            self.check_room(self.artifact.size - have)?;
+            let claim = self.check_room(self.artifact.size - have)?;
             let coming = match coming {
                 Some(coming) => coming,
                 None => {
@@ -171,7 +195,12 @@ impl Job {
                 (hash, have) = begin_anew(&mut file).await.map_err(NotFetched::Io)?;
             }
             let size = self.artifact.size;
-            coming.pour(&mut file, (have, size), |bytes| hash.update(bytes)).await?;
+            let mut signs = self.signs(Origin::Whole, (have, size), claim);
+            let see = |bytes: &[u8]| {
+                hash.update(bytes);
+                signs.see(bytes);
+            };
+            coming.pour(&mut file, (have, size), see).await?;
         }
         file.sync_all().await.map_err(failed)?;
         let found = Digest(hash.finish().as_ref().try_into().map_err(|_| NotFetched::NoDigest)?);
@@ -194,19 +223,22 @@ impl Job {
         files::sync_folder(&self.path).map_err(failed)
     }
 
-    fn check_room(&self, needed: u64) -> Result<(), NotFetched> {
-        match files::free_bytes(self.path.parent().unwrap_or(&self.path)) {
-            Ok(free) if free < needed.saturating_add(HEADROOM.min(needed.saturating_mul(4))) => {
-                Err(NotFetched::NoRoom(needed))
-            }
-            _ => Ok(()),
-        }
+    /// Claims room for so many bytes. None: the disk does not say how much is free.
+    fn check_room(&self, needed: u64) -> Result<Option<Claim>, NoRoom> {
+        let free = files::free_bytes(self.path.parent().unwrap_or(&self.path));
+        let Ok(free) = free else { return Ok(None) };
+        self.rooms.claim(self.artifact.digest, needed, free).map(Some)
+    }
+
+    fn signs(&self, from: Origin, bytes: (u64, u64), claim: Option<Claim>) -> Signs<'_> {
+        let told = (self.fetching.as_ref(), &self.tell);
+        Signs::new((self.artifact.digest, from), bytes, claim, told)
     }
 }
 
 /// Hashes what is already in the file; returns the digest so far and the length. The file is then
 /// at its end.
-async fn rehash(file: &mut File) -> io::Result<(Context, u64)> {
+pub(in crate::adapters) async fn rehash(file: &mut File) -> io::Result<(Context, u64)> {
     let mut hash = Context::new(&SHA256);
     let mut have = 0;
     let mut piece = vec![0; 64 * 1024];
@@ -221,7 +253,8 @@ async fn rehash(file: &mut File) -> io::Result<(Context, u64)> {
     }
 }
 
-async fn begin_anew(file: &mut File) -> io::Result<(Context, u64)> {
+/// Empties a file.
+pub(in crate::adapters) async fn begin_anew(file: &mut File) -> io::Result<(Context, u64)> {
     file.set_len(0).await?;
     file.seek(io::SeekFrom::Start(0)).await?;
     Ok((Context::new(&SHA256), 0))

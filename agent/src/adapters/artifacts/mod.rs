@@ -1,4 +1,5 @@
-//! Artifacts: downloaded over HTTPS, whole or as a delta from one that is here, resumed where the
+//! Artifacts: taken from a neighbour, or downloaded over HTTPS, whole or as a delta from one that is
+//! here, resumed where the
 //! last try ended, checked against their digest, kept under it, and removed when nothing refers to
 //! them.
 //!
@@ -9,6 +10,7 @@ mod delta;
 mod failure;
 mod folder;
 mod job;
+mod signs;
 mod source;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,21 +27,26 @@ use tokio::task::JoinHandle;
 use self::delta::Applying;
 use self::folder::{digest_of, names};
 use self::job::Job;
+pub(super) use self::job::{begin_anew, rehash};
 use super::files;
 use super::https::Api;
+use super::neighbours::Neighbours;
+use super::room::Rooms;
 use crate::core::backoff::Entropy;
 use crate::core::effect::Observed;
 
-/// Most downloads at the same time; more would only slow each other down on a thin link.
-const MAX_DOWNLOADS: usize = 2;
 /// Artifacts of this device, and the downloads under way.
 #[derive(Debug)]
 pub struct Artifacts {
     folder: PathBuf,
     partial: PathBuf,
+    /// Folder of what neighbours have given of unfinished artifacts.
+    given: PathBuf,
     tell: mpsc::Sender<Observed>,
     api: watch::Receiver<Option<Api>>,
+    neighbours: Neighbours,
     slots: Arc<Semaphore>,
+    rooms: Rooms,
     applying: Applying,
     fetching: BTreeMap<Digest, JoinHandle<()>>,
     seed: u64,
@@ -47,27 +54,43 @@ pub struct Artifacts {
 
 impl Artifacts {
     /// Opens the folders and lists the artifacts that are complete. `api` is the connection to
-    /// download over, once the device is enrolled.
+    /// download over, once the device is enrolled. `parallel`: most downloads at the same time; more
+    /// would only slow each other down on a thin link.
     ///
     /// # Errors
     /// When the folders cannot be created.
     pub fn open(
         data: &Path,
         tell: mpsc::Sender<Observed>,
-        api: watch::Receiver<Option<Api>>,
-        seed: u64,
+        (api, neighbours): (watch::Receiver<Option<Api>>, Neighbours),
+        (parallel, seed): (usize, u64),
     ) -> io::Result<(Self, BTreeSet<Digest>)> {
         let folder = data.join("artifacts/sha256");
         let partial = data.join("artifacts/partial");
         files::folder(&data.join("artifacts"), 0o711)?;
         files::folder(&folder, 0o711)?;
+        let given = data.join("artifacts/neighbours");
         files::folder(&partial, 0o700)?;
+        files::folder(&given, 0o700)?;
         // A file under its digest is complete: it was renamed to it after the check.
         let there = collect::set(names(&folder)?.into_iter().filter_map(|name| digest_of(&name)));
-        let slots = Arc::new(Semaphore::new(MAX_DOWNLOADS));
+        let slots = Arc::new(Semaphore::new(parallel));
         let fetching = BTreeMap::new();
-        let applying = Applying::default();
-        Ok((Self { folder, partial, tell, api, slots, applying, fetching, seed }, there))
+        let (applying, rooms) = (Applying::default(), Rooms::default());
+        let all = Self {
+            folder,
+            partial,
+            given,
+            tell,
+            api,
+            neighbours,
+            slots,
+            rooms,
+            applying,
+            fetching,
+            seed,
+        };
+        Ok((all, there))
     }
 
     /// Folder of the complete artifacts.
@@ -88,11 +111,22 @@ impl Artifacts {
             applying: self.applying.clone(),
             tell: self.tell.clone(),
             api: self.api.clone(),
+            given: self.given.join(artifact.digest.hex()),
+            neighbours: self.neighbours.clone(),
+            rooms: self.rooms.clone(),
+            fetching: None,
         };
         let slots = Arc::clone(&self.slots);
         let mut entropy = Entropy::new(self.seed ^ artifact.size);
         let task = tokio::spawn(async move { job.run(&slots, &mut entropy).await });
         self.fetching.insert(artifact.digest, task);
+    }
+
+    /// Stops a download and keeps what has come; `fetch` goes on at the byte.
+    pub fn pause(&mut self, digest: Digest) {
+        if let Some(task) = self.fetching.remove(&digest) {
+            task.abort();
+        }
     }
 
     /// Removes every artifact except these, and stops every other download.
@@ -104,7 +138,7 @@ impl Artifacts {
             }
             wanted && !task.is_finished()
         });
-        for folder in [&self.folder, &self.partial] {
+        for folder in [&self.folder, &self.partial, &self.given] {
             for name in names(folder).unwrap_or_default() {
                 if digest_of(&name).is_none_or(|digest| !keep.contains(&digest)) {
                     // A file that could not be removed goes with the next collection.

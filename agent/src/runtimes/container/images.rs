@@ -16,6 +16,7 @@ use bytes::Bytes;
 use holdfast_base::collect;
 use holdfast_base::ids::Digest;
 use holdfast_protocol::container::{Image, Platform};
+use holdfast_protocol::message::Progress;
 use holdfast_protocol::workload::Artifact;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
@@ -182,6 +183,17 @@ impl Images {
     pub fn observed(&self, observed: &Observed) {
         match observed {
             Observed::Fetched(_) => self.shared.came.send_modify(|count| *count += 1),
+            Observed::Progress(digest, progress) => {
+                for (image, (known, _)) in &self.fetching {
+                    let of_image = self.shared.progress(known, digest, *progress);
+                    if let Some(of_image) = of_image {
+                        let (tell, image) = (self.shared.tell.clone(), *image);
+                        tasks::spawn(async move {
+                            send(&tell, Observed::Progress(image, of_image)).await;
+                        });
+                    }
+                }
+            }
             Observed::FetchTrouble(digest, why) => {
                 let needs = locked(&self.shared.needs);
                 for (image, (known, _)) in &self.fetching {
@@ -196,6 +208,17 @@ impl Images {
             }
             _ => {}
         }
+    }
+
+    /// Stops the fetching of an image. Returns the files that no other image needs that is being
+    /// fetched: their downloads are to be paused, too.
+    pub fn pause(&mut self, image: Digest) -> Vec<Digest> {
+        if let Some((_, task)) = self.fetching.remove(&image) {
+            task.abort();
+        }
+        let mut needs = locked(&self.shared.needs);
+        let files = needs.remove(&image).unwrap_or_default();
+        files.into_iter().filter(|file| !needs.values().any(|it| it.contains(file))).collect()
     }
 
     /// Stops the fetching of images that are not kept, and removes surplus ones from the engine.
@@ -214,6 +237,21 @@ impl Images {
 }
 
 impl Shared {
+    /// Progress of an image, by that of one of its files. None: it is no file that it needs.
+    fn progress(&self, image: &Image, file: &Digest, of_file: Progress) -> Option<Progress> {
+        if !locked(&self.needs).get(&image.digest)?.contains(file) {
+            return None;
+        }
+        let files: Vec<&Artifact> = image.platform(std::env::consts::ARCH)?.files().collect();
+        let size = files.iter().find(|it| it.digest == *file)?.size;
+        let whole = files.iter().filter(|it| self.path(it).exists()).map(|it| it.size);
+        // A delta has another length than the file that it becomes.
+        let part = u128::from(size) * u128::from(of_file.done) / u128::from(of_file.total.max(1));
+        let part = u64::try_from(part).unwrap_or(size).min(size);
+        let total = files.iter().map(|it| it.size).sum();
+        Some(Progress { done: whole.sum::<u64>() + part, total, ..of_file })
+    }
+
     /// Brings an image to the engine.
     async fn bring(&self, image: &Image) {
         let mut pause = RETRY.0;

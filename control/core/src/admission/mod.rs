@@ -19,6 +19,7 @@ pub(crate) mod quantities;
 pub(crate) mod references;
 pub(crate) mod roles;
 pub(crate) mod secret;
+mod windows;
 pub(crate) mod workload;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_base::ids::Labels;
-use holdfast_protocol::workload::{Executable, Probe, RestartPolicy, Run};
+use holdfast_protocol::workload::{EVERY_DAY, Executable, Probe, RestartPolicy, Run, Window};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -83,6 +83,7 @@ fn full() -> Vec<Value> {
                 "health": health,
                 "stop": { "signal": "SIGINT", "grace": "30s" },
                 "bus": { "subscribe": ["pump/#", "+/alarm"], "publish": ["#"] },
+                "windows": { "download": ["22:00-06:00"], "switch": ["Sat,Sun 02:00-04:00"] },
             }
         })
     };
@@ -294,6 +295,7 @@ fn data_documents() -> Vec<Value> {
                 "per": "day", "bytes": "10Mi",
                 "shares": { "control": "10%", "events": "20%", "data": "60%", "logs": "5%", "artifacts": "5%" },
                 "interfaces": [{ "name": "wwan*", "metered": true, "cost": 1.5 }],
+                "neighbours": true,
             }),
         ),
     ]
@@ -334,6 +336,7 @@ fn documents_about_data_become_their_values() {
     assert_eq!((budget.period, budget.bytes), (Period::Day, 10 << 20));
     assert_eq!(budget.shares[&TrafficClass::Data].percent, 60);
     assert_eq!(budget.interfaces[0].cost_percent, 150);
+    assert!(budget.neighbours);
     let least = json!({
         "apiVersion": "holdfast/v1", "kind": "Stream", "metadata": { "name": "least" },
         "spec": { "devices": { "matchLabels": { "role": "a" } }, "streams": ["*"] },
@@ -529,6 +532,9 @@ fn every_field_becomes_its_value() {
     assert_eq!(spec.config["etc/app.toml"], "level = 3\n");
     assert_eq!(spec.bus.subscribe, ["pump/#", "+/alarm"]);
     assert_eq!(spec.bus.publish, ["#"]);
+    let window = |from, to, days| Window { from, to, days };
+    assert_eq!(spec.windows.download, [window(22 * 60, 6 * 60, EVERY_DAY)]);
+    assert_eq!(spec.windows.switch, [window(120, 240, 0b110_0000)]);
     let health = spec.health.as_ref().unwrap();
     assert_eq!((health.start_period_ms, health.interval_ms), (5_000, 10_000));
     assert_eq!((health.timeout_ms, health.failures), (1_000, 3));
@@ -798,6 +804,22 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "/spec/health",
         r#"{"exec":{"command":["x"]},"failures":0}"#,
         "spec.health.failures: 0: expected",
+    ),
+    ("/spec/windows", r#"{"upload":[]}"#, "spec.windows.upload: unknown field"),
+    (
+        "/spec/windows",
+        r#"{"switch":"02:00-04:00"}"#,
+        "spec.windows.switch: \"02:00-04:00\": expected a list",
+    ),
+    (
+        "/spec/windows",
+        r#"{"switch":["at night"]}"#,
+        "spec.windows.switch[0]: \"at night\": unknown day of the week",
+    ),
+    (
+        "/spec/windows",
+        r#"{"switch":["22-06"]}"#,
+        "spec.windows.switch[0]: \"22-06\": not times of the day",
     ),
     ("/spec/bus", r#"{"read":["a/b"]}"#, "spec.bus.read: unknown field"),
     ("/spec/bus", r#"{"subscribe":"a/b"}"#, "spec.bus.subscribe: \"a/b\": expected a list"),
@@ -1228,6 +1250,7 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just("exec"),
         Just("stop"),
         Just("bus"),
+        Just("windows"),
         Just("64Mi"),
         Just("1.5"),
         Just("10s"),

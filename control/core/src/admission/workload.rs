@@ -9,7 +9,7 @@ use holdfast_base::ids::Digest;
 use holdfast_protocol::container::MountFrom;
 use holdfast_protocol::workload::{
     Artifact, Bus, Executable, Health, Process, Resources, Restart, RestartPolicy, Run, Stop,
-    WorkloadSpec,
+    Windows, WorkloadSpec,
 };
 
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use super::environment::{Env, Names, env};
 use super::fields::Fields;
 use super::group::group;
 use super::quantities::{CPU, SIZE};
-use super::{parts, references};
+use super::{parts, references, windows};
 use crate::secrets::references::{OnChange, References, Source};
 use holdfast_api::selector::Selector;
 use holdfast_api::units;
@@ -95,6 +95,12 @@ pub(crate) fn spec(
             Bus::default(),
             parts::bus,
         );
+        let windows = spec.or(
+            "windows",
+            "Times at which devices download a revision, and turn to it. Default: at any time.",
+            Windows::default(),
+            windows::windows,
+        );
         let (Program { run, health: members, env }, health, config) = (run?, health?, config?);
         let health = whose(spec, &run, health, members)?;
         let files = files?;
@@ -107,6 +113,7 @@ pub(crate) fn spec(
             health,
             stop: stop?,
             bus: bus?,
+            windows: windows?,
         };
         let references = References { env, files, on_change: on_change? };
         Some((devices?, spec, references))

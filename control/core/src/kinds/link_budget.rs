@@ -72,8 +72,15 @@ impl PolicyRules for LinkBudget {
                 Vec::new(),
                 |at| at.list(MAX_INTERFACES, OR_NOT, interface),
             );
+            let neighbours = spec.or(
+                "neighbours",
+                "True: devices with the same label `site` take files of workloads from each other over their local network, so that one of them carries each over the link. Default: false.",
+                false,
+                |at| at.flag(),
+            );
             let (period, bytes, shares) = (period?, bytes?, shares?);
-            let budget = Budget { period, bytes, shares, interfaces: interfaces? };
+            let (interfaces, neighbours) = (interfaces?, neighbours?);
+            let budget = Budget { period, bytes, shares, interfaces, neighbours };
             Some((devices?, Policy::LinkBudget { budget }))
         })
     }

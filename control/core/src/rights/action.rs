@@ -100,6 +100,7 @@ actions! {
     ReadBackup: "backup.read", "POST", "/api/v1/backup", ADMINS, Whole;
     ReadUnencryptedBackup: "backup.read-unencrypted", "POST", "/api/v1/backup/unencrypted", ADMINS, Whole;
     GetCa: "ca.get", "GET", "/api/v1/ca", OWN, Anything;
+    ListNeighbours: "device.neighbours", "GET", "/api/v1/neighbours", OPERATORS, Anything;
     ListDevices: "device.list", "GET", "/api/v1/devices", PROVISIONERS_READ, Device;
     GetDevice: "device.get", "GET", "/api/v1/devices/{name}", PROVISIONERS_READ, Device;
     DeleteDevice: "device.delete", "DELETE", "/api/v1/devices/{name}", OPERATORS, Device;

@@ -77,8 +77,8 @@ fn a_role_allows_its_actions_and_a_device_fetches_artifacts() {
                 _ => assert_eq!(answer.unwrap().action(), *action),
             }
         }
-        let of_devices = matches!(action, Action::GetArtifact | Action::PutArtifact);
-        let open = action.need() == Need::Own || of_devices;
+        let of_devices = [Action::GetArtifact, Action::PutArtifact, Action::ListNeighbours];
+        let open = action.need() == Need::Own || of_devices.contains(action);
         assert_eq!(may(&device, *action, &object).is_ok(), open, "{action:?}");
     }
 }

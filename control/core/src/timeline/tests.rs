@@ -26,6 +26,7 @@ fn report(
             run: None,
             detail: None,
             reason: if phase == Phase::Backoff { "exit code 1".into() } else { String::new() },
+            progress: None,
         });
         (name.parse().unwrap(), said)
     });
@@ -253,6 +254,7 @@ fn any_report() -> impl Strategy<Value = WorkloadReport> {
             run,
             detail: None,
             reason: String::new(),
+            progress: None,
         },
     )
 }

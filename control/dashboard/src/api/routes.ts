@@ -67,6 +67,7 @@ export const ROUTES = {
   "POST /api/v1/me/second-factor/confirm": "me.second-factor-confirm",
   "POST /api/v1/me/second-factor/end": "me.second-factor-end",
   "GET /api/v1/metrics/streams": "metrics.streams",
+  "GET /api/v1/neighbours": "device.neighbours",
   "POST /api/v1/notifications/{name}/test": "notification.test",
   "GET /api/v1/openapi.json": "about.openapi",
   "GET /api/v1/policies/{kind}": "policy.list",

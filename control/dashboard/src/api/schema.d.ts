@@ -1162,6 +1162,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/neighbours": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the devices of the caller's site that share downloads with it.
+         * @description A device asks, with its certificate. Nobody else has neighbours.
+         */
+        get: operations["listNeighbours"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/notifications/{name}/test": {
         parameters: {
             query?: never;
@@ -3002,6 +3022,8 @@ export interface components {
             heardBy?: string | null;
             /** @description Kernel release of the device, such as `6.1.0-28-arm64`. */
             kernel?: string | null;
+            /** @description Addresses with port at which the device gives files to its neighbours. Absent: it does not. */
+            neighbours?: string[];
             /**
              * @description True when `heardBy` has passed while the device is still connected: it hangs, or its link is
              *     broken and the connection has not ended yet.
@@ -3072,6 +3094,34 @@ export interface components {
         Differences: {
             /** @description Workloads that are desired of the device or reported by it, ordered by name. */
             items: components["schemas"]["Difference"][];
+        };
+        /** @description Progress of what a device downloads for a workload. */
+        Download: {
+            /**
+             * Format: int64
+             * @description Number of bytes that are on the device.
+             */
+            done: number;
+            /**
+             * @description Place that the bytes come from: `whole` (the control plane), `delta` (the control plane, the
+             *     difference alone), `neighbour` (another device of the site) or `other`.
+             */
+            from: string;
+            /**
+             * Format: int64
+             * @description Bytes a second.
+             */
+            rate: number;
+            /**
+             * Format: int64
+             * @description Seconds that are left at this rate. Absent: nothing came lately.
+             */
+            secondsLeft?: number | null;
+            /**
+             * Format: int64
+             * @description Number of bytes in all.
+             */
+            total: number;
         };
         /** @description Container engine of a device, as its agent reports it. */
         Engine: {
@@ -4283,6 +4333,18 @@ export interface components {
          * @enum {string}
          */
         Muting: "acknowledgement" | "silence";
+        /** @description Devices of a device's site that share downloads with it. */
+        NeighbourList: {
+            /** @description The devices, at most 64. */
+            neighbours: components["schemas"]["NeighbourOfSite"][];
+        };
+        /** @description Another device of a site, which shares downloads. */
+        NeighbourOfSite: {
+            /** @description Addresses with port at which it serves its neighbours, as it reported them. */
+            addresses: string[];
+            /** @description Name of the device. */
+            device: string;
+        };
         /** @description Request of `POST /api/v1/access`: a new access token. */
         NewAccess: {
             /** @description True for a token that does not end by itself. */
@@ -5635,6 +5697,7 @@ export interface components {
         /** @description One workload on one device, as the device reports it. */
         WorkloadStatus: {
             container?: components["schemas"]["ContainerStatus"] | null;
+            download?: components["schemas"]["Download"] | null;
             lastState?: components["schemas"]["State"] | null;
             /**
              * @description Phase that the device reports: `pending`, `fetching`, `starting`, `running`, `unhealthy`,
@@ -8082,6 +8145,33 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    listNeighbours: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NeighbourList"];
                 };
             };
             "4XX": {

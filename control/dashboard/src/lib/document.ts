@@ -4,7 +4,7 @@ import { Document, isMap, isScalar, visit } from "yaml";
 
 const ORDER = [
   "apiVersion", "kind", "metadata", "spec", "name", "labels",
-  "devices", "severity", "kinds", "groupBy", "delay", "groupWait", "groupInterval", "repeat", "sendResolved", "link", "to", "run", "config", "files", "onSecretChange", "resources", "restart", "health", "stop", "bus", "data",
+  "devices", "severity", "kinds", "groupBy", "delay", "groupWait", "groupInterval", "repeat", "sendResolved", "link", "to", "run", "config", "files", "onSecretChange", "resources", "restart", "health", "stop", "bus", "windows", "download", "switch", "data",
   "matchLabels", "matchExpressions", "key", "operator", "values",
   "process", "container", "group", "containers", "path", "artifact", "image", "volume", "file", "readOnly", "command", "args", "env", "user", "workdir",
   "ports", "network", "networks", "mounts", "devices", "gpus", "writableRoot", "capabilities", "seccomp", "timeZone", "dns", "hosts", "init", "after", "until",

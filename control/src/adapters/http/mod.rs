@@ -29,6 +29,7 @@ mod logs;
 mod master_key;
 mod meaning;
 mod metrics;
+mod neighbours;
 mod noted;
 mod pages;
 mod parameters;
@@ -222,7 +223,10 @@ fn sessions() -> OpenApiRouter<App> {
 
 /// Routes that devices may use too.
 fn devices() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(artifacts::get)).routes(routes!(artifacts::put))
+    OpenApiRouter::new()
+        .routes(routes!(artifacts::get))
+        .routes(routes!(artifacts::put))
+        .routes(routes!(neighbours::list))
 }
 
 /// Routes of the OCI distribution API.

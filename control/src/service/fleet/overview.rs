@@ -10,14 +10,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use holdfast_base::ids::Name;
 
 use super::part::{Fleet, Summary};
-use crate::api::{self, DeviceGroups, Differences, LabelsInUse, List, ListMeta, Trend};
+use crate::api::{
+    self, DeviceGroups, Differences, LabelsInUse, List, ListMeta, NeighbourList, Trend,
+};
 use crate::core::fleet::{LabelTally, Tally};
 use crate::core::groups::GroupTally;
 use crate::core::listing::{self, Filter, Order};
-use crate::core::rights::{Action, Actor, Sight};
+use crate::core::rights::{Action, Actor, Sight, Who};
 use crate::core::seen::Seen;
 use crate::core::trend::Points;
-use crate::core::{explain, view};
+use crate::core::{explain, neighbours, view};
 use crate::service::listing::page;
 use crate::service::rights::{may, may_device};
 use crate::service::{Failure, Listed, Query};
@@ -101,6 +103,16 @@ impl Fleet {
             }
         });
         Ok(tally.groups())
+    }
+
+    /// Lists the neighbours of the device that asks; of anybody else there are none.
+    ///
+    /// # Errors
+    /// Returns [`Failure::Refused`] if the caller may not ask.
+    pub fn neighbours(&self, actor: &Actor) -> Result<NeighbourList, Failure> {
+        may(actor, Action::ListNeighbours, "")?;
+        let Who::Device(name) = &actor.who else { return Ok(NeighbourList::default()) };
+        Ok(neighbours::of(&self.documents.model(&actor.tenant), name).into())
     }
 
     /// Adds a point to the device counts of the last day when one is due.
