@@ -88,7 +88,7 @@ fn the_list_of_licences_is_current() {
     for known in ["tokio", "ring", "redb", "axum", "rumqttc-v5-next"] {
         assert!(found.iter().any(|one| one.name == known), "{known} is in the programs");
     }
-    for tool in ["proptest", "tempfile", "serde_derive"] {
+    for tool in ["proptest", "cddl-cat", "serde_derive"] {
         assert!(found.iter().all(|one| one.name != tool), "{tool} is in no program");
     }
     let licences = Licences { items: found.into_iter().collect() };

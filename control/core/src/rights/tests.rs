@@ -103,6 +103,7 @@ fn who_has_no_role_may_nothing_that_needs_one() {
         "me.second-factor-end",
         "auth.whoami",
         "auth.can",
+        "image.probe",
     ];
     assert_eq!(own, expected, "their own account, and what nobody owns");
     assert_eq!(explain(&nobody, Action::ChangeOwnPassword, &object).why, "everybody may");
