@@ -29,6 +29,7 @@ mod outlook;
 mod refresh;
 mod sealed;
 mod standing_in;
+mod wait;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -45,8 +46,8 @@ use super::runtime::{Halt, Handle, RuntimeKind};
 use super::saved::{Exit, Revision, SavedWorkload};
 use super::secrets::{Opener, Secrets};
 use super::window::Wall;
-use held::{Held, Sort};
 use refresh::Refresh;
+use wait::{Held, Sort};
 
 /// Time after which a running workload without a probe counts as working, in milliseconds.
 const PROVEN_AFTER: u64 = 10_000;

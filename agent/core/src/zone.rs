@@ -3,24 +3,16 @@
 //!
 //! See decision 0178.
 
+mod offset;
 mod rule;
 mod tzif;
 
 pub use rule::NotARule;
 pub use tzif::NotAZone;
 
+pub(crate) use offset::DAY;
+use offset::Offset;
 use rule::Rule;
-
-/// Seconds of a day.
-pub(crate) const DAY: i64 = 86_400;
-
-/// Offset from UTC that holds for a time, with its abbreviation, such as `CEST`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Offset {
-    /// Seconds that the local time is ahead of UTC.
-    seconds: i64,
-    name: String,
-}
 
 /// Time zone: the moments at which its offset changed or will change, and a rule for the time after
 /// them.
@@ -52,7 +44,8 @@ impl Zone {
     /// # Errors
     /// [`NotAZone`].
     pub fn read(file: &[u8]) -> Result<Self, NotAZone> {
-        tzif::read(file)
+        let tzif::Content { changes, offsets, rule } = tzif::read(file)?;
+        Ok(Self { changes, offsets, rule })
     }
 
     /// Reads a rule of POSIX, such as `CET-1CEST,M3.5.0,M10.5.0/3` or `<+05>-5`.

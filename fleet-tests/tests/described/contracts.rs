@@ -49,8 +49,9 @@ const PARSER: &str = "a value parser of clap, which prints the text after the op
 const PROVIDER: &str = "what failed on the way to a provider, which is shown and decides nothing";
 
 /// Sources that look into texts, and why that decides nothing.
-const READERS: [(&str, &str); 12] = [
+const READERS: [(&str, &str); 13] = [
     ("agent/core/src/container/dialect.rs", "Podman answers almost everything with 500 and a text"),
+    ("agent/src/adapters/neighbours/addresses.rs", "reads the kernel's table of addresses"),
     ("control/api/src/words.rs", "translates serde_json's texts, which has no types for them"),
     ("control/cli/src/yaml.rs", "translates a text of the YAML parser without a type"),
     ("control/cli/src/client.rs", "translates texts of the HTTP library without types"),

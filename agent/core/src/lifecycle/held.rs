@@ -9,6 +9,7 @@
 
 use holdfast_base::ids::Digest;
 
+use super::wait::{Held, Sort};
 use super::{Stage, Surroundings, Workload};
 use crate::effect::Effect;
 use crate::saved::Revision;
@@ -17,24 +18,6 @@ use crate::window::{Gate, gate, words};
 /// Longest wait for a window by a clock that cannot be relied on, in milliseconds: 6 hours, less
 /// than a working day, so that a device that is switched off each night gets ahead too.
 const UNSURE: u64 = 6 * 3_600_000;
-
-/// What a window is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
-    /// Download of what a revision needs.
-    Download,
-    /// Turn to another revision.
-    Switch,
-}
-
-/// Wait for a window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Held {
-    /// Sentence for a person, with the time at which it goes on.
-    pub(super) said: String,
-    /// Time at which it goes on, in milliseconds of the monotonic clock.
-    until: u64,
-}
 
 impl Workload {
     /// Digest of what is being fetched for the workload.

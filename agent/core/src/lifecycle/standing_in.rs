@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use holdfast_protocol::workload::RestartPolicy;
 
-use super::held::Sort;
 use super::refresh::is_of;
+use super::wait::Sort;
 use super::{Surroundings, Workload, missing};
 use crate::saved::Revision;
 use crate::secrets::Secrets;

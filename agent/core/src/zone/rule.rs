@@ -2,7 +2,7 @@
 
 use holdfast_base::words::date;
 
-use super::{DAY, Offset};
+use super::offset::{DAY, Offset};
 
 /// Largest offset from UTC, in seconds: 24 hours and 59 minutes, as POSIX has it.
 const MAX_OFFSET: i64 = 25 * 3_600 - 1;

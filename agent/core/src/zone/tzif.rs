@@ -1,6 +1,7 @@
 //! Files of the system's time zone database (TZif, RFC 9636), versions 2 to 4.
 
-use super::{Offset, Zone, rule};
+use super::offset::Offset;
+use super::rule::{self, Rule};
 
 /// Largest file that is read, in bytes. The largest one of the database has 4 KiB; files with leap
 /// seconds add 400 bytes.
@@ -23,6 +24,15 @@ pub enum NotAZone {
     /// The file ends too early, or its parts contradict each other.
     #[error("a damaged file of a time zone")]
     Damaged,
+}
+
+/// What a file says.
+pub(super) struct Content {
+    /// Moment of each change, and the number of the offset that holds from then on.
+    pub(super) changes: Vec<(i64, usize)>,
+    pub(super) offsets: Vec<Offset>,
+    /// Rule for the time after the last change.
+    pub(super) rule: Option<Rule>,
 }
 
 /// Numbers of entries in a block of the file, in the order of its header.
@@ -66,7 +76,7 @@ impl<'a> Rest<'a> {
 }
 
 /// Reads a file.
-pub(super) fn read(file: &[u8]) -> Result<Zone, NotAZone> {
+pub(super) fn read(file: &[u8]) -> Result<Content, NotAZone> {
     if file.len() > MAX_FILE {
         return Err(NotAZone::Long);
     }
@@ -102,12 +112,12 @@ pub(super) fn read(file: &[u8]) -> Result<Zone, NotAZone> {
     }
     let past = changes.partition_point(|(at, _)| *at <= LEAST).saturating_sub(1);
     let changes = changes.get(past..).unwrap_or_default().to_vec();
-    Ok(Zone { changes, offsets, rule })
+    Ok(Content { changes, offsets, rule })
 }
 
 /// Reads the rule for the time after the last change: a line of its own at the end, which may be
 /// empty.
-fn footer(rest: &[u8]) -> Result<Option<rule::Rule>, NotAZone> {
+fn footer(rest: &[u8]) -> Result<Option<Rule>, NotAZone> {
     let line = rest.strip_prefix(b"\n").and_then(|rest| rest.strip_suffix(b"\n"));
     let text = line.and_then(|line| str::from_utf8(line).ok()).ok_or(NotAZone::Damaged)?;
     if text.is_empty() {

@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use holdfast_base::ids::Digest;
 use holdfast_protocol::message::Origin;
 use holdfast_protocol::workload::Artifact;
-use ring::digest::{Context, SHA256};
 use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::delta::{self, Applying, Files, is_useless};
 use super::failure::NotFetched;
+use super::file::{begin_anew, rehash};
 use super::signs::Signs;
 use super::source::{Coming, DeltaWanted, Wanted, ask};
 use crate::adapters::https::{Api, HttpsError};
@@ -234,28 +233,4 @@ impl Job {
         let told = (self.fetching.as_ref(), &self.tell);
         Signs::new((self.artifact.digest, from), bytes, claim, told)
     }
-}
-
-/// Hashes what is already in the file; returns the digest so far and the length. The file is then
-/// at its end.
-pub(in crate::adapters) async fn rehash(file: &mut File) -> io::Result<(Context, u64)> {
-    let mut hash = Context::new(&SHA256);
-    let mut have = 0;
-    let mut piece = vec![0; 64 * 1024];
-    file.seek(io::SeekFrom::Start(0)).await?;
-    loop {
-        let length = file.read(&mut piece).await?;
-        let Some(read) = piece.get(..length).filter(|read| !read.is_empty()) else {
-            return Ok((hash, have));
-        };
-        hash.update(read);
-        have += u64::try_from(length).unwrap_or(0);
-    }
-}
-
-/// Empties a file.
-pub(in crate::adapters) async fn begin_anew(file: &mut File) -> io::Result<(Context, u64)> {
-    file.set_len(0).await?;
-    file.seek(io::SeekFrom::Start(0)).await?;
-    Ok((Context::new(&SHA256), 0))
 }

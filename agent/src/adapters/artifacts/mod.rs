@@ -8,6 +8,7 @@
 
 mod delta;
 mod failure;
+mod file;
 mod folder;
 mod job;
 mod signs;
@@ -25,9 +26,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::delta::Applying;
+pub(super) use self::file::{begin_anew, rehash};
 use self::folder::{digest_of, names};
 use self::job::Job;
-pub(super) use self::job::{begin_anew, rehash};
 use super::files;
 use super::https::Api;
 use super::neighbours::Neighbours;

@@ -47,12 +47,6 @@ pub(super) trait Bucketed: Send + Sync + 'static {
     fn bucket(&self) -> &Bucket;
 }
 
-impl Bucketed for super::Shared {
-    fn bucket(&self) -> &Bucket {
-        &self.bucket
-    }
-}
-
 /// Part of a file, from where the file stands.
 pub(super) struct Part<S: Bucketed> {
     /// The file, and how many of its bytes are left to send. None: there is no body.

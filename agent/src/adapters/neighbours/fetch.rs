@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 
 use super::ask::{self, NotAsked};
 use super::peering::Peering;
-use super::{LEAST, Neighbours, Shared, addresses, multicast};
+use super::shared::Shared;
+use super::{LEAST, Neighbours, addresses, multicast};
 use crate::adapters::artifacts::{begin_anew, rehash};
 use crate::adapters::clock::uptime_ms;
 use crate::core::effect::Observed;

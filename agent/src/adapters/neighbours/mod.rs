@@ -19,91 +19,30 @@ mod fetch;
 mod multicast;
 pub mod peering;
 mod serve;
+mod shared;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 
-use holdfast_base::ids::{Digest, Name};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
 
 use super::clock::uptime_ms;
 use super::https::Api;
 use super::tasks;
-use crate::core::neighbours::Offer;
 use directory::Directory;
 pub use fetch::{Fetched, Fetching};
 use peering::Peering;
+pub use shared::Settings;
+use shared::{Server, Shared};
 
 /// Smallest file that neighbours are asked for, in bytes. To ask costs several round trips, and to
 /// know the neighbours some 5 KB over the thin link now and then.
 const LEAST: u64 = 256 * 1024;
 /// Most files that are given to neighbours at the same time; others wait, and are told so.
 const MAX_UPLOADS: usize = 4;
-/// Time for which a neighbour's announcement that it begins counts, in milliseconds: it fetches by
-/// then, or has given up.
-const HEARD: u64 = 10_000;
-
-/// Settings of sharing, from the agent's configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// TCP port at which neighbours are served; a free one if it is taken. 0: a free one.
-    pub port: u16,
-    /// Most bytes a second that are given to all neighbours together.
-    pub rate: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        // A port without a registered service; a tenth of a gigabit link, all of a slower one.
-        Self { port: 8_886, rate: 12_500_000 }
-    }
-}
-
 /// Sharing with neighbours, of which each part of the agent holds a handle.
 #[derive(Debug, Clone)]
 pub struct Neighbours(Arc<Shared>);
-
-/// State behind all handles.
-#[derive(Debug)]
-struct Shared {
-    settings: Settings,
-    /// Folder of the complete artifacts.
-    files: PathBuf,
-    api: watch::Receiver<Option<Api>>,
-    uploads: Arc<Semaphore>,
-    bucket: body::Bucket,
-    directory: Directory,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// True while a policy asks for sharing.
-    is_on: bool,
-    peering: Option<Arc<Peering>>,
-    /// Files that are wanted now, with what is said of them to neighbours.
-    offers: BTreeMap<Digest, Offer>,
-    /// Neighbours that said they begin to fetch a file, and when.
-    heard: BTreeMap<(Digest, Name), u64>,
-    server: Option<Server>,
-}
-
-/// Listener under way.
-#[derive(Debug)]
-struct Server {
-    tasks: Vec<JoinHandle<()>>,
-    /// Addresses to report.
-    addresses: Vec<String>,
-    peering: Arc<Peering>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
 
 impl Neighbours {
     /// Creates a handle that shares nothing until a policy asks for it. `data`: the data folder, in
@@ -186,44 +125,5 @@ impl Neighbours {
     pub fn addresses(&self) -> Vec<String> {
         let state = self.0.lock();
         state.server.as_ref().map(|server| server.addresses.clone()).unwrap_or_default()
-    }
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Identity for an exchange, if files are shared.
-    fn peering(&self) -> Option<Arc<Peering>> {
-        let state = self.lock();
-        state.peering.clone().filter(|_| state.is_on)
-    }
-
-    /// Sets what is said of a file; None: nothing any more.
-    fn offer(&self, digest: Digest, offer: Option<Offer>) {
-        let mut state = self.lock();
-        match offer {
-            Some(offer) => state.offers.insert(digest, offer),
-            None => state.offers.remove(&digest),
-        };
-    }
-
-    /// Notes what a neighbour said of itself when it asked for a file.
-    fn hear(&self, digest: Digest, neighbour: Name, offer: Offer) {
-        let now = uptime_ms();
-        let mut state = self.lock();
-        state.heard.retain(|_, at| *at + HEARD > now);
-        if offer == Offer::Begins {
-            state.heard.insert((digest, neighbour), now);
-        }
-    }
-
-    /// Neighbours that announced lately that they begin to fetch a file.
-    fn heard(&self, digest: Digest) -> Vec<Name> {
-        let now = uptime_ms();
-        let state = self.lock();
-        let fresh = state.heard.iter().filter(|((of, _), at)| *of == digest && **at + HEARD > now);
-        fresh.map(|((_, name), _)| name.clone()).collect()
     }
 }

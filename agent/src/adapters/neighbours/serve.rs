@@ -19,9 +19,9 @@ use tokio::io::AsyncSeekExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::Shared;
 use super::body::Part;
 use super::peering::Peering;
+use super::shared::Shared;
 use crate::adapters::https::tune;
 use crate::adapters::tasks;
 use crate::core::neighbours::{MAX_ASKED, Offer};
