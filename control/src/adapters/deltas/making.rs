@@ -38,7 +38,11 @@ impl Deltas {
                 continue;
             };
             let name = pair.name();
-            match self.make(pair).await {
+            let made = self.make(pair).await;
+            if !matches!(made, Ok(Some(_))) {
+                self.note_useless(pair);
+            }
+            match made {
                 Ok(Some(bytes)) => tracing::info!(delta = name, bytes, "a delta is made"),
                 Ok(None) => tracing::info!(delta = name, "a delta does not pay"),
                 Err(error) => {
@@ -53,8 +57,6 @@ impl Deltas {
     async fn make(&self, pair: Pair) -> Result<Option<u64>, NotMade> {
         let (path, new) = (self.folder.join(pair.name()), self.whole.join(pair.new.hex()));
         let made = path.with_extension("new");
-        // Whatever comes of it, it is not tried again: an empty file says that it is useless.
-        std::fs::write(&path, [])?;
         let size = std::fs::metadata(&new)?.len();
         if super::super::disk(&self.folder).is_some_and(|disk| disk.free < size.saturating_mul(4)) {
             return Ok(None);
@@ -69,9 +71,6 @@ impl Deltas {
                 std::fs::File::open(&made)?.sync_all()?;
                 std::fs::rename(&made, &path)?;
             }
-            if !both {
-                std::fs::remove_file(&path)?;
-            }
             Ok(pays.then_some(bytes))
         });
         if made.exists() {
@@ -79,6 +78,16 @@ impl Deltas {
         }
         self.bound()?;
         kept
+    }
+
+    /// Notes that a delta does not pay or cannot be made, so that it is not tried again. Not before
+    /// it was tried: until then devices wait for it.
+    fn note_useless(&self, pair: Pair) {
+        let there = self.size(&pair.new).is_some();
+        let both = there && pair.old.is_none_or(|old| self.size(&old).is_some());
+        if both && let Err(error) = std::fs::write(self.folder.join(pair.name()), []) {
+            tracing::warn!(%error, "a delta that is no use is not noted, and may be tried again");
+        }
     }
 
     async fn work(&self, pair: Pair, new: &Path, made: &Path) -> Result<(), NotMade> {
