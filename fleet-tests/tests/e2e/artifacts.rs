@@ -223,6 +223,67 @@ fn the_old_revision_runs_until_the_new_artifact_is_whole_and_then_goes() {
 }
 
 #[test]
+fn a_download_that_is_cut_again_and_again_costs_its_bytes_once() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let marker = marker();
+    let digest = push(&plane, &marker, LARGE);
+    let before = device.link.down();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    device.link.cut_after_down(MIB);
+    plane.cli().apply(&workload("w", &digest)).ok();
+    let mut cuts = 0;
+    while !device.data().join("artifacts/sha256").join(hex(&digest)).exists() {
+        eventually(DEADLINE, "the link is torn again, or the file is whole", || {
+            let whole = device.data().join("artifacts/sha256").join(hex(&digest)).exists();
+            let down = device.link.down();
+            if device.link.is_cut() || whole { Ok(()) } else { Err(format!("{down} bytes")) }
+        });
+        cuts += u32::from(device.link.is_cut());
+        // Anywhere in the next 1.5 MiB, each time elsewhere.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        device.link.heal();
+        device.link.cut_after_down(200_000 + state % (MIB + MIB / 2));
+    }
+    device.link.heal();
+    device.await_phase("w", "running");
+    let used = device.link.down() - before;
+    assert!(cuts >= 4, "{cuts} cuts");
+    assert!(used <= LARGE + BESIDE, "{used} bytes came in {cuts} pieces for a file of {LARGE}");
+}
+
+#[test]
+fn progress_of_a_long_download_is_told() {
+    let plane = Plane::start();
+    let device = plane.device("d-1", &["role=a"]);
+    device.await_link("up");
+    let digest = push(&plane, &marker(), LARGE);
+    // Half a minute.
+    device.link.rate(Some(LARGE / 30));
+    plane.cli().apply(&workload("w", &digest)).ok();
+    let download = eventually(DEADLINE, "a figure is reported", || {
+        let view = plane.view("d-1");
+        let download = view["status"]["workloads"]["w"]["download"].clone();
+        if download.is_object() { Ok(download) } else { Err(view.to_string()) }
+    });
+    let size = size(&plane.data().join("artifacts/sha256").join(hex(&digest)));
+    assert_eq!(download["total"], size, "{download}");
+    assert_eq!(download["from"], "whole");
+    let done = download["done"].as_u64().unwrap();
+    assert!((size / 20..size).contains(&done), "{download}");
+    assert!(download["secondsLeft"].as_u64().unwrap() < 120, "{download}");
+    let text = plane.cli().run(&["describe", "workload", "w"]).ok();
+    assert_says(&text, &["% of 8", "left"]);
+    device.link.rate(None);
+    device.await_phase("w", "running");
+    let is = plane.await_phase("d-1", "w", "running");
+    assert!(is["download"].is_null(), "{is}");
+}
+
+#[test]
 fn a_damaged_partial_file_is_thrown_away_and_fetched_anew() {
     let plane = Plane::start();
     let mut device = plane.device("d-1", &["role=a"]);

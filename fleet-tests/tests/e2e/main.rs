@@ -48,6 +48,7 @@ mod sealed;
 mod searched;
 mod trust;
 mod upgrade;
+mod windows;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -72,9 +72,9 @@ impl Neighbour {
     /// Runs `ip` in the device's network.
     fn ip(&self, arguments: &str) {
         let within = self.within();
-        let status =
-            Command::new(&within[0]).args(&within[1..]).arg("ip").args(arguments.split(' '));
-        let status = { status }.status().unwrap();
+        let mut command = Command::new(&within[0]);
+        command.args(&within[1..]).arg("ip").args(arguments.split(' '));
+        let status = command.status().unwrap();
         assert!(status.success(), "ip {arguments}");
     }
 
@@ -112,9 +112,7 @@ fn neighbour(plane: &Plane, number: u8, labels: &[&str]) -> Neighbour {
     neighbour.ip(&format!("addr add {}/16 dev eth0", neighbour.address()));
     let agent = neighbour.device.program.clone();
     neighbour.device.program = neighbour.within().into_iter().chain(agent).collect();
-    let arguments: Vec<String> = labels.iter().map(|label| format!("--label={label}")).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    neighbour.device.enrol(&plane.token(&arguments), &[]).ok();
+    neighbour.device.enrol(&plane.token(&["--uses", "1"]), labels).ok();
     neighbour
 }
 
