@@ -279,8 +279,8 @@ fn progress_of_a_long_download_is_told() {
     assert_says(&text, &["% of 8", "left"]);
     device.link.rate(None);
     device.await_phase("w", "running");
-    let view = plane.await_phase("d-1", "w", "running");
-    assert!(view["status"]["workloads"]["w"]["download"].is_null(), "{view}");
+    let is = plane.await_phase("d-1", "w", "running");
+    assert!(is["download"].is_null(), "{is}");
 }
 
 #[test]

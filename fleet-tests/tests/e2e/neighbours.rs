@@ -72,8 +72,9 @@ impl Neighbour {
     /// Runs `ip` in the device's network.
     fn ip(&self, arguments: &str) {
         let within = self.within();
-        let mut ip = Command::new(&within[0]);
-        let status = ip.args(&within[1..]).arg("ip").args(arguments.split(' ')).status().unwrap();
+        let mut command = Command::new(&within[0]);
+        command.args(&within[1..]).arg("ip").args(arguments.split(' '));
+        let status = command.status().unwrap();
         assert!(status.success(), "ip {arguments}");
     }
 

@@ -75,10 +75,12 @@ impl Directory {
                 return is_known;
             }
         }
-        let listed = self.refresh(api, SOON).await;
+        let _perhaps_too_soon = self.refresh(api, SOON).await;
         let mut known = self.lock();
         let is_known = known.neighbours.contains_key(name);
-        if listed && !is_known {
+        // An older list says nothing of a device that may be new.
+        let is_asked = known.listed_at.is_some_and(|at| at >= now);
+        if is_asked && !is_known {
             known.strangers.insert(name.clone(), now);
         }
         is_known

@@ -189,8 +189,6 @@ impl Deltas {
         let path = self.folder.join(pair.name());
         match std::fs::metadata(&path) {
             Ok(meta) if meta.len() > 0 => Stored::Made(path),
-            // While it is made its file is empty, so that a crash of its maker says that it is useless.
-            Ok(_) if self.state().since.contains_key(&pair) => Stored::Unknown,
             Ok(_) => Stored::Useless,
             Err(_) => Stored::Unknown,
         }

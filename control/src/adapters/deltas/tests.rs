@@ -51,18 +51,6 @@ fn a_delta_that_is_not_there_is_made_once_and_waited_for() {
 }
 
 #[test]
-fn a_delta_that_is_being_made_is_waited_for_and_not_taken_for_useless() {
-    let world = world();
-    assert_eq!(world.ask(&[1], 2), Answer::Later(AGAIN));
-    let taken = world.deltas.state().queue.pop_front();
-    world.file(Some(1), 2, b"");
-    assert_eq!(world.ask(&[1], 2), Answer::Later(AGAIN), "its maker is at work");
-    assert_eq!(world.queued(), 0, "once");
-    world.deltas.state().since.remove(&taken.expect("it was wanted"));
-    assert_eq!(world.ask(&[1], 2), Answer::Whole, "its maker has given up");
-}
-
-#[test]
 fn nobody_waits_longer_than_the_patience() {
     let world = world();
     assert_eq!(world.ask(&[1], 2), Answer::Later(AGAIN));
