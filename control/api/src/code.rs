@@ -51,7 +51,7 @@ api_codes! {
         "send the token of the session in the header X-CSRF-Token";
     DeltaNotReady "delta-not-ready" 503,
         "the delta that was asked for is being made",
-        "ask again after the seconds of Retry-After, or without `from` for the whole";
+        "ask again after the seconds of Retry-After, or without the parameter from for the whole";
     Internal "internal" 500,
         "the control plane or its machine has failed",
         "look at the control plane's log";

@@ -2,7 +2,7 @@
 //! plane as a delta where that helps, else whole.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use holdfast_base::ids::Digest;
@@ -60,8 +60,13 @@ impl Job {
         let mut failures = 0;
         loop {
             let Ok(slot) = slots.acquire().await else { return };
+            let before = self.have();
             let tried = self.attempt(&mut deltas).await;
             drop(slot);
+            if self.have() > before {
+                // A link that tears again and again gets on: it is not waited for ever longer.
+                failures = 0;
+            }
             let wait = match tried {
                 Ok(()) => {
                     crash::point("artifact-stored");
@@ -83,6 +88,12 @@ impl Job {
             // A new certificate, or a first one, is a reason to try at once.
             let _either = tokio::time::timeout(wait, self.api.changed()).await;
         }
+    }
+
+    /// Bytes that have come so far, of the file and of a delta to it.
+    fn have(&self) -> u64 {
+        let length = |path: &Path| std::fs::metadata(path).map_or(0, |meta| meta.len());
+        length(&self.partial) + length(&Files::beside(&self.partial).delta)
     }
 
     async fn attempt(&mut self, deltas: &mut Deltas) -> Result<(), NotFetched> {
@@ -214,7 +225,7 @@ impl Job {
     }
 
     /// Gives a complete, durable file its name.
-    fn keep(&self, from: &std::path::Path) -> Result<(), NotFetched> {
+    fn keep(&self, from: &Path) -> Result<(), NotFetched> {
         let failed = |error: io::Error| NotFetched::File(from.to_owned(), error);
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(from, mode).map_err(failed)?;

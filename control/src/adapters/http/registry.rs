@@ -104,7 +104,7 @@ pub(super) fn refused(failure: &Failure, missing: &'static str) -> Response {
 
 /// Response to a method that is not served below `/v2/`.
 pub(super) fn not_served() -> Response {
-    let text = "images are read here, and pushed by `holdfast image push`";
+    let text = "images are read here, and pushed by holdfast image push";
     let body = json!({ "errors": [{ "code": "UNSUPPORTED", "message": text, "detail": null }] });
     (StatusCode::METHOD_NOT_ALLOWED, [VERSION], Json(body)).into_response()
 }
