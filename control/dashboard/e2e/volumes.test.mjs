@@ -181,7 +181,10 @@ test("of a device that is away nothing is known, and it is not asked", async () 
   const { status, body } = await world.ask("GET", "/api/v1/devices/pump-1/volumes");
   assert.equal(status, 503);
   assert.match(body.error.message, /pump-1/);
-  await none();
+  // It is back: it is asked anew.
   world.run("pump-1");
   await online("online");
+  await row(/^data till/).waitFor();
+  assert.equal(asked.length, 1);
+  await none();
 });

@@ -18,7 +18,7 @@ test("an address becomes what the API is asked, and the same as a file", () => {
 });
 
 test("actions are words, and one that is not known is its name", () => {
-  expect(["workload.apply", "device.label", "session.begin", "linkbudget.delete", "restore", "moon.launch"].map(did)).toEqual(["applied", "changed the labels of", "logged in", "deleted", "restored a backup", "moon.launch"]);
+  expect(["workload.apply", "device.label", "session.begin", "linkbudget.delete", "restore", "image.push", "image.delete", "volume.backup", "moon.launch"].map(did)).toEqual(["applied", "changed the labels of", "logged in", "deleted", "restored a backup", "pushed", "deleted", "backed up a volume of", "moon.launch"]);
 });
 
 test("people have names, objects have places", () => {
@@ -26,12 +26,13 @@ test("people have names, objects have places", () => {
   expect(who("00ff", null)).toBe("00ff");
   expect(who("token 00ff")).toBe("enrolment token 00ff");
   expect(who("holdfast")).toBe("the control plane");
-  const paths = ["/workloads", "/workloads/$name", "/devicepolicies/$name"];
+  const paths = ["/workloads", "/workloads/$name", "/devicepolicies/$name", "/images/$name"];
   expect(placeOf("workload", "a b", paths)).toBe("/workloads/a%20b");
   expect(placeOf("devicepolicy", "ship", paths)).toBe("/devicepolicies/ship");
   expect(placeOf("access", "00ff", paths)).toBe("/settings");
   expect(placeOf("stream", "pump/1", paths)).toBe("/policies/streams/pump%2F1");
   expect(placeOf("linkbudget", "satellite", paths)).toBe("/policies/linkbudgets/satellite");
+  expect(placeOf("image", "shop/till", paths)).toBe("/images/shop%2Ftill");
   expect(placeOf("moon", "x", paths)).toBeUndefined();
   expect(without("hello", "hello: running → waiting to restart")).toBe("running → waiting to restart");
   expect(without(undefined, "hello: x")).toBe("hello: x");

@@ -47,6 +47,7 @@ const TERMINAL = [
   /^control\/core\/src\/oidc\/ticket\.rs/, // what is authenticated, which nobody reads
   /^control\/src\/adapters\/(parquet|authority)\.rs/,
   /^control\/src\/adapters\/http\/(pages|files|mod)\.rs/,
+  /^control\/src\/adapters\/http\/registry\.rs/, // engines show it at their terminals
   /^agent\/src\/(cli|main|config|lib)(\.rs|\/)/,
   /^agent\/src\/driver\/(identity|start)\.rs/, // of its own status
   /^agent\/core\/src\/(bus|data\/reduce)\.rs/,

@@ -29,6 +29,8 @@ const actions: { text: string; finds: string; go: Target | (() => void) }[] = [
   { text: "Make an enrolment token", finds: "new device add", go: { to: "/enrolment", search: { new: "token" } } },
   { text: "Approve waiting devices", finds: "enrolment pending", go: { to: "/enrolment" } },
   { text: "Make an access token", finds: "operator", go: { to: "/settings", search: { tab: "access", new: "access" } } },
+  { text: "Push an image", finds: "container registry docker podman upload", go: { to: "/images", search: { new: "push" } } },
+  { text: "Copy an image from a registry", finds: "container docker hub pull fetch", go: { to: "/images", search: { new: "copy" } } },
   { text: "Make a user", finds: "person people login", go: { to: "/settings", search: { tab: "people", new: "user" } } },
   { text: "Give a role", finds: "binding rights people", go: { to: "/settings", search: { tab: "roles" } } },
   { text: "End a session", finds: "log out somebody", go: { to: "/settings", search: { tab: "sessions" } } },

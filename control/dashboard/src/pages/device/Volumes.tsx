@@ -22,17 +22,19 @@ import { VolumeJob } from "./VolumeJob";
 const IN_USE = "A container uses it: pause or delete the workload first, then ask the device again";
 
 export function Volumes({ device: { metadata: { name }, status } }: { device: Device }) {
-  const isThere = status.connection === "online";
-  const { data, error, isFetching, refetch } = useQuery({ ...volumes(name), enabled: isThere });
-  const items = data?.items ?? [];
+  if (status.connection === "online") return <Listed device={name} />;
   // Of a device that is away nothing is known now, whatever it said before.
-  if (!isThere) {
-    return (
-      <Card title="Volumes">
-        <Notice tone="unknown" title="Its volumes are not known now">Only the device itself knows them, and it is {status.connection.replace("-", " ")}. They are as they were: nothing is deleted while it is away.</Notice>
-      </Card>
-    );
-  }
+  return (
+    <Card title="Volumes">
+      <Notice tone="unknown" title="Its volumes are not known now">Only the device itself knows them, and it is {status.connection.replace("-", " ")}. They are as they were: nothing is deleted while it is away.</Notice>
+    </Card>
+  );
+}
+
+/** As the device says them. It is asked anew when it is back, and when somebody looks again. */
+function Listed({ device: name }: { device: string }) {
+  const { data, error, isFetching, refetch } = useQuery(volumes(name));
+  const items = data?.items ?? [];
   return (
     <Card title="Volumes" aside={<span className="hf-row hf-tight">{data && <span className="hf-kind">{count(items.length, "volume")}</span>}<Button size="xs" variant="default" loading={isFetching} onClick={() => void refetch()}>Ask again</Button></span>}>
       <p className="hf-kind">A volume is made when a container first needs it and outlives revisions, the workload and the agent: it is deleted here, and by nothing else.</p>
@@ -59,6 +61,7 @@ function Sent() {
     <section className="hf-stack hf-tight" aria-label="File of a restore">
       <span className="hf-kind">For volume {which.volume} of {which.workload} on {which.device}</span>
       <Sending of={now} not="Not restored" storing="The control plane writes it to its disk; then the device fetches it." />
+      {!busy(now) && <div><Button size="xs" variant="default" onClick={restoreFile.forget}>Close</Button></div>}
     </section>
   );
 }
