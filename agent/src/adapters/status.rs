@@ -75,7 +75,8 @@ pub fn bind_for_all(path: &Path) -> io::Result<UnixListener> {
 fn name_for_containers(path: &Path) -> io::Result<()> {
     let (Some(data), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let folder = data.join(SOCKETS);
-    super::files::folder(&folder, 0o755)?;
+    // Entered by containers of any user, listed by none.
+    super::files::folder(&folder, 0o711)?;
     let (next, inside) = (folder.join(".next"), folder.join(name));
     let _left_over = std::fs::remove_file(&next);
     std::fs::hard_link(path, &next)?;

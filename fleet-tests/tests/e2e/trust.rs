@@ -123,13 +123,13 @@ fn whatever_the_umask_and_the_modes_before_nothing_stays_open_to_others() {
         let kind = meta.file_type();
         let allowed = match name.as_str() {
             // The peer's identity is checked when it connects.
-            "data.sock" | "bus.sock" => 0o006,
+            "data.sock" | "bus.sock" | "sockets/data.sock" | "sockets/bus.sock" => 0o006,
             _ if kind.is_socket() => 0,
             // The program's own file, in a folder that no other user can enter.
             "workloads/w/files/umask" => 0o004,
             // Folders on the way to the workload's own folder and to programs: can be entered, not
             // listed.
-            "" | "workloads" | "workloads/w" | "artifacts" | "artifacts/sha256" => 0o001,
+            "" | "workloads" | "workloads/w" | "artifacts" | "artifacts/sha256" | "sockets" => 0o001,
             _ => 0,
         };
         let mode = meta.mode() & 0o007;
