@@ -1,8 +1,8 @@
 //! Windows in the life of a workload: what another revision waits for, and until when.
 //!
 //! A download waits for its window unless what runs, or ran last, has lost its file. The turn to
-//! another revision waits for its window while a former one can run; a first start, a restart and
-//! the way back to the last revision that worked do not wait. A clock that cannot be relied on holds
+//! another revision waits for its window while a former one can run; a first start, a restart, the
+//! turn from a revision that cannot be started any more and the way back to the last revision that worked do not wait. A clock that cannot be relied on holds
 //! nothing back for longer than [`UNSURE`].
 //!
 //! See decision 0178.
@@ -40,7 +40,9 @@ impl Workload {
             Sort::Switch => (&self.windows.switch, "switch"),
         };
         let goes_back = self.saved.previous.as_ref().is_some_and(|it| it.spec == goal.spec);
-        let begins = sort == Sort::Switch && self.saved.current.is_none();
+        // What cannot be started any more is no reason to wait: nothing would run until the window.
+        let lost = self.broken && self.instance().is_none();
+        let begins = sort == Sort::Switch && (self.saved.current.is_none() || lost);
         if windows.is_empty() || goes_back || begins || self.is_current(goal) {
             return None;
         }
