@@ -200,6 +200,8 @@ struct Machine {
     now: u64,
     generation: u64,
     wanted: BTreeMap<u8, u8>,
+    /// Workloads that ever wanted each artifact.
+    asked: BTreeMap<Digest, BTreeSet<u8>>,
     paused: BTreeSet<u8>,
     secrets: Rotated,
     todo: Vec<Effect>,
@@ -223,6 +225,7 @@ impl Machine {
             now: 0,
             generation: 0,
             wanted: BTreeMap::new(),
+            asked: BTreeMap::new(),
             paused: BTreeSet::new(),
             secrets: Rotated::new(),
             todo: Vec::new(),
@@ -440,7 +443,12 @@ impl Machine {
 
     fn want(&mut self, which: u8, word: Option<u8>) {
         match word {
-            Some(word) => self.wanted.insert(which, word),
+            Some(word) => {
+                for artifact in spec(word).run.artifacts() {
+                    self.asked.entry(artifact.digest).or_default().insert(which);
+                }
+                self.wanted.insert(which, word)
+            }
             None => self.wanted.remove(&which),
         };
         self.follow();
@@ -547,7 +555,12 @@ impl Machine {
                 let is_wanted = specs
                     .flat_map(|spec| spec.run.artifacts().copied().collect::<Vec<_>>())
                     .any(|it| it.digest == need.digest());
-                let may = may_fetch || !is_wanted || is_repair(need.digest());
+                // What two workloads have asked for is asked for twice, and given up once the last of
+                // them gives it up: it may go on after the window of one of them.
+                let is_here = self.artifacts.contains(&need.digest());
+                let is_shared = self.asked.get(&need.digest()).is_some_and(|by| by.len() > 1);
+                let may = may_fetch || !is_wanted || is_shared || is_here;
+                let may = may || is_repair(need.digest());
                 assert!(may, "{minute}: {effect:?}");
             }
         }

@@ -506,6 +506,8 @@ impl Workload {
             None if missing.is_none() => match ending {
                 // What has ended for good stays so until the window of the next.
                 Some(exit) if self.hold(Sort::Switch, &goal, world) => {
+                    // A restart that was asked for is over: there is nothing that it could start.
+                    self.again = false;
                     self.stage = Stage::Done(exit);
                     return false;
                 }

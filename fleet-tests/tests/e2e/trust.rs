@@ -129,7 +129,9 @@ fn whatever_the_umask_and_the_modes_before_nothing_stays_open_to_others() {
             "workloads/w/files/umask" => 0o004,
             // Folders on the way to the workload's own folder and to programs: can be entered, not
             // listed.
-            "" | "workloads" | "workloads/w" | "artifacts" | "artifacts/sha256" | "sockets" => 0o001,
+            "" | "workloads" | "workloads/w" | "artifacts" | "artifacts/sha256" | "sockets" => {
+                0o001
+            }
             _ => 0,
         };
         let mode = meta.mode() & 0o007;

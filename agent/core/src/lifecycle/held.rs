@@ -41,9 +41,7 @@ impl Workload {
             Sort::Switch => (&self.windows.switch, "switch"),
         };
         let goes_back = self.saved.previous.as_ref().is_some_and(|it| it.spec == goal.spec);
-        // What cannot be started any more is no reason to wait: nothing would run until the window.
-        let lost = self.broken && self.instance().is_none();
-        let begins = sort == Sort::Switch && (self.saved.current.is_none() || lost);
+        let begins = sort == Sort::Switch && self.saved.current.is_none();
         if windows.is_empty() || goes_back || begins || self.is_current(goal) {
             return None;
         }
