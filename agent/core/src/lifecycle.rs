@@ -400,19 +400,7 @@ impl Workload {
             (Stage::Idle | Stage::Held, Some(goal)) => self.begin(goal, world),
             (Stage::Fetching(digest), Some(goal)) => {
                 let digest = *digest;
-                let needed = need::digests(&goal.spec.run).any(|needed| needed == digest);
-                let over = !needed || world.artifacts.contains(&digest);
-                if !needed {
-                    self.stale = Some(digest);
-                }
-                let shut = !over && self.hold(Sort::Download, &goal, world);
-                if shut {
-                    self.pause_fetching(digest, world);
-                }
-                if over || shut {
-                    self.stage = Stage::Idle;
-                }
-                over || shut
+                self.keep_fetching(digest, &goal, world)
             }
             (Stage::Stuck { until }, _) => {
                 let over = now >= *until;
@@ -446,6 +434,28 @@ impl Workload {
             (Stage::Stopping { .. }, _) => self.keep_stopping(world),
             (Stage::Sweeping { .. }, _) => self.keep_sweeping(world),
         }
+    }
+
+    /// Goes on with a download while it is needed and its window lasts.
+    fn keep_fetching(
+        &mut self,
+        digest: Digest,
+        goal: &Revision,
+        world: &mut Surroundings<'_>,
+    ) -> bool {
+        let needed = need::digests(&goal.spec.run).any(|needed| needed == digest);
+        let over = !needed || world.artifacts.contains(&digest);
+        if !needed {
+            self.stale = Some(digest);
+        }
+        let shut = !over && self.hold(Sort::Download, goal, world);
+        if shut {
+            self.pause_fetching(digest, world);
+        }
+        if over || shut {
+            self.stage = Stage::Idle;
+        }
+        over || shut
     }
 
     /// Acts on an operator's pause or restart. None: they ask for nothing at this stage.
