@@ -138,7 +138,8 @@ mod tests {
 
     /// Moment of a local time such as `2026-12-05 02:00` (the first, if there are two).
     fn at(zone: &Zone, text: &str) -> u64 {
-        let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
+        let number =
+            |range: std::ops::Range<usize>| text.get(range).unwrap().parse::<i64>().unwrap();
         let (year, month, of_month) = (number(0..4), number(5..7), number(8..10));
         let day = (0_u64..40_000)
             .find(|day| {

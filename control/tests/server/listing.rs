@@ -20,6 +20,7 @@ use crate::world::{World, clock};
 
 /// Returns the records of a fleet whose devices differ in everything that a list can sort or filter
 /// by.
+#[allow(clippy::too_many_lines, reason = "each field of the records that are made")]
 fn records(count: u64) -> Vec<(String, Vec<u8>)> {
     let mut all = Vec::new();
     for number in 0..count {

@@ -52,8 +52,8 @@ impl Directory {
         let path = data.join(FILE);
         let kept = files::read(&path, MAX_FILE).ok();
         let kept = kept.and_then(|bytes| serde_json::from_slice::<Neighbours>(&bytes).ok());
-        let mut known = Known::default();
-        known.neighbours = parsed(kept.unwrap_or_default());
+        let neighbours = parsed(kept.unwrap_or_default());
+        let known = Known { neighbours, ..Known::default() };
         Self { path, known: Mutex::new(known) }
     }
 

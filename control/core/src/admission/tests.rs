@@ -48,6 +48,7 @@ fn hello() -> Value {
 
 /// Returns documents that together have every field of a `Workload`. Fields that exclude each other
 /// are in different documents.
+#[allow(clippy::too_many_lines, reason = "a table of documents")]
 fn full() -> Vec<Value> {
     let document = |name: &str, executable: Value, probe: Value| {
         let mut process = json!({
