@@ -29,7 +29,7 @@ fn squash(value: i32) -> i32 {
     (at(step) * (128 - rest) + at(step + 1) * rest + 64) >> 7
 }
 
-/// Logistic values of chances: the inverse of [`squash`], by table.
+/// Logistic values of chances: the inverse of `squash`, by table.
 #[derive(Clone)]
 pub struct Logistic(Vec<i16>);
 
