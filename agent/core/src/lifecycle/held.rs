@@ -1,10 +1,9 @@
 //! Windows in the life of a workload: what another revision waits for, and until when.
 //!
 //! A download waits for its window unless what runs, or ran last, has lost its file. The turn to
-//! another revision waits for its window while a former one can run; a first start, a restart, the
-//! turn from a revision that cannot be started any more and the way back to the last revision that
-//! worked do not wait. A clock that cannot be relied on holds nothing back for longer than
-//! [`UNSURE`].
+//! another revision waits for its window while a former one can run; a first start, a restart and
+//! the way back to the last revision that worked do not wait. A clock that cannot be relied on holds
+//! nothing back for longer than [`UNSURE`].
 //!
 //! See decision 0178.
 
