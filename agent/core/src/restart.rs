@@ -23,6 +23,9 @@ pub enum NotRestarted {
     /// An artifact of the revision has not been downloaded.
     #[error("an artifact that it needs is not on the device yet")]
     NoArtifact,
+    /// The workload has ended, and what is to run next waits for its window, as the sentence says.
+    #[error("it has ended, and {0}")]
+    Waits(String),
     /// The workload was stopped and does not run again, with the reason of its report.
     #[error("{0}")]
     Ended(String),
@@ -37,6 +40,7 @@ impl From<NotRestarted> for ReplyError {
             NotRestarted::Paused
             | NotRestarted::PausedMeanwhile
             | NotRestarted::NoArtifact
+            | NotRestarted::Waits(_)
             | NotRestarted::Ended(_) => ReplyCode::Failed,
         };
         Self::new(code, why.to_string())

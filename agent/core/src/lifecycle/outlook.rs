@@ -95,7 +95,11 @@ impl Workload {
         match &self.stage {
             _ if self.paused => Some(Err(NotRestarted::PausedMeanwhile)),
             _ if self.again => None,
-            Stage::Running(_) | Stage::Done(_) => Some(Ok(())),
+            Stage::Running(_) => Some(Ok(())),
+            Stage::Done(_) => Some(match &self.held {
+                Some(held) => Err(NotRestarted::Waits(held.said.clone())),
+                None => Ok(()),
+            }),
             Stage::Idle
             | Stage::Preparing(_)
             | Stage::Saving(_)

@@ -271,6 +271,22 @@ fn a_job_that_is_over_is_not_run_again_and_its_successor_waits() {
 }
 
 #[test]
+fn a_restart_of_what_is_over_says_that_its_successor_waits() {
+    let mut bench = Bench::new();
+    let first = ["want 1 job", "hours 10", "fetched 1", "prepared 7", "saved", "started 7"];
+    let then = ["exited 7 0", "swept", "want 2 job", "fetched 2"];
+    for what in first.into_iter().chain(then) {
+        bench.happens(what);
+        bench.does();
+    }
+    bench.agent.restart(&name()).unwrap();
+    assert_eq!(bench.does(), "", "nothing is started");
+    let why = bench.agent.restarted(&name()).unwrap().unwrap_err();
+    let said = "it has ended, and revision 2 waits for its switch window: Sat 2026-12-05 02:00 UTC";
+    assert_eq!(why.to_string(), said);
+}
+
+#[test]
 fn a_clock_that_cannot_be_relied_on_holds_nothing_back_for_ever() {
     let unsure =
         "window: the device's clock cannot be relied on, so it goes on after at most 6 hours";
