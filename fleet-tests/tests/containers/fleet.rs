@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use fleet_tests::harness::engine::{Family, RealEngine};
+use fleet_tests::harness::engine::{Family, RealEngine, ask_with};
 use fleet_tests::harness::image::TestImage;
 use fleet_tests::harness::{DEADLINE, Device, Plane, Scratch, eventually};
 
@@ -200,4 +200,44 @@ fn docker_volumes_are_saved_put_back_and_deleted() {
 #[test]
 fn podman_volumes_are_saved_put_back_and_deleted() {
     a_volume_is_saved_put_back_and_deleted(Family::Podman);
+}
+
+/// Other tools read images from the control plane with an access token.
+fn an_engine_pulls_from_the_control_plane(family: Family) {
+    use base64::Engine as _;
+    let scratch = Scratch::new();
+    let Some(engine) = RealEngine::start(family, &scratch) else { return };
+    let plane = Plane::start();
+    let image = TestImage::new("shop/till:1", "", &[("content", b"one")]);
+    let file = plane.scratch.write("image.tar", image.archive());
+    plane.cli().run(&["image", "push", path(&file), "shop/till:1"]).ok();
+    let registry = plane.api.to_string();
+    let pull = |password: &str| {
+        let login = serde_json::json!({
+            "username": "any", "password": password, "serveraddress": registry,
+        });
+        let login = base64::engine::general_purpose::URL_SAFE.encode(login.to_string());
+        let from = match family {
+            Family::Docker => format!("/images/create?fromImage={registry}/shop/till&tag=1"),
+            Family::Podman => format!(
+                "/v4.0.0/libpod/images/pull?reference=docker://{registry}/shop/till:1&tlsVerify=false"
+            ),
+        };
+        let head = format!("X-Registry-Auth: {login}\r\n");
+        ask_with(&engine.socket, ("POST", &from), &head, b"", DEADLINE).unwrap()
+    };
+    let refused = pull("hfa1.none.0000");
+    assert!(engine.get(&format!("/images/{}/json", image.id())).is_err(), "{refused:?}");
+    let pulled = pull(&plane.admin_token);
+    assert!(engine.get(&format!("/images/{}/json", image.id())).is_ok(), "{pulled:?}");
+}
+
+#[test]
+fn docker_pulls_from_the_control_plane() {
+    an_engine_pulls_from_the_control_plane(Family::Docker);
+}
+
+#[test]
+fn podman_pulls_from_the_control_plane() {
+    an_engine_pulls_from_the_control_plane(Family::Podman);
 }
