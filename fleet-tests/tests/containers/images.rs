@@ -140,3 +140,25 @@ fn images_beyond_the_quota_go_but_for_those_of_others_and_those_in_use() {
     });
     assert!(images(&engine).contains(&foreign.id()), "nobody touches what is not its own");
 }
+
+#[test]
+fn an_agent_that_dies_once_an_image_is_handed_over_fetches_nothing_again() {
+    for family in BOTH {
+        let scratch = Scratch::new();
+        let Some(engine) = RealEngine::start(family, &scratch) else { return };
+        let mut device = device(&scratch, &engine, "");
+        let image = TestImage::new("test/program:1", "", &[("one", b"1")]);
+        let files = image.put_into(device.data());
+        device.wants("w", Some(spec(container(&image, "say here wait"))));
+        device.env.insert("HOLDFAST_CRASH_AT".into(), "image-loaded".into());
+        device.up();
+        device.await_end();
+        assert!(engine.containers().is_empty(), "{family:?}: nothing was begun");
+        device.env.remove("HOLDFAST_CRASH_AT");
+        device.up();
+        // There is no link, and no file of the image is left: the engine has it.
+        device.await_log("w", "here");
+        assert!(files.iter().all(|it| !it.exists()), "{family:?}");
+        assert_eq!(engine.running().len(), 1);
+    }
+}
